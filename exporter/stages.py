@@ -1,0 +1,156 @@
+"""What one stage hands to the next: frozen, and free of any runtime or torch.
+
+checkpoint -> plan -> reference -> graph -> quantize -> lower -> pack -> prove -> publish
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+class Runner(Protocol):
+    """A loaded program with its KV cache, behind whichever runtime it was made for.
+
+    Positions are absolute; a call at position 0 starts a new conversation.
+    """
+
+    vocab_size: int
+    max_context: int
+    prefill_chunk: int
+
+    def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
+        """Feeds ``ids`` from ``position`` on, in chunks; returns the logits [V] float32 of the last."""
+
+    def step(self, token: int, position: int) -> FloatArray:
+        """Feeds one token; returns its logits [V] float32."""
+
+    def close(self) -> None:
+        """Frees the program."""
+
+
+class Reference(Protocol):
+    """The float model (transformers, float32): the oracle that goldens are made with."""
+
+    vocab_size: int
+
+    def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
+        """Teacher-forced logits [len(ids) - first, V] float32 of the positions ``first`` and later."""
+
+    def generate(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
+        """Greedy continuation, at most ``max_new`` ids, ending with the stop id if one was reached."""
+
+
+class Progress(Protocol):
+    """Where stages say how far they are."""
+
+    def stage(self, name: str) -> None:
+        """A new stage begins."""
+
+    def update(self, done: float, total: float, what: str = "") -> None:
+        """``done`` of ``total`` units of the present stage."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know; not an error."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The limits that a bundle must keep; None where a figure has no limit.
+
+    KL divergences are in nats; ``max_logit_diff`` in logits; rates in 0..1.
+    ``reason`` says why the limits are what they are.
+    """
+
+    mean_kl: float | None = None
+    p99_kl: float | None = None
+    top1: float | None = None
+    perplexity_ratio: float | None = None
+    max_logit_diff: float | None = None
+    tool_calls: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one tensor is stored and multiplied.
+
+    weight: 'float32', 'int8' or 'int4', symmetric. group: elements per scale along the reduction
+    dimension, 0 for one scale per output channel. activation: 'float32' or 'int8-dynamic'.
+    """
+
+    name: str
+    weight: str
+    group: int = 0
+    activation: str = "float32"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The first rule whose ``match`` (a regular expression, full match) fits a module's name decides."""
+
+    match: str
+    scheme: Scheme
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    description: str
+    rules: tuple[Rule, ...]
+    gate: Gate
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of device, as its TOML file has it. ``choices`` explains each value to a reader."""
+
+    name: str
+    description: str
+    architecture: str
+    system: str
+    runtimes: tuple[str, ...]
+    recipe: str
+    delegate: str
+    context: int
+    prefill_chunk: int
+    oldest_runtime: dict[str, str]
+    choices: dict[str, str]
+    memory_bandwidth: float = 0.0
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program on disk and what it needs of a runtime.
+
+    operators: kernels outside delegates, with overload. delegates: backend id -> number of calls.
+    delegated_macs: share of the multiply-accumulates that run inside a delegate, 0..1.
+    tensors: bytes of the program by tensor class ('embedding', 'linear', 'norm', ...).
+    """
+
+    runtime: str
+    runtime_version: str
+    program: Path
+    operators: tuple[str, ...]
+    delegates: dict[str, int]
+    vocab_size: int
+    context: int
+    prefill_chunk: int
+    quantized: dict[str, int] = field(default_factory=dict)
+    tensors: dict[str, int] = field(default_factory=dict)
+    delegated_macs: float = 0.0
+    facts: dict[str, str | int | float] = field(default_factory=dict)
+
+
+OpenRunner = Callable[[Path], Runner]
