@@ -113,7 +113,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device, as its TOML file has it. ``choices`` explains each value to a reader."""
+    """A kind of device, as its TOML file has it. ``choices`` explains each value to a reader.
+
+    memory_bandwidth: GB/s; compute: int8 GOP/s; both rough, for ``gemcut plan``.
+    """
 
     name: str
     description: str
@@ -127,6 +130,7 @@ class Target:
     oldest_runtime: dict[str, str]
     choices: dict[str, str]
     memory_bandwidth: float = 0.0
+    compute: float = 0.0
     path: Path | None = None
 
 

@@ -1,0 +1,1 @@
+"""Bundles: the manifest, packing, opening, hashes, reproducible bytes."""

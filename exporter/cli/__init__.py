@@ -1,0 +1,171 @@
+"""The command line. Commands load only when they run, so that ``gemcut --help`` answers at once."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import click
+
+from ..errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GemcutError, LackingError, UsageError, nearest
+from ..quiet import noise
+
+EXIT_BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
+NOISE_LINES = 20
+
+COMMANDS = {
+    "export": "Cut MODEL to a proven bundle for a target.",
+    "validate": "Prove a bundle again, here, from its own goldens.",
+    "inspect": "Show what is in a bundle.",
+    "bench": "Measure a bundle's speed and memory on this host.",
+    "chat": "Talk to a bundle.",
+    "plan": "Estimate size, memory and speed of MODEL on a target, without its weights.",
+    "targets": "List targets, or explain one.",
+    "recipes": "List quantization recipes, or explain one.",
+    "doctor": "Show what this machine can and can't do.",
+}
+
+# Modules that an extra brings, by the extra's name.
+EXTRAS = {
+    "executorch": frozenset(
+        {"torch", "torchao", "executorch", "transformers", "tokenizers", "pytorch_tokenizers", "sentencepiece",
+         "safetensors", "huggingface_hub"}
+    )
+}  # fmt: skip
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of this package, imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f".{cmd_name}", __name__).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise UsageError(
+                f"unknown command '{args[0]}': {nearest(args[0], COMMANDS)}",
+                hint="gemcut --help says what each does.",
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 proven, 1 a bug of ours, 2 usage, 3 checkpoint, 4 not supported, 5 gate failed, "
+    "6 conformance failed, 7 over a budget, 8 the environment lacks something, 130 interrupted.",
+)
+@click.version_option(package_name="gemcut", prog_name="gemcut")
+def cli() -> None:
+    """Cuts open models to fit the device. No bundle leaves without proof."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line; whatever goes wrong becomes a message and an exit code.
+
+    Args:
+        argv: The words after ``gemcut``; ``sys.argv`` where None.
+
+    Returns:
+        The exit code, as :mod:`gemcut.errors` has them.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    previous = _handle_terminate()
+    try:
+        result = cli.main(args=words, prog_name="gemcut", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        nothing = ", nothing was published" if words[:1] == ["export"] else ""
+        return _report(words, "Interrupted", f"interrupted{nothing}", None, EXIT_INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"{context.command_path} --help" if context else "gemcut --help"
+        return _report(words, "UsageError", error.format_message(), hint, EXIT_USAGE)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; nothing to say to it at exit either
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        known = _as_known(error)
+        if "--verbose" in words:
+            traceback.print_exception(error)
+        if known is not None:
+            return _report(words, type(known).__name__, known.message, known.hint, known.exit_code)
+        return _report_bug(words, error)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _handle_terminate() -> Any:
+    """Makes SIGTERM end a command as Ctrl-C does, so that cleaning up runs. Returns the handler before."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: an application's business
+        return None
+
+
+def _as_known(error: Exception) -> GemcutError | None:
+    """The error that a user can act on, for one that says so in another way."""
+    if isinstance(error, GemcutError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        return LackingError(f"the disk is full{where}", hint="Free some space and run it again.")
+    if isinstance(error, MemoryError):
+        return LackingError(
+            "this machine has not enough memory for it", hint="gemcut plan says how much a model needs."
+        )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        root = error.name.partition(".")[0]
+        for extra, modules in EXTRAS.items():
+            if root in modules:
+                return LackingError(f"the package '{root}' is not installed", hint=f"pip install 'gemcut[{extra}]'")
+    return None
+
+
+def _report(words: list[str], kind: str, message: str, hint: str | None, code: int) -> int:
+    if "--json" in words:
+        error = {"kind": kind, "message": message, "hint": hint, "exit_code": code}
+        click.echo(json.dumps({"error": error}, indent=2))
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+    return code
+
+
+def _report_bug(words: list[str], error: Exception) -> int:
+    said = noise().splitlines()[-NOISE_LINES:]
+    if said and "--verbose" not in words:
+        click.echo("\n".join(["the libraries said:", *(f"  {line}" for line in said)]), err=True)
+    hint = None if "--verbose" in words else "Run it again with --verbose for the traceback."
+    text = str(error).strip() or "no message"
+    return _report(words, "Bug", f"this is a bug of ours: {type(error).__name__}: {text}", hint, EXIT_BUG)

@@ -1,0 +1,1 @@
+"""Proof: goldens, fidelity, behaviour, conformance and the gate."""

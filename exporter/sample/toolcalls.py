@@ -78,10 +78,8 @@ class _Reader:
         if self.take("}"):
             return found
         while True:
-            if self.text.startswith(QUOTE, self.at):
-                key = str(self.value())
-            else:
-                key = self.until(":", "an argument name")
+            quoted = self.text.startswith(QUOTE, self.at)
+            key = str(self.value()) if quoted else self.until(":", "an argument name")
             self.expect(":")
             if key in found:
                 raise ValueError(f"malformed tool call: argument {key!r} is given twice")

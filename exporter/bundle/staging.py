@@ -1,0 +1,377 @@
+"""Packing a bundle beside its place and publishing it in one rename: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from ..errors import ConformanceError, GemcutError, LackingError, UsageError
+from .archive import CHUNK, write_archive
+from .manifest import MANIFEST, SIDE_FILE, FileRecord, Manifest, manifest_bytes, safe_name, side_bytes
+from .open import OWN_FILES, Bundle, open_bundle
+
+if sys.platform != "win32":
+    import fcntl
+
+Format = Literal["dir", "zip"]
+How = Literal["copy", "move", "link"]
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def resolve_output(path: Path | str) -> Path:
+    """Where an output path leads: absolute, and past a symbolic link."""
+    return Path(path).expanduser().resolve()
+
+
+def _existing_bundle(out: Path) -> Manifest | None:
+    """The manifest of the bundle of ours at ``out``; None where something else is there."""
+    try:
+        with open_bundle(out) as bundle:
+            strangers = bundle._store.names() - set(bundle.manifest.files) - OWN_FILES
+            manifest = bundle.manifest
+    except (GemcutError, OSError):
+        return None
+    if strangers:
+        raise UsageError(
+            f"{out} is a bundle, but {sorted(strangers)[0]} in it is not gemcut's and would be lost",
+            hint="move that file away, or name another place with -o",
+        )
+    return manifest
+
+
+def check_output(out: Path | str, format: Format = "dir", force: bool = False) -> Path:
+    """Checks, before any work is done, that a bundle may be published at ``out``. Changes nothing.
+
+    Free is a path that doesn't exist or an empty directory. A bundle of ours is replaced with ``force``;
+    anything else never is.
+
+    Returns:
+        The resolved path.
+
+    Raises:
+        UsageError: If something else is there, if a bundle is there and ``force`` isn't given, or if its
+            folder can't be written.
+    """
+    out = resolve_output(out)
+    if out.exists() and not (format == "dir" and out.is_dir() and not any(out.iterdir())):
+        if _existing_bundle(out) is None:
+            raise UsageError(
+                f"the output path {out} exists and is not a bundle of gemcut's; it is left as it is",
+                hint="name another place with -o",
+            )
+        if not force:
+            raise UsageError(f"{out} already holds a bundle", hint="--force replaces it; -o names another place")
+    parent = out.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        what = "can't be written to" if parent.is_dir() else "is a file"
+        raise UsageError(f"can't write {out}: {parent} {what}", hint="name another place with -o")
+    return out
+
+
+def _hash(path: Path) -> FileRecord:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return FileRecord(sha256=digest.hexdigest(), size=file.tell())
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(path: Path) -> int | None:
+    """Takes the lock on a folder, so that another run can see that its owner lives; None if it is held."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def clear_abandoned(out: Path) -> list[Path]:
+    """Removes what runs that were killed left beside ``out``; returns what was removed.
+
+    Partial outputs of runs that still live hold a lock and are left alone.
+    """
+    removed = []
+    if sys.platform == "win32":
+        return removed
+    for partial in sorted(out.parent.glob(f".{out.name}.partial-*")):
+        handle = _lock(partial) if partial.is_dir() else None
+        if handle is not None:
+            set_aside = partial / "replaced"
+            if set_aside.exists() and not out.exists():  # It was killed between the two renames.
+                set_aside.rename(out)
+            _remove(partial)
+            os.close(handle)
+            removed.append(partial)
+    return removed
+
+
+class Staging:
+    """A bundle in the making, in a hidden folder beside its place and on the same filesystem.
+
+    As a context manager it removes that folder however it is left, so that after any error, a full disk
+    or Ctrl-C the output path holds what it held before::
+
+        with Staging(out, "dir", force=False) as staging:
+            staging.add("model.pte", program, how="move")
+            with staging.draft(manifest) as bundle:
+                ...  # prove it
+            staging.add("goldens/recorded.safetensors", data)
+            staging.publish(manifest)
+
+    Attributes:
+        work: A scratch folder that goes away with the rest.
+    """
+
+    def __init__(self, out: Path | str, format: Format = "dir", force: bool = False) -> None:
+        self.out = check_output(out, format, force)
+        self.format: Format = format
+        self.files: dict[str, FileRecord] = {}
+        self._force = force
+        self._partial = self.out.with_name(f".{self.out.name}.partial-{os.getpid()}")
+        self._made: list[Path] = []
+        self._handle: int | None = None
+        self._entered = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the bundle's files lie until it is published."""
+        return self._partial / "bundle"
+
+    @property
+    def work(self) -> Path:
+        """A scratch folder on the same filesystem, removed with the rest."""
+        return self._partial / "work"
+
+    @property
+    def _aside(self) -> Path:
+        """Where the bundle that is being replaced waits until the new one is in place."""
+        return self._partial / "replaced"
+
+    def __enter__(self) -> Staging:
+        clear_abandoned(self.out)
+        try:
+            self._made = [p for p in self.out.parents if not p.exists()]
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.mkdir()
+            self._entered = True
+            self._handle = _lock(self._partial)
+            self.folder.mkdir()
+            self.work.mkdir()
+        except BaseException as error:
+            told = self._no_room(error) if isinstance(error, OSError) else error
+            self._cleanup()
+            raise told from (None if told is error else error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        full = isinstance(error, OSError) and error.errno in _FULL
+        told = self._no_room(error) if full and isinstance(error, OSError) else None
+        self._cleanup()
+        if told is not None:
+            raise told from error
+
+    def _cleanup(self) -> None:
+        if self._entered and self._partial.is_dir():
+            if self._aside.exists() and not self.out.exists():
+                self._aside.rename(self.out)
+            shutil.rmtree(self._partial)
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+        for folder in self._made:  # Innermost first; those that hold the published bundle stay.
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _no_room(self, error: OSError) -> Exception:
+        """What to raise for an error of the filesystem: a full disk has its own class."""
+        if error.errno not in _FULL:
+            return UsageError(f"can't write {self.out}: {error}", hint="name another place with -o")
+        held = sum(p.stat().st_size for p in self._partial.rglob("*") if p.is_file())
+        free = shutil.disk_usage(self.out.parent).free
+        need = max(held, sum(record.size for record in self.files.values())) * (2 if self.format == "zip" else 1)
+        if error.errno == errno.EFBIG:
+            return LackingError(
+                f"the filesystem of {self.out.parent} takes no file of this bundle's size ({need:,} bytes)",
+                hint="name a place on another filesystem with -o",
+            )
+        return LackingError(
+            f"the disk is full: the bundle needs {need:,} bytes or more beside {self.out}, {free:,} are free",
+            hint="free some, or name a place on another disk with -o",
+        )
+
+    def add(self, name: str, source: Path | bytes, how: How = "copy") -> FileRecord:
+        """Puts a file into the bundle; one that is there under this name is replaced.
+
+        Args:
+            name: Its name in the bundle, a relative POSIX path.
+            source: Its content, or the file that holds it.
+            how: ``move`` takes the source away, ``link`` shares it by a hard link (only for files that
+                nobody writes to again); both copy where it lies on another filesystem.
+
+        Raises:
+            LackingError: If the disk is full.
+            ValueError: If the name isn't plain, or is one that the bundle writes itself.
+        """
+        if safe_name(name) in OWN_FILES:
+            raise ValueError(f"{name} is written by the bundle itself")
+        target = self.folder / name
+        if isinstance(source, Path):  # Counted before it is written, for the message of a full disk.
+            self.files[name] = FileRecord(sha256="0" * 64, size=source.stat().st_size)
+        else:
+            self.files[name] = FileRecord(sha256="0" * 64, size=len(source))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            if isinstance(source, bytes):
+                target.write_bytes(source)
+            else:
+                _transfer(source, target, how)
+            if how != "link":
+                target.chmod(0o644)
+            self.files[name] = _hash(target)
+        except OSError as error:
+            raise self._no_room(error) from error
+        return self.files[name]
+
+    def finish(self, manifest: Manifest) -> Manifest:
+        """The manifest with the files that the bundle holds now."""
+        return Manifest.model_validate({**manifest.model_dump(), "files": dict(self.files)})
+
+    def draft(self, manifest: Manifest) -> Bundle:
+        """Writes the manifest as it stands and opens the bundle from disk, in its hidden folder."""
+        whole = self.finish(manifest)
+        if whole.program not in whole.files:
+            raise ValueError(f"the bundle holds no {whole.program}, which its manifest names as the program")
+        data = manifest_bytes(whole)
+        try:
+            (self.folder / MANIFEST).write_bytes(data)
+            (self.folder / SIDE_FILE).write_bytes(side_bytes(data))
+        except OSError as error:
+            raise self._no_room(error) from error
+        return open_bundle(self.folder)
+
+    def publish(self, manifest: Manifest) -> Path:
+        """Writes the final manifest, checks every byte once more from disk, and puts the bundle in place.
+
+        Returns:
+            The published path.
+
+        Raises:
+            ConformanceError: If a file changed since it was added.
+            LackingError: If the disk is full.
+            UsageError: If something has appeared at the output path meanwhile.
+        """
+        self.draft(manifest).close()
+        ready = self.folder
+        try:
+            if self.format == "zip":
+                ready = self._zip()
+            for path in [*sorted(self.folder.rglob("*")), self.folder] if self.format == "dir" else [ready]:
+                _sync(path)
+        except OSError as error:
+            raise self._no_room(error) from error
+        with open_bundle(ready) as bundle:
+            bundle.verify()
+        check_output(self.out, self.format, self._force)
+        self._swap(ready)
+        return self.out
+
+    def _zip(self) -> Path:
+        path = self._partial / "bundle.gemcut"
+        names = [*self.files, *OWN_FILES]
+        sources = {name: self.folder / name for name in names}
+        members = {name: (p.stat().st_size, lambda p=p: p.open("rb")) for name, p in sources.items()}
+        with path.open("wb") as sink:
+            try:
+                hashes = write_archive(sink, members)
+            except ValueError as error:
+                raise ConformanceError(f"changed while it was packed: {error}", hint="export again") from error
+        for name, record in self.files.items():
+            if hashes[name] != record.sha256:
+                raise ConformanceError(f"{name} changed while it was packed", hint="export again")
+        return path
+
+    def _swap(self, ready: Path) -> None:
+        """Renames ``ready`` to the output path; ``_cleanup`` brings back what was there if that fails."""
+        try:
+            if self.out.exists() and not (ready.is_file() and self.out.is_file()):
+                self.out.rename(self._aside)
+            os.replace(ready, self.out)
+            _sync(self.out.parent)
+        except OSError as error:
+            raise self._no_room(error) from error
+
+
+def _transfer(source: Path, target: Path, how: How) -> None:
+    """Moves, links or copies; across filesystems the first two copy."""
+    if how != "copy":
+        try:
+            if how == "link":
+                os.link(source, target)
+            else:
+                source.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
+                raise
+    with source.open("rb") as reader, target.open("wb") as writer:
+        shutil.copyfileobj(reader, writer, CHUNK)
+    if how == "move":
+        source.unlink()
+
+
+def pack(
+    files: Mapping[str, Path | bytes],
+    manifest: Manifest,
+    out: Path | str,
+    format: Format = "dir",
+    force: bool = False,
+) -> Path:
+    """Packs a bundle in one go; ``Staging`` is for one that is proven before it is published.
+
+    Args:
+        files: Content or file by name in the bundle. Files are copied.
+        manifest: What to say of it; ``files`` is filled in.
+        out: Where it goes.
+        format: A directory or one zip.
+        force: Replaces a bundle of ours that is there.
+
+    Returns:
+        The published path.
+
+    Raises:
+        UsageError: See ``check_output``.
+        LackingError: If the disk is full; nothing is left behind.
+    """
+    with Staging(out, format, force) as staging:
+        for name in sorted(files):
+            staging.add(name, files[name])
+        return staging.publish(manifest)

@@ -1,0 +1,209 @@
+"""A conversation with a bundle: its own template and tokenizer, feeding only what is new."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from .errors import UsageError
+from .stages import Runner
+
+if TYPE_CHECKING:
+    from .bundle.open import Bundle
+    from .prove.template import ChatCodec
+
+TEMPLATE = "chat_template.jinja"
+Message = dict[str, Any]
+Ended = Literal["stop", "length", "context"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message and its reply.
+
+    fed: prompt tokens that had to be fed; reused: those that the cache still held. ended: by a stop token,
+    at the most new tokens asked for, or because the context was full. seconds: first of the prompt, then
+    of the reply's own tokens.
+    """
+
+    user: str
+    reply: str
+    tokens: int
+    fed: int
+    reused: int
+    prefill_seconds: float
+    decode_seconds: float
+    ended: Ended
+
+    @property
+    def rate(self) -> float:
+        """Decoded tokens per second; 0 before there are any."""
+        return self.tokens / self.decode_seconds if self.decode_seconds else 0.0
+
+
+@dataclass(frozen=True)
+class ChatLog:
+    """``gemcut chat --json``."""
+
+    bundle: str
+    proven: bool
+    turns: tuple[Turn, ...]
+
+
+class Chat:
+    """Keeps the messages, and which ids the runner's cache holds.
+
+    Args:
+        runner: The opened program.
+        codec: The bundle's own template and tokenizer. Without a template (a base model) text is continued
+            as it is.
+        stop_ids: Ids that end a reply.
+        first_ids: Ids before the very first text; the BOS, where no template writes it.
+        max_new: Most tokens of one reply.
+        system: A system turn before all others.
+        tools: Declarations of what the model may call.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        codec: ChatCodec,
+        stop_ids: frozenset[int],
+        first_ids: Sequence[int] = (),
+        max_new: int = 512,
+        system: str | None = None,
+        tools: Sequence[Message] = (),
+    ) -> None:
+        if (system or tools) and not codec.has_template:
+            raise UsageError(
+                "this bundle is of a base model: without a chat template it takes no system turn or tools"
+            )
+        self._runner = runner
+        self._codec = codec
+        self._tools = list(tools) or None
+        self._stop_ids = stop_ids
+        self._first_ids = list(first_ids)
+        self._max_new = max_new
+        self._messages: list[Message] = [{"role": "system", "content": system}] if system else []
+        self._text = ""
+        self._held: list[int] = []
+        self.last: Turn | None = None
+
+    def reply(self, user: str) -> Iterator[tuple[str, float]]:
+        """Says ``user`` and generates greedily; afterwards :attr:`last` is the turn.
+
+        Yields:
+            A piece of the reply's text, and the tokens per second so far.
+
+        Raises:
+            UsageError: The conversation is longer than the context.
+        """
+        ids = self._prompt(user)
+        began = time.perf_counter()
+        kept = self._reusable(ids)
+        logits = self._runner.prefill(ids[kept:], kept)
+        self._held = list(ids)
+        prefilled = time.perf_counter()
+        pieces = _Pieces(self._codec)
+        ended: Ended = "length"
+        token = int(logits.argmax())
+        for count in range(1, self._max_new + 1):
+            if token in self._stop_ids:
+                ended = "stop"
+                break
+            piece = pieces.add(token)
+            if piece:
+                yield piece, count / max(time.perf_counter() - prefilled, 1e-9)
+            if len(self._held) >= self._runner.max_context:
+                ended = "context"
+                break
+            logits = self._runner.step(token, len(self._held))
+            self._held.append(token)
+            token = int(logits.argmax())
+        seconds = time.perf_counter() - prefilled
+        rest, text = pieces.finish()
+        if rest:
+            yield rest, len(pieces.ids) / max(seconds, 1e-9)
+        self._remember(user, text)
+        self.last = Turn(
+            user=user,
+            reply=text,
+            tokens=len(pieces.ids),
+            fed=len(ids) - kept,
+            reused=kept,
+            prefill_seconds=prefilled - began,
+            decode_seconds=seconds,
+            ended=ended,
+        )
+
+    def _prompt(self, user: str) -> list[int]:
+        if self._codec.has_template:
+            messages = [*self._messages, {"role": "user", "content": user}]
+            text = self._codec.render(messages, self._tools, add_generation_prompt=True)
+        else:
+            text = self._text + user
+        ids = [*self._first_ids, *self._codec.encode(text)]
+        if not ids:
+            raise UsageError("there is nothing to continue: the text is empty")
+        if len(ids) >= self._runner.max_context:
+            raise UsageError(
+                f"the context is full: the conversation has come to {len(ids)} tokens, "
+                f"the bundle holds {self._runner.max_context}",
+                hint="Start a new chat, say less, or export with a larger --context.",
+            )
+        return ids
+
+    def _reusable(self, ids: Sequence[int]) -> int:
+        """How many ids the cache holds already. All it holds or nothing: a sliding layer's ring can't go back."""
+        held = len(self._held)
+        return held if held < len(ids) and list(ids[:held]) == self._held else 0
+
+    def _remember(self, user: str, reply: str) -> None:
+        self._messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
+        self._text += user + reply
+
+
+class _Pieces:
+    """Ids to text as they come; a character of several tokens comes once it is whole."""
+
+    def __init__(self, codec: ChatCodec) -> None:
+        from tokenizers.decoders import DecodeStream
+
+        self._codec = codec
+        self._stream = DecodeStream(skip_special_tokens=False)
+        self._shown = ""
+        self.ids: list[int] = []
+
+    def add(self, token: int) -> str:
+        self.ids.append(token)
+        piece = self._stream.step(self._codec.tokenizer, token) or ""
+        self._shown += piece
+        return piece
+
+    def finish(self) -> tuple[str, str]:
+        """What has not been shown yet (an unfinished character), and the whole text."""
+        text = self._codec.decode(self.ids)
+        rest = text[len(self._shown) :] if text.startswith(self._shown) else ""
+        return rest, self._shown + rest
+
+
+def open_chat(
+    bundle: Bundle, runner: Runner, max_new: int, system: str | None = None, tools: Sequence[Message] = ()
+) -> Chat:
+    """A conversation with an opened bundle, by its own template, tokenizer and stop tokens.
+
+    Raises:
+        UsageError: A system turn or tools for a base model.
+        CheckpointError: The bundle's tokenizer or template can't be read.
+    """
+    from .prove.template import load_codec
+
+    manifest = bundle.manifest
+    template = bundle.read(TEMPLATE).decode() if TEMPLATE in manifest.files else None
+    codec = load_codec(
+        bundle.file("tokenizer.json"), template, manifest.special_tokens, bos_id=manifest.bos_id, now=None
+    )
+    first = [manifest.bos_id] if manifest.bos_id is not None and not manifest.template_bos else []
+    return Chat(runner, codec, frozenset(manifest.stop_ids), first, max_new, system, tools)

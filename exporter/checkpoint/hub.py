@@ -1,0 +1,151 @@
+"""From what the user wrote to a directory: a local one as it is, or a hub id through huggingface_hub.
+
+huggingface_hub reads its usual variables itself: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import CheckpointError, GemcutError, LackingError
+from .tensors import no_weights
+
+CONFIG_FILES = ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "README.md")
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
+)  # fmt: skip
+WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
+_SNAPSHOT = re.compile(r"models--(?P<org>.+?)--(?P<name>.+)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a checkpoint lies. ``revision`` is the commit's hash where it came from the hub."""
+
+    path: Path
+    name: str
+    source: str
+    revision: str | None
+
+
+def locate(model: str, *, weights: bool = True) -> Place:
+    """The directory of ``model``: an existing directory wins over a hub id of the same spelling.
+
+    Args:
+        model: A directory, or ``org/name[@revision]``.
+        weights: Whether to fetch the weights and the tokenizer too, or only what describes the model.
+
+    Raises:
+        CheckpointError: No such directory, repository or revision, or the repository is gated.
+        LackingError: The hub can't be reached, or the disk is full.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return _local(path.resolve(), model)
+    if path.is_file():
+        hint = "name the directory that holds config.json"
+        raise CheckpointError(f"{model} is a file, not a directory", hint=hint)
+    match = _HUB_ID.fullmatch(model)
+    if match is None:
+        raise CheckpointError(
+            f"no such directory: {model}", hint="MODEL is a directory or a hub id, org/name[@revision]"
+        )
+    return _fetch(model, match["id"], match["revision"], weights=weights)
+
+
+def safe_name(name: str) -> str:
+    """A name that is safe as a file's on every system."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-_") or "model"
+
+
+def _local(path: Path, source: str) -> Place:
+    """A directory; where it is a snapshot in the hub's cache, that says the name and the revision."""
+    snapshot = _SNAPSHOT.fullmatch(path.parent.parent.name)
+    if snapshot is not None and path.parent.name == "snapshots":
+        return Place(path, safe_name(snapshot["name"]), source, path.name)
+    return Place(path, safe_name(path.name), source, None)
+
+
+def _fetch(model: str, hub_id: str, revision: str | None, *, weights: bool) -> Place:
+    import huggingface_hub
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    patterns = [*CONFIG_FILES, *((*TOKENIZER_FILES, *WEIGHT_FILES) if weights else ())]
+    silence = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    if silence:
+        disable_progress_bars()
+    try:
+        folder = huggingface_hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns)
+        if weights and not any(Path(folder).glob("*.safetensors")):
+            files = huggingface_hub.list_repo_files(hub_id, revision=Path(folder).name)
+            raise no_weights(files, model)
+    except GemcutError:
+        raise
+    except Exception as error:
+        raise _explained(error, model, hub_id, revision) from error
+    finally:
+        if silence:
+            enable_progress_bars()
+    path = Path(folder)
+    return Place(path, safe_name(hub_id.split("/")[1]), model, path.name)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _explained(error: Exception, model: str, hub_id: str, revision: str | None) -> GemcutError:
+    """The error for whatever huggingface_hub raised: the most telling one in its chain of causes decides."""
+    from huggingface_hub import constants
+    from huggingface_hub import errors as hub
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(link, kinds) for link in _chain(error))
+
+    endpoint, cache = constants.ENDPOINT, constants.HF_HUB_CACHE
+    if any(isinstance(link, OSError) and link.errno == errno.ENOSPC for link in _chain(error)):
+        return LackingError(
+            f"the disk is full: {model} doesn't fit in {cache}",
+            hint="free some space, or set HF_HOME to a folder on a larger disk",
+        )
+    if caused_by(hub.GatedRepoError):
+        return CheckpointError(
+            f"{hub_id} is gated: its authors want its terms accepted before a download",
+            hint=f"accept the terms at {endpoint}/{hub_id}, then run: hf auth login (or set HF_TOKEN)",
+        )
+    if caused_by(hub.RevisionNotFoundError):
+        return CheckpointError(
+            f"{hub_id} has no revision '{revision or constants.DEFAULT_REVISION}'",
+            hint=f"its branches, tags and commits are listed at {endpoint}/{hub_id}/commits",
+        )
+    if caused_by(hub.RepositoryNotFoundError):
+        return CheckpointError(
+            f"no model {hub_id} on {endpoint}, and no directory {model} here",
+            hint="check the spelling; a private model needs: hf auth login (or HF_TOKEN)",
+        )
+    local = "name a local directory, or fetch it once with a network: hf download " + hub_id
+    if caused_by(hub.OfflineModeIsEnabled) or constants.is_offline_mode():
+        return LackingError(
+            f"HF_HUB_OFFLINE forbids the network, and the cache ({cache}) doesn't hold all of {model}",
+            hint=f"{local}, or unset HF_HUB_OFFLINE",
+        )
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, (hub.HfHubHTTPError, OSError)) or caused_by(OSError, hub.HfHubHTTPError):
+        return LackingError(
+            f"{endpoint} can't be reached for {model}, and the cache ({cache}) doesn't hold all of it: {reason}",
+            hint=local,
+        )
+    return CheckpointError(f"{model} can't be fetched from {endpoint}: {reason}", hint=local)

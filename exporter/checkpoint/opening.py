@@ -1,0 +1,256 @@
+"""Opening a checkpoint: all that can be known of it, and be wrong with it, before its weights are loaded."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError, UnsupportedError, UsageError
+from .families import Family, family_of
+from .hub import TOKENIZER_FILES, Place, locate
+from .licence import Licence, licence_files, read_licence
+from .template import choose_template
+from .tensors import INDEX, TensorIndex, no_weights, open_tensors
+from .tokens import load_tokenizer, stop_ids_of
+from .weights import weight_map
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+SMALLEST_CONTEXT = 32
+_QUANTIZED_HINT = "take the float checkpoint that it was made from: Gemcut quantizes from bfloat16 or float32"
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model as its config.json has it, without weights or tokenizer.
+
+    ``config`` is the whole configuration, ``text_config`` the decoder's (the same object for text models).
+    """
+
+    place: Place
+    family: Family
+    config: PreTrainedConfig
+    text_config: PreTrainedConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An opened checkpoint: all of it is checked, and no weight is in memory yet.
+
+    ``source`` is what the user wrote; ``revision`` the commit of a hub id; ``chat_template`` None where
+    `none` was asked for; ``generation`` generation_config.json; ``stop_ids`` every id that ends a turn,
+    sorted; ``notes`` what the user should know. Token ids index the embedding's rows.
+    """
+
+    path: Path
+    name: str
+    source: str
+    revision: str | None
+    family: Family
+    config: PreTrainedConfig
+    text_config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    chat_template: str | None
+    generation: dict[str, Any]
+    stop_ids: tuple[int, ...]
+    bos_id: int | None
+    licence: Licence
+    notes: tuple[str, ...]
+    tensors: TensorIndex
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """sha256 of every source file used, by its name; computed when first asked for.
+
+        ``chat_template.jinja`` is the template in use, wherever it came from; absent where there is none.
+        """
+        found = {file.relative_to(self.path).as_posix(): _sha256(file) for file in _sources(self)}
+        if self.chat_template is not None:
+            found["chat_template.jinja"] = hashlib.sha256(self.chat_template.encode()).hexdigest()
+        return dict(sorted(found.items()))
+
+
+def describe(model: str) -> Description:
+    """Reads the configuration of ``model`` alone: of a hub id no weight is fetched.
+
+    Args:
+        model: A directory, or ``org/name[@revision]``.
+
+    Raises:
+        CheckpointError: No config.json, or one that can't be read; and what `locate` raises.
+        UnsupportedError: An unknown or not yet supported ``model_type``, or a quantized checkpoint.
+    """
+    return _describe(locate(model, weights=False))
+
+
+def open_checkpoint(model: str, *, chat_template: str | None = None) -> Checkpoint:
+    """Opens a Hugging Face checkpoint and checks all of it short of reading the weights' values.
+
+    Args:
+        model: A directory, or ``org/name[@revision]``; an existing directory wins.
+        chat_template: None for the model's own, the path of a Jinja file, or ``none`` for a base model.
+
+    Raises:
+        CheckpointError: Something is missing, damaged, or disagrees with something else in it.
+        UnsupportedError: A model type, number format or file format that Gemcut doesn't take.
+        UsageError: ``chat_template`` can't be read.
+        LackingError: The hub can't be reached, or the disk is full.
+    """
+    place = locate(model)
+    described = _describe(place)
+    text_config = described.text_config
+    tensors = open_tensors(place.path)
+    _, layout_notes = weight_map(text_config, tensors)
+    generation = _generation(place.path)
+    tokenizer, token_notes = load_tokenizer(place.path, described.family, text_config)
+    template, template_notes = choose_template(place.path, tokenizer, chat_template)
+    raw = read_json(place.path / "config.json")
+    stop_ids, stop_notes = stop_ids_of(generation, raw, text_config, tokenizer)
+    licence, licence_notes = read_licence(place.path, described.family)
+    return Checkpoint(
+        path=place.path,
+        name=place.name,
+        source=place.source,
+        revision=place.revision,
+        family=described.family,
+        config=described.config,
+        text_config=text_config,
+        tokenizer=tokenizer,
+        chat_template=template,
+        generation=generation,
+        stop_ids=stop_ids,
+        bos_id=tokenizer.bos_token_id,
+        licence=licence,
+        notes=(*layout_notes, *token_notes, *template_notes, *stop_notes, *licence_notes),
+        tensors=tensors,
+    )
+
+
+def check_context(checkpoint: Checkpoint | Description, context: int) -> None:
+    """Checks a context length in tokens against what the model was made for.
+
+    Raises:
+        UsageError: Shorter than any use, or longer than ``max_position_embeddings``.
+    """
+    longest = int(checkpoint.text_config.max_position_embeddings)
+    if context < SMALLEST_CONTEXT:
+        raise UsageError(f"a context of {context} tokens is too short", hint=f"take {SMALLEST_CONTEXT} to {longest}")
+    if context > longest:
+        raise UsageError(
+            f"a context of {context} tokens is longer than the model's {longest} (max_position_embeddings)",
+            hint=f"take --context {longest} or less",
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        CheckpointError: It can't be read, or is no object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} can't be read: {error}", hint="fetch the file again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} is not a JSON object", hint="fetch the file again")
+    return found
+
+
+def _describe(place: Place) -> Description:
+    path = place.path / "config.json"
+    if not path.exists():
+        raise _no_config(place)
+    raw = read_json(path)
+    family = family_of(raw.get("model_type"), str(path))
+    text = raw.get("text_config")
+    text_type = text.get("model_type", family.text_type) if isinstance(text, dict) else family.text_type
+    if text_type != family.text_type:
+        raise UnsupportedError(
+            f"{path}: the text part of a '{family.model_type}' is '{family.text_type}', not '{text_type}'",
+            hint="take config.json from the model",
+        )
+    for part in (raw, text):
+        if isinstance(part, dict) and part.get("quantization_config"):
+            raise _quantized(path, part["quantization_config"])
+    config = _load_config(place.path)
+    text_config = config.get_text_config(decoder=True)
+    if text_config is not config and text_config.tie_word_embeddings != config.tie_word_embeddings:
+        text_config = copy.deepcopy(text_config)  # the whole model's setting is the one that holds
+        text_config.tie_word_embeddings = config.tie_word_embeddings
+    if getattr(text_config, "use_bidirectional_attention", None) in (True, "all"):
+        raise UnsupportedError(
+            f"{path}: an embedding model (use_bidirectional_attention): it can't continue a text",
+            hint="take a model that generates text",
+        )
+    return Description(place, family, config, text_config)
+
+
+def _load_config(folder: Path) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # a configuration is foreign data: its class raises whatever fits the mistake
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(
+            f"{folder / 'config.json'} is no sound configuration: {reason}",
+            hint="take config.json from the model",
+        ) from error
+    return config
+
+
+def _no_config(place: Place) -> CheckpointError | UnsupportedError:
+    files = sorted(path.name for path in place.path.iterdir())
+    if "adapter_config.json" in files:
+        return CheckpointError(
+            f"{place.source} holds an adapter (adapter_config.json) but no config.json",
+            hint="name the base model as MODEL",
+        )
+    if any(name.endswith(".gguf") for name in files):
+        return no_weights(files, place.source)
+    return CheckpointError(
+        f"{place.source} has no config.json", hint="name the directory that holds config.json and the weights"
+    )
+
+
+def _quantized(path: Path, settings: Any) -> UnsupportedError:
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    if method is None and isinstance(settings, dict):
+        method = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else None
+    how = method or "quantization_config"
+    return UnsupportedError(f"{path}: the checkpoint is already quantized ({how})", hint=_QUANTIZED_HINT)
+
+
+def _generation(folder: Path) -> dict[str, Any]:
+    path = folder / "generation_config.json"
+    found = read_json(path) if path.exists() else {}
+    about_itself = ("transformers_version", "_from_model_config")
+    return {key: value for key, value in found.items() if key not in about_itself}
+
+
+def _sources(checkpoint: Checkpoint) -> Iterator[Path]:
+    folder = checkpoint.path
+    for name in ("config.json", "generation_config.json", "README.md"):
+        if (folder / name).is_file():
+            yield folder / name
+    for pattern in TOKENIZER_FILES:
+        yield from (path for path in folder.glob(pattern) if "chat_template" not in path.as_posix())
+    yield from licence_files(folder)
+    if len(checkpoint.tensors.shards) > 1 or not (folder / "model.safetensors").exists():
+        yield folder / INDEX
+    yield from checkpoint.tensors.shards
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,186 @@
+"""The weights of the text part: which tensor is which parameter, and the float model with them in it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+from ..errors import CheckpointError, UnsupportedError
+from .families import Layout, layouts, other_parts
+from .tensors import TensorIndex
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from transformers import PreTrainedConfig
+
+    from .opening import Checkpoint
+
+_HEAD = "lm_head.weight"
+_EMBEDDING = "model.embed_tokens.weight"
+_FLOATS = ("BF16", "F16", "F32", "F64")
+_SHARED = ("k_proj", "v_proj", "k_norm", "v_norm")
+_HINT = "the checkpoint is incomplete or its config.json is another model's: fetch it again"
+
+
+def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Which tensor of the checkpoint is which parameter of transformers' text model, from headers alone.
+
+    Returns:
+        Names as in the causal language model's ``state_dict`` -> names in the checkpoint, without a tied
+        head; and notes on what is left out.
+
+    Raises:
+        CheckpointError: A text tensor is missing, unexpected, or of another shape than the config says.
+        UnsupportedError: A tensor isn't float.
+    """
+    expected = _expected_shapes(text_config)
+    layout = _layout(tensors)
+    tied = bool(text_config.tie_word_embeddings)
+    names = {name: _stored_name(name, layout) for name in expected if not (tied and name == _HEAD)}
+    for name, stored in names.items():
+        if stored not in tensors:
+            spare = set(tensors.names()) - set(names.values())
+            close = difflib.get_close_matches(stored, spare, n=1, cutoff=0.4)
+            there = f"; the nearest there is '{close[0]}'" if close else ""
+            raise CheckpointError(f"tensor '{stored}' is missing{there}", hint=_HINT)
+        if tensors.shape(stored) != expected[name]:
+            raise CheckpointError(
+                f"{tensors.shard(stored).name}: tensor '{stored}' is {list(tensors.shape(stored))}, "
+                f"but config.json makes it {list(expected[name])}",
+                hint=_HINT,
+            )
+        if tensors.dtype(stored) not in _FLOATS:
+            raise UnsupportedError(
+                f"{tensors.shard(stored).name}: tensor '{stored}' is {tensors.dtype(stored)}, not a float",
+                hint="take the float checkpoint (bfloat16, float16 or float32)",
+            )
+    if tied and (head := _stored_name(_HEAD, layout)) in tensors:
+        names[_HEAD] = head  # stored twice: compared when loaded
+    return names, _left_out(text_config, tensors, layout, set(names.values()))
+
+
+def load_float_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> nn.Module:
+    """transformers' causal language model of the text part, with the checkpoint's weights, in eval mode.
+
+    Tensors are converted one at a time into the model's own memory, so the peak is one model of ``dtype``
+    and one tensor as stored.
+
+    Args:
+        checkpoint: As `open_checkpoint` returned it.
+        dtype: Of the parameters; None for float32.
+
+    Raises:
+        CheckpointError: A tensor holds NaN or infinity, or a tied head differs from the embedding.
+    """
+    import torch
+
+    dtype = dtype or torch.float32
+    names, _ = weight_map(checkpoint.text_config, checkpoint.tensors)
+    twin = names.pop(_HEAD, None) if checkpoint.text_config.tie_word_embeddings else None
+    model = _bare_model(checkpoint.text_config, dtype)
+    slots = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name, stored in names.items():
+            slots[name].copy_(checkpoint.tensors.get(stored))
+            _check_finite(slots[name], checkpoint.tensors, stored)
+        if twin is not None:
+            _check_twin(slots[_EMBEDDING], checkpoint.tensors, twin, names[_EMBEDDING])
+    model.requires_grad_(False)
+    model.eval()
+    return model
+
+
+def _bare_model(text_config: PreTrainedConfig, dtype: torch.dtype) -> nn.Module:
+    """The model with its buffers as its constructors compute them and its parameters unset, head tied."""
+    from transformers import AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(text_config, dtype=dtype)  # type: ignore[no-untyped-call]
+    model.tie_weights()
+    bare: nn.Module = model
+    return bare
+
+
+def _expected_shapes(text_config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(text_config)  # type: ignore[no-untyped-call]
+    except Exception as error:  # what a model class raises on a configuration it can't build is its own
+        raise CheckpointError(
+            f"config.json describes a model that transformers can't build: {type(error).__name__}: {error}",
+            hint="take config.json from the model",
+        ) from error
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _layout(tensors: TensorIndex) -> Layout:
+    for layout in layouts():
+        if f"{layout.decoder}embed_tokens.weight" in tensors:
+            return layout
+    tried = ", ".join(f"'{layout.decoder}embed_tokens.weight'" for layout in layouts())
+    raise CheckpointError(f"no embedding among the {len(tensors)} tensors: looked for {tried}", hint=_HINT)
+
+
+def _stored_name(name: str, layout: Layout) -> str:
+    return layout.head if name == _HEAD else layout.decoder + name.removeprefix("model.")
+
+
+def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layout, used: set[str]) -> tuple[str, ...]:
+    """Notes on the tensors that are rightly unused; an unused tensor with no reason is an error."""
+    modes = getattr(text_config, "kv_sharing_modes", ())
+    reused = "|".join(str(index) for index, mode in enumerate(modes) if mode == "reuse")
+    decoder = re.escape(layout.decoder)
+    shared = re.compile(rf"{decoder}layers\.({reused})\.self_attn\.({'|'.join(_SHARED)})\..+")
+    other = spare = 0
+    for name in tensors.names():
+        if name in used or name.endswith("rotary_emb.inv_freq"):
+            continue
+        if name.startswith(other_parts()):
+            other += 1
+        elif reused and shared.fullmatch(name):
+            spare += 1
+        else:
+            close = difflib.get_close_matches(name, used, n=1, cutoff=0.4)
+            nearest_one = f"; the nearest known is '{close[0]}'" if close else ""
+            merge = "an adapter must be merged first (peft's merge_and_unload)"
+            raise CheckpointError(
+                f"{tensors.shard(name).name}: unexpected tensor '{name}'{nearest_one}",
+                hint=merge if "lora" in name.lower() else _HINT,
+            )
+    notes = []
+    if other:
+        notes.append(f"{other} tensors of vision, audio and projection parts are left out: text only")
+    if spare:
+        notes.append(f"{spare} key and value tensors of layers that share another layer's cache are left out")
+    return tuple(notes)
+
+
+def _check_finite(values: torch.Tensor, tensors: TensorIndex, stored: str) -> None:
+    import torch
+
+    if values.numel() and not all(bool(torch.isfinite(end)) for end in torch.aminmax(values)):
+        raise CheckpointError(
+            f"{tensors.shard(stored).name}: tensor '{stored}' holds NaN or infinity (stored as "
+            f"{tensors.dtype(stored)}, read as {str(values.dtype).removeprefix('torch.')})",
+            hint="the training run diverged or the file is damaged: take another checkpoint",
+        )
+
+
+def _check_twin(embedding: torch.Tensor, tensors: TensorIndex, head: str, stored: str) -> None:
+    """A head that is stored although config.json ties it must be the embedding, row for row."""
+    import torch
+
+    twin = tensors.get(head)
+    for first in range(0, len(embedding), 8192):
+        rows = slice(first, first + 8192)
+        if twin.shape != embedding.shape or not torch.equal(twin[rows].to(embedding.dtype), embedding[rows]):
+            raise CheckpointError(
+                f"config.json ties the head to the embedding, but '{head}' differs from '{stored}'",
+                hint='if the head was trained apart, set "tie_word_embeddings": false in config.json',
+            )

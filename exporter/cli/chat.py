@@ -1,0 +1,108 @@
+"""``gemcut chat``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from ..quiet import streams
+from .common import Command, console_progress, emit, json_option, open_checked, warn
+
+if TYPE_CHECKING:
+    from ..chat import Chat, Turn
+
+ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: the context is full"}
+
+
+@click.command(cls=Command)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--prompt", metavar="TEXT", help="Say this, and end. Default: ask, or one message per line of stdin.")
+@click.option("--system", metavar="TEXT", help="A system turn before all others.")
+@click.option("--tools", type=click.Path(path_type=Path), metavar="FILE.json",
+              help="A list of tool declarations that the model may call.")  # fmt: skip
+@click.option("--max-new-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Of one reply.")
+@click.option("--threads", type=click.IntRange(min=1), help="Default: the runtime's own choice.")
+@json_option
+def command(
+    bundle: Path,
+    prompt: str | None,
+    system: str | None,
+    tools: Path | None,
+    max_new_tokens: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Talk to BUNDLE through its own chat template and tokenizer."""
+    from ..chat import ChatLog, open_chat
+
+    if as_json and prompt is None and sys.stdin.isatty():
+        raise UsageError("--json needs --prompt TEXT, or messages on stdin")
+    declared = _read_tools(tools)
+    with console_progress() as progress, open_checked(bundle, progress) as opened:
+        progress.stage("load")
+        from ..runtimes.executorch import open_runner  # after the checks: it loads a lot
+
+        runner = open_runner(opened.program, threads)
+        chat = open_chat(opened, runner, max_new_tokens, system, declared)
+        proven = opened.manifest.proven
+    try:
+        turns = [_say(chat, message, show=not as_json) for message in _messages(prompt)]
+    finally:
+        runner.close()
+    if as_json:
+        emit(ChatLog(str(bundle), proven, tuple(turns)))
+
+
+def _read_tools(path: Path | None) -> list[dict[str, Any]]:
+    if path is None:
+        return []
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--tools {path} can't be read: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(tool, dict) for tool in found):
+        raise UsageError(f"--tools {path} is not a JSON list of tool declarations")
+    return found
+
+
+def _messages(prompt: str | None) -> Iterator[str]:
+    """The given prompt alone, or what comes from stdin, a message a line; asked for on a terminal."""
+    if prompt is not None:
+        yield prompt
+        return
+    asking = sys.stdin.isatty()
+    if asking:
+        warn("One message a line; Ctrl-D ends.")
+    while True:
+        if asking:
+            streams().err.write("> ")
+            streams().err.flush()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _say(chat: Chat, message: str, show: bool) -> Turn:
+    from ..report.stream import LiveText
+
+    text = LiveText() if show else None
+    for piece, rate in chat.reply(message):
+        if text:
+            text.write(piece, f"{rate:.0f} tok/s")
+    turn = chat.last
+    assert turn is not None
+    if text:
+        text.end()
+        warn(
+            f"[{turn.tokens} tokens, {turn.rate:.1f} tok/s; prompt: {turn.fed} fed, {turn.reused} kept, "
+            f"{turn.prefill_seconds:.2f} s{ENDED[turn.ended]}]"
+        )
+    return turn

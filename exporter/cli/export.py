@@ -1,0 +1,111 @@
+"""``gemcut export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .common import Command, console_progress, emit, json_option, say, warn_unproven
+
+if TYPE_CHECKING:
+    from ..request import Published
+
+
+@click.command(cls=Command)
+@click.argument("model", required=False)
+@click.option("--target", required=True, metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
+@click.option("--runtime", default="executorch", show_default=True, metavar="NAME[,NAME]", help="What runs it there.")
+@click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
+@click.option("--context", type=click.IntRange(min=1), help="Slots of the KV cache. Default: the target's.")
+@click.option("--format", "form", type=click.Choice(["dir", "zip"]), default="dir", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH",
+              help="Default: bundles/<model>-<target>-<runtime>, with .gemcut for a zip.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--chat-template", metavar="FILE|none", help="In place of the model's own; none for base models.")
+@click.option("--gate", type=click.Choice(["enforce", "report"]), default="enforce", show_default=True,
+              help="report: publish a bundle that fails, marked as unproven.")  # fmt: skip
+@json_option
+def command(model: str | None, as_json: bool, **flags: Any) -> None:
+    """Cut MODEL to a bundle for a target, prove it, and publish it.
+
+    MODEL is a directory or a hub id, org/name[@revision]; without it, the sample that ships with Gemcut.
+    If anything fails, nothing is published.
+    """
+    from ..report.proof import show_worst
+    from ..request import ExportRequest, GateFailed, parse_runtimes
+
+    request = ExportRequest(
+        model=model,
+        target=flags["target"],
+        runtimes=parse_runtimes(flags["runtime"]),
+        recipe=flags["recipe"],
+        context=flags["context"],
+        format=flags["form"],
+        output=flags["output"],
+        force=flags["force"],
+        chat_template=flags["chat_template"],
+        gate=flags["gate"],
+    )
+    from ..pipeline import export  # after the flags: it loads a lot
+
+    try:
+        with console_progress() as progress:
+            published = export(request, progress)
+    except GateFailed as error:
+        show_worst(error.verdict, to_stderr=True)
+        raise
+    warn_unproven(published.manifest, published.bundle)
+    if as_json:
+        emit(_result(published))
+    else:
+        _show(published)
+
+
+def _result(published: Published) -> object:
+    from ..report.documents import ExportResult
+
+    manifest = published.manifest
+    return ExportResult(
+        bundle=str(published.bundle),
+        size=published.size,
+        proven=manifest.proven,
+        unproven=manifest.unproven,
+        fidelity=manifest.fidelity.model_dump(mode="json") if manifest.fidelity else None,
+        behaviour=manifest.behaviour.model_dump(mode="json") if manifest.behaviour else None,
+        seconds=published.seconds,
+        peak_memory=published.peak_memory,
+        speed=published.speed,
+    )
+
+
+def _show(published: Published) -> None:
+    from ..report.console import size_text, table
+    from ..report.proof import show_behaviour, show_fidelity
+
+    manifest = published.manifest
+    speed = ", ".join(f"{name} {rate:.0f} tokens/s" for name, rate in published.speed.items())
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in published.seconds.items())
+    rows = [
+        ("bundle", str(published.bundle)),
+        ("size", size_text(published.size)),
+        ("proven", "yes" if manifest.proven else "NO"),
+        ("speed on this host", speed),
+        ("seconds", f"{sum(published.seconds.values()):.1f} ({stages})"),
+        ("peak memory", size_text(published.peak_memory)),
+    ]
+    if manifest.fidelity:
+        show_fidelity(manifest.fidelity, manifest.gate.limits)
+    if manifest.behaviour:
+        show_behaviour(manifest.behaviour)
+    table([row for row in rows if row[1]])
+    for note in manifest.notes:
+        say(f"note: {note}")
+    say("next:")
+    for verb, what in (
+        ("validate", "prove it again, anywhere"),
+        ("chat", "talk to it"),
+        ("bench", "measure it"),
+    ):
+        say(f"  gemcut {verb} {published.bundle}  # {what}")

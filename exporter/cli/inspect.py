@@ -1,0 +1,82 @@
+"""``gemcut inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import Command, emit, json_option, say, warn_unproven
+
+if TYPE_CHECKING:
+    from ..bundle.manifest import Manifest
+
+
+@click.command(cls=Command)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@json_option
+def command(bundle: Path, as_json: bool) -> None:
+    """Show what is in BUNDLE: model, program, quantization, operators, files and proof.
+
+    Only the manifest is checked; gemcut validate checks every byte and runs the program.
+    """
+    from ..bundle.open import open_bundle
+    from ..report.documents import Contents
+
+    with open_bundle(bundle) as opened:
+        manifest, is_zip = opened.manifest, opened.is_zip
+    size = bundle.stat().st_size if is_zip else sum(f.stat().st_size for f in bundle.rglob("*") if f.is_file())
+    warn_unproven(manifest, bundle)
+    if as_json:
+        emit(Contents(str(bundle), "zip" if is_zip else "dir", size, manifest.model_dump(mode="json")))
+        return
+    _show(bundle, manifest, size)
+
+
+def _show(bundle: Path, manifest: Manifest, size: int) -> None:
+    from ..report.console import count_text, size_text, table
+    from ..report.proof import show_behaviour, show_fidelity
+
+    model, runtime = manifest.model, manifest.runtime
+    oldest = f", meant to load from {runtime.oldest} on" if runtime.oldest else ""
+    delegates = ", ".join(f"{name} x{calls}" for name, calls in manifest.delegates.items()) or "none"
+    say(f"{bundle}: {size_text(size)}\n")
+    table(
+        (
+            ("model", f"{model.name} ({model.model_type}, {count_text(model.parameters)} parameters)"),
+            ("from", f"{model.source}{f' @ {model.revision}' if model.revision else ''}"),
+            ("licence", manifest.licence.name or manifest.licence.id or "not known"),
+            ("target", manifest.target),
+            ("runtime", f"{runtime.name} {runtime.version}{oldest}"),
+            ("context", f"{manifest.context} tokens, prompts in chunks of {manifest.prefill_chunk}"),
+            ("vocabulary", str(manifest.vocab_size)),
+            ("recipe", f"{manifest.recipe.name}: {manifest.recipe.description}"),
+            ("delegates", f"{delegates}; {manifest.delegate_coverage:.1%} of the multiply-accumulates"),
+            ("operators", ", ".join(manifest.operators) or "none outside delegates"),
+            ("proven", "yes" if manifest.proven else "NO: " + "; ".join(manifest.unproven)),
+        )
+    )
+    _show_quantization(manifest)
+    if manifest.fidelity:
+        show_fidelity(manifest.fidelity, manifest.gate.limits)
+    if manifest.behaviour:
+        show_behaviour(manifest.behaviour)
+    table(((name, size_text(f.size), f.sha256[:16]) for name, f in sorted(manifest.files.items())),
+          ("file", "size", "sha256 begins"))  # fmt: skip
+    for note in manifest.notes:
+        say(f"note: {note}")
+
+
+def _show_quantization(manifest: Manifest) -> None:
+    from ..report.console import size_text, table
+
+    if manifest.tensors:
+        table(
+            ((name, str(t.quantized), size_text(t.bytes)) for name, t in sorted(manifest.tensors.items())),
+            ("tensors", "quantized", "in the program"),
+        )
+    table(
+        ((r.match, r.weight, str(r.group or "row"), r.activation, r.reason) for r in manifest.recipe.rules),
+        ("rule", "weight", "group", "activation", "why"),
+    )

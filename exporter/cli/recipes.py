@@ -1,0 +1,58 @@
+"""``gemcut recipes``."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import click
+
+from .common import Group, emit, json_option, say
+
+
+@click.group(cls=Group)
+def command() -> None:
+    """List quantization recipes, or explain one."""
+
+
+@command.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the shipped recipes."""
+    from ..quantize.recipe import list_recipes, load_recipe
+    from ..report.console import table
+    from ..report.documents import RecipeList
+
+    recipes = tuple(load_recipe(name) for name in list_recipes())
+    if as_json:
+        emit(RecipeList(recipes))
+        return
+    table(((r.name, r.description) for r in recipes), ("recipe", ""))
+    say("gemcut recipes show NAME explains each rule; a TOML file of your own may stand for NAME.")
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+def show_command(name: str, as_json: bool) -> None:
+    """Explain the rules and limits of the recipe NAME, a shipped one or a TOML file."""
+    from ..quantize.recipe import load_recipe
+    from ..report.console import table
+
+    recipe = load_recipe(name)
+    if as_json:
+        emit(recipe)
+        return
+    say(f"{recipe.name}: {recipe.description}\n\nThe first rule that matches a module's whole name decides:")
+    table(
+        ((r.match, r.scheme.weight, str(r.scheme.group or "row"), r.scheme.activation, r.reason) for r in recipe.rules),
+        ("module", "weight", "group", "activation", "why"),
+    )
+    say("A bundle must keep, against the float model:")
+    gate = recipe.gate
+    limits = ((f.name, getattr(gate, f.name)) for f in fields(gate) if f.name != "reason")
+    table(
+        ((name, f"{'>=' if name in ('top1', 'tool_calls') else '<='} {limit:g}") for name, limit in limits
+         if limit is not None),
+        ("figure", "limit"),
+    )  # fmt: skip
+    say(gate.reason)

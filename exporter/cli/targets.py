@@ -1,0 +1,56 @@
+"""``gemcut targets``."""
+
+from __future__ import annotations
+
+import click
+
+from .common import Group, emit, json_option, say
+
+
+@click.group(cls=Group)
+def command() -> None:
+    """List targets, or explain one."""
+
+
+@command.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the shipped targets."""
+    from ..report.console import table
+    from ..report.documents import TargetList
+    from ..target import list_targets, load_target
+
+    targets = tuple(load_target(name) for name in list_targets())
+    if as_json:
+        emit(TargetList(targets))
+        return
+    table(
+        ((t.name, t.description, t.delegate, t.recipe, str(t.context)) for t in targets),
+        ("target", "", "delegate", "recipe", "context"),
+    )
+    say("gemcut targets show NAME explains each choice; a TOML file of your own may stand for NAME.")
+
+
+@command.command("show")
+@click.argument("name")
+@json_option
+def show_command(name: str, as_json: bool) -> None:
+    """Explain each choice of the target NAME, a shipped one or a TOML file."""
+    from ..report.console import table
+    from ..target import explained, load_target
+
+    target = load_target(name)
+    if as_json:
+        emit(target)
+        return
+    say(f"{target.name}: {target.description}\n")
+    rows = ((key, _text(getattr(target, key)), target.choices.get(key, "")) for key in explained())
+    table(rows, ("key", "value", "why"))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)

@@ -1,0 +1,140 @@
+"""The KV cache as the program holds it: mutable buffers inside, no tensors in or out.
+
+Full layers keep ``context`` slots. Sliding layers keep a ring: a query sees the last ``window`` keys, and a
+prefill chunk of up to ``chunk`` queries must still see what its first query sees, so the ring has
+``window + chunk - 1`` slots (and never more than ``context``). KV-shared layers own none.
+
+Keys and values are handed on as they are stored, [1, slots, KV heads, head dim], because that is how
+``llama::custom_sdpa`` reads them: a transpose of the whole cache at every step would cost a quarter of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache
+
+
+@dataclass(frozen=True)
+class LayerCacheSpec:
+    """One layer's cache: slots x heads x head_dim, for K and for V, float32. ring: slots wrap around."""
+
+    slots: int
+    heads: int
+    head_dim: int
+    ring: bool
+
+    @property
+    def bytes(self) -> int:
+        return 2 * 4 * self.slots * self.heads * self.head_dim
+
+
+@dataclass(frozen=True)
+class CacheSpec:
+    """The whole cache. ``layers`` holds None where a layer reads another layer's keys and values."""
+
+    context: int
+    chunk: int
+    window: int | None
+    ring_slots: int
+    layers: tuple[LayerCacheSpec | None, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(layer.bytes for layer in self.layers if layer is not None)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether any position can lie beyond the sliding window."""
+        return self.window is not None and self.context > self.window
+
+
+def cache_spec(config, context: int, chunk: int) -> CacheSpec:  # type: ignore[no-untyped-def]
+    """Reads the shape of every layer's cache from a transformers text configuration.
+
+    Head dimension and KV heads are taken per layer where the configuration has them so
+    (``per_layer_config``, Gemma 4).
+    """
+    layer_types = list(getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers)
+    window = config.sliding_window if "sliding_attention" in layer_types else None
+    ring_slots = min(context, window + chunk - 1) if window else context
+    shared = _shares_keys(config)
+    layers: list[LayerCacheSpec | None] = []
+    for index, layer_type in enumerate(layer_types):
+        if shared[index]:
+            layers.append(None)
+            continue
+        per_layer = config.per_layer_config[index] if hasattr(config, "per_layer_config") else config
+        sliding = layer_type == "sliding_attention"
+        slots = ring_slots if sliding else context
+        layers.append(
+            LayerCacheSpec(
+                slots=slots,
+                heads=per_layer.num_key_value_heads,
+                head_dim=per_layer.head_dim,
+                ring=sliding and slots < context,
+            )
+        )
+    return CacheSpec(context, chunk, window, ring_slots, tuple(layers))
+
+
+def _shares_keys(config) -> list[bool]:  # type: ignore[no-untyped-def]
+    modes = getattr(config, "kv_sharing_modes", None)
+    if modes is not None:
+        return [mode == "reuse" for mode in modes]
+    return [False] * config.num_hidden_layers
+
+
+class StepState:
+    """Where the present call stands; read by the cache and the attention function while tracing.
+
+    end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring slots of the tokens.
+    last: int64 [1], position of the last token. in_window: bool scalar tensor, or None where no position can
+    lie beyond the window.
+    """
+
+    def __init__(self) -> None:
+        self.start: torch.SymInt | int = 0
+        self.end: torch.SymInt | int = 0
+        self.slots: torch.Tensor | None = None
+        self.last: torch.Tensor | None = None
+        self.in_window: torch.Tensor | None = None
+
+
+class ProgramCache(Cache):
+    """A transformers ``Cache`` over mutable buffers of the traced module.
+
+    ``update`` writes with ``llama::update_cache`` and hands back the whole buffers.
+    """
+
+    def __init__(self, spec: CacheSpec, owner: nn.Module, state: StepState) -> None:
+        super().__init__(layers=[])
+        self.spec = spec
+        self.state = state
+        self.owner = owner
+        for index, layer in enumerate(spec.layers):
+            if layer is None:
+                continue
+            shape = (1, layer.slots, layer.heads, layer.head_dim)
+            for kind in "kv":
+                owner.register_buffer(f"{kind}_cache_{index}", torch.zeros(shape), persistent=False)
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """key_states, value_states: [1, KV heads, S, head dim]; returns both caches as stored."""
+        layer = self.spec.layers[layer_idx]
+        assert layer is not None
+        caches = []
+        for kind, states in (("k", key_states), ("v", value_states)):
+            cache = getattr(self.owner, f"{kind}_cache_{layer_idx}")
+            rows = states.transpose(1, 2)
+            if layer.ring:
+                torch.ops.llama.update_cache_with_indices(rows, cache, self.state.start, self.state.slots)
+            else:
+                torch.ops.llama.update_cache(rows, cache, self.state.start)
+            caches.append(cache)
+        return tuple(caches)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return 0

@@ -1,0 +1,104 @@
+"""A transformers decoder as one exportable module with the contract of ExecuTorch's LLM runners.
+
+``forward(tokens [1, S] int64, input_pos [1] int64) -> logits [1, V] float32`` of the last token, the KV cache
+inside. Everything family-specific is transformers' own code, reached through its public extension points: a
+registered attention function, a ``Cache`` and module swaps by class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from . import attention
+from .activation import DelegableGELUTanh, is_gelu_tanh
+from .cache import CacheSpec, ProgramCache, StepState
+from .norm import delegable_norm, is_rms_norm
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A traced program. ``module`` is what was traced; ``program`` its ``torch.export.ExportedProgram``."""
+
+    module: nn.Module
+    program: torch.export.ExportedProgram
+    spec: CacheSpec
+
+
+class DecoderProgram(nn.Module):
+    """The module that is traced.
+
+    Args:
+        model: a transformers ``...ForCausalLM`` in float32, already adapted (``adapt``) and quantized.
+        spec: the cache's shape.
+    """
+
+    def __init__(self, model: nn.Module, spec: CacheSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.spec = spec
+        self.state = StepState()
+        self.cache = ProgramCache(spec, self, self.state)
+        if spec.windowed:
+            self.register_buffer("ring_slots", torch.arange(spec.ring_slots), persistent=False)
+        self.register_buffer("offsets", torch.arange(spec.chunk), persistent=False)
+
+    def forward(self, tokens: torch.Tensor, input_pos: torch.Tensor) -> torch.Tensor:
+        """tokens: int64 [1, S], 1 <= S <= chunk; input_pos: int64 [1]; returns float32 [1, V]."""
+        length = tokens.shape[1]
+        start = input_pos[0].item()
+        torch._check(start >= 0)
+        torch._check(start + length <= self.spec.context)
+        offsets = self.offsets[:length]
+        positions = (input_pos + offsets).unsqueeze(0)
+        masks = self._begin(start, length, input_pos, positions)
+        out = self.model(
+            input_ids=tokens,
+            position_ids=positions,
+            attention_mask=masks,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+            step_state=self.state,
+        )
+        return out.logits[:, -1, :]
+
+    def _begin(self, start, length, input_pos, positions):  # type: ignore[no-untyped-def]
+        """Sets the step's state; returns transformers' mask mapping."""
+        state, spec = self.state, self.spec
+        state.start, state.end = start, start + length
+        state.slots, state.last, state.in_window, window = None, None, None, None
+        if spec.windowed:
+            state.slots = torch.remainder(positions, spec.ring_slots)
+            last = state.last = positions[0, -1:]
+            state.in_window = (last < spec.window).squeeze(0)
+            behind = (last - positions[0]).to(torch.float32).unsqueeze(1)
+            window = attention.window_mask(last, behind, self.ring_slots, spec)[None, None]
+        return {"full_attention": None, "sliding_attention": window}
+
+
+def adapt(model: nn.Module) -> nn.Module:
+    """Swaps in place what delegates can't take whole; numerically the same to float32 rounding."""
+    for name, module in list(model.named_modules()):
+        if is_rms_norm(module):
+            parent = model.get_submodule(name.rpartition(".")[0])
+            width = int(getattr(parent, "head_dim", 0))
+            setattr(parent, name.rpartition(".")[2], delegable_norm(name, module, width))
+        elif is_gelu_tanh(module):
+            model.get_submodule(name.rpartition(".")[0]).register_module(name.rpartition(".")[2], DelegableGELUTanh())
+    attention.register()
+    model.config._attn_implementation = attention.NAME
+    return model.eval()
+
+
+def trace(model: nn.Module, spec: CacheSpec) -> Traced:
+    """Traces with a dynamic number of tokens, 1 .. chunk."""
+    module = DecoderProgram(model, spec).eval()
+    length = min(spec.chunk, 4)
+    example = (torch.zeros((1, length), dtype=torch.long), torch.zeros(1, dtype=torch.long))
+    dynamic = ({1: torch.export.Dim("length", min=1, max=spec.chunk)}, None)
+    with torch.no_grad():
+        program = torch.export.export(module, example, dynamic_shapes=dynamic, strict=False)
+    return Traced(module, program, spec)

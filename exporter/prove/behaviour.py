@@ -1,0 +1,223 @@
+"""Behaviour: what a user would see of the packed bundle, through its own template and tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .goldens import Golden, Recorded, strip_stop
+from .prompts import encode_prompt
+from .template import Codec, TemplateRefused
+from .toolcalls import ToolCall, holds_tool_calls, parse_tool_calls
+
+# Quantization may make one reply in ten run on; a stop id that is lost makes all of them.
+STOP_RATE = 0.9
+_REPLY = "gemcut reply 4711"
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A prompt on which a check failed, and how."""
+
+    prompt: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check over all the prompts that it applies to.
+
+    rate: share of them on which it held, 0..1; None where it applies to none. limit: the least rate.
+    """
+
+    name: str
+    applies: int
+    limit: float
+    misses: tuple[Miss, ...]
+
+    @property
+    def rate(self) -> float | None:
+        """See the class."""
+        return None if not self.applies else 1.0 - len(self.misses) / self.applies
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rate is at its limit or above."""
+        return self.rate is None or self.rate >= self.limit - 1e-9
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """All checks. tool_calls: share of the float model's tool calls that the bundle makes exactly, 0..1;
+    None where the float model made none. tool_call_misses: the prompts where it doesn't."""
+
+    checks: tuple[Check, ...]
+    tool_calls: float | None
+    tool_call_misses: tuple[Miss, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check held."""
+        return all(check.passed for check in self.checks)
+
+    def rates(self) -> dict[str, float | None]:
+        """The rate of each check by name, as the manifest has them."""
+        return {check.name: check.rate for check in self.checks}
+
+
+_Misses = Iterator[tuple[str, str | None]]
+
+
+def _check(name: str, results: Iterable[tuple[str, str | None]], limit: float = 1.0) -> Check:
+    """A check from pairs of prompt and what went wrong there (None: nothing)."""
+    pairs = list(results)
+    misses = tuple(Miss(prompt, detail) for prompt, detail in pairs if detail is not None)
+    return Check(name, len(pairs), limit, misses)
+
+
+def _encoded(codec: Codec, golden: Golden) -> tuple[str, list[int]] | str:
+    try:
+        return encode_prompt(codec, golden.prompt)
+    except TemplateRefused as error:
+        return error.message
+
+
+def _bos(goldens: Sequence[Golden], codec: Codec) -> _Misses:
+    """Exactly one BOS, or none at all; an id in the text that the runner would see."""
+    for golden in goldens:
+        found = _encoded(codec, golden)
+        if isinstance(found, str):
+            continue
+        count = found[1].count(codec.bos_id) if codec.bos_id is not None else 0
+        yield golden.prompt.id, f"{count} BOS tokens (id {codec.bos_id}) in the prompt" if count > 1 else None
+
+
+def _template(goldens: Sequence[Golden], codec: Codec) -> _Misses:
+    """The bundle's template and tokenizer give the goldens' text and ids, and the ids give the text."""
+    for golden in goldens:
+        found = _encoded(codec, golden)
+        yield golden.prompt.id, found if isinstance(found, str) else _round_trip(golden, codec, *found)
+
+
+def _round_trip(golden: Golden, codec: Codec, rendered: str, ids: list[int]) -> str | None:
+    if rendered != golden.rendered:
+        at = next((i for i, (a, b) in enumerate(zip(rendered, golden.rendered, strict=False)) if a != b), None)
+        at = min(len(rendered), len(golden.rendered)) if at is None else at
+        here, there = rendered[at : at + 20], golden.rendered[at : at + 20]
+        return f"the template renders {here!r} at character {at}, at export it rendered {there!r}"
+    if ids != list(golden.prompt_ids):
+        at = next((i for i, (a, b) in enumerate(zip(ids, golden.prompt_ids, strict=False)) if a != b), None)
+        at = min(len(ids), len(golden.prompt_ids)) if at is None else at
+        return f"the tokenizer gives other ids than at export from token {at} on"
+    text = codec.decode(ids)
+    if text != rendered and codec.encode(text) != ids:
+        return "decoding the prompt's ids gives another text"
+    return None
+
+
+def _generation_prompt(goldens: Sequence[Golden], codec: Codec) -> _Misses:
+    """A reply continues what the generation prompt begins (Gemma's newline after ``model`` is part of it)."""
+    for golden in goldens:
+        prompt = golden.prompt
+        if prompt.kind == "text" or not prompt.add_generation_prompt:
+            continue
+        reply = {"role": "assistant", "content": _REPLY}
+        try:
+            asked = codec.render(prompt.messages, prompt.tools or None, True)
+            whole = codec.render([*prompt.messages, reply], prompt.tools or None, False)
+        except TemplateRefused:
+            continue
+        before, held, _ = whole.partition(_REPLY)
+        # A generation prompt may hold more than a past turn does, as an empty thinking channel.
+        fits = whole.startswith(asked) or (bool(held) and asked.startswith(before))
+        wrong = f"it ends {asked[-20:]!r}, but a reply stands after {before[-20:]!r}"
+        yield prompt.id, None if fits else wrong
+
+
+def _stops(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> _Misses:
+    """Where the float model's reply ended, the bundle's ends too."""
+    for golden, bundle in zip(goldens, recorded, strict=True):
+        if golden.ended:
+            wrong = f"no stop token in {len(bundle.greedy_ids)} tokens; the float model stopped"
+            yield golden.prompt.id, None if bundle.ended else f"{wrong} after {len(golden.greedy_ids)}"
+
+
+def _special_tokens(
+    goldens: Sequence[Golden], recorded: Sequence[Recorded], codec: Codec, stop_ids: frozenset[int]
+) -> _Misses:
+    """No ``<pad>`` and the like in a reply: only special tokens that the float model's replies use too."""
+    used = {token for golden in goldens for token in strip_stop(golden.greedy_ids, stop_ids)[0]}
+    allowed = used & codec.special_ids
+    for golden, bundle in zip(goldens, recorded, strict=True):
+        words, _ = strip_stop(bundle.greedy_ids, stop_ids)
+        strange = [token for token in words if token in codec.special_ids and token not in allowed]
+        wrong = f"the reply holds {codec.decode(strange[:1])} {len(strange)} times" if strange else None
+        yield golden.prompt.id, wrong
+
+
+def _pairs(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> list[tuple[Golden, Recorded, list[ToolCall]]]:
+    """The prompts that the float model answers with well-formed tool calls."""
+    both = zip(goldens, recorded, strict=True)
+    return [(g, r, parse_tool_calls(g.greedy_text)) for g, r in both if holds_tool_calls(g.greedy_text)]
+
+
+def _parsed(text: str) -> list[ToolCall] | str:
+    try:
+        return parse_tool_calls(text)
+    except ValueError as error:
+        return str(error)
+
+
+def _calls_parse(pairs: Sequence[tuple[Golden, Recorded, list[ToolCall]]]) -> _Misses:
+    for golden, bundle, _ in pairs:
+        calls = _parsed(bundle.greedy_text)
+        wrong = calls if isinstance(calls, str) else None if calls else f"no tool call in {bundle.greedy_text[:60]!r}"
+        yield golden.prompt.id, wrong
+
+
+def _named(wanted: Sequence[ToolCall]) -> str:
+    return ", ".join(call.name for call in wanted) or "none"
+
+
+def _calls_agree(
+    pairs: Sequence[tuple[Golden, Recorded, list[ToolCall]]], same: Callable[[list[ToolCall], list[ToolCall]], bool]
+) -> _Misses:
+    for golden, bundle, wanted in pairs:
+        calls = _parsed(bundle.greedy_text)
+        if isinstance(calls, str):
+            yield golden.prompt.id, calls
+        else:
+            wrong = f"{bundle.greedy_text[:80]!r} instead of {golden.greedy_text[:80]!r}"
+            yield golden.prompt.id, None if same(calls, wanted) else wrong
+
+
+def check_behaviour(
+    goldens: Sequence[Golden], recorded: Sequence[Recorded], codec: Codec, stop_ids: Iterable[int]
+) -> Behaviour:
+    """Checks what a user would see. Nothing is run here: ``recorded`` is from ``run_bundle``.
+
+    Args:
+        goldens: The float model's side.
+        recorded: The bundle's side, in the same order.
+        codec: The bundle's own template and tokenizer.
+        stop_ids: Ids that end a reply.
+
+    Returns:
+        The checks: ``bos`` (never two), ``template`` (round trip), ``generation_prompt``, ``stop``,
+        ``special_tokens``, ``tool_calls_parse`` and ``tool_call_names`` (the latter without a limit), and
+        the rate of tool calls that are exactly the float model's.
+    """
+    stops = frozenset(stop_ids)
+    pairs = _pairs(goldens, recorded)
+    names = _calls_agree(pairs, lambda found, wanted: _named(found) == _named(wanted))
+    exact = _check("tool_calls", _calls_agree(pairs, lambda found, wanted: found == wanted))
+    checks = (
+        _check("bos", _bos(goldens, codec)),
+        _check("template", _template(goldens, codec)),
+        _check("generation_prompt", _generation_prompt(goldens, codec)),
+        _check("stop", _stops(goldens, recorded), STOP_RATE),
+        _check("special_tokens", _special_tokens(goldens, recorded, codec, stops)),
+        _check("tool_calls_parse", _calls_parse(pairs)),
+        _check("tool_call_names", names, 0.0),
+    )
+    return Behaviour(checks, exact.rate, exact.misses)

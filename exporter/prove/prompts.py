@@ -1,0 +1,232 @@
+"""Which prompts a bundle is proven with: its checkpoint's own, or those in ``prompts.toml``."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, UsageError
+from .template import Codec, TemplateRefused
+
+LEAST_PROMPTS = 24
+LEAST_POSITIONS = 32
+OWN_PROMPTS = "golden_prompts.jsonl"
+_ROOM = LEAST_POSITIONS + 16
+_PROBE_NAME = "probe_tool_name"
+_PROBE_TEXT = "Probe of the system turn 7351."
+_PROBE_TOOL = {
+    "type": "function",
+    "function": {
+        "name": _PROBE_NAME,
+        "description": "A probe.",
+        "parameters": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt. ``kind``: 'chat', 'multi-turn', 'system', 'tool', 'long' or 'text'.
+
+    A 'text' prompt is continued as it stands, without a template, and has ``text`` instead of ``messages``.
+    """
+
+    id: str
+    kind: str
+    messages: tuple[dict[str, Any], ...] = ()
+    tools: tuple[dict[str, Any], ...] = ()
+    add_generation_prompt: bool = True
+    text: str = ""
+
+
+def encode_prompt(codec: Codec, prompt: Prompt) -> tuple[str, list[int]]:
+    """A prompt's text and token ids as a runner would feed them.
+
+    A template writes its special tokens itself, so that none are added to what it renders; to plain text
+    the tokenizer adds its own.
+
+    Raises:
+        TemplateRefused: If the template can't render it.
+    """
+    if prompt.kind == "text":
+        return prompt.text, codec.encode(prompt.text, add_special_tokens=True)
+    rendered = codec.render(prompt.messages, prompt.tools or None, prompt.add_generation_prompt)
+    return rendered, codec.encode(rendered)
+
+
+def _prompt(entry: Mapping[str, Any], where: str) -> Prompt:
+    unknown = set(entry) - {"id", "kind", "messages", "tools", "add_generation_prompt", "text"}
+    if unknown:
+        raise CheckpointError(f"{where}: unknown key {sorted(unknown)[0]!r}", hint="see Prompt in gemcut.prove.prompts")
+    messages, tools, text = entry.get("messages", []), entry.get("tools") or [], entry.get("text", "")
+    good = isinstance(entry.get("id"), str) and bool(entry["id"]) and isinstance(text, str)
+    good = good and all(isinstance(m, dict) and "role" in m for m in messages) and bool(messages) != bool(text)
+    if not good or not all(isinstance(tool, dict) for tool in tools):
+        raise CheckpointError(
+            f"{where}: a prompt has an 'id' and either 'messages' (each with a 'role') or a 'text'",
+            hint='one JSON object a line: {"id": "alarm", "messages": [{"role": "user", "content": "..."}]}',
+        )
+    kind = "text" if text else "tool" if tools else "chat"
+    return Prompt(
+        id=entry["id"],
+        kind=str(entry.get("kind", kind)),
+        messages=tuple(dict(message) for message in messages),
+        tools=tuple(dict(tool) for tool in tools),
+        add_generation_prompt=bool(entry.get("add_generation_prompt", True)),
+        text=text,
+    )
+
+
+def _no_twins(prompts: Iterable[Prompt], where: str) -> list[Prompt]:
+    seen: dict[str, Prompt] = {}
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise CheckpointError(f"{where}: two prompts have the id {prompt.id!r}", hint="give each its own id")
+        seen[prompt.id] = prompt
+    return list(seen.values())
+
+
+def load_prompts(path: Path) -> list[Prompt]:
+    """Reads prompts of one's own: one JSON object a line, with the fields of ``Prompt``.
+
+    Raises:
+        CheckpointError: Naming the line that can't be read.
+    """
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} can't be read: {error}", hint="give a UTF-8 file, a prompt a line") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path.name}, line {number}"
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise CheckpointError(f"{where}: not JSON: {error}", hint="one JSON object a line") from error
+        if not isinstance(entry, dict):
+            raise CheckpointError(f"{where}: not a JSON object", hint="one JSON object a line")
+        found.append(_prompt(entry, where))
+    return _no_twins(found, path.name)
+
+
+def _data() -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath("prompts.toml").read_text(encoding="utf-8"))
+
+
+def built_in_prompts() -> list[Prompt]:
+    """The prompts of ``prompts.toml`` in their order, the tools that they name filled in."""
+    data = _data()
+    tools = {entry["function"]["name"]: entry for entry in data["tool"]}
+    found = []
+    for entry in data["prompt"]:
+        filled = {**entry, "tools": [tools[name] for name in entry.get("tools", [])]}
+        found.append(_prompt(filled, f"prompts.toml, {entry.get('id')}"))
+    return _no_twins(found, "prompts.toml")
+
+
+def takes_system(codec: Codec) -> bool:
+    """Whether the template renders a system turn."""
+    return _renders(codec, [{"role": "system", "content": _PROBE_TEXT}, {"role": "user", "content": "Hi"}], _PROBE_TEXT)
+
+
+def takes_tools(codec: Codec) -> bool:
+    """Whether the template renders tool declarations: whether a tool's name comes out in its text."""
+    return _renders(codec, [{"role": "user", "content": "Hi"}], _PROBE_NAME, [_PROBE_TOOL])
+
+
+def _renders(
+    codec: Codec, messages: list[dict[str, Any]], wanted: str, tools: list[dict[str, Any]] | None = None
+) -> bool:
+    try:
+        return wanted in codec.render(messages, tools, True)
+    except TemplateRefused:
+        return False
+
+
+def long_prompt(codec: Codec, window: int, context: int) -> Prompt | None:
+    """A prompt that is longer than a sliding window, or None where the context has no room for it.
+
+    It lists numbered notes, as many as it takes, and asks for one of them.
+    """
+    passage = _data()["passage"]
+    lines = list(passage["lines"])
+    count, wanted = 1, window + window // 8 + 8
+    while True:
+        notes = "\n".join(f"Note {n}: {lines[(n - 1) % len(lines)]}" for n in range(1, count + 1))
+        text = f"{notes}\n\n{passage['question']}"
+        prompt = Prompt("long", "long", ({"role": "user", "content": text},))
+        if not codec.has_template:
+            prompt = Prompt("long", "text", text=text)
+        length = len(encode_prompt(codec, prompt)[1])
+        if length + _ROOM > context:
+            return None
+        if length >= wanted:
+            return prompt
+        count += max(1, (wanted - length) * count // (length + 1))
+
+
+def _as_text(prompt: Prompt) -> Prompt:
+    """The last user turn of a chat as plain text, for base models."""
+    return replace(prompt, kind="text", messages=(), tools=(), text=str(prompt.messages[-1]["content"]))
+
+
+def _fits(codec: Codec, prompt: Prompt, context: int) -> bool:
+    try:
+        return len(encode_prompt(codec, prompt)[1]) + _ROOM <= context
+    except TemplateRefused:
+        return False
+
+
+def choose_prompts(
+    codec: Codec, window: int | None, context: int, own: Sequence[Prompt] = (), least: int = LEAST_PROMPTS
+) -> list[Prompt]:
+    """The prompts to prove a bundle with.
+
+    The checkpoint's own come first, all that fit the context. Built-in ones are added until there are ``least``, those
+    with tools, system turns and several turns before the plain ones, as far as the template takes them; and
+    in any case one that is longer than the sliding window, where the context allows.
+
+    Args:
+        codec: The model's template and tokenizer.
+        window: Length of the sliding window in tokens; None where every layer sees everything.
+        context: Length of the bundle's cache in tokens.
+        own: From ``load_prompts``.
+        least: How many there must be.
+
+    Raises:
+        TemplateRefused: If one of ``own`` can't be rendered.
+        UsageError: If the context is too short for as many as it takes.
+    """
+    chosen = {p.id: p for p in own if len(encode_prompt(codec, p)[1]) + _ROOM <= context}
+    if window is not None and not any(prompt.kind == "long" for prompt in chosen.values()):
+        past = long_prompt(codec, window, context)
+        if past is not None:
+            chosen.setdefault(past.id, past)
+    for prompt in _usable(codec):
+        if len(chosen) >= least:
+            break
+        if prompt.id not in chosen and _fits(codec, prompt, context):
+            chosen[prompt.id] = prompt
+    if len(chosen) < least:
+        raise UsageError(
+            f"only {len(chosen)} of the {least} prompts that a proof needs fit a context of {context} tokens",
+            hint="a longer --context; 256 is enough for the built-in prompts",
+        )
+    return list(chosen.values())
+
+
+def _usable(codec: Codec) -> list[Prompt]:
+    """The built-in prompts that a template can take, the special ones first."""
+    prompts = built_in_prompts()
+    if not codec.has_template:
+        return [_as_text(prompt) for prompt in prompts if not prompt.tools and prompt.messages[-1]["role"] == "user"]
+    taken = {"system": takes_system(codec), "tool": takes_tools(codec)}
+    usable = [prompt for prompt in prompts if taken.get(prompt.kind, True)]
+    return sorted(usable, key=lambda prompt: prompt.kind == "chat")

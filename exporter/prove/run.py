@@ -1,0 +1,111 @@
+"""Running a bundle on the goldens: teacher-forced for the figures, and greedily for what a user would see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import ConformanceError
+from ..stages import FloatArray, Progress, Runner
+from .goldens import Golden, Ids32, Recorded, log_softmax, strip_stop
+
+SLACK = 16
+
+
+class RowSink(Protocol):
+    """Takes each row of logits as it comes; ``FullFidelity`` is one."""
+
+    def row(self, golden: int, row: int, logits: FloatArray) -> None:
+        """Logits [V] float32 of scored position ``row`` of golden number ``golden``."""
+
+
+def reply_budget(golden: Golden, context: int) -> int:
+    """How many tokens the bundle may reply with.
+
+    Twice the float model's reply and 16 more where that one stopped, so that a reply that quantization made
+    a little longer still finds its stop; as many as the float model's where it did not.
+    """
+    wanted = 2 * len(golden.greedy_ids) + SLACK if golden.ended else len(golden.greedy_ids)
+    return max(0, min(wanted, context - len(golden.prompt_ids)))
+
+
+def greedy(runner: Runner, ids: Sequence[int], max_new: int, stop_ids: frozenset[int]) -> list[int]:
+    """The runner's greedy reply, with the stop id if it was reached; equal logits go to the lower id."""
+    reply: list[int] = []
+    if max_new < 1:
+        return reply
+    logits = runner.prefill(ids, 0)
+    while True:
+        token = int(np.argmax(logits))
+        reply.append(token)
+        if token in stop_ids or len(reply) >= max_new:
+            return reply
+        logits = runner.step(token, len(ids) + len(reply) - 1)
+
+
+def _checked(logits: FloatArray, golden: Golden) -> FloatArray:
+    largest = max(int(golden.topk_ids.max()), max(golden.ids))
+    if logits.ndim != 1 or len(logits) <= largest:
+        raise ConformanceError(
+            f"the program gives logits of shape {list(logits.shape)}; the goldens name token {largest}",
+            hint="program and goldens are of different models: copy or export the bundle again",
+        )
+    return logits
+
+
+def _forced(runner: Runner, golden: Golden, number: int, sink: RowSink | None) -> tuple[FloatArray, FloatArray, Ids32]:
+    """Feeds the scored sequence; returns logprobs [P, K], target logprobs [P] and likeliest ids [P]."""
+    count, width = golden.topk_ids.shape
+    logprobs, targets = np.zeros((count, width), np.float32), np.zeros(count, np.float32)
+    top1 = np.zeros(count, np.int32)
+    for row in range(count):
+        at = golden.first + row
+        logits = runner.prefill(golden.ids[: at + 1], 0) if row == 0 else runner.step(golden.ids[at], at)
+        every = log_softmax(_checked(logits, golden))
+        logprobs[row] = every[golden.topk_ids[row]]
+        targets[row] = every[golden.ids[at + 1]]
+        top1[row] = np.argmax(logits)
+        if sink is not None:
+            sink.row(number, row, logits)
+    return logprobs, targets, top1
+
+
+def run_bundle(
+    runner: Runner,
+    goldens: Sequence[Golden],
+    stop_ids: Iterable[int],
+    decode: Callable[[Sequence[int]], str],
+    sink: RowSink | None = None,
+    progress: Progress | None = None,
+) -> tuple[Recorded, ...]:
+    """Runs every golden through the bundle. No more than one row of logits is kept at a time.
+
+    Args:
+        runner: The packed program.
+        goldens: What to run.
+        stop_ids: Ids that end a reply.
+        decode: Text of token ids, special tokens included.
+        sink: Takes each scored position's logits.
+        progress: Told after each golden.
+
+    Raises:
+        ConformanceError: If the program isn't for these goldens: other vocabulary, or too short a cache.
+    """
+    stops = frozenset(stop_ids)
+    found = []
+    for number, golden in enumerate(goldens):
+        if len(golden.ids) - 1 > runner.max_context:
+            raise ConformanceError(
+                f"the golden {golden.prompt.id!r} has {len(golden.ids)} tokens; the program's cache holds "
+                f"{runner.max_context}",
+                hint="program and goldens are of different exports: copy or export the bundle again",
+            )
+        logprobs, targets, top1 = _forced(runner, golden, number, sink)
+        reply = greedy(runner, golden.prompt_ids, reply_budget(golden, runner.max_context), stops)
+        words, ended = strip_stop(reply, stops)
+        found.append(Recorded(logprobs, targets, top1, tuple(reply), decode(words), ended))
+        if progress is not None:
+            progress.update(number + 1, len(goldens), golden.prompt.id)
+    return tuple(found)

@@ -1,0 +1,110 @@
+"""Quantized linear and embedding modules that trace to the operators which delegates and kernels take as they are.
+
+They emit ``quantized_decomposed`` operators (real meta kernels, no decomposition to trace through), not torchao's
+``*_affine`` ones; the numbers come from torchao's own quantization primitives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..errors import UnsupportedError
+from ..stages import Scheme
+
+_Q = torch.ops.quantized_decomposed
+_BITS = {"int8": 8, "int4": 4}
+
+
+def quantize_weight(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symmetric round-to-nearest, one scale per ``scheme.group`` elements of a row (0: per row).
+
+    Args:
+        weight: [N, K] of any float dtype.
+        scheme: 'int8' or 'int4'.
+
+    Returns:
+        int8 [N, K] with values in -2^(bits-1) .. 2^(bits-1) - 1, and float32 scales [N, K / group].
+    """
+    from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
+
+    bits = _BITS[scheme.weight]
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    block = (1, scheme.group or weight.shape[1])
+    eps = torch.finfo(torch.float32).eps
+    source = weight.float()
+    scale, zero = choose_qparams_affine(
+        source, MappingType.SYMMETRIC, block, torch.int8, low, high, eps=eps, scale_dtype=torch.float32
+    )
+    values = quantize_affine(source, block, scale, zero, torch.int8, low, high)
+    return values, scale.reshape(weight.shape[0], -1)
+
+
+def usable_group(scheme: Scheme, columns: int, name: str) -> Scheme:
+    """Checks that the group divides the reduction dimension.
+
+    Raises:
+        UnsupportedError: it does not; the message names the tensor and a group that would fit.
+    """
+    if scheme.group and columns % scheme.group:
+        fits = [g for g in (128, 64, 32) if columns % g == 0]
+        says = f"Groups of {fits[0]} would fit." if fits else "Give it a scheme with one scale per row (group = 0)."
+        raise UnsupportedError(
+            f"{name} has {columns} columns, which groups of {scheme.group} don't divide.",
+            hint=f"{says} Put a rule for it above the present one in the recipe.",
+        )
+    return scheme
+
+
+class QuantizedLinear(nn.Module):
+    """``x @ W.T`` with integer weights; activations float32 or int8 per token, asymmetric, chosen at run time."""
+
+    def __init__(self, linear: nn.Linear, scheme: Scheme, name: str) -> None:
+        super().__init__()
+        usable_group(scheme, linear.in_features, name)
+        self.scheme = scheme
+        bits = _BITS[scheme.weight]
+        self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        values, scales = quantize_weight(linear.weight.detach(), scheme)
+        self.register_buffer("values", values)
+        self.register_buffer("scales", scales if scheme.group else scales.reshape(-1))
+        self.register_buffer("zeros", torch.zeros_like(self.scales, dtype=torch.int32 if scheme.group else torch.int64))
+        self.bias = linear.bias
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: float32 [..., K]; returns float32 [..., N]."""
+        if self.scheme.activation == "int8-dynamic":
+            scale, zero = _Q.choose_qparams_per_token_asymmetric(x, torch.int8)
+            x = _Q.quantize_per_token(x, scale, zero, -128, 127, torch.int8)
+            x = _Q.dequantize_per_token(x, scale, zero, -128, 127, torch.int8, torch.float32)
+        if self.scheme.group:
+            weight = _Q.dequantize_per_channel_group(
+                self.values, self.scales, self.zeros, self.low, self.high, torch.int8, self.scheme.group, torch.float32
+            )
+        else:
+            weight = _Q.dequantize_per_channel(
+                self.values, self.scales, self.zeros, 0, self.low, self.high, torch.int8
+            )
+        return nn.functional.linear(x, weight, self.bias)
+
+
+class QuantizedEmbedding(nn.Module):
+    """A gather of int8 rows, each with its own scale, times the family's embedding scale."""
+
+    def __init__(self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float) -> None:
+        super().__init__()
+        if scheme.weight != "int8" or scheme.group:
+            raise UnsupportedError(
+                f"{name}: embeddings are stored as float32 or as int8 with one scale per row, not {scheme.name}.",
+                hint="Change the recipe's rule for it.",
+            )
+        values, scales = quantize_weight(embedding.weight.detach(), scheme)
+        self.multiplier = multiplier
+        self.register_buffer("values", values)
+        # The multiplier goes into the scales: one multiplication less at run time.
+        self.register_buffer("scales", scales.reshape(-1) * multiplier)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """ids: int64 [B, S]; returns float32 [B, S, H]."""
+        return _Q.embedding_byte.dtype(self.values, self.scales, None, -128, 127, ids, dtype=torch.float32)

@@ -1,0 +1,171 @@
+"""Recipes: how each tensor is stored, as ordered rules of which the first that matches decides."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from .. import datafile
+from ..errors import UnsupportedError, nearest
+from ..stages import Gate, Recipe, Rule, Scheme
+
+
+class SchemeTable(datafile.DataFile):
+    """How one tensor is stored and multiplied."""
+
+    weight: Literal["float32", "int8", "int4"] = Field(description="Stored as; the integers symmetric.")
+    group: int = Field(
+        default=0,
+        ge=0,
+        description="Elements per scale along the reduction; 0: one scale per output channel.",
+    )
+    activation: Literal["float32", "int8-dynamic"] = Field(
+        default="float32", description="int8-dynamic: quantized per token as the product is made."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SchemeTable:
+        if self.weight == "float32" and (self.group or self.activation != "float32"):
+            raise ValueError("a float32 weight has no group and no quantized activation")
+        return self
+
+
+class RuleTable(datafile.DataFile):
+    """The modules whose whole name the regular expression matches take the scheme."""
+
+    match: str = Field(min_length=1, description="Python regular expression; must match the whole name.")
+    scheme: str = Field(min_length=1, description="A name under [schemes].")
+    reason: str = Field(min_length=1, description="Why.")
+
+    @model_validator(mode="after")
+    def _compiles(self) -> RuleTable:
+        try:
+            re.compile(self.match)
+        except re.error as error:
+            raise ValueError(f"match = '{self.match}' is no regular expression: {error}") from error
+        return self
+
+
+class GateTable(datafile.DataFile):
+    """The limits that a bundle must keep; a figure that isn't named has no limit."""
+
+    mean_kl: float | None = Field(default=None, ge=0, description="Nats, at most.")
+    p99_kl: float | None = Field(
+        default=None, ge=0, description="Nats, at most, 99th percentile of positions."
+    )
+    top1: float | None = Field(default=None, ge=0, le=1, description="Share of positions, at least.")
+    perplexity_ratio: float | None = Field(default=None, ge=1, description="Bundle's over float's, at most.")
+    max_logit_diff: float | None = Field(default=None, gt=0, description="Logits, at most, at any position.")
+    tool_calls: float | None = Field(default=None, ge=0, le=1, description="Share of the float model\'s calls made exactly, at least.")
+    reason: str = Field(min_length=1, description="Why the limits are what they are.")
+
+
+class RecipeFile(datafile.DataFile):
+    """What a recipe's TOML file holds. Its name is the file's name."""
+
+    model_config = ConfigDict(title="Gemcut recipe")
+
+    description: str = Field(min_length=1, description="What it is, in one line.")
+    schemes: dict[str, SchemeTable] = Field(min_length=1)
+    rules: tuple[RuleTable, ...] = Field(
+        min_length=1, description="In order; the first that matches decides."
+    )
+    gate: GateTable
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RecipeFile:
+        for rule in self.rules:
+            if rule.scheme not in self.schemes:
+                raise ValueError(
+                    f"the rule '{rule.match}' names the scheme '{rule.scheme}': {nearest(rule.scheme, self.schemes)}"
+                )
+        for name in self.schemes:
+            if all(rule.scheme != name for rule in self.rules):
+                raise ValueError(f"no rule takes the scheme '{name}'")
+        seen: set[str] = set()
+        for rule in self.rules:
+            if rule.match in seen:
+                raise ValueError(f"the rule '{rule.match}' stands twice: the second would never decide")
+            seen.add(rule.match)
+        return self
+
+
+def list_recipes() -> dict[str, Path]:
+    """The shipped recipes: name -> file, by name."""
+    return datafile.shipped(__package__ or "", "recipes")
+
+
+def load_recipe(name_or_file: str) -> Recipe:
+    """Loads a shipped recipe by name, or a TOML file of the user's own.
+
+    Raises:
+        UnsupportedError: An unknown name, key or weight format; the message has the nearest.
+        UsageError: A file that isn't there, isn't TOML, or holds a wrong value.
+    """
+    path = datafile.locate(name_or_file, list_recipes(), "recipe")
+    read = datafile.read(path, RecipeFile, "recipe")
+    schemes = {name: Scheme(name=name, **table.model_dump()) for name, table in read.schemes.items()}
+    rules = tuple(Rule(match=r.match, scheme=schemes[r.scheme], reason=r.reason) for r in read.rules)
+    return Recipe(
+        name=path.stem,
+        description=read.description,
+        rules=rules,
+        gate=Gate(**read.gate.model_dump()),
+        path=path,
+    )
+
+
+def rule_for(recipe: Recipe, module_name: str) -> Rule:
+    """The rule that decides for a module.
+
+    Raises:
+        UnsupportedError: No rule matches the name.
+    """
+    for rule in recipe.rules:
+        if re.fullmatch(rule.match, module_name):
+            return rule
+    raise UnsupportedError(
+        f"recipe '{recipe.name}': no rule matches the module '{module_name}'",
+        hint="End the rules with one that takes all that is left: match = '.*'.",
+    )
+
+
+def scheme_for(recipe: Recipe, module_name: str) -> Scheme:
+    """How a module's weight is stored, by the first rule that matches its name.
+
+    Raises:
+        UnsupportedError: No rule matches the name.
+    """
+    return rule_for(recipe, module_name).scheme
+
+
+def unused_rules(recipe: Recipe, names: Iterable[str]) -> None:
+    """Refuses a recipe with a rule that matches none of the model's modules: most likely a slip.
+
+    Args:
+        names: The names of all modules that have a weight to quantize.
+
+    Raises:
+        UnsupportedError: The first such rule, with the module whose name is nearest to it.
+    """
+    known = list(names)
+    for rule in recipe.rules:
+        if any(re.fullmatch(rule.match, name) for name in known):
+            continue
+        plain = rule.match.replace("\\", "")
+        near = difflib.get_close_matches(plain, known, n=1, cutoff=0.0)
+        says = f"; the nearest module is '{near[0]}'" if near else "; the model has no module to quantize"
+        raise UnsupportedError(
+            f"recipe '{recipe.name}': the rule '{rule.match}' matches no module{says}",
+            hint="Correct the rule or take it out of the recipe.",
+        )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe's file, as ``quantize/recipe.schema.json`` has it."""
+    return RecipeFile.model_json_schema()

@@ -1,0 +1,138 @@
+"""What a user sees: tables on stdout, progress on stderr. Bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..quiet import streams
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+PLAIN_WIDTH = 120
+PLAIN_EVERY = 10.0  # seconds between two plain lines of one stage
+
+
+def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = (), to_stderr: bool = False) -> None:
+    """Prints columns to stdout (or stderr), wrapped to the terminal, or to 120 columns where there is none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    out = streams().err if to_stderr else streams().out
+    grid = Table(*heads, show_header=bool(heads), box=box.SIMPLE_HEAD if heads else None, pad_edge=False)
+    for row in rows:
+        if not heads and not grid.columns:
+            for index in range(len(row)):
+                grid.add_column(no_wrap=index == 0)
+        grid.add_row(*(Text(cell) for cell in row))
+    Console(file=out, width=None if out.isatty() else PLAIN_WIDTH, highlight=False).print(grid)
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for a reader: ``12.3 MB`` (powers of 1000, as file managers and stores have it)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def count_text(count: float) -> str:
+    """A number of things for a reader: ``268.1M``."""
+    for unit in ("", "k", "M"):
+        if count < 1000:
+            return f"{count:.0f}" if not unit else f"{count:.1f}{unit}"
+        count /= 1000
+    return f"{count:.2f}B"
+
+
+class ConsoleProgress:
+    """A :class:`gemcut.stages.Progress` on stderr; use it as a context manager.
+
+    On a terminal a live bar of the present stage, and a line for each that took over two seconds.
+    Elsewhere, and with ``verbose``, plain lines: one as a stage begins and one every ten seconds.
+    ``seconds`` holds the time of each stage that has ended.
+    """
+
+    def __init__(self, plain: bool = False) -> None:
+        self._err = streams().err
+        self._bars: Bars | None = None if plain or not self._err.isatty() else self._make_bars()
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._began = self._said = 0.0
+        self.seconds: dict[str, float] = {}
+
+    def _make_bars(self) -> Bars:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[what]}", markup=False),
+            console=Console(file=self._err, highlight=False),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> ConsoleProgress:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_stage()
+        if self._bars:
+            self._bars.stop()
+
+    def _end_stage(self) -> None:
+        if not self._stage:
+            return
+        taken = time.monotonic() - self._began
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + taken
+        if self._bars and self._task is not None:
+            self._bars.remove_task(self._task)
+            if taken >= 2:
+                self._bars.console.print(f"  {self._stage:<12} {taken:6.1f} s", markup=False)
+        self._stage, self._task = "", None
+
+    def stage(self, name: str) -> None:
+        """A new stage begins; the one before has ended."""
+        self._end_stage()
+        self._stage, self._began = name, time.monotonic()
+        self._said = self._began
+        if self._bars:
+            self._task = self._bars.add_task(name, total=None, what="")
+        else:
+            self._line(name)
+
+    def update(self, done: float, total: float, what: str = "") -> None:
+        """``done`` of ``total`` units of the present stage; ``what`` is being done now."""
+        if self._bars and self._task is not None:
+            self._bars.update(self._task, completed=done, total=total or None, what=what)
+            return
+        now = time.monotonic()
+        if now - self._said >= PLAIN_EVERY and total:
+            self._said = now
+            self._line(f"{self._stage}: {done / total:.0%}{f', {what}' if what else ''}")
+
+    def note(self, text: str) -> None:
+        """Something the user should know; not an error."""
+        if self._bars:
+            self._bars.console.print(f"note: {text}", markup=False)
+        else:
+            self._line(f"note: {text}")
+
+    def _line(self, text: str) -> None:
+        print(text, file=self._err, flush=True)

@@ -1,0 +1,167 @@
+"""The JSON documents that commands print with ``--json``, each with a JSON Schema under ``schemas/``.
+
+``python -m gemcut.report.documents`` writes the schemas again, those of targets and recipes too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from .. import target
+from ..chat import ChatLog
+from ..devices.bench import Benchmark
+from ..doctor import Diagnosis
+from ..plan import Plan
+from ..prove.conformance import Difference, Tolerance
+from ..quantize import recipe
+from ..stages import Recipe, Target
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class TargetList:
+    """``gemcut targets --json``."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class RecipeList:
+    """``gemcut recipes --json``."""
+
+    recipes: tuple[Recipe, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong. kind: the error's class; hint: what to do next."""
+
+    kind: str
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Any command with ``--json`` that fails."""
+
+    error: Problem
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """``gemcut export --json``. Sizes in bytes; speed in tokens per second on this host.
+
+    proven: the gate was kept; unproven: how it was not. fidelity, behaviour: as in the manifest.
+    """
+
+    bundle: str
+    size: int
+    proven: bool
+    unproven: tuple[str, ...]
+    fidelity: dict[str, Any] | None
+    behaviour: dict[str, Any] | None
+    seconds: dict[str, float]
+    peak_memory: int
+    speed: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """``gemcut validate --json``. KL divergences and log-probabilities in nats.
+
+    passed: bytes, gate and conformance. proven: what the manifest says of the export. fidelity, behaviour:
+    measured here; violations: of the manifest's limits; unmeasured: limits on figures that the goldens
+    alone don't give. tolerance: how far this machine may be from the exporting one; conformance: how far
+    it is; failures: where that is too far.
+    """
+
+    bundle: str
+    passed: bool
+    proven: bool
+    fidelity: dict[str, float | None]
+    positions: int
+    violations: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+    behaviour: dict[str, float | None]
+    tool_calls: float | None
+    tolerance: Tolerance
+    max_logprob_diff: float | None
+    mean_kl: float | None
+    failures: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """``gemcut inspect --json``. size: bytes of all files. manifest: as ``manifest.schema.json`` has it."""
+
+    bundle: str
+    format: Literal["dir", "zip"]
+    size: int
+    manifest: dict[str, Any]
+
+
+DOCUMENTS: dict[str, type] = {
+    "error": Failure,
+    "export": ExportResult,
+    "validate": ValidateResult,
+    "inspect": Contents,
+    "bench": Benchmark,
+    "chat": ChatLog,
+    "plan": Plan,
+    "targets": TargetList,
+    "target": Target,
+    "recipes": RecipeList,
+    "recipe": Recipe,
+    "doctor": Diagnosis,
+}
+
+
+def to_json(document: Any) -> str:
+    """A document as JSON text, two spaces of indentation; a figure that is no number becomes null."""
+    return TypeAdapter(type(document)).dump_json(document, indent=2).decode()
+
+
+def schemas() -> dict[Path, str]:
+    """Every shipped JSON Schema but the manifest's: its file -> its text."""
+    found = {PACKAGE / "schemas" / f"{name}.schema.json": _schema(kind) for name, kind in DOCUMENTS.items()}
+    found[next(iter(target.list_targets().values())).with_name("target.schema.json")] = target.schema()
+    found[Path(recipe.__file__).with_name("recipe.schema.json")] = recipe.schema()
+    return {path: json.dumps(_stamped(schema), indent=2, sort_keys=True) + "\n" for path, schema in found.items()}
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    schema: dict[str, Any] = _closed(TypeAdapter(kind).json_schema(mode="serialization"))
+    return schema
+
+
+def _closed(node: Any) -> Any:
+    """The same schema with no object that may hold more than its properties."""
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items()}
+    if "properties" in closed and closed.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+        closed["required"] = sorted(closed["properties"])
+    return closed
+
+
+def _stamped(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    for path, text in schemas().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.name)

@@ -1,0 +1,110 @@
+"""Proofs as tables: fidelity against its limits, behaviour, what an export left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .console import table
+
+if TYPE_CHECKING:
+    from ..bundle.manifest import BehaviourRecord, FidelityRecord
+    from ..prove.behaviour import Behaviour
+    from ..prove.conformance import Conformance
+    from ..prove.fidelity import Fidelity
+    from ..prove.gate import Verdict
+
+AT_LEAST = frozenset({"top1", "tool_calls"})
+FIGURES = {
+    "mean_kl": "mean KL divergence (nats)",
+    "p99_kl": "99th percentile of KL (nats)",
+    "top1": "top-1 agreement",
+    "perplexity_ratio": "perplexity ratio",
+    "max_logprob_diff": "largest log-probability difference",
+    "max_logit_diff": "largest logit difference",
+}
+
+
+def figure_text(name: str, value: float | None) -> str:
+    """One figure for a reader; rates as per cent."""
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if name in AT_LEAST else f"{value:.4g}"
+
+
+def show_fidelity(fidelity: FidelityRecord | Fidelity, limits: Mapping[str, float]) -> None:
+    """The bundle against the float model, with the limit of each figure that has one."""
+    rows = []
+    for name, title in FIGURES.items():
+        value = getattr(fidelity, name)
+        limit = limits.get(name)
+        if value is None and limit is None:
+            continue
+        sign = ">=" if name in AT_LEAST else "<="
+        rows.append((title, figure_text(name, value), "" if limit is None else f"{sign} {figure_text(name, limit)}"))
+    table(rows, (f"fidelity ({fidelity.prompts} prompts, {fidelity.positions} positions)", "", "limit"))
+
+
+def show_behaviour(behaviour: BehaviourRecord | Behaviour) -> None:
+    """What a user would see: the share of prompts on which each check held."""
+    rates = behaviour.rates if isinstance(behaviour.rates, dict) else behaviour.rates()
+    rows = [(name.replace("_", " "), _rate(rate)) for name, rate in rates.items()]
+    if behaviour.tool_calls is not None:
+        rows.append(("tool calls as the float model's", _rate(behaviour.tool_calls)))
+    if rows:
+        table(rows, ("behaviour", "held on"))
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.1%}"
+
+
+def show_conformance(conformance: Conformance, most: int = 10) -> None:
+    """This machine against the exporting one: both figures, and the prompts that differ most."""
+    tolerance = conformance.tolerance
+    table(
+        (
+            (
+                "largest log-probability difference",
+                f"{conformance.max_logprob_diff:.3g}",
+                f"<= {tolerance.logprob:.3g}",
+            ),
+            ("mean KL divergence (nats)", f"{conformance.mean_kl:.3g}", f"<= {tolerance.kl:.3g}"),
+        ),
+        (f"conformance ({len(conformance.differences)} prompts)", "", "tolerance"),
+    )
+    differing = [
+        d for d in conformance.differences if d.max_logprob_diff > tolerance.logprob or d.first_step is not None
+    ]
+    rows = (
+        (d.prompt, f"{d.max_logprob_diff:.3g}", str(d.position), f"{d.kl:.3g}", _parting(d.first_step, d.tie))
+        for d in sorted(differing, key=lambda d: -d.max_logprob_diff)[:most]
+    )
+    if differing:
+        table(rows, ("prompt", "log-probability", "position", "KL", "reply"))
+
+
+def _parting(step: int | None, tie: bool) -> str:
+    if step is None:
+        return "same"
+    return f"differs from token {step} on" + (" (a tie)" if tie else "")
+
+
+def show_worst(verdict: Verdict, to_stderr: bool = False) -> None:
+    """Which prompts were worst, and at which position: those that failed a check first."""
+    table(
+        (
+            (
+                r.prompt,
+                str(r.position),
+                f"{r.kl:.3g}",
+                f"{r.logprob_diff:.3g}",
+                f"{r.mean_kl:.3g}",
+                f"{r.top1:.1%}",
+                r.failed,
+            )
+            for r in verdict.rows()
+        ),
+        ("prompt", "worst position", "KL there", "log-probability off", "mean KL", "top-1", "failed"),
+        to_stderr=to_stderr,
+    )

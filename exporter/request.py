@@ -1,0 +1,102 @@
+"""What the pipeline is asked for, and what it hands back to whoever asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .errors import GateError, UnsupportedError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from .bundle.manifest import Manifest
+    from .prove.behaviour import Behaviour
+    from .prove.conformance import Conformance
+    from .prove.gate import Verdict
+
+RUNTIMES = ("executorch",)
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """The command line of ``gemcut export``, parsed but not yet looked at.
+
+    model: directory or hub id with an optional ``@revision``; None for the packaged sample.
+    target, recipe: a shipped name or a TOML file; recipe None takes the target's.
+    runtimes: in the order given. context: slots of the KV cache, None takes the target's.
+    output: None puts the bundle under ``bundles/``. force: may replace a bundle that is there.
+    chat_template: a file, 'none' for a base model, None for the checkpoint's own.
+    gate: 'report' publishes a bundle that failed the gate, marked as unproven.
+    """
+
+    model: str | None = None
+    target: str = "android-arm64"
+    runtimes: tuple[str, ...] = ("executorch",)
+    recipe: str | None = None
+    context: int | None = None
+    format: Literal["dir", "zip"] = "dir"
+    output: Path | None = None
+    force: bool = False
+    chat_template: str | None = None
+    gate: Literal["enforce", "report"] = "enforce"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A bundle in its place.
+
+    size: bytes. seconds: by stage. peak_memory: bytes, of the exporting process.
+    speed: figures on this host in tokens per second, such as ``decode`` and ``prefill``.
+    """
+
+    bundle: Path
+    size: int
+    manifest: Manifest
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+    speed: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A bundle proven again on this machine: every byte as it was, and run on its own goldens.
+
+    verdict: this machine's fidelity against the limits that the manifest holds. conformance: this machine
+    against the exporting one. seconds: by stage.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    verdict: Verdict
+    behaviour: Behaviour
+    conformance: Conformance
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class GateFailed(GateError):
+    """An export that its gate held back: nothing was published. ``verdict`` says where it was worst."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(
+            "the bundle failed its gate, nothing was published: " + "; ".join(verdict.reasons()),
+            hint="Try a finer recipe (gemcut recipes), or publish it marked as unproven with --gate report.",
+        )
+        self.verdict = verdict
+
+
+def parse_runtimes(text: str) -> tuple[str, ...]:
+    """``--runtime``'s names, in order.
+
+    Raises:
+        UnsupportedError: A name that isn't a runtime's; the message has the nearest.
+        UsageError: No name, or one twice.
+    """
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise UsageError(f"--runtime '{text}': each runtime once, with a comma between two")
+        if name not in RUNTIMES:
+            raise UnsupportedError(
+                f"unknown runtime '{name}': {nearest(name, RUNTIMES)}", hint="See --runtime in --help."
+            )
+    return names

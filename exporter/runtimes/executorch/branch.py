@@ -1,0 +1,107 @@
+"""Turns ``gemcut::window_sdpa`` into a branch between two calls of ``llama::custom_sdpa`` in the emitted program.
+
+An emitted ``torch.cond`` is nothing but two conditional jumps (ExecuTorch 1.5 ``exir/emit/_emitter.py``,
+``_emit_cond``); the same four instructions are written here over the values that the opaque call already names:
+
+    jump_false in_window -> A        within the window: causal, no mask
+    custom_sdpa(q, k, v, start, null, causal)
+    jump_false false -> B
+ A: custom_sdpa(q, k, v, 0, mask, not causal)
+ B: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ...errors import GemcutError
+from .patches import replaced
+
+_OPAQUE = ("gemcut::window_sdpa", "out")
+_REAL = ("llama::custom_sdpa", "out")
+
+
+@contextmanager
+def branching_emitter() -> Iterator[None]:
+    """While it holds, every program that ExecuTorch emits has its opaque calls expanded."""
+    from executorch.exir.program import _program
+
+    def wrap(original: Any) -> Any:
+        def emit(*args: Any, **kwargs: Any) -> Any:
+            output = original(*args, **kwargs)
+            for plan in output.program.execution_plan:
+                expand(plan)
+            return output
+
+        return emit
+
+    with replaced(_program, "emit_program", wrap):
+        yield
+
+
+def expand(plan: Any) -> int:
+    """Expands the opaque calls of one execution plan in place; returns how many there were.
+
+    Args:
+        plan: ``executorch.exir.schema.ExecutionPlan``.
+    """
+    names = [(operator.name, operator.overload) for operator in plan.operators]
+    if _OPAQUE not in names:
+        return 0
+    opaque = names.index(_OPAQUE)
+    calls = _Calls(plan, _real_operator(plan, names, opaque))
+    for chain in plan.chains:
+        _refuse_other_jumps(chain)
+        instructions: list[Any] = []
+        for instruction in chain.instructions:
+            if getattr(instruction.instr_args, "op_index", None) == opaque:
+                instructions += calls.branch(instruction.instr_args.args, at=len(instructions))
+            else:
+                instructions.append(instruction)
+        chain.instructions = instructions
+    return calls.count
+
+
+def _real_operator(plan: Any, names: list[tuple[str, str]], opaque: int) -> int:
+    """Index of custom_sdpa; where no full layer calls it, the opaque entry is renamed."""
+    if _REAL in names:
+        return names.index(_REAL)
+    plan.operators[opaque].name, plan.operators[opaque].overload = _REAL
+    return opaque
+
+
+def _refuse_other_jumps(chain: Any) -> None:
+    from executorch.exir.schema import JumpFalseCall
+
+    if any(isinstance(i.instr_args, JumpFalseCall) for i in chain.instructions):
+        raise GemcutError("The program has jumps of its own, which the window's branch would misplace.")
+
+
+class _Calls:
+    """Writes the branch for one call; holds the constants that all branches share."""
+
+    def __init__(self, plan: Any, operator: int) -> None:
+        from executorch.exir.schema import Bool, Double, EValue, Int, Null
+
+        self.operator = operator
+        self.count = 0
+        first = len(plan.values)
+        plan.values += [EValue(v) for v in (Null(), Bool(True), Bool(False), Int(0), Double(0.0))]
+        self.null, self.true, self.false, self.zero, self.no_dropout = range(first, first + 5)
+
+    def branch(self, args: list[int], at: int) -> list[Any]:
+        """args: value indices of query, key, value, mask, in_window, start, scale, out, (the result again)."""
+        from executorch.exir.schema import Instruction, JumpFalseCall, KernelCall
+
+        query, key, value, mask, in_window, start, scale, *out = args
+        within = [query, key, value, start, self.null, self.no_dropout, self.true, scale, *out]
+        past = [query, key, value, self.zero, mask, self.no_dropout, self.false, scale, *out]
+        self.count += 1
+        return [
+            Instruction(JumpFalseCall(cond_value_index=in_window, destination_instruction=at + 3)),
+            Instruction(KernelCall(op_index=self.operator, args=within)),
+            Instruction(JumpFalseCall(cond_value_index=self.false, destination_instruction=at + 4)),
+            Instruction(KernelCall(op_index=self.operator, args=past)),
+        ]

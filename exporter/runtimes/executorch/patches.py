@@ -1,0 +1,48 @@
+"""The places where ExecuTorch has no extension point, each a context manager bound to the version it was read in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+from ...errors import LackingError
+
+HOLDS_FOR = "1.5"
+
+
+def require_version() -> str:
+    """Returns the installed ExecuTorch's version.
+
+    Raises:
+        LackingError: it is another release than the one these patches were written for.
+    """
+    installed = version("executorch")
+    if not installed.startswith(HOLDS_FOR + "."):
+        raise LackingError(
+            f"executorch {installed} is installed; Gemcut's lowering holds for {HOLDS_FOR}.x.",
+            hint="pip install 'gemcut[executorch]'",
+        )
+    return installed
+
+
+@contextmanager
+def replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Replaces ``module.name`` by ``wrap(original)`` for the time of the block.
+
+    Raises:
+        LackingError: the name is gone, so upstream moved.
+    """
+    require_version()
+    original = getattr(module, name, None)
+    if original is None:
+        raise LackingError(
+            f"{module.__name__} has no {name} any more: Gemcut's patch for executorch {HOLDS_FOR} does not fit.",
+            hint="pip install 'gemcut[executorch]'",
+        )
+    setattr(module, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(module, name, original)

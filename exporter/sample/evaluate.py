@@ -1,0 +1,138 @@
+"""Measure how many held-out tool calls a model gets exactly right.
+
+`python -m gemcut.sample.evaluate [MODEL_DIR] [--n 200]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import sample_path
+from .generate import Chat, expected_reply, held_out_calls
+from .toolcalls import ToolCall, parse_tool_calls
+
+MAX_NEW_TOKENS = 72
+Generate = Callable[[list[int]], list[int]]
+
+
+@dataclass
+class Score:
+    """How many replies were exactly right, and what the others said."""
+
+    total: int = 0
+    exact: int = 0
+    misses: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def percent(self) -> float:
+        """Exact matches in percent."""
+        return 100.0 * self.exact / self.total if self.total else 0.0
+
+    def add(self, wanted: str, reply: str) -> None:
+        """Count one reply."""
+        self.total += 1
+        if same_calls(wanted, reply):
+            self.exact += 1
+        else:
+            self.misses.append((wanted, reply))
+
+
+def same_calls(wanted: str, reply: str) -> bool:
+    """Whether two replies make the same calls with the same arguments, or are the same plain text."""
+    try:
+        calls: list[ToolCall] = parse_tool_calls(reply)
+    except ValueError:
+        return False
+    expected = parse_tool_calls(wanted)
+    return calls == expected if expected else not calls and reply.strip() == wanted.strip()
+
+
+def prompt_of(tokenizer: Any, chat: Chat) -> list[int]:
+    """The token ids that ask for a chat's last message."""
+    ids = tokenizer.apply_chat_template(
+        chat["messages"][:-1], tools=chat["tools"] or None, add_generation_prompt=True, return_dict=False
+    )
+    return list(ids)
+
+
+def reply_text(tokenizer: Any, ids: Sequence[int], stops: Sequence[int]) -> str:
+    """The text of generated ids up to the first stop, markers kept."""
+    kept: list[int] = []
+    for token in ids:
+        if token in stops:
+            break
+        kept.append(int(token))
+    return str(tokenizer.decode(kept, skip_special_tokens=False))
+
+
+def stops_of(tokenizer: Any) -> list[int]:
+    """The ids that end an answer."""
+    return [int(tokenizer.convert_tokens_to_ids(token)) for token in ("<eos>", "<turn|>")]
+
+
+def score_callable(generate: Generate, tokenizer: Any, chats: Sequence[Chat]) -> Score:
+    """Score anything that continues a prompt, such as an exported bundle, on `chats`.
+
+    `generate` takes the prompt's ids and returns the ids that follow, with or without the end of turn.
+    """
+    score, stops = Score(), stops_of(tokenizer)
+    for chat in chats:
+        score.add(expected_reply(chat), reply_text(tokenizer, generate(prompt_of(tokenizer, chat)), stops))
+    return score
+
+
+def score_model(model: Any, tokenizer: Any, chats: Sequence[Chat], batch: int = 50) -> Score:
+    """Score a transformers model, greedily and in batches."""
+    import torch
+
+    score, stops = Score(), stops_of(tokenizer)
+    for start in range(0, len(chats), batch):
+        part = chats[start : start + batch]
+        prompts = [prompt_of(tokenizer, chat) for chat in part]
+        padded = tokenizer.pad({"input_ids": prompts}, padding=True, return_tensors="pt", padding_side="left")
+        with torch.inference_mode():
+            made = model.generate(
+                **padded, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, eos_token_id=stops, pad_token_id=0
+            )
+        for chat, ids in zip(part, made[:, padded["input_ids"].shape[1] :].tolist(), strict=True):
+            score.add(expected_reply(chat), reply_text(tokenizer, ids, stops))
+    return score
+
+
+def load(folder: Path) -> tuple[Any, Any]:
+    """The model in float32 and its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    model.train(False)
+    return model, AutoTokenizer.from_pretrained(str(folder))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the exact match of held-out tool calls; exit status 1 below the bar."""
+    parser = argparse.ArgumentParser(prog="python -m gemcut.sample.evaluate", description=__doc__)
+    parser.add_argument("model", nargs="?", type=Path, default=sample_path(), metavar="MODEL_DIR")
+    parser.add_argument("--n", type=int, default=200, help="held-out chats (200)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the held-out chats (7)")
+    parser.add_argument("--bar", type=float, default=95.0, help="percent below which to exit with 1 (95)")
+    parser.add_argument("--show", type=int, default=10, help="misses to print (10)")
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    score = score_model(*load(options.model), held_out_calls(options.n, options.seed))
+    for wanted, reply in score.misses[: options.show]:
+        print(f"wanted {wanted}\n   got {reply}")
+    seconds = time.monotonic() - started
+    result = f"exact match {score.exact}/{score.total} = {score.percent:.1f}%"
+    print(f"{result} of held-out tool calls, {seconds:.0f} s")
+    return 0 if score.percent >= options.bar else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Make the chats the sample model learns from, and the held-out ones it is measured on.
+
+A chat is ``{"messages": [...], "tools": [...]}`` in the form transformers' chat templates take. What is
+held out is decided by a hash of the user's words alone, so no held-out request is ever trained on,
+whatever the seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from .requests import REFUSAL, Request, make_request, small_talk, spoken
+from .toolcalls import ToolCall, format_tool_call
+from .tools import TOOLS
+from .vocabulary import SYSTEM_TEXTS
+
+Chat = dict[str, Any]
+
+HELD_OUT_SHARE = 16
+TRAIN_SEED = 20260101
+HELD_OUT_SEED = 7
+
+
+def is_held_out(text: str) -> bool:
+    """Whether a user's words belong to the held-out one in sixteen."""
+    plain = " ".join(text.lower().strip(" .?!").split())
+    return hashlib.sha256(plain.encode()).digest()[0] % HELD_OUT_SHARE == 0
+
+
+def _split_request(rng: Random, held_out: bool, tool: str | None = None) -> Request:
+    """A request on the wanted side of the split."""
+    while True:
+        request = make_request(rng, tool)
+        if is_held_out(request.text) == held_out:
+            return request
+
+
+def _split_talk(rng: Random, held_out: bool) -> tuple[str, str]:
+    """Small talk on the wanted side of the split."""
+    while True:
+        said, answer = small_talk(rng)
+        said = spoken(rng, said) if rng.random() < 0.5 else said
+        if is_held_out(said) == held_out:
+            return said, answer
+
+
+def _declare(rng: Random, wanted: list[str], unwanted: list[str], count: int) -> list[Any]:
+    """`count` declarations or more: all of `wanted`, none of `unwanted`, in random order."""
+    others = [name for name in TOOLS if name not in wanted and name not in unwanted]
+    names = list(dict.fromkeys(wanted)) + rng.sample(others, max(0, count - len(set(wanted))))
+    rng.shuffle(names)
+    return [TOOLS[name] for name in names]
+
+
+def _call_message(call: ToolCall) -> Chat:
+    """The assistant's message that makes a call."""
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+
+
+def _asked(request: Request) -> list[Chat]:
+    """The user's request and the call."""
+    return [{"role": "user", "content": request.text}, _call_message(request.call)]
+
+
+def _answered(request: Request) -> list[Chat]:
+    """The tool's result and the confirmation."""
+    return [
+        {"role": "tool", "name": request.call.name, "content": request.result},
+        {"role": "assistant", "content": request.confirmation},
+    ]
+
+
+def _system(rng: Random) -> list[Chat]:
+    """A system message in some chats."""
+    return [{"role": "system", "content": rng.choice(SYSTEM_TEXTS)}] if rng.random() < 0.4 else []
+
+
+def make_chat(rng: Random, held_out: bool = False, shape: str | None = None) -> Chat:
+    """One chat, ending with an assistant's message.
+
+    `shape`: "call" (one call), "after" (call, result, confirmation), "second" (the same and another call),
+    "refusal" (no declared tool fits) or "talk".
+    """
+    kind = shape or rng.choices(["call", "after", "second", "refusal", "talk"], [55, 14, 12, 10, 9])[0]
+    count = rng.choices([1, 2, 3, 4], [20, 32, 30, 18])[0]
+    messages = _system(rng)
+    if kind == "talk":
+        said, answer = _split_talk(rng, held_out)
+        messages += [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
+        return {"messages": messages, "tools": _declare(rng, [], [], rng.randint(0, 4))}
+    request = _split_request(rng, held_out)
+    if kind == "refusal":
+        messages += [{"role": "user", "content": request.text}, {"role": "assistant", "content": REFUSAL}]
+        return {"messages": messages, "tools": _declare(rng, [], [request.call.name], rng.randint(0, 4))}
+    wanted = [request.call.name]
+    messages += _asked(request)
+    if kind != "call":
+        messages += _answered(request)
+    if kind == "second":
+        following = _split_request(rng, held_out)
+        wanted.append(following.call.name)
+        messages += _asked(following)
+    return {"messages": messages, "tools": _declare(rng, wanted, [], count)}
+
+
+def training_chats(seed: int = TRAIN_SEED) -> Iterator[Chat]:
+    """Training chats without end."""
+    rng = Random(f"train {seed}")
+    while True:
+        yield make_chat(rng)
+
+
+def held_out_calls(count: int, seed: int = HELD_OUT_SEED) -> list[Chat]:
+    """Held-out chats whose last message is a tool call: what exact match is measured on."""
+    rng = Random(f"held out {seed}")
+    return [make_chat(rng, held_out=True, shape="call" if rng.random() < 0.85 else "second") for _ in range(count)]
+
+
+def expected_reply(chat: Chat) -> str:
+    """The text the model should answer with, markers included, without the end of the turn."""
+    last = chat["messages"][-1]
+    calls = last.get("tool_calls") or []
+    functions = [call["function"] for call in calls]
+    text = "".join(format_tool_call(ToolCall(made["name"], made["arguments"])) for made in functions)
+    return text + str(last["content"])
+
+
+def golden_chats(count: int, seed: int = HELD_OUT_SEED + 1) -> list[Chat]:
+    """Held-out chats for proofs: ``{"messages", "tools", "expected"}``, without the last answer.
+
+    Three in four want a tool call; the others a confirmation of a result, a refusal or a plain answer.
+    """
+    rng = Random(f"golden {seed}")
+    shapes = "call call second after call call call talk call call second refusal".split()  # noqa: SIM905
+    chats = [make_chat(rng, held_out=True, shape=shapes[index % len(shapes)]) for index in range(count)]
+    return [
+        {"messages": chat["messages"][:-1], "tools": chat["tools"], "expected": expected_reply(chat)} for chat in chats
+    ]

@@ -1,0 +1,175 @@
+"""Tiny checkpoints with every feature of the real ones, written once per run and copied where a test breaks one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _gemma3_text(**changes: Any) -> Any:
+    from transformers import Gemma3TextConfig
+
+    settings = {
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "query_pre_attn_scalar": 16,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+        "max_position_embeddings": 256,
+    }
+    return Gemma3TextConfig(**settings | changes)
+
+
+def _gemma4_text(**changes: Any) -> Any:
+    from transformers import Gemma4TextConfig
+
+    settings = {
+        "vocab_size": 512,
+        "vocab_size_per_layer_input": 512,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "sliding_window": 8,
+        "hidden_size_per_layer_input": 8,
+        "num_kv_shared_layers": 3,
+        "use_double_wide_mlp": True,
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
+        "final_logit_softcapping": 30.0,
+        "max_position_embeddings": 256,
+    }
+    return Gemma4TextConfig(**settings | changes)
+
+
+def _gemma3() -> Any:
+    from transformers import Gemma3Config, SiglipVisionConfig
+
+    vision = SiglipVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=4
+    )
+    return Gemma3Config(
+        text_config=_gemma3_text().to_dict(),
+        vision_config=vision.to_dict(),
+        mm_tokens_per_image=4,
+        image_token_index=509,
+        boi_token_index=510,
+        eoi_token_index=511,
+    )
+
+
+def _gemma4() -> Any:
+    from transformers import Gemma4AudioConfig, Gemma4Config, Gemma4VisionConfig
+
+    vision = Gemma4VisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        position_embedding_size=32,
+    )
+    audio = Gemma4AudioConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        subsampling_conv_channels=[4, 4],
+        output_proj_dims=16,
+    )
+    ids = {"image_token_id": 507, "boi_token_id": 508, "eoi_token_id": 509, "video_token_id": 506}
+    ids |= {"audio_token_id": 505, "boa_token_id": 510, "eoa_token_index": 511}
+    return Gemma4Config(
+        text_config=_gemma4_text().to_dict(), vision_config=vision.to_dict(), audio_config=audio.to_dict(), **ids
+    )
+
+
+CONFIGS: dict[str, Callable[..., Any]] = {
+    "gemma3_text": _gemma3_text,
+    "gemma4_text": _gemma4_text,
+    "gemma3": _gemma3,
+    "gemma4": _gemma4,
+}
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., Any]:
+    """``make_config(model_type, **changes)``: a tiny transformers configuration."""
+    return lambda model_type, **changes: CONFIGS[model_type](**changes)
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``pristine(model_type)``: a sharded random checkpoint that no test may change."""
+    from gemcut.checkpoint.random import random_checkpoint
+
+    made: dict[str, Path] = {}
+
+    def of(model_type: str) -> Path:
+        if model_type not in made:
+            folder = tmp_path_factory.mktemp("pristine") / f"tiny-{model_type}"
+            made[model_type] = random_checkpoint(folder, CONFIGS[model_type](), max_shard_size=100_000)
+        return made[model_type]
+
+    return of
+
+
+@pytest.fixture
+def fresh(pristine: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """``fresh(model_type)``: a copy that the test may break."""
+
+    def of(model_type: str = "gemma3_text") -> Path:
+        return Path(shutil.copytree(pristine(model_type), tmp_path / f"tiny-{model_type}"))
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def load_all() -> Callable[[Path], dict[str, Any]]:
+    """Every tensor of a checkpoint's shards."""
+    from safetensors.torch import load_file
+
+    def of(folder: Path) -> dict[str, Any]:
+        tensors: dict[str, Any] = {}
+        for shard in sorted(folder.glob("model*.safetensors")):
+            tensors |= load_file(shard)
+        return tensors
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def save_single() -> Callable[[Path, dict[str, Any]], None]:
+    """Replaces a checkpoint's weights by one file with these tensors."""
+    from safetensors.torch import save_file
+
+    def of(folder: Path, tensors: dict[str, Any]) -> None:
+        for old in folder.glob("model*.safetensors*"):
+            old.unlink()
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def edit_json() -> Callable[..., None]:
+    """``edit_json(path, key=value)``: sets keys of a JSON file; None takes one out."""
+
+    def of(path: Path, **changes: Any) -> None:
+        found = json.loads(path.read_text(encoding="utf-8")) | changes
+        kept = {key: value for key, value in found.items() if value is not None}
+        path.write_text(json.dumps(kept), encoding="utf-8")
+
+    return of

@@ -1,0 +1,63 @@
+"""``--help``: complete, and quick because it loads next to nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from gemcut.cli import COMMANDS, main
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "torchao",
+    "executorch",
+    "pydantic",
+    "numpy",
+    "rich",
+    "psutil",
+    "huggingface_hub",
+)
+PROGRAM = """
+import sys
+from gemcut.cli import main
+code = main(sys.argv[1:])
+print(sorted(set(sys.modules) & set({heavy!r})), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["nonsense"]]
+)
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    program = PROGRAM.format(heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+    assert done.returncode == (2 if words == ["nonsense"] else 0)
+
+
+def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, what in COMMANDS.items():
+        assert name in shown
+        assert what.split()[0] in shown
+    assert "130 interrupted" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_and_has_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [name, "list"] if name in ("targets", "recipes") else [name]
+    assert main([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--json" in shown
+    assert "--verbose" in shown
+
+
+def test_without_words_the_help_is_shown_as_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "Commands:" in capsys.readouterr().err

@@ -1,0 +1,91 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TEMPLATE
+from gemcut.errors import CheckpointError, UsageError
+from gemcut.prove.prompts import (
+    LEAST_PROMPTS,
+    Prompt,
+    built_in_prompts,
+    choose_prompts,
+    encode_prompt,
+    load_prompts,
+)
+from gemcut.prove.template import ChatCodec
+
+NO_TOOLS = TEMPLATE.replace("{%- if tools %}", "{%- if false %}")
+NO_SYSTEM = TEMPLATE.replace(
+    "{{ bos_token }}",
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}",
+)
+
+
+def _kinds(prompts: list[Prompt]) -> set[str]:
+    return {prompt.kind for prompt in prompts}
+
+
+def test_built_in_prompts_are_enough_for_a_template_that_takes_only_plain_chats() -> None:
+    plain = [p for p in built_in_prompts() if p.kind == "chat"]
+    assert len(plain) >= LEAST_PROMPTS
+    text = "".join(str(p.messages) for p in built_in_prompts())
+    assert any(ord(c) > 0x1F000 for c in text)  # Emoji, and hieroglyphs for the byte fallback.
+
+
+def test_template_decides_which_kinds_are_used(make_codec: Callable[..., ChatCodec]) -> None:
+    every = choose_prompts(make_codec(), 64, 1024)
+    assert _kinds(every) == {"chat", "tool", "system", "multi-turn", "long"}
+    assert "tool" not in _kinds(choose_prompts(make_codec(NO_TOOLS), 64, 1024))
+    assert "system" not in _kinds(choose_prompts(make_codec(NO_SYSTEM), 64, 1024))
+    base = choose_prompts(make_codec(None), 64, 1024)
+    assert _kinds(base) == {"text"}
+    for chosen in (every, base):
+        assert len(chosen) >= LEAST_PROMPTS
+        assert len({p.id for p in chosen}) == len(chosen)
+
+
+@pytest.mark.parametrize("window", [16, 512, 3000])
+def test_the_long_prompt_is_past_the_window_and_inside_the_context(codec: ChatCodec, window: int) -> None:
+    prompts = {p.id: p for p in choose_prompts(codec, window, 4096)}
+    length = len(encode_prompt(codec, prompts["long"])[1])
+    assert window < length < 4096 - 32
+    assert "long" not in {p.id for p in choose_prompts(codec, 512, 512)}
+    assert "long" not in {p.id for p in choose_prompts(codec, None, 4096)}
+
+
+def test_own_prompts_come_first_and_replace_the_built_in_ones(codec: ChatCodec, tmp_path: Path) -> None:
+    path = tmp_path / "golden_prompts.jsonl"
+    lines = [{"id": f"own-{n}", "messages": [{"role": "user", "content": f"Call {n}"}]} for n in range(30)]
+    lines[0]["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    own = load_prompts(path)
+    assert own[0].kind == "tool"
+    assert choose_prompts(codec, None, 512, own) == own
+    few = choose_prompts(codec, 64, 1024, own[:3])
+    assert few[:3] == own[:3]
+    assert len(few) == LEAST_PROMPTS
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2: not JSON"),
+        ("[]", "line 2: not a JSON object"),
+        ('{"id": "a"}', "line 2: a prompt has"),
+        ('{"id": "a", "messages": [{"content": "x"}]}', "line 2: a prompt has"),
+        ('{"id": "a", "text": "x", "prompt": "y"}', "unknown key 'prompt'"),
+        ('{"id": "first", "text": "x"}', "two prompts have the id 'first'"),
+    ],
+)
+def test_own_prompts_that_cannot_be_read_are_named(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "golden_prompts.jsonl"
+    path.write_text('{"id": "first", "text": "x"}\n' + line + "\n")
+    with pytest.raises(CheckpointError, match=said):
+        load_prompts(path)
+
+
+def test_a_context_without_room_is_refused(codec: ChatCodec) -> None:
+    with pytest.raises(UsageError, match="context of 64") as caught:
+        choose_prompts(codec, None, 64)
+    assert "--context" in str(caught.value.hint)
