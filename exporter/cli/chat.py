@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,10 @@ from ..quiet import streams
 from .common import Command, console_progress, emit, json_option, open_checked, warn
 
 if TYPE_CHECKING:
+    from ..bundle.open import Bundle
     from ..chat import Chat, Turn
+    from ..report.console import ConsoleProgress
+    from ..stages import Runner
 
 ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: the context is full"}
 
@@ -44,19 +48,22 @@ def command(
     if as_json and prompt is None and sys.stdin.isatty():
         raise UsageError("--json needs --prompt TEXT, or messages on stdin")
     declared = _read_tools(tools)
-    with console_progress() as progress, open_checked(bundle, progress) as opened:
-        progress.stage("load")
-        from ..runtimes.executorch import open_runner  # after the checks: it loads a lot
-
-        runner = open_runner(opened.program, threads)
+    with ExitStack() as stack:
+        with console_progress() as progress:
+            opened = stack.enter_context(open_checked(bundle, progress))
+            runner = _load(opened, threads, progress)
+        stack.callback(runner.close)
         chat = open_chat(opened, runner, max_new_tokens, system, declared)
-        proven = opened.manifest.proven
-    try:
         turns = [_say(chat, message, show=not as_json) for message in _messages(prompt)]
-    finally:
-        runner.close()
-    if as_json:
-        emit(ChatLog(str(bundle), proven, tuple(turns)))
+        if as_json:
+            emit(ChatLog(str(bundle), opened.manifest.proven, tuple(turns)))
+
+
+def _load(opened: Bundle, threads: int | None, progress: ConsoleProgress) -> Runner:
+    from ..runtimes.executorch import open_runner  # after the checks: it loads a lot
+
+    progress.stage("load")
+    return open_runner(opened.program, threads)
 
 
 def _read_tools(path: Path | None) -> list[dict[str, Any]]:

@@ -182,7 +182,9 @@ def peak_memory() -> int:
 def run_here(job: Job) -> Run:
     """One run, in this process: warm-ups come first and aren't counted."""
     from ..runtimes.executorch import open_runner
+    from ..runtimes.executorch.runner import load_kernels
 
+    load_kernels()
     before = peak_memory()
     began = time.perf_counter()
     runner = open_runner(Path(job.program), job.threads)

@@ -93,9 +93,7 @@ def test_a_full_disk_is_lacking(number: int, failing: Any, capsys: pytest.Captur
     assert "the disk is full (model.pte)" in capsys.readouterr().err
 
 
-def test_a_missing_package_names_the_command_that_gets_it(
-    failing: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_package_names_the_command_that_gets_it(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
     failing(ModuleNotFoundError("No module named 'torchao.x'", name="torchao.x"))
     assert main(["doctor"]) == 8
     assert "pip install 'gemcut[executorch]'" in capsys.readouterr().err
@@ -132,9 +130,7 @@ gemcut.doctor.examine = examine
 sys.exit(main(["doctor"]))
 """
     begun, cleaned = tmp_path / "begun", tmp_path / "cleaned"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(begun), str(cleaned)], stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(begun), str(cleaned)], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not begun.exists() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -28,14 +28,10 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["nonsense"]]
-)
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["nonsense"]])
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     program = PROGRAM.format(heavy=HEAVY)
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == "[]"
     assert done.returncode == (2 if words == ["nonsense"] else 0)
 

@@ -1,0 +1,90 @@
+"""From a traced module to a ``.pte`` on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...errors import UnsupportedError
+from ...graph.decoder import Traced
+from ...stages import Lowered, Progress
+from .branch import branching_emitter
+from .patches import require_version
+from .requirements import read_requirements
+from .twins import shared_twins
+
+
+def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progress) -> Lowered:
+    """Lowers to XNNPACK, with one partitioner and each structure once, and writes the program.
+
+    Args:
+        traced: from ``graph.decoder.trace``.
+        out: where the ``.pte`` goes.
+        constants: constant methods by name, such as ``get_max_context_len``.
+        progress: told of each step.
+
+    Raises:
+        UnsupportedError: the program calls an operator that has no kernel in ExecuTorch.
+        LackingError: another ExecuTorch than the one this was written for.
+    """
+    version = require_version()
+    progress.update(0, 3, "partitioning for XNNPACK")
+    with shared_twins() as twins:
+        edge = _to_edge(traced, constants)
+    progress.update(1, 3, "emitting the program")
+    with branching_emitter():
+        program = _to_program(edge)
+    progress.update(2, 3, "writing the program")
+    with out.open("wb") as file:
+        program.write_to_file(file)
+    needs = read_requirements(program.executorch_program)
+    spec = traced.spec
+    return Lowered(
+        runtime="executorch",
+        runtime_version=version,
+        program=out,
+        operators=needs.operators,
+        delegates=needs.delegates,
+        vocab_size=int(constants["get_vocab_size"]),
+        context=spec.context,
+        prefill_chunk=spec.chunk,
+        delegated_macs=needs.delegated_share,
+        facts={
+            "partitions_transformed": twins.transformed,
+            "partitions_shared": twins.shared,
+            "cache_bytes": spec.bytes,
+            "planned_bytes": needs.planned_bytes,
+        },
+    )
+
+
+def _to_edge(traced: Traced, constants: dict[str, Any]) -> Any:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    # The verifier knows no operators but ATen's and ExecuTorch's own; requirements are checked on the result.
+    config = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
+    return to_edge_transform_and_lower(
+        traced.program, partitioner=[XnnpackPartitioner()], constant_methods=constants, compile_config=config
+    )
+
+
+def _to_program(edge: Any) -> Any:
+    from executorch.exir import ExecutorchBackendConfig
+    from executorch.exir.passes import MemoryPlanningPass
+    from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
+
+    config = ExecutorchBackendConfig(
+        extract_delegate_segments=True,
+        memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False),
+        sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass(),
+    )
+    try:
+        return edge.to_executorch(config)
+    except RuntimeError as error:
+        if "Missing out variants" in str(error):
+            raise UnsupportedError(
+                f"The program calls an operator that has no kernel in ExecuTorch: {error}",
+                hint="This model needs an adaptation that Gemcut does not have yet; please report it.",
+            ) from error
+        raise

@@ -1,0 +1,125 @@
+"""Lowers structurally equal partitions once.
+
+A decoder's layers are the same graph with other parameters, and XNNPACK's preprocessing spends nearly all of its
+time in 17 passes per partition, each of which re-traces it. Here the passes run on the first partition of a
+structure; its twins get the transformed graph with their own parameters put in by position.
+
+Sharing is refused, and the passes run, wherever a pass made, dropped or reordered a parameter.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .patches import replaced
+
+
+@dataclass
+class TwinCount:
+    """How many partitions went through the passes, and how many took a twin's result."""
+
+    transformed: int = 0
+    shared: int = 0
+
+
+@dataclass(frozen=True)
+class _Known:
+    program: Any
+    parameters: tuple[tuple[str, str | None], ...]
+
+
+@contextmanager
+def shared_twins() -> Iterator[TwinCount]:
+    """While it holds, XNNPACK's pass manager shares its work between twins."""
+    from executorch.backends.xnnpack import xnnpack_preprocess
+
+    count, known = TwinCount(), {}
+
+    def wrap(original: Any) -> Any:
+        class Sharing(original):  # type: ignore[misc]
+            def transform(self) -> Any:
+                program = self.exported_program
+                key = (structure(program), tuple(p.__name__ for p in self.passes))
+                twin = known.get(key)
+                if twin is not None:
+                    count.shared += 1
+                    return _adopt(twin.program, program)
+                result = super().transform()
+                count.transformed += 1
+                if _parameters(result) == _parameters(program):
+                    known[key] = _Known(result, _parameters(program))
+                return result
+
+        return Sharing
+
+    with replaced(xnnpack_preprocess, "XNNPACKPassManager", wrap):
+        yield count
+
+
+def structure(program: Any) -> tuple[Any, ...]:
+    """A partition's structure as a hashable value: operators, wiring, constants, shapes and dtypes, no names.
+
+    Args:
+        program: a ``torch.export.ExportedProgram`` of one partition.
+    """
+    kinds = {spec.arg.name: spec.kind.name for spec in program.graph_signature.input_specs if hasattr(spec.arg, "name")}
+    order: dict[Any, int] = {}
+    rows = []
+    for node in program.graph.nodes:
+        order[node] = len(order)
+        target = kinds.get(node.name, "") if node.op == "placeholder" else str(node.target)
+        if node.op == "get_attr":
+            # A submodule or constant by name: its content isn't compared, so it never has a twin.
+            target = f"{node.target}@{id(program)}"
+        rows.append((node.op, target, _frozen(node.args, order), _frozen(node.kwargs, order), _value(node)))
+    return tuple(rows)
+
+
+def _frozen(argument: Any, order: dict[Any, int]) -> Any:
+    import torch
+
+    if isinstance(argument, torch.fx.Node):
+        return ("node", order[argument])
+    if isinstance(argument, list | tuple):
+        return tuple(_frozen(item, order) for item in argument)
+    if isinstance(argument, dict):
+        return tuple((key, _frozen(value, order)) for key, value in sorted(argument.items()))
+    return (type(argument).__name__, str(argument))
+
+
+def _value(node: Any) -> Any:
+    import torch
+
+    value = node.meta.get("val")
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(
+        (str(v.dtype), tuple(str(s) for s in v.shape)) if isinstance(v, torch.Tensor) else str(v) for v in values
+    )
+
+
+def _parameters(program: Any) -> tuple[tuple[str, str | None], ...]:
+    return tuple((spec.kind.name, spec.target) for spec in program.graph_signature.input_specs)
+
+
+def _adopt(twin: Any, program: Any) -> Any:
+    """The twin's transformed program with ``program``'s parameters: same placeholders, other targets."""
+    from torch.export import ExportedProgram
+
+    signature = copy.deepcopy(twin.graph_signature)
+    for spec, own in zip(signature.input_specs, program.graph_signature.input_specs, strict=True):
+        spec.target = own.target
+    return ExportedProgram(
+        root=twin.graph_module,
+        graph=copy.deepcopy(twin.graph),
+        graph_signature=signature,
+        state_dict=program.state_dict,
+        range_constraints=program.range_constraints,
+        module_call_graph=copy.deepcopy(twin.module_call_graph),
+        example_inputs=program.example_inputs,
+        constants=program.constants,
+        verifiers=[twin.verifier],
+    )
