@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .stages import Progress, Recipe, Scheme, Target
+from .stages import Progress, Recipe, Target
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-BITS = {"float32": 32, "int8": 8, "int4": 4}
-SCALE_BYTES = 4
-GROUP_SCALE_BYTES = 2  # bfloat16: XNNPACK's blockwise kernels
 REACHED = 0.6  # of the bandwidth, in a decode step of a 270M model: ExecuTorch 1.5 on two cores
 FLOAT_COST = 4  # float32 operations take about this many times as long as int8 ones
 
@@ -52,20 +49,7 @@ class Plan:
     prefill: float
 
 
-def stored_bytes(rows: int, columns: int, scheme: Scheme) -> int:
-    """Bytes of a weight [rows, columns] under a scheme, its scales with it.
-
-    Scales are float32, one per row; of groups bfloat16, one per group, as XNNPACK stores them.
-    """
-    values = rows * columns * BITS[scheme.weight] // 8
-    if scheme.weight == "float32":
-        return values
-    return values + (
-        rows * columns // scheme.group * GROUP_SCALE_BYTES if scheme.group else rows * SCALE_BYTES
-    )
-
-
-def make_plan(model: str, target: Target, recipe: Recipe, context: int | None, progress: Progress) -> Plan:
+def estimate(model: str, target: Target, recipe: Recipe, context: int | None, progress: Progress) -> Plan:
     """Estimates an export that isn't made.
 
     Args:
@@ -85,10 +69,10 @@ def make_plan(model: str, target: Target, recipe: Recipe, context: int | None, p
         check_context(described, context)
     slots = context or min(target.context, int(config.max_position_embeddings))
     progress.stage("plan")
-    return _estimate(described.place.name, config, target, recipe, slots)
+    return _of_config(described.place.name, config, target, recipe, slots)
 
 
-def _estimate(name: str, config: PreTrainedConfig, target: Target, recipe: Recipe, slots: int) -> Plan:
+def _of_config(name: str, config: PreTrainedConfig, target: Target, recipe: Recipe, slots: int) -> Plan:
     from .graph.cache import cache_spec
 
     empty = _without_weights(config)
@@ -138,6 +122,7 @@ def _weights(model: nn.Module, recipe: Recipe) -> Iterator[_Weight]:
 
     from .quantize.modules import usable_group
     from .quantize.recipe import scheme_for, unused_rules
+    from .quantize.sizes import stored_bytes, tensor_class
 
     found = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)}
     unused_rules(recipe, found)
@@ -148,7 +133,7 @@ def _weights(model: nn.Module, recipe: Recipe) -> Iterator[_Weight]:
         gathered = isinstance(module, nn.Embedding)
         cost = 1 if scheme.activation == "int8-dynamic" else FLOAT_COST
         yield _Weight(
-            _kind(name, gathered),
+            tensor_class(name, gathered),
             rows * columns,
             size,
             size // rows if gathered else size,
@@ -159,15 +144,6 @@ def _weights(model: nn.Module, recipe: Recipe) -> Iterator[_Weight]:
         if name not in inside:
             size = 4 * parameter.numel()
             yield _Weight("norm", parameter.numel(), size, size, 0)
-
-
-def _kind(name: str, gathered: bool) -> str:
-    if gathered:
-        return "per-layer embedding" if name.endswith("per_layer") else "embedding"
-    for part, kind in (("lm_head", "head"), (".self_attn.", "attention"), (".mlp.", "mlp")):
-        if part in name:
-            return kind
-    return "projection"
 
 
 def _by_class(rows: list[_Weight]) -> Iterator[TensorClass]:

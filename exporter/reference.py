@@ -26,9 +26,7 @@ class TransformersReference:
         import torch
 
         with torch.inference_mode():
-            out = self._model(
-                input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=len(ids) - first
-            )
+            out = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=len(ids) - first)
         return np.asarray(out.logits[0].float().numpy(), dtype=np.float32)
 
     def generate(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:

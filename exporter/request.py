@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .prove.conformance import Conformance
     from .prove.gate import Verdict
 
-RUNTIMES = ("executorch",)
 
 
 @dataclass(frozen=True)
@@ -91,12 +90,15 @@ def parse_runtimes(text: str) -> tuple[str, ...]:
         UnsupportedError: A name that isn't a runtime's; the message has the nearest.
         UsageError: No name, or one twice.
     """
+    from .runtimes import runtime_names
+
+    known = runtime_names()
     names = tuple(part.strip() for part in text.split(","))
     for name in names:
         if not name or names.count(name) > 1:
             raise UsageError(f"--runtime '{text}': each runtime once, with a comma between two")
-        if name not in RUNTIMES:
+        if name not in known:
             raise UnsupportedError(
-                f"unknown runtime '{name}': {nearest(name, RUNTIMES)}", hint="See --runtime in --help."
+                f"unknown runtime '{name}': {nearest(name, known)}", hint="See --runtime in --help."
             )
     return names

@@ -112,9 +112,7 @@ def test_a_module_that_no_rule_matches_is_named(tmp_path: Path) -> None:
 
 def test_a_rule_that_matches_no_module_is_named_with_the_nearest(tmp_path: Path) -> None:
     recipe = load(tmp_path, OWN.replace(r"model\.layers\.[03]\..*", r"model\.layers\.3\.self_atn\.q_proj"))
-    with pytest.raises(
-        UnsupportedError, match=r"self_atn.*nearest module is 'model\.layers\.3\.self_attn\.q_proj'"
-    ):
+    with pytest.raises(UnsupportedError, match=r"self_atn.*nearest module is 'model\.layers\.3\.self_attn\.q_proj'"):
         unused_rules(recipe, NAMES)
 
 

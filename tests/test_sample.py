@@ -247,7 +247,7 @@ def test_three_steps_of_training(tmp_path: Path, tokenizer: Any, capsys: pytest.
 
     threads = torch.get_num_threads()
     try:
-        arguments = ["--steps", "3", "--batch", "4", "--no-compile", "--check-every", "0"]
+        arguments = ["--steps", "3", "--batch", "4", "--no-compile", "--check-every", "0", "--threads", "1"]
         assert main(["--out", str(tmp_path), *arguments]) == 0
     finally:
         torch.set_num_threads(threads)

@@ -89,9 +89,7 @@ def test_a_recipe_file_is_looked_for_beside_the_target(tmp_path: Path) -> None:
         ({"runtimes": '["executorch", "litrt"]'}, "runtimes.1 = 'litrt'"),
     ],
 )
-def test_an_unknown_key_or_value_gets_the_nearest(
-    tmp_path: Path, changes: dict[str, str], message: str
-) -> None:
+def test_an_unknown_key_or_value_gets_the_nearest(tmp_path: Path, changes: dict[str, str], message: str) -> None:
     path = write(tmp_path, **changes)
     with pytest.raises(UnsupportedError, match=message) as caught:
         load_target(str(path))

@@ -25,9 +25,10 @@ def command(bundle: Path, prompts: tuple[int, ...], runs: int, threads: int | No
     from ..devices.bench import Job, choose_prompts, decode_steps, measure, summarize
 
     with console_progress() as progress, open_checked(bundle, progress) as opened:
-        context = opened.manifest.context
-        job = Job(str(opened.program), choose_prompts(prompts, context), decode_steps(context), threads)
-        result = summarize(str(bundle), opened.manifest.proven, job, measure(job, runs, progress))
+        manifest = opened.manifest
+        lengths = choose_prompts(prompts, manifest.context)
+        job = Job(manifest.runtime.name, str(opened.program), lengths, decode_steps(manifest.context), threads)
+        result = summarize(str(bundle), manifest.proven, job, measure(job, runs, progress))
     if as_json:
         emit(result)
     else:

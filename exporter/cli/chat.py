@@ -60,10 +60,10 @@ def command(
 
 
 def _load(opened: Bundle, threads: int | None, progress: ConsoleProgress) -> Runner:
-    from ..runtimes.executorch import open_runner  # after the checks: it loads a lot
+    from ..runtimes import get_runtime
 
     progress.stage("load")
-    return open_runner(opened.program, threads)
+    return get_runtime(opened.manifest.runtime.name).open(opened.program, threads)
 
 
 def _read_tools(path: Path | None) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from .common import Command, console_progress, emit, json_option, say
@@ -18,7 +20,7 @@ def command(model: str | None, target: str, recipe: str | None, context: int | N
 
     MODEL is a directory or a hub id, org/name[@revision]; without it, the sample.
     """
-    from ..plan import make_plan
+    from ..plan import estimate
     from ..quantize.recipe import load_recipe
     from ..sample import sample_path
     from ..target import load_target
@@ -26,7 +28,9 @@ def command(model: str | None, target: str, recipe: str | None, context: int | N
     device = load_target(target)
     scheme = load_recipe(recipe or device.recipe)
     with console_progress() as progress:
-        plan = make_plan(model or str(sample_path()), device, scheme, context, progress)
+        plan = estimate(model or str(sample_path()), device, scheme, context, progress)
+    if model is None:
+        plan = replace(plan, model="sample")
     if as_json:
         emit(plan)
         return

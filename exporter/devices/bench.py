@@ -63,6 +63,7 @@ class Benchmark:
 class Job:
     """What one run measures."""
 
+    runtime: str
     program: str
     prompts: tuple[int, ...]
     steps: int
@@ -181,13 +182,13 @@ def peak_memory() -> int:
 
 def run_here(job: Job) -> Run:
     """One run, in this process: warm-ups come first and aren't counted."""
-    from ..runtimes.executorch import open_runner
-    from ..runtimes.executorch.runner import load_kernels
+    from ..runtimes import get_runtime
 
-    load_kernels()
+    runtime = get_runtime(job.runtime)
+    runtime.preload()
     before = peak_memory()
     began = time.perf_counter()
-    runner = open_runner(Path(job.program), job.threads)
+    runner = runtime.open(Path(job.program), job.threads)
     load = time.perf_counter() - began
     try:
         _decode(runner, _prefill(runner, job.prompts[0])[0], min(WARM_STEPS, job.steps))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .goldens import Golden, Recorded, strip_stop
 from .prompts import encode_prompt
+from .records import Golden, Recorded, strip_stop
 from .template import Codec, TemplateRefused
 from .toolcalls import ToolCall, holds_tool_calls, parse_tool_calls
 
@@ -128,8 +128,9 @@ def _generation_prompt(goldens: Sequence[Golden], codec: Codec) -> _Misses:
         except TemplateRefused:
             continue
         before, held, _ = whole.partition(_REPLY)
-        # A generation prompt may hold more than a past turn does, as an empty thinking channel.
-        fits = whole.startswith(asked) or (bool(held) and asked.startswith(before))
+        # Either may hold more than the other, as an empty thinking channel, but not white space alone.
+        lacking = before.removeprefix(asked) if before.startswith(asked) else None
+        fits = bool(held) and (asked.startswith(before) or bool(lacking and lacking.strip()))
         wrong = f"it ends {asked[-20:]!r}, but a reply stands after {before[-20:]!r}"
         yield prompt.id, None if fits else wrong
 

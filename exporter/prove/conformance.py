@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ConformanceError
 from .fidelity import fidelity_top64, kl_buckets
-from .goldens import Golden, Recorded
+from .records import Golden, Recorded
 
 # Other kernels round otherwise, and a rounding that falls to the other side moves a quantized activation by
 # one step: a small part of what quantization itself did. Half of that noise is far more than kernels that

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..errors import ConformanceError
 from ..stages import FloatArray
-from .goldens import Golden, Recorded, log_softmax
+from .records import Golden, Recorded, log_softmax
 
 Form = Literal["full-vocabulary", "top-64"]
 Array = npt.NDArray[np.float64]

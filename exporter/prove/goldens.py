@@ -1,92 +1,43 @@
-"""Goldens: what the float model does with each prompt, and what the bundle did on the exporting host.
+"""Making goldens: the float model, run on every prompt.
 
-In all of this, position i is the one whose logits follow token ``ids[i]`` and predict ``ids[i + 1]``.
+The records themselves and their files are in ``records`` and ``golden_files``; all of it is imported from here.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CheckpointError, ConformanceError, UsageError
+from ..errors import CheckpointError, UsageError
 from ..stages import FloatArray, Progress, Reference
+from .golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_goldens, save_recorded
 from .prompts import LEAST_POSITIONS, Prompt, encode_prompt
+from .records import Golden, Ids32, Recorded, log_softmax, strip_stop
 from .template import Codec
+
+__all__ = [
+    "GOLDENS",
+    "MAX_NEW",
+    "RECORDED",
+    "TOP",
+    "Golden",
+    "Ids32",
+    "LogitsFile",
+    "Recorded",
+    "load_goldens",
+    "load_recorded",
+    "log_softmax",
+    "make_goldens",
+    "save_goldens",
+    "save_recorded",
+    "strip_stop",
+]
 
 TOP = 64
 MAX_NEW = 48
-GOLDENS = ("goldens/goldens.safetensors", "goldens/goldens.jsonl")
-RECORDED = ("goldens/recorded.safetensors", "goldens/recorded.jsonl")
-Ids32 = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class Golden:
-    """One prompt and what the float model makes of it. P positions are scored, P >= 32.
-
-    rendered: the prompt's text. prompt_ids: its token ids. ids: prompt and scored continuation, its last
-    id being the last target. first: the first scored position; the others follow up to ``len(ids) - 2``.
-    topk_ids [P, 64] int32: the likeliest ids, likeliest first. topk_logprobs [P, 64] float32: theirs, in
-    nats. target_logprobs [P] float32: those of ``ids[first + 1:]``. greedy_ids: the float model's reply, with
-    the stop id if it was reached (``ended``). greedy_text: the reply without that. margin [len(greedy_ids)]
-    float32: log-probability of the likeliest minus that of the second at each step of the reply, nats.
-    """
-
-    prompt: Prompt
-    rendered: str
-    prompt_ids: tuple[int, ...]
-    ids: tuple[int, ...]
-    first: int
-    topk_ids: Ids32
-    topk_logprobs: FloatArray
-    target_logprobs: FloatArray
-    greedy_ids: tuple[int, ...]
-    greedy_text: str
-    ended: bool
-    margin: FloatArray
-
-    @property
-    def positions(self) -> int:
-        """How many positions are scored: P."""
-        return len(self.topk_ids)
-
-
-@dataclass(frozen=True, eq=False)
-class Recorded:
-    """What a bundle did with one golden.
-
-    logprobs [P, 64] float32: its log-probabilities of the float model's top-64 ids. target_logprobs [P]
-    float32: of the actual next ids. top1 [P] int32: its likeliest ids. greedy_ids, greedy_text, ended: its
-    reply, as in ``Golden``.
-    """
-
-    logprobs: FloatArray
-    target_logprobs: FloatArray
-    top1: Ids32
-    greedy_ids: tuple[int, ...]
-    greedy_text: str
-    ended: bool
-
-
-def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
-    """Log-probabilities [..., V] float64 of logits [..., V]; not-a-number stays that."""
-    wide = logits.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        wide -= wide.max(axis=-1, keepdims=True)
-        wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
-    return wide
-
-
-def strip_stop(ids: Sequence[int], stop_ids: Iterable[int]) -> tuple[list[int], bool]:
-    """A reply without its stop id, and whether it ended with one."""
-    ended = bool(ids) and ids[-1] in set(stop_ids)
-    return list(ids[:-1] if ended else ids), ended
 
 
 def _top(logprobs: npt.NDArray[np.float64], top: int) -> tuple[Ids32, FloatArray]:
@@ -232,176 +183,4 @@ def make_goldens(
             logits.append(rows)
         if progress is not None:
             progress.update(done, len(prompts), prompt.id)
-    return tuple(found)
-
-
-def _lines(entries: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(e, sort_keys=True, ensure_ascii=False) + "\n" for e in entries).encode()
-
-
-def _ints(parts: Iterable[Sequence[int]]) -> Ids32:
-    return np.concatenate([np.asarray(part, np.int32) for part in parts])
-
-
-def save_goldens(goldens: Sequence[Golden]) -> dict[str, bytes]:
-    """The goldens as files: content by name in the bundle. The same goldens give the same bytes."""
-    from safetensors.numpy import save
-
-    tensors = {
-        "ids": _ints(g.ids for g in goldens),
-        "greedy_ids": _ints(g.greedy_ids for g in goldens),
-        "topk_ids": np.concatenate([g.topk_ids for g in goldens]),
-        "topk_logprobs": np.concatenate([g.topk_logprobs for g in goldens]),
-        "target_logprobs": np.concatenate([g.target_logprobs for g in goldens]),
-        "margin": np.concatenate([g.margin for g in goldens]),
-    }
-    lines = _lines(
-        {
-            "id": g.prompt.id,
-            "kind": g.prompt.kind,
-            "messages": g.prompt.messages,
-            "tools": g.prompt.tools,
-            "text": g.prompt.text,
-            "add_generation_prompt": g.prompt.add_generation_prompt,
-            "rendered": g.rendered,
-            "prompt_length": len(g.prompt_ids),
-            "length": len(g.ids),
-            "first": g.first,
-            "greedy_length": len(g.greedy_ids),
-            "greedy_text": g.greedy_text,
-            "ended": g.ended,
-        }
-        for g in goldens
-    )
-    return {GOLDENS[0]: save(tensors), GOLDENS[1]: lines}
-
-
-def save_recorded(recorded: Sequence[Recorded]) -> dict[str, bytes]:
-    """A bundle's own outputs as files, in the order of the goldens."""
-    from safetensors.numpy import save
-
-    tensors = {
-        "logprobs": np.concatenate([r.logprobs for r in recorded]),
-        "target_logprobs": np.concatenate([r.target_logprobs for r in recorded]),
-        "top1": np.concatenate([r.top1 for r in recorded]),
-        "greedy_ids": _ints(r.greedy_ids for r in recorded),
-    }
-    lines = _lines(
-        {
-            "positions": len(r.logprobs),
-            "greedy_length": len(r.greedy_ids),
-            "greedy_text": r.greedy_text,
-            "ended": r.ended,
-        }
-        for r in recorded
-    )
-    return {RECORDED[0]: save(tensors), RECORDED[1]: lines}
-
-
-class _Tensors:
-    """Takes one prompt's share after the other from concatenated tensors."""
-
-    def __init__(self, data: bytes) -> None:
-        from safetensors.numpy import load
-
-        self._tensors = load(data)
-        self._at = dict.fromkeys(self._tensors, 0)
-
-    def take(self, name: str, count: int) -> npt.NDArray[Any]:
-        start = self._at[name]
-        part = self._tensors[name][start : start + count]
-        if len(part) != count:
-            raise ValueError(f"{name} has {start + len(part)} rows, {start + count} are wanted")
-        self._at[name] += count
-        return part
-
-    def ids(self, name: str, count: int) -> tuple[int, ...]:
-        return tuple(int(value) for value in self.take(name, count))
-
-    def done(self) -> None:
-        """Raises ValueError if anything is left."""
-        for name, at in self._at.items():
-            if at != len(self._tensors[name]):
-                raise ValueError(f"{name} has {len(self._tensors[name])} rows, {at} are wanted")
-
-
-def _damaged(names: tuple[str, str], error: Exception) -> ConformanceError:
-    return ConformanceError(
-        f"{names[0]} and {names[1]} are damaged or don't belong together: {error}",
-        hint="copy or export the bundle again",
-    )
-
-
-def load_goldens(read: Mapping[str, bytes]) -> tuple[Golden, ...]:
-    """Reads what ``save_goldens`` wrote.
-
-    Raises:
-        ConformanceError: If the files are damaged.
-    """
-    from safetensors import SafetensorError
-
-    found = []
-    try:
-        tensors = _Tensors(read[GOLDENS[0]])
-        for line in read[GOLDENS[1]].decode().splitlines():
-            found.append(_load_golden(json.loads(line), tensors))
-        tensors.done()
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _damaged(GOLDENS, error) from error
-    return tuple(found)
-
-
-def _load_golden(entry: Mapping[str, Any], tensors: _Tensors) -> Golden:
-    ids = tensors.ids("ids", entry["length"])
-    positions = len(ids) - 1 - int(entry["first"])
-    prompt = Prompt(
-        id=entry["id"],
-        kind=entry["kind"],
-        messages=tuple(entry["messages"]),
-        tools=tuple(entry["tools"]),
-        add_generation_prompt=entry["add_generation_prompt"],
-        text=entry["text"],
-    )
-    return Golden(
-        prompt=prompt,
-        rendered=entry["rendered"],
-        prompt_ids=ids[: entry["prompt_length"]],
-        ids=ids,
-        first=entry["first"],
-        topk_ids=tensors.take("topk_ids", positions),
-        topk_logprobs=tensors.take("topk_logprobs", positions),
-        target_logprobs=tensors.take("target_logprobs", positions),
-        greedy_ids=tensors.ids("greedy_ids", entry["greedy_length"]),
-        greedy_text=entry["greedy_text"],
-        ended=entry["ended"],
-        margin=tensors.take("margin", entry["greedy_length"]),
-    )
-
-
-def load_recorded(read: Mapping[str, bytes]) -> tuple[Recorded, ...]:
-    """Reads what ``save_recorded`` wrote.
-
-    Raises:
-        ConformanceError: If the files are damaged.
-    """
-    from safetensors import SafetensorError
-
-    found = []
-    try:
-        tensors = _Tensors(read[RECORDED[0]])
-        for line in read[RECORDED[1]].decode().splitlines():
-            entry = json.loads(line)
-            found.append(
-                Recorded(
-                    logprobs=tensors.take("logprobs", entry["positions"]),
-                    target_logprobs=tensors.take("target_logprobs", entry["positions"]),
-                    top1=tensors.take("top1", entry["positions"]),
-                    greedy_ids=tensors.ids("greedy_ids", entry["greedy_length"]),
-                    greedy_text=entry["greedy_text"],
-                    ended=entry["ended"],
-                )
-            )
-        tensors.done()
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _damaged(RECORDED, error) from error
     return tuple(found)

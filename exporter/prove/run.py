@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ConformanceError
 from ..stages import FloatArray, Progress, Runner
-from .goldens import Golden, Ids32, Recorded, log_softmax, strip_stop
+from .records import Golden, Ids32, Recorded, log_softmax, strip_stop
 
 SLACK = 16
 

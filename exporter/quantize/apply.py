@@ -9,26 +9,43 @@ from torch import nn
 from ..stages import Recipe
 from .modules import QuantizedEmbedding, QuantizedLinear
 from .recipe import scheme_for, unused_rules
+from .sizes import stored_bytes, tensor_class
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One module: its tensor class, the scheme's name, whether it is quantized, and its bytes as stored."""
+
+    kind: str
+    scheme: str
+    quantized: bool
+    bytes: int
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """What the recipe did: scheme name by module name."""
+    """What the recipe did, by module name."""
 
-    schemes: dict[str, str]
+    modules: dict[str, Applied]
 
-    def counts(self) -> dict[str, int]:
-        """Number of modules by scheme."""
+    def bytes_by_class(self) -> dict[str, int]:
+        """Bytes as stored by tensor class."""
+        return self._sum(lambda applied: applied.bytes)
+
+    def count_by_class(self) -> dict[str, int]:
+        """Number of quantized tensors by tensor class."""
+        return self._sum(lambda applied: int(applied.quantized))
+
+    def _sum(self, of):  # type: ignore[no-untyped-def]
         out: dict[str, int] = {}
-        for scheme in self.schemes.values():
-            out[scheme] = out.get(scheme, 0) + 1
+        for applied in self.modules.values():
+            out[applied.kind] = out.get(applied.kind, 0) + of(applied)
         return dict(sorted(out.items()))
 
 
 def embedding_multiplier(module: nn.Embedding) -> float:
     """What a family multiplies its embeddings by (``embed_scale``), 1.0 for a plain embedding."""
-    scale = getattr(module, "embed_scale", 1.0)
-    return float(scale)
+    return float(getattr(module, "embed_scale", 1.0))
 
 
 def apply_recipe(model: nn.Module, recipe: Recipe) -> Quantized:
@@ -39,11 +56,14 @@ def apply_recipe(model: nn.Module, recipe: Recipe) -> Quantized:
     """
     found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
     unused_rules(recipe, [name for name, _ in found])
-    schemes: dict[str, str] = {}
+    modules: dict[str, Applied] = {}
     for name, module in found:
         scheme = scheme_for(recipe, name)
-        schemes[name] = scheme.name
-        if scheme.weight == "float32":
+        quantized = scheme.weight != "float32"
+        rows, columns = module.weight.shape
+        kind = tensor_class(name, isinstance(module, nn.Embedding))
+        modules[name] = Applied(kind, scheme.name, quantized, stored_bytes(rows, columns, scheme))
+        if not quantized:
             continue
         new: nn.Module
         if isinstance(module, nn.Embedding):
@@ -52,4 +72,4 @@ def apply_recipe(model: nn.Module, recipe: Recipe) -> Quantized:
             new = QuantizedLinear(module, scheme, name)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, new)
-    return Quantized(schemes)
+    return Quantized(modules)

@@ -19,5 +19,8 @@ class Runtime(Protocol):
     def lower(self, traced: Any, out: Path, constants: dict[str, Any], progress: Progress) -> Lowered:
         """Writes the program of a traced module to ``out``."""
 
+    def preload(self) -> None:
+        """Imports what ``open`` needs, so that opening can be timed on its own."""
+
     def open(self, program: Path, threads: int | None = None) -> Runner:
         """Loads a program from disk in the runtime itself."""

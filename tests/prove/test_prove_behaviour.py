@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import STOP, TEMPLATE, Floats, World
 from gemcut.prove.behaviour import Behaviour, Check, check_behaviour
 from gemcut.prove.fidelity import fidelity_top64
 from gemcut.prove.gate import judge
@@ -12,6 +11,7 @@ from gemcut.prove.prompts import Prompt
 from gemcut.prove.run import run_bundle
 from gemcut.prove.template import ChatCodec
 from gemcut.stages import Gate
+from table_model import STOP, TEMPLATE, Floats, World
 
 MakeCodec = Callable[..., ChatCodec]
 
@@ -105,7 +105,7 @@ def test_a_generation_prompt_without_its_newline_is_caught(
     goldens = make_goldens(world.reference, cut, prompts, STOP, context=512)
     recorded = run_bundle(world.runner(), goldens, STOP, cut.decode)
     failed = _failed(check_behaviour(goldens, recorded, cut, STOP))
-    assert set(failed) == {"generation_prompt"} or "generation_prompt" in failed
+    assert "generation_prompt" in failed
     assert "model\\n" in failed["generation_prompt"].misses[0].detail
     thinking = make_codec(TEMPLATE.replace("<turn>model\n{% endif %}", "<turn>model\n<think></think>{% endif %}"))
     goldens = make_goldens(world.reference, thinking, prompts, STOP, context=512)

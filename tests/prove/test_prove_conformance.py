@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import STOP, Floats, World
 from gemcut.errors import ConformanceError
 from gemcut.prove.conformance import compare, tolerance_of
 from gemcut.prove.goldens import Recorded
 from gemcut.prove.run import run_bundle
+from table_model import STOP, Floats, World
 
 
 def _scaled(scale: float, seed: int = 0) -> object:

@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from conftest import STOP, Floats, World
 from gemcut.errors import ConformanceError
 from gemcut.prove.behaviour import check_behaviour
 from gemcut.prove.fidelity import Fidelity, FullFidelity, fidelity_top64, kl_buckets, kl_full
@@ -10,6 +9,7 @@ from gemcut.prove.gate import Verdict, judge
 from gemcut.prove.goldens import Recorded, log_softmax
 from gemcut.prove.run import greedy, run_bundle
 from gemcut.stages import Gate
+from table_model import STOP, Floats, World
 
 STRICT = Gate(
     mean_kl=0.01, p99_kl=0.1, top1=0.95, perplexity_ratio=1.05, max_logit_diff=1e-3, tool_calls=1.0, reason="Strict."

@@ -2,19 +2,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import STOP, World
 from gemcut.errors import CheckpointError, ConformanceError, UsageError
-from gemcut.prove.goldens import (
+from gemcut.prove.golden_files import (
     GOLDENS,
     RECORDED,
     load_goldens,
     load_recorded,
-    log_softmax,
-    make_goldens,
     save_goldens,
     save_recorded,
 )
+from gemcut.prove.goldens import log_softmax, make_goldens
 from gemcut.prove.run import run_bundle
+from table_model import STOP, World
 
 
 def test_goldens_score_the_reply_and_at_least_32_positions(world: World) -> None:

@@ -3,7 +3,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TEMPLATE
 from gemcut.errors import CheckpointError, UsageError
 from gemcut.prove.prompts import (
     LEAST_PROMPTS,
@@ -14,6 +13,7 @@ from gemcut.prove.prompts import (
     load_prompts,
 )
 from gemcut.prove.template import ChatCodec
+from table_model import TEMPLATE
 
 NO_TOOLS = TEMPLATE.replace("{%- if tools %}", "{%- if false %}")
 NO_SYSTEM = TEMPLATE.replace(

@@ -26,6 +26,12 @@ class ExecuTorch:
 
         return lower(traced, out, constants, progress)
 
+    def preload(self) -> None:
+        """Loads the operator libraries and the Python runtime."""
+        from .runner import load_kernels
+
+        load_kernels()
+
     def open(self, program: Path, threads: int | None = None) -> Runner:
         """Loads a ``.pte`` into ExecuTorch's Python runtime."""
         return open_runner(program, threads)

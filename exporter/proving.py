@@ -1,0 +1,121 @@
+"""Runs a packed bundle, reopened from disk, against its goldens."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .bundle.manifest import BehaviourRecord, FidelityRecord, Manifest
+from .bundle.open import Bundle
+from .prove.behaviour import Behaviour, check_behaviour
+from .prove.fidelity import Fidelity, FullFidelity, fidelity_top64
+from .prove.gate import Verdict, judge
+from .prove.golden_files import GOLDENS, load_goldens
+from .prove.goldens import Golden, Recorded
+from .prove.run import run_bundle
+from .prove.template import ChatCodec, load_codec
+from .runtimes import get_runtime
+from .stages import FloatArray, Gate, Progress, Runner
+
+if TYPE_CHECKING:
+    from .prove.run import RowSink
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a bundle did. ``speed``: tokens per second on this host, ``prefill`` and ``decode``."""
+
+    recorded: tuple[Recorded, ...]
+    fidelity: Fidelity
+    behaviour: Behaviour
+    verdict: Verdict
+    speed: dict[str, float]
+
+
+def codec_of(bundle: Bundle) -> ChatCodec:
+    """The bundle's own template and tokenizer."""
+    manifest = bundle.manifest
+    name = "chat_template.jinja"
+    template = bundle.read(name).decode() if name in manifest.files else None
+    return load_codec(bundle.file("tokenizer.json"), template, manifest.special_tokens, manifest.bos_id)
+
+
+def prove(
+    bundle: Bundle, gate: Gate, progress: Progress, float_logits: FloatArray | None = None, speed: bool = True
+) -> Proof:
+    """Runs every golden through the bundle's program.
+
+    Args:
+        bundle: opened from disk.
+        gate: the limits to hold it to.
+        progress: told after each prompt.
+        float_logits: the float model's logits [N, V] float32, at export; without them the figures are over
+            the float model's top 64.
+        speed: measure it too.
+    """
+    goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
+    codec, manifest = codec_of(bundle), bundle.manifest
+    runner = get_runtime(manifest.runtime.name).open(bundle.program)
+    try:
+        sink = FullFidelity(goldens, float_logits) if float_logits is not None else None
+        recorded = _run(runner, goldens, manifest, codec, sink, progress)
+        measured = measure_speed(runner) if speed else {}
+    finally:
+        runner.close()
+    fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
+    behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids)
+    return Proof(recorded, fidelity, behaviour, judge(gate, fidelity, behaviour), measured)
+
+
+def _run(
+    runner: Runner,
+    goldens: Sequence[Golden],
+    manifest: Manifest,
+    codec: ChatCodec,
+    sink: RowSink | None,
+    progress: Progress,
+) -> tuple[Recorded, ...]:
+    return run_bundle(runner, goldens, manifest.stop_ids, codec.decode, sink, progress)
+
+
+def measure_speed(runner: Runner, runs: int = 3) -> dict[str, float]:
+    """Medians of ``runs``, tokens per second: one prefill chunk, and eight decode steps after it."""
+    length = min(runner.prefill_chunk, runner.max_context - 9)
+    ids = [3 + i % 5 for i in range(length)]
+    prefill, decode = [], []
+    for _ in range(runs):
+        began = time.perf_counter()
+        runner.prefill(ids, 0)
+        middle = time.perf_counter()
+        for step in range(8):
+            runner.step(ids[step % length], length + step)
+        prefill.append(length / (middle - began))
+        decode.append(8 / (time.perf_counter() - middle))
+    return {"prefill": statistics.median(prefill), "decode": statistics.median(decode)}
+
+
+def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:
+    """The manifest with figures and verdict."""
+    figures = {name: getattr(proof.fidelity, name) for name in FidelityRecord.model_fields}
+    rates = dict(proof.behaviour.rates())
+    behaviour = BehaviourRecord(passed=proof.behaviour.passed, rates=rates, tool_calls=proof.behaviour.tool_calls)
+    reasons = () if proof.verdict.passed else proof.verdict.reasons()
+    return manifest.model_copy(
+        update={
+            "fidelity": FidelityRecord(**figures),
+            "behaviour": behaviour,
+            "proven": proof.verdict.passed,
+            "unproven": reasons,
+        }
+    )
+
+
+def program_size(path: Path) -> int:
+    """Bytes of a bundle: a file's, or all files' of a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

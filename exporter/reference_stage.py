@@ -1,0 +1,47 @@
+"""The float model and the goldens that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import load_float_model
+from .prove.golden_files import save_goldens
+from .prove.goldens import LogitsFile
+from .prove.goldens import make_goldens as _make_goldens
+from .prove.prompts import choose_prompts, load_prompts
+from .reference import TransformersReference
+from .stages import FloatArray, Progress
+
+if TYPE_CHECKING:
+    from .planning import ExportPlan
+    from .prove.template import ChatCodec
+
+OWN_PROMPTS = "golden_prompts.jsonl"
+
+
+@dataclass(frozen=True)
+class Goldens:
+    """files: by name in the bundle. logits: opens the float model's logits [N, V] of all scored positions."""
+
+    files: dict[str, bytes]
+    logits: Callable[[], FloatArray]
+
+
+def load_model(plan: ExportPlan) -> Any:
+    """The float32 transformers model of the checkpoint."""
+    return load_float_model(plan.checkpoint)
+
+
+def make_goldens(plan: ExportPlan, model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:
+    """Runs the float model on the checkpoint's own prompts and the built-in ones."""
+    checkpoint, context = plan.checkpoint, plan.cache.context
+    own_file = checkpoint.path / OWN_PROMPTS
+    own = load_prompts(own_file) if own_file.is_file() and codec.has_template else []
+    prompts = choose_prompts(codec, plan.cache.window, context, own)
+    reference = TransformersReference(model)
+    file = LogitsFile(work / "float_logits.f32", reference.vocab_size)
+    goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
+    return Goldens(save_goldens(goldens), file.open)

@@ -1,0 +1,141 @@
+"""``inspect``, ``bench`` and ``chat`` on a real bundle of a tiny program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gemcut.cli import main
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_inspect_shows_what_is_in_the_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(bundle)]) == 0
+    shown = capsys.readouterr()
+    for word in ("follows", "linux-x86_64", "aten::embedding.out", "model.pte", "tokenizer.json", "mean KL", "97.00%",
+                 "embedding", "a note [on] it", "single bos"):  # fmt: skip
+        assert word in shown.out
+    assert shown.err == ""
+
+
+def test_inspect_reads_a_zip_as_a_directory(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_bundle("zip")
+    assert main(["inspect", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["format"], found["size"]) == ("zip", path.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["inspect"], ["chat", "--prompt", "hello"], ["bench", "--runs", "1", "--prompt", "4", "--threads", "1"]],
+)
+def test_every_command_says_loudly_that_a_bundle_is_unproven(
+    words: list[str], unproven: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([words[0], str(unproven), *words[1:]]) == 0
+    shown = capsys.readouterr().err
+    assert "UNPROVEN" in shown
+    assert "mean_kl 0.2, limit 0.05" in shown
+
+
+@pytest.mark.parametrize("words", [["chat", "--prompt", "hello"], ["bench"]])
+def test_a_changed_program_is_not_run(
+    words: list[str], make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_bundle()
+    program = bytearray((path / "model.pte").read_bytes())
+    program[len(program) // 2] ^= 1
+    (path / "model.pte").write_bytes(program)
+    assert main([words[0], str(path), *words[1:]]) == 6
+    assert "model.pte was changed" in capsys.readouterr().err
+
+
+def test_chat_reads_one_message_a_line_and_keeps_the_cache(gemcut: Run, bundle: Path) -> None:
+    done = gemcut("chat", str(bundle), "--json", stdin="hello\n\nhello hello\n")
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)["turns"]
+    assert (first["fed"], first["reused"]) == (7, 0)  # <bos> <turn> user hello <eos> <turn> model
+    assert second["reused"] == 10  # and the reply's three tokens
+    assert second["fed"] == 8  # <eos> <turn> user hello hello <eos> <turn> model
+
+
+def test_chat_streams_the_reply_to_stdout_and_its_speed_to_stderr(gemcut: Run, bundle: Path) -> None:
+    done = gemcut("chat", str(bundle), stdin="hello\nhello\n")
+    assert done.stdout == "one two three\none two three\n"
+    assert done.stderr.count("3 tokens") == 2
+    assert "tok/s" in done.stderr
+
+
+def test_chat_from_a_zip(make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", str(make_bundle("zip")), "--prompt", "hello"]) == 0
+    assert capsys.readouterr().out == "one two three\n"
+
+
+def test_chat_stops_at_the_most_tokens_asked_for(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", str(bundle), "--prompt", "hello", "--max-new-tokens", "2"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "one two\n"
+    assert "cut at --max-new-tokens" in shown.err
+
+
+def test_chat_says_when_the_context_is_full(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", str(bundle), "--prompt", "hello " * 70]) == 2
+    shown = capsys.readouterr().err
+    assert "the context is full" in shown
+    assert "holds 64" in shown
+
+
+def test_a_base_model_continues_text_until_its_context_is_full(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_bundle(template=None, template_bos=False)
+    assert main(["chat", str(path), "--prompt", "endless", "--json"]) == 0
+    (turn,) = json.loads(capsys.readouterr().out)["turns"]
+    assert turn["ended"] == "context"
+    assert turn["fed"] == 2  # the BOS, which no template writes, and the word
+    assert turn["reply"].split() == ["endless"] * 63
+
+
+def test_a_base_model_takes_no_system_turn(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_bundle(template=None)
+    assert main(["chat", str(path), "--prompt", "one", "--system", "be brief"]) == 2
+    assert "takes no system turn" in capsys.readouterr().err
+
+
+def test_chat_hands_tools_to_the_template(
+    make_bundle: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_bundle(template="{% for tool in tools %}{{ tool.name }} {% endfor %}{{ messages[0].content }}")
+    tools = tmp_path / "tools.json"
+    tools.write_text('[{"name": "one"}, {"name": "two"}]')
+    assert main(["chat", str(path), "--prompt", "model", "--tools", str(tools), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["turns"][0]["fed"] == 3
+    tools.write_text('{"name": "one"}')
+    assert main(["chat", str(path), "--prompt", "model", "--tools", str(tools)]) == 2
+
+
+def test_bench_refuses_a_prompt_longer_than_the_context(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(bundle), "--prompt", "60"]) == 2
+    assert "leaves 48 for a prompt" in capsys.readouterr().err
+
+
+def test_bench_shows_distributions(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(bundle), "--runs", "1", "--prompt", "16", "--threads", "1"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("prefill 16", "decode 16", "load", "peak memory", "min", "p10", "median", "p90", "max"):
+        assert word in shown
+
+
+def test_nothing_but_results_is_said_off_a_terminal_about_libraries(gemcut: Run, bundle: Path) -> None:
+    done = gemcut("inspect", str(bundle), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = gemcut("chat", str(bundle), "--prompt", "hello", "--json")
+    assert done.stderr == "check\nload\n"

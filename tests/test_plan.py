@@ -1,0 +1,144 @@
+"""Plans against real models: parameters, bytes and caches counted from actual tensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from gemcut.errors import CheckpointError, UnsupportedError, UsageError
+from gemcut.plan import Plan, estimate
+from gemcut.quantize.recipe import load_recipe
+from gemcut.stages import Recipe
+from gemcut.target import load_target
+
+GEMMA3_270M = {
+    "hidden_size": 640, "intermediate_size": 2048, "num_hidden_layers": 18, "num_attention_heads": 4,
+    "num_key_value_heads": 1, "head_dim": 256, "sliding_window": 512, "vocab_size": 262144,
+    "max_position_embeddings": 32768,
+}  # fmt: skip
+GEMMA4_E2B = {
+    "hidden_size": 1536, "intermediate_size": 6144, "num_hidden_layers": 35, "num_attention_heads": 8,
+    "num_key_value_heads": 1, "head_dim": 256, "global_head_dim": 512, "sliding_window": 512, "vocab_size": 262144,
+    "num_kv_shared_layers": 20, "use_double_wide_mlp": True, "hidden_size_per_layer_input": 256,
+    "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7,
+}  # fmt: skip
+TINY = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6, "num_attention_heads": 4,
+    "num_key_value_heads": 1, "head_dim": 32, "global_head_dim": 64, "sliding_window": 8, "vocab_size": 512,
+    "vocab_size_per_layer_input": 512, "hidden_size_per_layer_input": 32, "num_kv_shared_layers": 3,
+    "use_double_wide_mlp": True, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
+    "max_position_embeddings": 256,
+}  # fmt: skip
+
+
+class Silent:
+    def stage(self, name: str) -> None: ...
+    def update(self, done: float, total: float, what: str = "") -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def config(family: str, **settings: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, f"{family}TextConfig")(**settings)
+
+
+def plan_of(folder: Path, family: str, settings: dict[str, Any], recipe: str | Recipe = "int4", **given: Any) -> Plan:
+    """The plan of a folder that holds a config.json and nothing else."""
+    config(family, **settings).save_pretrained(folder)
+    assert [f.name for f in folder.iterdir()] == ["config.json"]
+    chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    context = given.pop("context", None)
+    return estimate(str(folder), load_target("android-arm64"), chosen, context, Silent())
+
+
+def by_class(plan: Plan) -> dict[str, int]:
+    return {c.name: c.parameters for c in plan.tensors}
+
+
+def test_gemma_3_270m_has_its_published_number_of_parameters(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "Gemma3", GEMMA3_270M)
+    assert plan.parameters == 268_098_176
+    assert by_class(plan)["embedding"] == 262144 * 640
+
+
+def test_gemma_4_e2b_holds_its_per_layer_table_and_the_cache_of_fifteen_layers(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "Gemma4", GEMMA4_E2B, context=2048)
+    assert by_class(plan)["per-layer embedding"] == 262144 * 35 * 256
+    sliding, full = 12 * (512 + 128 - 1) * 256, 3 * 2048 * 512
+    assert plan.cache == 2 * 4 * (sliding + full)
+    table = next(c for c in plan.tensors if c.name == "per-layer embedding")
+    assert table.read == table.bytes // 262144  # gathered from: one row a token
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
+def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> None:
+    import torch
+    from gemcut.quantize.apply import apply_recipe
+    from gemcut.quantize.modules import QuantizedEmbedding, QuantizedLinear
+    from transformers import AutoModelForCausalLM
+
+    plan = plan_of(tmp_path, "Gemma4", TINY, recipe)
+    model = AutoModelForCausalLM.from_config(config("Gemma4", **TINY))
+    assert plan.parameters == sum(p.numel() for p in model.parameters())
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())  # stored apart from its twin
+    apply_recipe(model, load_recipe(recipe))
+    stored = sum(4 * p.numel() for p in model.parameters())
+    for module in model.modules():
+        if isinstance(module, QuantizedLinear | QuantizedEmbedding):
+            bits = 8 if isinstance(module, QuantizedEmbedding) or module.scheme.weight == "int8" else 4
+            grouped = isinstance(module, QuantizedLinear) and module.scheme.group
+            stored += module.values.numel() * bits // 8 + module.scales.numel() * (2 if grouped else 4)
+    assert plan.program == stored
+
+
+def test_the_context_is_the_targets_or_the_models_own_where_that_is_shorter(tmp_path: Path) -> None:
+    assert plan_of(tmp_path, "Gemma4", TINY).context == 256
+    assert plan_of(tmp_path, "Gemma4", TINY, context=64).context == 64
+    with pytest.raises(UsageError, match="longer than the model's"):
+        plan_of(tmp_path, "Gemma4", TINY, context=257)
+
+
+def test_fewer_bits_are_smaller_and_faster(tmp_path: Path) -> None:
+    plans = [plan_of(tmp_path, "Gemma3", GEMMA3_270M, recipe) for recipe in ("float32", "int8", "int4")]
+    assert [p.program for p in plans] == sorted((p.program for p in plans), reverse=True)
+    assert [p.decode for p in plans] == sorted(p.decode for p in plans)
+    assert plans[0].prefill < plans[2].prefill
+    assert len({p.cache for p in plans}) == 1
+
+
+def test_memory_is_weights_and_cache_and_a_step_reads_no_more(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "Gemma3", GEMMA3_270M)
+    assert plan.memory == plan.program + plan.cache
+    assert plan.program == sum(c.bytes for c in plan.tensors)
+    assert sum(c.read for c in plan.tensors) < plan.read < plan.memory
+
+
+def test_a_recipe_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="groups of 32"):
+        plan_of(tmp_path, "Gemma4", TINY | {"hidden_size_per_layer_input": 8})
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        estimate(str(tmp_path), load_target("android-arm64"), load_recipe("int4"), None, Silent())
+
+
+def test_the_command_prints_a_table_or_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import gemcut
+    from gemcut.cli import main
+
+    config("Gemma4", **TINY).save_pretrained(tmp_path)
+    words = ["plan", str(tmp_path), "--target", "linux-arm64", "--recipe", "int8", "--context", "128"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    for word in ("linux-arm64", "recipe int8", "context 128", "per-layer embedding", "KV cache", "decode", "prefill"):
+        assert word in shown
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    schema = Path(gemcut.__file__).parent / "schemas" / "plan.schema.json"
+    jsonschema.validate(found, json.loads(schema.read_text()))
+    assert (found["target"], found["context"]) == ("linux-arm64", 128)
