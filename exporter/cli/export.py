@@ -81,14 +81,14 @@ def _result(published: Published) -> object:
 
 
 def _show(published: Published) -> None:
-    from ..report.console import size_text, table
+    from ..report.console import path_text, size_text, table
     from ..report.proof import show_behaviour, show_fidelity
 
-    manifest = published.manifest
+    manifest, bundle = published.manifest, path_text(published.bundle)
     speed = ", ".join(f"{name} {rate:.0f} tokens/s" for name, rate in published.speed.items())
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in published.seconds.items())
     rows = [
-        ("bundle", str(published.bundle)),
+        ("bundle", bundle),
         ("size", size_text(published.size)),
         ("proven", "yes" if manifest.proven else "NO"),
         ("speed on this host", speed),
@@ -108,4 +108,4 @@ def _show(published: Published) -> None:
         ("chat", "talk to it"),
         ("bench", "measure it"),
     ):
-        say(f"  gemcut {verb} {published.bundle}  # {what}")
+        say(f"  gemcut {f'{verb} {bundle}':<50} # {what}")

@@ -61,7 +61,9 @@ class GateTable(datafile.DataFile):
     top1: float | None = Field(default=None, ge=0, le=1, description="Share of positions, at least.")
     perplexity_ratio: float | None = Field(default=None, ge=1, description="Bundle's over float's, at most.")
     max_logit_diff: float | None = Field(default=None, gt=0, description="Logits, at most, at any position.")
-    tool_calls: float | None = Field(default=None, ge=0, le=1, description="Share of the float model\'s calls made exactly, at least.")
+    tool_calls: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the float model's calls made exactly, at least."
+    )
     reason: str = Field(min_length=1, description="Why the limits are what they are.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,12 @@ def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = (), to_stderr: b
                 grid.add_column(no_wrap=index == 0)
         grid.add_row(*(Text(cell) for cell in row))
     Console(file=out, width=None if out.isatty() else PLAIN_WIDTH, highlight=False).print(grid)
+
+
+def path_text(path: Path) -> str:
+    """A path as short as it can be typed: from the present folder where it lies under it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def size_text(count: float) -> str:
@@ -104,7 +111,7 @@ class ConsoleProgress:
         if self._bars and self._task is not None:
             self._bars.remove_task(self._task)
             if taken >= 2:
-                self._bars.console.print(f"  {self._stage:<12} {taken:6.1f} s", markup=False)
+                self._bars.console.print(f"{self._stage}: {taken:.1f} s", markup=False)
         self._stage, self._task = "", None
 
     def stage(self, name: str) -> None:

@@ -61,7 +61,21 @@ def expand(plan: Any) -> int:
             else:
                 instructions.append(instruction)
         chain.instructions = instructions
+    if calls.operator != opaque:
+        _drop_operator(plan, opaque)
     return calls.count
+
+
+def _drop_operator(plan: Any, index: int) -> None:
+    """Takes an operator that nothing calls any more out of the table."""
+    from executorch.exir.schema import KernelCall
+
+    del plan.operators[index]
+    for chain in plan.chains:
+        for instruction in chain.instructions:
+            call = instruction.instr_args
+            if isinstance(call, KernelCall) and call.op_index > index:
+                call.op_index -= 1
 
 
 def _real_operator(plan: Any, names: list[tuple[str, str]], opaque: int) -> int:

@@ -1,0 +1,54 @@
+"""Exports that several tests share: made once a session, through the command line as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def gemcut(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "gemcut.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle, what ``export --json`` said of it, and all that it wrote to stderr."""
+
+    path: Path
+    document: dict[str, Any]
+    stderr: str
+
+
+def export(out: Path, *arguments: object) -> Exported:
+    """Exports through the command line and fails with its output where that fails."""
+    done = gemcut("export", *arguments, "-o", out, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Exported(out, json.loads(done.stdout), done.stderr)
+
+
+@pytest.fixture(scope="session")
+def sample_int4(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The sample for android-arm64 with the target's own recipe."""
+    return export(tmp_path_factory.mktemp("int4") / "bundle", "--target", "android-arm64")
+
+
+@pytest.fixture(scope="session")
+def sample_float32(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The sample for this machine, nothing quantized, as a zip."""
+    out = tmp_path_factory.mktemp("float32") / "bundle.gemcut"
+    return export(out, "--target", "linux-x86_64", "--recipe", "float32", "--context", 512, "--format", "zip")
