@@ -149,6 +149,4 @@ def _weights(model: nn.Module, recipe: Recipe) -> Iterator[_Weight]:
 def _by_class(rows: list[_Weight]) -> Iterator[TensorClass]:
     for kind in dict.fromkeys(row.kind for row in rows):
         of = [row for row in rows if row.kind == kind]
-        yield TensorClass(
-            kind, sum(r.parameters for r in of), sum(r.bytes for r in of), sum(r.read for r in of)
-        )
+        yield TensorClass(kind, sum(r.parameters for r in of), sum(r.bytes for r in of), sum(r.read for r in of))

@@ -18,7 +18,10 @@ class TransformersReference:
     """
 
     def __init__(self, model: Any) -> None:
+        from transformers import GenerationConfig
+
         self._model = model.eval()
+        self._model.generation_config = GenerationConfig()  # else its own stop ids and sampling fill what is unset
         self.vocab_size = int(model.config.vocab_size)
 
     def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
@@ -29,16 +32,48 @@ class TransformersReference:
             out = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=len(ids) - first)
         return np.asarray(out.logits[0].float().numpy(), dtype=np.float32)
 
-    def generate(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
-        """See ``stages.Reference``; greedy, with transformers' own cache."""
-        import torch
-
-        out: list[int] = []
-        tokens, cache = torch.tensor([list(ids)]), None
-        with torch.inference_mode():
-            while len(out) < max_new and not (out and out[-1] in stop):
-                result = self._model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-                cache = result.past_key_values
-                out.append(int(result.logits[0, -1].argmax()))
-                tokens = torch.tensor([[out[-1]]])
+    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
+        """See ``stages.Reference``; transformers' own greedy ``generate``, prompts of like length in one batch."""
+        out: list[list[int]] = [[] for _ in prompts]
+        for batch in _batches(prompts):
+            replies = self._generate_batch([prompts[i] for i in batch], max_new, stop)
+            for i, reply in zip(batch, replies, strict=True):
+                out[i] = reply
         return out
+
+    def _generate_batch(
+        self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]
+    ) -> list[list[int]]:
+        import torch
+        from transformers import GenerationConfig
+
+        longest = max(map(len, prompts))
+        ids = torch.zeros((len(prompts), longest), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):  # Padded on the left, where the mask hides it.
+            ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
+            mask[row, longest - len(prompt) :] = 1
+        settings = GenerationConfig(
+            max_new_tokens=max_new, do_sample=False, eos_token_id=sorted(stop) or None, pad_token_id=0
+        )
+        with torch.inference_mode():
+            whole = self._model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+        return [_until_stop(row[longest:].tolist(), stop) for row in whole]
+
+
+def _until_stop(ids: list[int], stop: frozenset[int]) -> list[int]:
+    """``ids`` up to and with the first stop id; what follows is padding."""
+    at = next((i for i, token in enumerate(ids) if token in stop), len(ids) - 1)
+    return ids[: at + 1]
+
+
+def _batches(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Indices of prompts to run together: padding costs at most as much as the shortest of a batch."""
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    out: list[list[int]] = []
+    for i in order:
+        if out and len(prompts[i]) <= 2 * len(prompts[out[-1][0]]):
+            out[-1].append(i)
+        else:
+            out.append([i])
+    return out

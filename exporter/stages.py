@@ -45,8 +45,8 @@ class Reference(Protocol):
     def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
         """Teacher-forced logits [len(ids) - first, V] float32 of the positions ``first`` and later."""
 
-    def generate(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
-        """Greedy continuation, at most ``max_new`` ids, ending with the stop id if one was reached."""
+    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
+        """Greedy continuations, 1 .. ``max_new`` ids each, ending with the stop id where one was reached."""
 
 
 class Progress(Protocol):

@@ -130,3 +130,13 @@ def test_a_runtime_version_for_a_runtime_that_is_not_there_is_refused(tmp_path: 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no target file at .*none\.toml"):
         load_target(str(tmp_path / "none.toml"))
+
+
+def test_targets_take_the_runtimes_that_there_are() -> None:
+    from typing import get_args
+
+    from gemcut.runtimes import runtime_names
+    from gemcut.target import TargetFile
+
+    annotation = TargetFile.model_fields["runtimes"].annotation
+    assert get_args(get_args(annotation)[0]) == runtime_names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from typing import TYPE_CHECKING
@@ -97,8 +98,8 @@ def _bare_model(text_config: PreTrainedConfig, dtype: torch.dtype) -> nn.Module:
     from transformers import AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
-    with no_init_weights():
-        model = AutoModelForCausalLM.from_config(text_config, dtype=dtype)  # type: ignore[no-untyped-call]
+    with no_init_weights():  # a configuration of its own: what is set on the model must not show in the checkpoint
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(text_config), dtype=dtype)  # type: ignore[no-untyped-call]
     model.tie_weights()
     bare: nn.Module = model
     return bare

@@ -48,7 +48,7 @@ def _show(plan) -> None:  # type: ignore[no-untyped-def]
     table(
         (
             ("parameters", f"{count_text(plan.parameters)} (a tied head counted once)"),
-            ("bundle", f"about {size_text(plan.program)}"),
+            ("program", f"about {size_text(plan.program)}; tokenizer and goldens come on top"),
             (
                 "memory",
                 f"{size_text(plan.memory)}, of it {size_text(plan.cache)} KV cache; activations on top",

@@ -6,6 +6,7 @@ The records themselves and their files are in ``records`` and ``golden_files``; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,44 +49,47 @@ def _top(logprobs: npt.NDArray[np.float64], top: int) -> tuple[Ids32, FloatArray
     return ids, logprobs[ids].astype(np.float32)
 
 
-def _continuation(
-    reference: Reference, prompt: Prompt, prompt_ids: list[int], stop_ids: frozenset[int], max_new: int, context: int
-) -> tuple[list[int], list[int]]:
-    """The scored sequence and the greedy reply; where both are too short, goes on past the stop."""
-    room = min(max_new, context - len(prompt_ids))
-    if room < 1 or context < LEAST_POSITIONS + 1:
-        raise UsageError(
-            f"the prompt {prompt.id!r} has {len(prompt_ids)} tokens; a context of {context} has no room for it",
-            hint=f"--context {max(len(prompt_ids), LEAST_POSITIONS) + max_new} or more",
-        )
-    reply = list(reference.generate(prompt_ids, room, stop_ids))
-    lacking = LEAST_POSITIONS + 1 - len(prompt_ids) - len(reply)
-    ids = prompt_ids + reply
-    while lacking > 0:  # generate() gives at least one id.
-        ids = ids + list(reference.generate(ids, lacking, frozenset()))
-        lacking = LEAST_POSITIONS + 1 - len(ids)
-    return ids, reply
+@dataclass(frozen=True)
+class _Asked:
+    """A prompt as the model sees it, and how long its reply may be."""
+
+    prompt: Prompt
+    rendered: str
+    ids: list[int]
+    room: int
 
 
-def _golden(
-    reference: Reference,
-    codec: Codec,
-    prompt: Prompt,
-    stop_ids: frozenset[int],
-    max_new: int,
-    top: int,
-    context: int,
-) -> tuple[Golden, FloatArray]:
-    rendered, prompt_ids = encode_prompt(codec, prompt)
-    if not prompt_ids:
+def _ask(reference: Reference, codec: Codec, prompt: Prompt, max_new: int, context: int) -> _Asked:
+    rendered, ids = encode_prompt(codec, prompt)
+    if not ids:
         raise CheckpointError(f"the prompt {prompt.id!r} has no tokens", hint="look at the tokenizer")
-    if max(prompt_ids) >= reference.vocab_size:
+    if max(ids) >= reference.vocab_size:
         raise CheckpointError(
-            f"the tokenizer gives id {max(prompt_ids)} for the prompt {prompt.id!r}; "
+            f"the tokenizer gives id {max(ids)} for the prompt {prompt.id!r}; "
             f"the model has {reference.vocab_size} embeddings",
             hint="the tokenizer is not this model's",
         )
-    ids, reply = _continuation(reference, prompt, prompt_ids, stop_ids, max_new, context)
+    room = min(max_new, context - len(ids))
+    if room < 1 or context < LEAST_POSITIONS + 1:
+        raise UsageError(
+            f"the prompt {prompt.id!r} has {len(ids)} tokens; a context of {context} has no room for it",
+            hint=f"--context {max(len(ids), LEAST_POSITIONS) + max_new} or more",
+        )
+    return _Asked(prompt, rendered, ids, room)
+
+
+def _lengthened(reference: Reference, ids: list[int]) -> list[int]:
+    """The scored sequence; where it is too short, greedily on past the stop."""
+    while (lacking := LEAST_POSITIONS + 1 - len(ids)) > 0:  # generate() gives at least one id.
+        ids = ids + reference.generate([ids], lacking, frozenset())[0]
+    return ids
+
+
+def _golden(
+    reference: Reference, codec: Codec, asked: _Asked, reply: list[int], stop_ids: frozenset[int], top: int
+) -> tuple[Golden, FloatArray]:
+    prompt, prompt_ids = asked.prompt, asked.ids
+    ids = _lengthened(reference, prompt_ids + reply)
     first = min(len(prompt_ids) - 1, len(ids) - 1 - LEAST_POSITIONS)
     logits = np.asarray(reference.logits(ids[:-1], first), dtype=np.float32)
     width = min(top, logits.shape[-1])
@@ -105,7 +109,7 @@ def _golden(
     steps = slice(len(prompt_ids) - 1 - first, len(prompt_ids) - 1 - first + len(reply))
     golden = Golden(
         prompt=prompt,
-        rendered=rendered,
+        rendered=asked.rendered,
         prompt_ids=tuple(prompt_ids),
         ids=tuple(ids),
         first=first,
@@ -175,12 +179,14 @@ def make_goldens(
         UsageError: If the context is too short.
     """
     stops = frozenset(stop_ids)
+    asked = [_ask(reference, codec, prompt, max_new, context) for prompt in prompts]
+    replies = reference.generate([one.ids for one in asked], max(one.room for one in asked), stops)
     found = []
-    for done, prompt in enumerate(prompts, 1):
-        golden, rows = _golden(reference, codec, prompt, stops, max_new, top, context)
+    for done, (one, reply) in enumerate(zip(asked, replies, strict=True), 1):
+        golden, rows = _golden(reference, codec, one, list(reply[: one.room]), stops, top)
         found.append(golden)
         if logits is not None:
             logits.append(rows)
         if progress is not None:
-            progress.update(done, len(prompts), prompt.id)
+            progress.update(done, len(asked), one.prompt.id)
     return tuple(found)

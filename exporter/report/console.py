@@ -72,7 +72,7 @@ class ConsoleProgress:
         self._bars: Bars | None = None if plain or not self._err.isatty() else self._make_bars()
         self._task: TaskID | None = None
         self._stage = ""
-        self._began = self._said = 0.0
+        self._began = self._said = time.monotonic()
         self.seconds: dict[str, float] = {}
 
     def _make_bars(self) -> Bars:

@@ -42,7 +42,9 @@ def show_fidelity(fidelity: FidelityRecord | Fidelity, limits: Mapping[str, floa
             continue
         sign = ">=" if name in AT_LEAST else "<="
         rows.append((title, figure_text(name, value), "" if limit is None else f"{sign} {figure_text(name, limit)}"))
-    table(rows, (f"fidelity ({fidelity.prompts} prompts, {fidelity.positions} positions)", "", "limit"))
+    table(
+        rows, (f"fidelity, {fidelity.form} ({fidelity.prompts} prompts, {fidelity.positions} positions)", "", "limit")
+    )
 
 
 def show_behaviour(behaviour: BehaviourRecord | Behaviour) -> None:

@@ -39,8 +39,8 @@ class Settings:
     """What a training run can be told."""
 
     out: Path
-    steps: int = 2800
-    batch: int = 32
+    steps: int = 1800
+    batch: int = 24
     rate: float = 3e-3
     warmup: int = 100
     rounding_from: float = 0.6
@@ -48,7 +48,7 @@ class Settings:
     seed: int = TRAIN_SEED
     threads: int = 2
     compile: bool = True
-    check_every: int = 700
+    check_every: int = 600
     check_chats: int = 50
 
 

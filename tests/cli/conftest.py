@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from gemcut.bundle.manifest import Manifest
 from gemcut.bundle.staging import Staging
@@ -37,13 +39,39 @@ def gemcut(tmp_path: Path) -> Run:
 
 
 WORDS = ("<pad>", "<eos>", "<bos>", "<turn>", "user", "model", "one", "two", "three", "four", "hello", "endless")
-CONTEXT, CHUNK = 64, 16
+CONTEXT, CHUNK = 128, 16
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %} <turn> {{ 'model' if m.role == 'assistant' else 'user' }} "
-    "{{ m.content }} <eos>{% endfor %}{% if add_generation_prompt %} <turn> model{% endif %}"
+    "{{ m.content }} <eos>{% endfor %}{% if add_generation_prompt %} <turn> model {% endif %}"
 )
 # After "model" comes "one", then "two", "three" and the end; "endless" goes on for ever.
 FOLLOWS = {"model": "one", "one": "two", "two": "three", "three": "<eos>", "endless": "endless"}
+
+
+def _table() -> npt.NDArray[np.float32]:
+    """Logits of the next word [V, V] by the last one."""
+    table = np.random.default_rng(7).normal(0, 0.5, (len(WORDS), len(WORDS))).astype(np.float32)
+    for word, then in FOLLOWS.items():
+        table[WORDS.index(word), WORDS.index(then)] = 10.0
+    return table
+
+
+class Follows:
+    """The float model (``stages.Reference``) of the program below, its logits shifted by ``noise``."""
+
+    vocab_size = len(WORDS)
+
+    def __init__(self, noise: float = 0.0) -> None:
+        self._table = _table() + np.random.default_rng(8).normal(0, noise, (len(WORDS), len(WORDS)))
+
+    def logits(self, ids: Sequence[int], first: int = 0) -> npt.NDArray[np.float32]:
+        return self._table[np.asarray(ids[first:])].astype(np.float32)
+
+    def generate(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
+        found: list[int] = []
+        while len(found) < max_new and not (found and found[-1] in stop):
+            found.append(int(self._table[[*ids, *found][-1]].argmax()))
+        return found
 
 
 def _write_program(path: Path) -> None:
@@ -51,11 +79,9 @@ def _write_program(path: Path) -> None:
     import torch
     from executorch.exir import to_edge
 
-    table = torch.zeros(len(WORDS), len(WORDS))
-    for word, then in FOLLOWS.items():
-        table[WORDS.index(word), WORDS.index(then)] = 10.0
+    table = torch.from_numpy(_table())
 
-    class Follows(torch.nn.Module):
+    class Module(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.table = torch.nn.Embedding.from_pretrained(table)
@@ -65,7 +91,7 @@ def _write_program(path: Path) -> None:
 
     length = torch.export.Dim("length", min=1, max=CHUNK)
     inputs = (torch.zeros(1, 4, dtype=torch.long), torch.zeros(1, dtype=torch.long))
-    traced = torch.export.export(Follows(), inputs, dynamic_shapes=({1: length}, None))
+    traced = torch.export.export(Module(), inputs, dynamic_shapes=({1: length}, None))
     constants = {"get_max_seq_len": CHUNK, "get_max_context_len": CONTEXT, "get_vocab_size": len(WORDS)}
     path.write_bytes(to_edge(traced, constant_methods=constants).to_executorch().buffer)
 
@@ -140,3 +166,40 @@ def bundle(make_bundle: Callable[..., Path]) -> Path:
 def unproven(make_bundle: Callable[..., Path]) -> Path:
     """A bundle that was published with ``--gate report``."""
     return make_bundle(proven=False, unproven=["mean_kl 0.2, limit 0.05"])
+
+
+@pytest.fixture(scope="session")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Bundles with goldens, proven as an export does; noise: of the float model, or of what the host recorded."""
+    from gemcut.prove.golden_files import save_goldens, save_recorded
+    from gemcut.prove.goldens import make_goldens
+    from gemcut.prove.prompts import Prompt
+    from gemcut.prove.template import load_codec
+    from gemcut.proving import prove, proven_manifest
+    from gemcut.report.console import ConsoleProgress
+    from gemcut.stages import Gate
+
+    source = tmp_path_factory.mktemp("source")
+    _write_program(source / "model.pte")
+    _write_tokenizer(source / "tokenizer.json")
+    codec = load_codec(source / "tokenizer.json", TEMPLATE, {"bos_token": "<bos>"})
+    asked = [Prompt(w, "chat", ({"role": "user", "content": f"hello {w} " * 12},)) for w in ("one", "two", "user")]
+
+    def make(noise: float = 0.0, **changes: Any) -> Path:
+        goldens = make_goldens(Follows(noise), codec, asked, [1], CONTEXT, top=8)
+        out = tmp_path_factory.mktemp("bundles") / "proven"
+        with Staging(out) as staging:
+            for name in ("model.pte", "tokenizer.json"):
+                staging.add(name, source / name)
+            staging.add("chat_template.jinja", TEMPLATE.encode())
+            for name, data in save_goldens(goldens).items():
+                staging.add(name, data)
+            manifest = _manifest(**changes)
+            with staging.draft(manifest) as draft:
+                proof = prove(draft, Gate(mean_kl=0.05, reason="test"), ConsoleProgress(), speed=False)
+            for name, data in save_recorded(proof.recorded).items():
+                staging.add(name, data)
+            staging.publish(proven_manifest(manifest, proof))
+        return out
+
+    return make

@@ -85,10 +85,10 @@ def test_chat_stops_at_the_most_tokens_asked_for(bundle: Path, capsys: pytest.Ca
 
 
 def test_chat_says_when_the_context_is_full(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["chat", str(bundle), "--prompt", "hello " * 70]) == 2
+    assert main(["chat", str(bundle), "--prompt", "hello " * 140]) == 2
     shown = capsys.readouterr().err
     assert "the context is full" in shown
-    assert "holds 64" in shown
+    assert "holds 128" in shown
 
 
 def test_a_base_model_continues_text_until_its_context_is_full(
@@ -99,7 +99,7 @@ def test_a_base_model_continues_text_until_its_context_is_full(
     (turn,) = json.loads(capsys.readouterr().out)["turns"]
     assert turn["ended"] == "context"
     assert turn["fed"] == 2  # the BOS, which no template writes, and the word
-    assert turn["reply"].split() == ["endless"] * 63
+    assert turn["reply"].split() == ["endless"] * 127
 
 
 def test_a_base_model_takes_no_system_turn(
@@ -123,14 +123,14 @@ def test_chat_hands_tools_to_the_template(
 
 
 def test_bench_refuses_a_prompt_longer_than_the_context(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", str(bundle), "--prompt", "60"]) == 2
-    assert "leaves 48 for a prompt" in capsys.readouterr().err
+    assert main(["bench", str(bundle), "--prompt", "100"]) == 2
+    assert "leaves 96 for a prompt" in capsys.readouterr().err
 
 
 def test_bench_shows_distributions(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(bundle), "--runs", "1", "--prompt", "16", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
-    for word in ("prefill 16", "decode 16", "load", "peak memory", "min", "p10", "median", "p90", "max"):
+    for word in ("prefill 16", "decode 32", "load", "peak memory", "min", "p10", "median", "p90", "max"):
         assert word in shown
 
 

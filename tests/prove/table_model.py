@@ -59,7 +59,10 @@ class TableModel:
     def logits(self, ids: Sequence[int], first: int = 0) -> Floats:
         return np.stack([self._at(list(ids[: at + 1])) for at in range(first, len(ids))])
 
-    def generate(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
+    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
+        return [self._reply(ids, max_new, stop) for ids in prompts]
+
+    def _reply(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
         found: list[int] = []
         while len(found) < max_new and not (found and found[-1] in stop):
             found.append(int(np.argmax(self._at([*ids, *found]))))

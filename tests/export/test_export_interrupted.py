@@ -1,0 +1,66 @@
+"""Exports that are cut off in the middle: by Ctrl-C, by SIGTERM, by a full disk. Nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_lowering(
+    number: signal.Signals, tiny: Path, tmp_path: Path, begin: Callable[..., subprocess.Popen[str]]
+) -> None:
+    out = tmp_path / "out" / "deeper" / "bundle"
+    words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "-o", out)
+    process = begin(*words, cwd=tmp_path)
+    assert process.stderr
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("Lowering"):
+            assert list(out.parent.glob(".bundle.partial-*")), "nothing was under way"
+            process.send_signal(number)
+            break
+    stdout, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, "".join(said) + rest
+    assert "error: interrupted, nothing was published" in rest
+    assert "Traceback" not in rest
+    assert stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def small_disk(where: Path, size: str) -> Iterator[None]:
+    """A filesystem of a few hundred kilobytes, in memory."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("a disk small enough to fill can be mounted by root alone")
+    where.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(where)], capture_output=True)
+    if done.returncode:
+        pytest.skip(f"this machine lets no tmpfs be mounted: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(where)], check=True)
+
+
+# 512 kB are full as the float model's logits are written, 2600 kB as the program or its zip is.
+@pytest.mark.parametrize("size", ["512k", pytest.param("2600k", marks=pytest.mark.slow)])
+def test_a_full_disk(size: str, tiny: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    disk = tmp_path / "disk"
+    words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "--format", "zip")
+    with small_disk(disk, size):
+        done = run(*words, "-o", disk / "bundle.gemcut", cwd=tmp_path)
+        assert done.returncode == 8, done.stderr
+        assert "the disk is full" in done.stderr
+        assert "hint: " in done.stderr
+        assert not list(disk.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"]

@@ -1,0 +1,70 @@
+"""Tiny random models of real families, lowered to real programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Made:
+    """A lowered program and the float model that it was made from."""
+
+    program: Path
+    float_model: Any
+    plan: Any
+    lowered: Any
+
+
+class Quiet:
+    """A ``Progress`` that says nothing."""
+
+    def stage(self, name: str) -> None: ...
+
+    def update(self, done: float, total: float, what: str = "") -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def target_with_chunk(folder: Path, chunk: int) -> Path:
+    """The linux-x86_64 target with a prefill chunk so short that the rings wrap within a test."""
+    from importlib.resources import files
+
+    text = (files("gemcut.targets") / "linux-x86_64.toml").read_text()
+    assert "prefill_chunk = 128" in text
+    path = folder / "short-chunk.toml"
+    path.write_text(text.replace("prefill_chunk = 128", f"prefill_chunk = {chunk}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """Makes a program of a transformers text configuration: ``make(config, recipe, context, chunk)``."""
+
+    def build(config: Any, recipe: str = "float32", context: int = 96, chunk: int = 8) -> Made:
+        from gemcut import graph_stage
+        from gemcut.checkpoint import load_float_model
+        from gemcut.checkpoint.random import random_checkpoint
+        from gemcut.planning import make_plan
+        from gemcut.request import ExportRequest
+
+        folder = tmp_path_factory.mktemp("model")
+        random_checkpoint(folder / "checkpoint", config, seed=7)
+        request = ExportRequest(
+            model=str(folder / "checkpoint"),
+            target=str(target_with_chunk(folder, chunk)),
+            recipe=recipe,
+            context=context,
+            output=folder / "bundle",
+        )
+        plan = make_plan(request)
+        graph = graph_stage.quantize(plan, load_float_model(plan.checkpoint))
+        traced = graph_stage.trace(plan, graph)
+        lowered = graph_stage.lower(plan, graph, traced, folder, Quiet())
+        return Made(lowered.program, load_float_model(plan.checkpoint), plan, lowered)
+
+    return build
