@@ -175,10 +175,6 @@ def emit(edge: Any, out: Path) -> None:
 
 def export(checkpoint: Path, out: Path, context: int, chunk: int) -> dict[str, float]:
     """The whole route; returns seconds by stage. Libraries are loaded before the clock runs."""
-    import executorch.backends.xnnpack.partition.xnnpack_partitioner
-    import executorch.exir
-    import executorch.extension.llm.custom_ops.custom_ops
-    import executorch.kernels.quantized
     import torchao.quantization  # noqa: F401
 
     clock = Clock()

@@ -21,7 +21,8 @@ class TransformersReference:
         from transformers import GenerationConfig
 
         self._model = model.eval()
-        self._model.generation_config = GenerationConfig()  # else its own stop ids and sampling fill what is unset
+        # Else its own stop ids and sampling would fill what is unset.
+        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self.vocab_size = int(model.config.vocab_size)
 
     def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
@@ -53,7 +54,7 @@ class TransformersReference:
         for row, prompt in enumerate(prompts):  # Padded on the left, where the mask hides it.
             ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
             mask[row, longest - len(prompt) :] = 1
-        settings = GenerationConfig(
+        settings = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new, do_sample=False, eos_token_id=sorted(stop) or None, pad_token_id=0
         )
         with torch.inference_mode():

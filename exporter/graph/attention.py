@@ -66,7 +66,7 @@ def define_operators() -> None:
         return torch.ops.llama.custom_sdpa(query, key, value, 0, mask, 0.0, False, scale)
 
     def into(query, key, value, mask, in_window, start, scale, *, out):  # type: ignore[no-untyped-def]
-        return out.copy_(eager(query, key, value, mask, in_window, start, scale))
+        return out.copy_(eager(query, key, value, mask, in_window, start, scale))  # type: ignore[no-untyped-call]
 
     torch.library.define("gemcut::window_sdpa", f"({arguments}) -> Tensor")
     torch.library.define("gemcut::window_sdpa.out", f"({arguments}, *, Tensor(a!) out) -> Tensor(a!)")

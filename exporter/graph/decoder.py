@@ -8,6 +8,7 @@ registered attention function, a ``Cache`` and module swaps by class.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,6 +36,9 @@ class DecoderProgram(nn.Module):
         spec: the cache's shape.
     """
 
+    ring_slots: torch.Tensor
+    offsets: torch.Tensor
+
     def __init__(self, model: nn.Module, spec: CacheSpec) -> None:
         super().__init__()
         self.model = model
@@ -49,11 +53,11 @@ class DecoderProgram(nn.Module):
         """tokens: int64 [1, S], 1 <= S <= chunk; input_pos: int64 [1]; returns float32 [1, V]."""
         length = tokens.shape[1]
         start = input_pos[0].item()
-        torch._check(start >= 0)
-        torch._check(start + length <= self.spec.context)
+        torch._check(start >= 0)  # type: ignore[no-untyped-call]
+        torch._check(start + length <= self.spec.context)  # type: ignore[no-untyped-call]
         offsets = self.offsets[:length]
         positions = (input_pos + offsets).unsqueeze(0)
-        masks = self._begin(start, length, input_pos, positions)
+        masks = self._begin(start, length, positions)  # type: ignore[no-untyped-call]
         out = self.model(
             input_ids=tokens,
             position_ids=positions,
@@ -63,9 +67,10 @@ class DecoderProgram(nn.Module):
             logits_to_keep=1,
             step_state=self.state,
         )
-        return out.logits[:, -1, :]
+        logits: torch.Tensor = out.logits[:, -1, :]
+        return logits
 
-    def _begin(self, start, length, input_pos, positions):  # type: ignore[no-untyped-def]
+    def _begin(self, start, length, positions):  # type: ignore[no-untyped-def]
         """Sets the step's state; returns transformers' mask mapping."""
         state, spec = self.state, self.spec
         state.start, state.end = start, start + length
@@ -79,7 +84,7 @@ class DecoderProgram(nn.Module):
         return {"full_attention": None, "sliding_attention": window}
 
 
-def adapt(model: nn.Module) -> nn.Module:
+def adapt(model: Any) -> nn.Module:
     """Swaps in place what delegates can't take whole; numerically the same to float32 rounding."""
     for name, module in list(model.named_modules()):
         if is_rms_norm(module):
@@ -90,7 +95,8 @@ def adapt(model: nn.Module) -> nn.Module:
             model.get_submodule(name.rpartition(".")[0]).register_module(name.rpartition(".")[2], DelegableGELUTanh())
     attention.register()
     model.config._attn_implementation = attention.NAME
-    return model.eval()
+    adapted: nn.Module = model.eval()
+    return adapted
 
 
 def trace(model: nn.Module, spec: CacheSpec) -> Traced:

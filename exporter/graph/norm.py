@@ -24,6 +24,9 @@ class DelegableRMSNorm(nn.Module):
         eps: added to the mean of the squares.
     """
 
+    averager: torch.Tensor
+    scale: torch.Tensor | None
+
     def __init__(self, scale: torch.Tensor | None, dim: int, eps: float) -> None:
         super().__init__()
         self.eps = eps

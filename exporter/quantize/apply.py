@@ -30,16 +30,17 @@ class Quantized:
 
     def bytes_by_class(self) -> dict[str, int]:
         """Bytes as stored by tensor class."""
-        return self._sum(lambda applied: applied.bytes)
+        return self._by_class({name: applied.bytes for name, applied in self.modules.items()})
 
     def count_by_class(self) -> dict[str, int]:
         """Number of quantized tensors by tensor class."""
-        return self._sum(lambda applied: int(applied.quantized))
+        return self._by_class({name: int(applied.quantized) for name, applied in self.modules.items()})
 
-    def _sum(self, of):  # type: ignore[no-untyped-def]
+    def _by_class(self, values: dict[str, int]) -> dict[str, int]:
         out: dict[str, int] = {}
-        for applied in self.modules.values():
-            out[applied.kind] = out.get(applied.kind, 0) + of(applied)
+        for name, value in values.items():
+            kind = self.modules[name].kind
+            out[kind] = out.get(kind, 0) + value
         return dict(sorted(out.items()))
 
 

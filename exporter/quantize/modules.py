@@ -59,6 +59,10 @@ def usable_group(scheme: Scheme, columns: int, name: str) -> Scheme:
 class QuantizedLinear(nn.Module):
     """``x @ W.T`` with integer weights; activations float32 or int8 per token, asymmetric, chosen at run time."""
 
+    values: torch.Tensor
+    scales: torch.Tensor
+    zeros: torch.Tensor
+
     def __init__(self, linear: nn.Linear, scheme: Scheme, name: str) -> None:
         super().__init__()
         usable_group(scheme, linear.in_features, name)
@@ -107,4 +111,5 @@ class QuantizedEmbedding(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """ids: int64 [B, S]; returns float32 [B, S, H]."""
-        return _Q.embedding_byte.dtype(self.values, self.scales, None, -128, 127, ids, dtype=torch.float32)
+        rows: torch.Tensor = _Q.embedding_byte.dtype(self.values, self.scales, None, -128, 127, ids, dtype=torch.float32)
+        return rows

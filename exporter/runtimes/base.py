@@ -12,6 +12,7 @@ class Runtime(Protocol):
     """A runtime that bundles can be made for."""
 
     name: str
+    program_name: str
 
     def version(self) -> str:
         """The installed version; raises LackingError with the command that installs it."""

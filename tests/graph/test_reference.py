@@ -57,7 +57,6 @@ def test_a_reply_ends_with_its_first_stop_id_and_the_others_go_on(model: Any) ->
 
 def test_logits_are_of_the_last_positions(model: Any) -> None:
     import torch
-
     from gemcut.reference import TransformersReference
 
     ids = list(range(3, 23))

@@ -37,7 +37,8 @@ def shared_twins() -> Iterator[TwinCount]:
     """While it holds, XNNPACK's pass manager shares its work between twins."""
     from executorch.backends.xnnpack import xnnpack_preprocess
 
-    count, known = TwinCount(), {}
+    count = TwinCount()
+    known: dict[Any, _Known] = {}
 
     def wrap(original: Any) -> Any:
         class Sharing(original):  # type: ignore[misc]
