@@ -47,7 +47,8 @@ def read_bandwidth(threads: int, megabytes: int = DEFAULT_MEGABYTES, passes: int
 
 def measure(threads: int, megabytes: int = DEFAULT_MEGABYTES) -> float:
     """``read_bandwidth`` in a process of its own."""
-    out = run_module("benchmarks.bandwidth", ["--threads", threads, "--megabytes", megabytes], "the bandwidth's measure")
+    words = ["--threads", threads, "--megabytes", megabytes]
+    out = run_module("benchmarks.bandwidth", words, "measuring the memory bandwidth")
     return float(json.loads(out)["bytes_per_second"])
 
 

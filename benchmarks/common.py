@@ -144,6 +144,21 @@ def run_module(name: str, arguments: Sequence[object], what: str, env: dict[str,
 
 
 @contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def scratch(room: int) -> Iterator[Path]:
     """A folder for large files that is gone afterwards, whatever happens.
 

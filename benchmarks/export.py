@@ -29,8 +29,8 @@ from .common import (
 )
 from .models import ROOM, SHAPES, TITLES, make
 
-# From opening the checkpoint to the program on disk: what the first route does. The rest is proof and packing.
-PROGRAM_STAGES = ("plan", "load", "quantize", "graph", "lower")
+# Of gemcut export, what the first route doesn't do: proof and packing.
+BEYOND_PROGRAM = ("reference", "pack", "prove", "publish")
 SAMPLE = "sample"
 
 
@@ -38,13 +38,12 @@ SAMPLE = "sample"
 class Route:
     """One way to export one model, over all runs.
 
-    seconds: by stage. program: seconds to the program on disk; total: sum of all stages; wall: of the process,
-    Python's start and imports with it. peak_memory, size (of the bundle or program): bytes.
+    seconds: by stage. wall: of the whole process, Python's start and imports with it. program: wall without the
+    stages that do more than bring a program to the disk. peak_memory, size (of the bundle or program): bytes.
     """
 
     seconds: dict[str, Figure]
     program: Figure
-    total: Figure
     wall: Figure
     peak_memory: Figure
     size: Figure
@@ -85,13 +84,12 @@ def first_route_once(model: Path, target: str, folder: Path) -> dict[str, Any]:
     return {**document, "wall": wall}
 
 
-def summarize(runs: Sequence[dict[str, Any]], program_stages: Sequence[str]) -> Route:
+def summarize(runs: Sequence[dict[str, Any]], beyond: Sequence[str] = ()) -> Route:
     """The runs of one route as figures."""
     seconds = {stage: figure([run["seconds"][stage] for run in runs]) for stage in runs[0]["seconds"]}
     return Route(
         seconds=seconds,
-        program=figure([sum(run["seconds"][stage] for stage in program_stages) for run in runs]),
-        total=figure([sum(run["seconds"].values()) for run in runs]),
+        program=figure([run["wall"] - sum(run["seconds"][stage] for stage in beyond) for run in runs]),
         wall=figure([run["wall"] for run in runs]),
         peak_memory=figure([run["peak_memory"] for run in runs]),
         size=figure([run["size"] for run in runs]),
@@ -119,12 +117,12 @@ def measure(models: Sequence[str], runs: int, target: str, compare: bool) -> lis
 
 
 def _result(name: str, ours: list[dict[str, Any]], first: list[dict[str, Any]]) -> Export:
-    mine = summarize(ours, PROGRAM_STAGES)
+    mine = summarize(ours, BEYOND_PROGRAM)
     if not first:
         return Export(_title(name), mine)
-    theirs = summarize(first, tuple(first[0]["seconds"]))
+    theirs = summarize(first)
     return Export(
-        _title(name), mine, theirs, ratio(theirs.program, mine.program), ratio(theirs.program, mine.total)
+        _title(name), mine, theirs, ratio(theirs.program, mine.program), ratio(theirs.program, mine.wall)
     )
 
 
@@ -135,22 +133,23 @@ def _title(name: str) -> str:
 def show(result: Export) -> None:
     """One model's table."""
     click.echo(f"\n{result.model}: gemcut export (seconds: median, and min–max where there were several runs)")
-    _show_route(result.gemcut, ("program on disk", "all, with the proof"))
+    _show_route(result.gemcut)
     if result.first_route is None:
         return
-    click.echo(f"\n{result.model}: the plain upstream route, no proof")
-    _show_route(result.first_route, ("program on disk", ""))
+    click.echo(f"{result.model}: the plain upstream route, no proof")
+    _show_route(result.first_route)
     assert result.speedup_program
     assert result.speedup_with_proof
-    click.echo(f"\nfirst route / gemcut, to the program on disk: {result.speedup_program.text()}")
+    click.echo(f"first route / gemcut, to the program on disk: {result.speedup_program.text()}")
     click.echo(f"first route / gemcut with its float reference and proof: {result.speedup_with_proof.text()}")
 
 
-def _show_route(route: Route, titles: tuple[str, str]) -> None:
+def _show_route(route: Route) -> None:
     rows = [(stage, seconds.text()) for stage, seconds in route.seconds.items()]
-    rows += [(title, seconds.text()) for title, seconds in zip(titles, (route.program, route.total)) if title]
+    if route.program != route.wall:
+        rows.append(("to the program on disk, imports included", route.program.text()))
     rows += [
-        ("process, from start to end", route.wall.text()),
+        ("the whole process, imports included", route.wall.text()),
         ("peak memory (MB)", route.peak_memory.text(1e6)),
         ("size (MB)", route.size.text(1e6)),
     ]
@@ -159,7 +158,7 @@ def _show_route(route: Route, titles: tuple[str, str]) -> None:
 
 @click.command(cls=Command)
 @click.option("--model", "models", type=click.Choice([SAMPLE, *sorted(SHAPES)]), multiple=True,
-              default=(SAMPLE, "270m"), show_default=True, help="What to export; may be given several times.")  # fmt: skip
+              default=(SAMPLE, "270m"), show_default=True, help="To export; may be given several times.")  # fmt: skip
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Of each, interleaved.")
 @click.option("--target", default="android-arm64", show_default=True, help="See gemcut targets.")
 @click.option("--compare-first-route", is_flag=True,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -49,7 +49,7 @@ def tiny() -> PreTrainedConfig:
     )
 
 
-def _gemma3(*, num_hidden_layers: int, **sizes: int) -> PreTrainedConfig:
+def _gemma3(*, num_hidden_layers: int, **sizes: Any) -> PreTrainedConfig:
     from transformers import Gemma3TextConfig
 
     kinds = ["full_attention" if index % 6 == 5 else "sliding_attention" for index in range(num_hidden_layers)]

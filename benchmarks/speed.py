@@ -19,6 +19,7 @@ from .common import (
     Command,
     Figure,
     Silent,
+    environment,
     figure,
     json_option,
     machine,
@@ -108,8 +109,13 @@ def job_of(bundle: Bundle, threads: int, prompts: Sequence[int], steps: int) -> 
 
 
 def run_job(job: bench.Job) -> bench.Run:
-    """One run in a process of its own."""
-    return bench.measure(job, 1, Silent())[0]
+    """One run in a process of its own, with one OpenMP thread.
+
+    ``llama::custom_sdpa`` in the Python wheel multiplies through torch's BLAS, which would start an OpenMP pool
+    inside every thread of ExecuTorch's own; on a device there is no such pool. ``job.threads`` stays what it is.
+    """
+    with environment(OMP_NUM_THREADS="1"):
+        return bench.measure(job, 1, Silent())[0]
 
 
 def measure(paths: Sequence[Path], runs: int, threads: int, megabytes: int) -> tuple[Figure, list[Speed]]:
@@ -160,12 +166,13 @@ def _speed(bundle: Bundle, job: bench.Job, runs: Sequence[bench.Run], rates: Fig
 def show(speed: Speed) -> None:
     """One bundle's table."""
     click.echo(f"\n{speed.bundle}{'' if speed.proven else ' (UNPROVEN)'}")
+    step = speed.step
     rows = [
         *((f"prefill {prompt} (tokens/s)", rate.text()) for prompt, rate in speed.prefill.items()),
         (f"decode, {speed.decode_steps} steps (tokens/s)", speed.decode.text()),
         (
-            f"read by a step at position {speed.step.position} (MB)",
-            f"{speed.step.total / 1e6:.1f} (weights {speed.step.weights / 1e6:.1f}, cache {speed.step.cache / 1e6:.1f})",
+            f"read by a step at position {step.position} (MB)",
+            f"{step.total / 1e6:.1f} (weights {step.weights / 1e6:.1f}, cache {step.cache / 1e6:.1f})",
         ),
         ("the bandwidth's limit (tokens/s)", speed.limit.text()),
         ("share of the limit", speed.share.text()),

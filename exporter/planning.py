@@ -11,6 +11,7 @@ from .bundle.staging import check_output
 from .checkpoint import check_context, open_checkpoint
 from .errors import UnsupportedError, UsageError, nearest
 from .graph.cache import CacheSpec, cache_spec
+from .graph.supported import refuse_unsupported
 from .quantize.recipe import load_recipe
 from .request import ExportRequest
 from .runtimes import get_runtime
@@ -49,6 +50,7 @@ def make_plan(request: ExportRequest) -> ExportPlan:
     checkpoint = _open(request)
     context = request.context or min(target.context, checkpoint.text_config.max_position_embeddings)
     check_context(checkpoint, context)
+    refuse_unsupported(checkpoint.text_config)
     cache = cache_spec(checkpoint.text_config, context, min(target.prefill_chunk, context))
     name = f"{checkpoint.name}-{target.name}-{runtime.name}"
     default = Path("bundles") / (f"{name}.gemcut" if request.format == "zip" else name)

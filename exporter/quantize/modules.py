@@ -24,7 +24,7 @@ def quantize_weight(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor,
         scheme: 'int8' or 'int4'.
 
     Returns:
-        int8 [N, K] with values in -2^(bits-1) .. 2^(bits-1) - 1, and float32 scales [N, K / group].
+        int8 [N, K] with values in -2^(bits-1) .. 2^(bits-1) - 1, and float32 scales [N, K / group]; those of groups hold bfloat16 values.
     """
     from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
 
@@ -36,6 +36,8 @@ def quantize_weight(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor,
     scale, zero = choose_qparams_affine(
         source, MappingType.SYMMETRIC, block, torch.int8, low, high, eps=eps, scale_dtype=torch.float32
     )
+    if scheme.group:  # As XNNPACK stores them, so that the values are rounded for the scale that they get.
+        scale = scale.to(torch.bfloat16).float()
     values = quantize_affine(source, block, scale, zero, torch.int8, low, high)
     return values, scale.reshape(weight.shape[0], -1)
 

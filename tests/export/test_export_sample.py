@@ -1,0 +1,80 @@
+"""The sample's export through the command line: what comes out, what is said, and how long it takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import gemcut
+import jsonschema
+import pytest
+from gemcut.bundle.manifest import SCHEMA_FILE
+
+STAGES = (
+    "Opening the checkpoint",
+    "Loading the float model",
+    "Running the float model on the golden prompts",
+    "Quantizing: int4",
+    "Tracing",
+    "Lowering for executorch",
+    "Packing",
+    "Proving the packed bundle",
+    "Publishing",
+)
+
+
+def test_the_bundle_holds_what_a_bundle_holds(sample_int4: Any) -> None:
+    present = {str(p.relative_to(sample_int4.path)) for p in sample_int4.path.rglob("*") if p.is_file()}
+    assert present >= {
+        "manifest.json", "model.pte", "tokenizer.json", "tokenizer.model", "chat_template.jinja",
+        "generation_config.json", "goldens/goldens.jsonl", "goldens/goldens.safetensors",
+        "LICENSE", "NOTICE", "README.md",
+    }  # fmt: skip
+    manifest = json.loads((sample_int4.path / "manifest.json").read_text())
+    jsonschema.validate(manifest, json.loads(SCHEMA_FILE.read_text()))
+    assert manifest["proven"] is True
+    assert manifest["target"] == "android-arm64"
+    assert manifest["recipe"]["name"] == "int4"
+    assert manifest["delegates"].keys() == {"XnnpackBackend"}
+    assert str(Path.home()) not in json.dumps(manifest)
+
+
+def test_the_goldens_are_as_many_and_as_long_as_promised(sample_int4: Any) -> None:
+    fidelity = sample_int4.document["fidelity"]
+    assert fidelity["form"] == "full-vocabulary"
+    assert fidelity["prompts"] >= 24
+    assert fidelity["positions"] >= 24 * 32
+
+
+def test_only_our_own_words_reach_the_user(sample_int4: Any) -> None:
+    for line in sample_int4.stderr.splitlines():
+        stage, _, detail = line.partition(": ")
+        known = line in STAGES or (stage in STAGES and re.match(r"\d+%", detail))
+        assert known or line.startswith("note: "), line
+    assert [line for line in sample_int4.stderr.splitlines() if line in STAGES] == list(STAGES)
+
+
+def test_the_document_keeps_its_schema(sample_int4: Any) -> None:
+    schema = Path(gemcut.__file__).parent / "schemas" / "export.schema.json"
+    jsonschema.validate(sample_int4.document, json.loads(schema.read_text()))
+    assert sample_int4.document["size"] == sum(p.stat().st_size for p in sample_int4.path.rglob("*") if p.is_file())
+    assert set(sample_int4.document["speed"]) == {"prefill", "decode"}
+
+
+def test_nothing_quantized_is_the_float_model(sample_float32: Any) -> None:
+    fidelity = sample_float32.document["fidelity"]
+    assert fidelity["max_logit_diff"] < 1e-3
+    assert fidelity["top1"] == 1.0
+    assert sample_float32.document["behaviour"]["tool_calls"] in (None, 1.0)
+
+
+def test_the_sample_takes_less_than_three_minutes(sample_int4: Any) -> None:
+    assert sum(sample_int4.document["seconds"].values()) < 180
+
+
+@pytest.mark.parametrize("form", ["sample_int4", "sample_float32"])
+def test_nothing_is_left_beside_the_bundle(form: str, request: pytest.FixtureRequest) -> None:
+    bundle = request.getfixturevalue(form).path
+    assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]

@@ -1,0 +1,117 @@
+"""The graph room's small parts: what it refuses, the cache's shape, norms and activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gemcut.errors import UnsupportedError
+
+
+def config(**changes: Any) -> Any:
+    from transformers import Gemma3TextConfig
+
+    return Gemma3TextConfig(**{"num_hidden_layers": 6, "sliding_window": 32, "max_position_embeddings": 4096} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
+        ({"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        (
+            {"rope_parameters": {"full_attention": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e6}}},
+            "rope_parameters.full_attention",
+        ),
+    ],
+)
+def test_what_has_no_adaptation_is_refused_with_its_key(changes: dict[str, Any], key: str) -> None:
+    from gemcut.graph.supported import refuse_unsupported
+
+    with pytest.raises(UnsupportedError, match=key) as caught:
+        refuse_unsupported(config(**changes))
+    assert caught.value.exit_code == 4
+
+
+def test_experts_are_refused() -> None:
+    from gemcut.graph.supported import refuse_unsupported
+    from transformers import Gemma4TextConfig
+
+    moe = Gemma4TextConfig(enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=32)
+    with pytest.raises(UnsupportedError, match="enable_moe_block"):
+        refuse_unsupported(moe)
+
+
+def test_the_cache_is_a_ring_in_local_layers_whole_in_full_ones_and_absent_where_shared() -> None:
+    from gemcut.graph.cache import cache_spec
+    from transformers import Gemma4TextConfig
+
+    e2b = Gemma4TextConfig(
+        hidden_size=1536, intermediate_size=6144, num_hidden_layers=35, num_attention_heads=8, num_key_value_heads=1,
+        num_kv_shared_layers=20, layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7,
+    )  # fmt: skip
+    spec = cache_spec(e2b, 4096, 128)
+    owned = [layer for layer in spec.layers if layer is not None]
+    assert len(owned) == 15
+    assert {(x.slots, x.heads, x.head_dim, x.ring) for x in owned} == {(639, 1, 256, True), (4096, 1, 512, False)}
+    assert spec.bytes == 4 * 2 * (12 * 639 * 256 + 3 * 4096 * 512)
+
+
+def test_a_context_within_the_window_needs_no_ring_and_no_mask() -> None:
+    from gemcut.graph.cache import cache_spec
+
+    spec = cache_spec(config(), 32, 8)
+    assert not spec.windowed
+    assert {layer.slots for layer in spec.layers if layer} == {32}
+
+
+def test_a_module_that_only_calls_itself_a_norm_is_refused() -> None:
+    import torch
+    from gemcut.graph.norm import delegable_norm
+
+    class OddRMSNorm(torch.nn.Module):
+        eps = 1e-6
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x / (x.abs().mean(-1, keepdim=True) + self.eps) * self.weight
+
+    with pytest.raises(UnsupportedError, match="not the RMSNorm"):
+        delegable_norm("layers.0.odd", OddRMSNorm())
+
+
+def test_gelu_is_the_tanh_form() -> None:
+    import torch
+    from gemcut.graph.activation import DelegableGELUTanh, is_gelu_tanh
+
+    x = torch.linspace(-6, 6, 1001)
+    assert torch.allclose(DelegableGELUTanh()(x), torch.nn.functional.gelu(x, approximate="tanh"), atol=2e-6)
+    assert is_gelu_tanh(torch.nn.GELU(approximate="tanh"))
+    assert not is_gelu_tanh(torch.nn.GELU())
+
+
+def test_a_group_that_does_not_divide_is_refused_with_one_that_fits() -> None:
+    import torch
+    from gemcut.quantize.modules import QuantizedLinear
+    from gemcut.stages import Scheme
+
+    with pytest.raises(UnsupportedError, match=r"q_proj has 96 columns.*64") as caught:
+        QuantizedLinear(torch.nn.Linear(96, 8), Scheme("x", "int4", 64), "q_proj")
+    assert "32" in (caught.value.hint or "")
+
+
+def test_quantized_weights_are_within_half_a_step() -> None:
+    import torch
+    from gemcut.quantize.modules import quantize_weight
+    from gemcut.stages import Scheme
+
+    weight = torch.randn(16, 128, generator=torch.Generator().manual_seed(0))
+    for scheme in (Scheme("a", "int4", 32), Scheme("b", "int8")):
+        values, scales = quantize_weight(weight, scheme)
+        back = values.float().reshape(16, scales.shape[1], -1) * scales.unsqueeze(-1)
+        error = (back.reshape(16, 128) - weight).abs().reshape(16, scales.shape[1], -1)
+        assert (error <= scales.unsqueeze(-1) * 0.5001).all()
+        assert values.abs().max() == (2 ** (4 if scheme.weight == "int4" else 8)) // 2 - 1 or values.min() < -7

@@ -1,0 +1,320 @@
+"""The distribution: what the wheel holds, that it works where it is installed, and that the README's commands run."""
+
+from __future__ import annotations
+
+import email
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gemcut.cli import main
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = "bundles/sample-android-arm64-executorch"
+
+
+# The wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the sources, so that the build leaves nothing in the tree."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, source / name)
+    for name in ("exporter", "targets"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(source)]
+    done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def sources() -> set[str]:
+    """Every file under exporter/ and targets/, by its name in the wheel."""
+    found = set()
+    for folder, prefix in ((ROOT / "exporter", "gemcut"), (ROOT / "targets", "gemcut/targets")):
+        files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        found |= {f"{prefix}/{path.relative_to(folder).as_posix()}" for path in files}
+    return found
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert names == sources()
+    for needed in (
+        "py.typed", "sample/model/model.safetensors", "sample/model/tokenizer.model", "targets/android-arm64.toml",
+        "targets/target.schema.json", "quantize/recipes/int4.toml", "quantize/recipe.schema.json",
+        "checkpoint/families.toml", "prove/prompts.toml", "bundle/manifest.schema.json", "schemas/export.schema.json",
+        "bundle/licenses/apache-2.0.txt", "runtimes/executorch/lower.py",
+    ):  # fmt: skip
+        assert f"gemcut/{needed}" in names
+
+
+def test_the_metadata(wheel: Path) -> None:
+    opened = zipfile.ZipFile(wheel)
+    folder = next(name.split("/")[0] for name in opened.namelist() if ".dist-info/" in name)
+    found = email.message_from_bytes(opened.read(f"{folder}/METADATA"))
+    assert (found["Name"], found["Requires-Python"], found["License-Expression"]) == ("gemcut", ">=3.11", "Apache-2.0")
+    assert "executorch" in found.get_all("Provides-Extra", [])
+    required = [Requirement(line) for line in found.get_all("Requires-Dist", [])]
+    always = {each.name for each in required if each.marker is None}
+    assert not always & {"torch", "executorch", "transformers", "torchao"}
+    with_runtime = {e.name for e in required if e.marker and e.marker.evaluate({"extra": "executorch"})}
+    assert {"torch", "executorch", "transformers", "torchao"} <= with_runtime
+    assert opened.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    assert b"gemcut = gemcut.cli:main" in opened.read(f"{folder}/entry_points.txt")
+
+
+def test_the_licence_is_apache_2() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert text.split()[:4] == ["Apache", "License", "Version", "2.0,"]
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+# The wheel, installed
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """An empty virtual environment with the wheel and nothing else; returns its interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    words = ["--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    return python
+
+
+def site(python: Path) -> Path:
+    """An environment's own site-packages."""
+    (found,) = python.parent.parent.glob("lib/python*/site-packages")
+    return found
+
+
+def dependencies(names: list[str]) -> set[str]:
+    """Installed distributions that these need, themselves included, without extras."""
+    found: set[str] = set()
+    while names:
+        name = canonicalize_name(names.pop())
+        if name not in found:
+            found.add(name)
+            wanted = map(Requirement, importlib.metadata.requires(name) or ())
+            names += [each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return found
+
+
+@pytest.fixture(scope="module")
+def plain(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel and what it always requires, and no runtime: links to the packages that this environment has."""
+    python = install(wheel, tmp_path_factory.mktemp("plain") / "venv")
+    always = [Requirement(line) for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
+    for name in dependencies([each.name for each in always]):
+        for file in importlib.metadata.files(name) or ():
+            top = file.parts[0]
+            if top not in ("..", "__pycache__") and not (site(python) / top).exists():
+                (site(python) / top).symlink_to(Path(str(file.locate())).parents[len(file.parts) - 2] if len(file.parts) > 1
+                                                else Path(str(file.locate())))  # fmt: skip
+    return python
+
+
+def installed(python: Path, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The installed ``gemcut`` script, in an environment without this one's variables."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "GEMCUT"))}
+    command = [str(python.with_name("gemcut")), *words]
+    return subprocess.run(
+        command, cwd=cwd, env={**environment, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False
+    )
+
+
+def test_without_a_runtime_bundles_are_read_and_the_rest_says_what_is_lacking(
+    plain: Path, sample_int4: Any, tmp_path: Path
+) -> None:
+    for words in (["--help"], ["targets"], ["recipes", "show", "int4"], ["inspect", str(sample_int4.path)]):
+        done = installed(plain, *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+    for words in (["export", "--target", "android-arm64"], ["plan", "--target", "android-arm64"],
+                  ["validate", str(sample_int4.path)], ["chat", str(sample_int4.path), "--prompt", "Hello"]):  # fmt: skip
+        done = installed(plain, *words, cwd=tmp_path)
+        assert done.returncode == 8, f"{words}: {done.stderr}"
+        assert "pip install 'gemcut[executorch]'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_runtime_the_doctor_says_so(plain: Path, tmp_path: Path) -> None:
+    done = installed(plain, "doctor", "--json", cwd=tmp_path)
+    assert done.returncode == 8, done.stderr
+    lacking = {check["name"]: check["fix"] for check in json.loads(done.stdout)["checks"] if check["state"] == "lacking"}
+    assert {"torch", "executorch", "transformers"} <= set(lacking)
+    assert set(lacking.values()) == {"pip install 'gemcut[executorch]'"}
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_exports_the_sample_from_another_folder(wheel: Path, tmp_path: Path) -> None:
+    """The runtime's packages are this environment's, at the end of the path; gemcut itself is the wheel's alone."""
+    python = install(wheel, tmp_path / "venv")
+    own = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site(python) / "others.pth").write_text("\n".join(sorted(own)) + "\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    where = "import gemcut, gemcut.targets; print(gemcut.__file__); print(gemcut.targets.__file__)"
+    done = subprocess.run([str(python), "-c", where], cwd=work, capture_output=True, text=True, check=True)
+    assert all(Path(line).is_relative_to(site(python)) for line in done.stdout.split())
+    done = installed(python, "export", "--target", "android-arm64", "--json", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["proven"] is True
+    assert (work / BUNDLE / "model.pte").is_file()
+    assert [path.name for path in work.iterdir()] == ["bundles"]
+
+
+def test_help_answers_in_under_0_3_seconds() -> None:
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "gemcut.cli", "--help"], capture_output=True, check=True)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.3
+
+
+# The README
+
+
+def commands(*names: str) -> Iterator[list[str]]:
+    """The lines of the shell blocks of these pages, as words."""
+    for name in names:
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
+            yield from (shlex.split(line, comments=True) for line in block.splitlines() if line.strip())
+
+
+PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+ALL = list(dict.fromkeys(map(tuple, commands(*PAGES))))
+EXPORTS = [words for words in ALL if words[:2] == ("gemcut", "export")]
+QUICK = [words for words in ALL if words[0] == "gemcut" and words not in EXPORTS]
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+@\w+")
+
+
+@pytest.fixture(scope="module")
+def desk(sample_int4: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the README's reader has it: the sample's bundle, a model, and the recipe of docs/recipes.md."""
+    from gemcut.checkpoint.random import random_checkpoint
+    from transformers import Gemma3TextConfig
+
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "bundles").mkdir()
+    (folder / BUNDLE).symlink_to(sample_int4.path)
+    config = Gemma3TextConfig(
+        vocab_size=512, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=64, query_pre_attn_scalar=64, sliding_window=64,
+        layer_types=["sliding_attention", "full_attention"], max_position_embeddings=1024,
+    )  # fmt: skip
+    random_checkpoint(folder / "my-model", config)
+    (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+    (folder / "careful.toml").write_text(recipe)
+    return folder
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("# Gemcut\n\n```sh\nmake demo\nmake test\n```\n")
+    assert {words[:2] for words in QUICK} >= {("gemcut", name) for name in ("plan", "inspect", "validate", "chat", "bench",
+                                                                             "doctor", "targets", "recipes")}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [w for w in ALL if w[0] == "make"], ids=" ".join)
+def test_readme_commands_of_make_exist(words: tuple[str, ...]) -> None:
+    assert len(words) == 2
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(
+        ["make", "--dry-run", words[1]], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", QUICK, ids=" ".join)
+def test_readme_commands_run(
+    words: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(desk)
+    code = main(list(words[1:]))
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    assert shown.out.strip()
+
+
+@pytest.mark.parametrize("words", EXPORTS, ids=" ".join)
+def test_readme_commands_of_export_have_flags_that_exist(words: tuple[str, ...]) -> None:
+    from gemcut.cli.export import command
+    from gemcut.quantize.recipe import list_recipes
+    from gemcut.target import list_targets
+
+    flags = command.make_context("export", list(words[2:])).params
+    assert flags["target"] in list_targets()
+    assert flags["recipe"] in {None, "careful.toml", *list_recipes()}
+    model = flags["model"]
+    assert model in (None, "my-model") or HUB_ID.fullmatch(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [w for w in EXPORTS if w[2] == "my-model"], ids=" ".join)
+def test_readme_commands_of_export_run(
+    words: tuple[str, ...], desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("my-model", "careful.toml"):
+        (tmp_path / name).symlink_to(desk / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "gemcut.cli", *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "bundles").iterdir())) == 1
+
+
+MODULES = [words for words in ALL if words[:2] == ("python", "-m")]
+
+
+@pytest.mark.parametrize("words", MODULES, ids=" ".join)
+def test_readme_commands_of_modules_exist(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", words[2], "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for flag in words[3:]:
+        assert not flag.startswith("-") or flag in done.stdout
+
+
+SHORT: dict[str, tuple[str, ...]] = {
+    "gemcut.sample.evaluate": ("--n", "10"),
+    "gemcut.sample.train": ("--steps", "2", "--batch", "4", "--no-compile", "--check-every", "0", "--threads", "1"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [w for w in MODULES if w[2] in SHORT], ids=" ".join)
+def test_readme_commands_of_the_sample_run_in_short(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, *words[1:], *SHORT[words[2]]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_file_that_the_pages_link_to_is_there() -> None:
+    for name in PAGES:
+        page = ROOT / name
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{name}: {link}"
+
+
