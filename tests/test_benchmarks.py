@@ -131,10 +131,17 @@ def test_a_failing_program_is_an_error_with_its_last_words() -> None:
 
 
 def test_a_scratch_folder_is_gone_after_a_failure_and_needs_room() -> None:
-    with pytest.raises(KeyboardInterrupt), scratch(1) as folder:
-        (folder / "large").write_bytes(b"x")
-        raise KeyboardInterrupt
-    assert not folder.exists()
+    made: list[Path] = []
+
+    def interrupted() -> None:
+        with scratch(1) as folder:
+            made.append(folder)
+            (folder / "large").write_bytes(b"x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not made[0].exists()
     with pytest.raises(LackingError, match="GB free"), scratch(1 << 62):
         pass
 

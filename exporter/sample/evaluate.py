@@ -1,6 +1,6 @@
-"""Measure how many held-out tool calls a model gets exactly right.
+"""Measure how many held-out tool calls a model, or a bundle of it, gets exactly right.
 
-`python -m gemcut.sample.evaluate [MODEL_DIR] [--n 200]`
+`python -m gemcut.sample.evaluate [MODEL_DIR|BUNDLE] [--n 200]`
 """
 
 from __future__ import annotations
@@ -115,17 +115,42 @@ def load(folder: Path) -> tuple[Any, Any]:
     return model, AutoTokenizer.from_pretrained(str(folder))
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a path holds a Gemcut bundle and not a checkpoint."""
+    return path.is_file() or (path / "manifest.json").is_file()
+
+
+def score_bundle(path: Path, chats: Sequence[Chat]) -> Score:
+    """Score a bundle's own program, template and tokenizer in its runtime's reference runner."""
+    from transformers import AutoTokenizer
+
+    from ..bundle.open import open_bundle
+    from ..prove.run import greedy
+    from ..runtimes import get_runtime
+
+    with open_bundle(path) as bundle:
+        bundle.verify()
+        stops = frozenset(bundle.manifest.stop_ids)
+        for name in ("tokenizer_config.json", "chat_template.jinja"):
+            bundle.file(name)  # beside tokenizer.json, where transformers looks for them
+        tokenizer = AutoTokenizer.from_pretrained(str(bundle.file("tokenizer.json").parent))
+        runner = get_runtime(bundle.manifest.runtime.name).open(bundle.program)
+        return score_callable(lambda ids: greedy(runner, ids, MAX_NEW_TOKENS, stops), tokenizer, chats)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the exact match of held-out tool calls; exit status 1 below the bar."""
     parser = argparse.ArgumentParser(prog="python -m gemcut.sample.evaluate", description=__doc__)
-    parser.add_argument("model", nargs="?", type=Path, default=sample_path(), metavar="MODEL_DIR")
+    parser.add_argument("model", nargs="?", type=Path, default=sample_path(), metavar="MODEL_DIR|BUNDLE")
     parser.add_argument("--n", type=int, default=200, help="held-out chats (200)")
     parser.add_argument("--seed", type=int, default=7, help="seed of the held-out chats (7)")
     parser.add_argument("--bar", type=float, default=95.0, help="percent below which to exit with 1 (95)")
     parser.add_argument("--show", type=int, default=10, help="misses to print (10)")
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    score = score_model(*load(options.model), held_out_calls(options.n, options.seed))
+    chats = held_out_calls(options.n, options.seed)
+    bundle = is_bundle(options.model)
+    score = score_bundle(options.model, chats) if bundle else score_model(*load(options.model), chats)
     for wanted, reply in score.misses[: options.show]:
         print(f"wanted {wanted}\n   got {reply}")
     seconds = time.monotonic() - started

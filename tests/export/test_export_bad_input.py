@@ -183,9 +183,7 @@ def test_a_template_of_ones_own_is_taken_to_the_same_court(fresh: Path, work: Pa
     assert not list(work.iterdir())
 
 
-def test_the_exit_code_and_one_json_document_reach_the_shell(
-    fresh: Path, work: Path, run: Callable[..., Any]
-) -> None:
+def test_the_exit_code_and_one_json_document_reach_the_shell(fresh: Path, work: Path, run: Callable[..., Any]) -> None:
     truncated_shard(fresh)
     done = run("export", fresh, "--target", "android-arm64", "--json", cwd=work)
     assert done.returncode == 3
