@@ -9,6 +9,7 @@ from ...errors import UnsupportedError
 from ...graph.decoder import Traced
 from ...stages import Lowered, Progress
 from .branch import branching_emitter
+from .idle import idle_work_skipped
 from .patches import require_version
 from .requirements import read_requirements
 from .twins import shared_twins
@@ -29,10 +30,10 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
     """
     version = require_version()
     progress.update(0, 3, "partitioning for XNNPACK")
-    with shared_twins() as twins:
+    with idle_work_skipped(), shared_twins() as twins:
         edge = _to_edge(traced, constants)
     progress.update(1, 3, "emitting the program")
-    with branching_emitter():
+    with idle_work_skipped(), branching_emitter():
         program = _to_program(edge)
     progress.update(2, 3, "writing the program")
     with out.open("wb") as file:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from .idle import frozen
 from .patches import replaced
 
 
@@ -76,20 +77,8 @@ def structure(program: Any) -> tuple[Any, ...]:
         if node.op == "get_attr":
             # A submodule or constant by name: its content isn't compared, so it never has a twin.
             target = f"{node.target}@{id(program)}"
-        rows.append((node.op, target, _frozen(node.args, order), _frozen(node.kwargs, order), _value(node)))
+        rows.append((node.op, target, frozen(node.args, order), frozen(node.kwargs, order), _value(node)))
     return tuple(rows)
-
-
-def _frozen(argument: Any, order: dict[Any, int]) -> Any:
-    import torch
-
-    if isinstance(argument, torch.fx.Node):
-        return ("node", order[argument])
-    if isinstance(argument, list | tuple):
-        return tuple(_frozen(item, order) for item in argument)
-    if isinstance(argument, dict):
-        return tuple((key, _frozen(value, order)) for key, value in sorted(argument.items()))
-    return (type(argument).__name__, str(argument))
 
 
 def _value(node: Any) -> Any:
