@@ -20,6 +20,7 @@ help:
 demo: $(VENV)/.installed
 	@echo "Exporting the packaged sample for android-arm64, and proving the bundle"
 	@$(BIN)/gemcut export --target android-arm64 --force
+	@echo "gemcut itself is $(BIN)/gemcut: source $(BIN)/activate puts it on the path"
 
 test: $(VENV)/.installed-tests
 	@echo "Running the fast tests"

@@ -10,7 +10,8 @@ from pathlib import Path
 from . import graph_stage, packing, proving, reference_stage
 from .bundle.open import open_bundle
 from .bundle.staging import Staging
-from .clock import Clock, peak_memory
+from .clock import Clock
+from .devices.bench import peak_memory
 from .planning import make_plan
 from .prove.conformance import compare
 from .prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_recorded
@@ -48,6 +49,7 @@ def export(request: ExportRequest, progress: Progress) -> Published:
         with clock.stage("prove", "Proving the packed bundle"), staging.draft(manifest) as bundle:
             proof = proving.prove(bundle, plan.recipe.gate, progress, goldens.logits())
             manifest = proving.proven_manifest(manifest, proof)
+            speed = proving.measure_speed(bundle, progress)
         if not proof.verdict.passed and request.gate == "enforce":
             raise GateFailed(proof.verdict)
         with clock.stage("publish", "Publishing"):
@@ -56,7 +58,7 @@ def export(request: ExportRequest, progress: Progress) -> Published:
             packing.add_papers(staging, plan.checkpoint, staging.finish(manifest))
             out = staging.publish(manifest)
     size = proving.program_size(out)
-    return Published(out, size, manifest, clock.seconds, peak_memory(), proof.speed)
+    return Published(out, size, manifest, clock.seconds, peak_memory(), speed)
 
 
 def validate(path: Path, progress: Progress) -> Validated:
@@ -71,7 +73,7 @@ def validate(path: Path, progress: Progress) -> Validated:
             bundle.verify()
             get_runtime(bundle.manifest.runtime.name)
         with clock.stage("prove", "Running the goldens"):
-            proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), progress, speed=False)
+            proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), progress)
         with clock.stage("compare", "Comparing with the exporting machine"):
             goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
             host = load_recorded({name: bundle.read(name) for name in RECORDED})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .bundle.manifest import BehaviourRecord, FidelityRecord, Manifest
 from .bundle.open import Bundle
+from .devices.bench import Job, decode_steps, measure
 from .prove.behaviour import Behaviour, check_behaviour
 from .prove.fidelity import Fidelity, FullFidelity, fidelity_top64
 from .prove.gate import Verdict, judge
@@ -27,13 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a bundle did. ``speed``: tokens per second on this host, ``prefill`` and ``decode``."""
+    """What a bundle did with its goldens, and what its gate says of it."""
 
     recorded: tuple[Recorded, ...]
     fidelity: Fidelity
     behaviour: Behaviour
     verdict: Verdict
-    speed: dict[str, float]
 
 
 def codec_of(bundle: Bundle) -> ChatCodec:
@@ -45,7 +43,7 @@ def codec_of(bundle: Bundle) -> ChatCodec:
 
 
 def prove(
-    bundle: Bundle, gate: Gate, progress: Progress, float_logits: FloatArray | None = None, speed: bool = True
+    bundle: Bundle, gate: Gate, progress: Progress, float_logits: FloatArray | None = None
 ) -> Proof:
     """Runs every golden through the bundle's program.
 
@@ -55,7 +53,6 @@ def prove(
         progress: told after each prompt.
         float_logits: the float model's logits [N, V] float32, at export; without them the figures are over
             the float model's top 64.
-        speed: measure it too.
     """
     goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
     codec, manifest = codec_of(bundle), bundle.manifest
@@ -63,12 +60,11 @@ def prove(
     try:
         sink = FullFidelity(goldens, float_logits) if float_logits is not None else None
         recorded = _run(runner, goldens, manifest, codec, sink, progress)
-        measured = measure_speed(runner) if speed else {}
     finally:
         runner.close()
     fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
     behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids)
-    return Proof(recorded, fidelity, behaviour, judge(gate, fidelity, behaviour), measured)
+    return Proof(recorded, fidelity, behaviour, judge(gate, fidelity, behaviour))
 
 
 def _run(
@@ -82,20 +78,13 @@ def _run(
     return run_bundle(runner, goldens, manifest.stop_ids, codec.decode, sink, progress)
 
 
-def measure_speed(runner: Runner, runs: int = 3) -> dict[str, float]:
-    """Medians of ``runs``, tokens per second: one prefill chunk, and eight decode steps after it."""
-    length = min(runner.prefill_chunk, runner.max_context - 9)
-    ids = [3 + i % 5 for i in range(length)]
-    prefill, decode = [], []
-    for _ in range(runs):
-        began = time.perf_counter()
-        runner.prefill(ids, 0)
-        middle = time.perf_counter()
-        for step in range(8):
-            runner.step(ids[step % length], length + step)
-        prefill.append(length / (middle - began))
-        decode.append(8 / (time.perf_counter() - middle))
-    return {"prefill": statistics.median(prefill), "decode": statistics.median(decode)}
+def measure_speed(bundle: Bundle, progress: Progress) -> dict[str, float]:
+    """Tokens per second of one fresh process: one prefill chunk, and the decode steps after it."""
+    manifest = bundle.manifest
+    prompt = min(manifest.prefill_chunk, manifest.context // 2)
+    job = Job(manifest.runtime.name, str(bundle.program), (prompt,), decode_steps(manifest.context), None)
+    (run,) = measure(job, 1, progress)
+    return {"prefill": prompt / run.prefill[0], "decode": job.steps / run.decode}
 
 
 def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:

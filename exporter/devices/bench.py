@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 from ..errors import ConformanceError, LackingError, UsageError
 from ..stages import Progress, Runner
 
+# ExecuTorch's attention multiplies through torch's BLAS, which would start OpenMP threads inside every thread of
+# the runtime's own pool: twice as many threads as cores, and a third of the speed.
+ONE_OPENMP = {"OMP_NUM_THREADS": "1"}
 WARM_STEPS = 4
 DECODE_STEPS = 64
 DEFAULT_PROMPTS = (128, 512)
@@ -119,7 +123,9 @@ def measure(job: Job, runs: int, progress: Progress) -> list[Run]:
 
 def _one(job: Job) -> Run:
     command = [sys.executable, "-m", __spec__.name, json.dumps(asdict(job))]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, **ONE_OPENMP}
+    )
     if done.returncode == -signal.SIGKILL:
         raise LackingError(
             "a run was killed, most likely because memory ran out", hint="Close other programs."

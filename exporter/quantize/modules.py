@@ -24,7 +24,8 @@ def quantize_weight(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor,
         scheme: 'int8' or 'int4'.
 
     Returns:
-        int8 [N, K] with values in -2^(bits-1) .. 2^(bits-1) - 1, and float32 scales [N, K / group]; those of groups hold bfloat16 values.
+        int8 [N, K] with values in -2^(bits-1) .. 2^(bits-1) - 1, and float32 scales
+        [N, K / group]; those of groups hold bfloat16 values.
     """
     from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
 
@@ -113,5 +114,6 @@ class QuantizedEmbedding(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """ids: int64 [B, S]; returns float32 [B, S, H]."""
-        rows: torch.Tensor = _Q.embedding_byte.dtype(self.values, self.scales, None, -128, 127, ids, dtype=torch.float32)
+        gather = _Q.embedding_byte.dtype
+        rows: torch.Tensor = gather(self.values, self.scales, None, -128, 127, ids, dtype=torch.float32)
         return rows

@@ -11,7 +11,8 @@ import pytest
 
 SCRIPTS = [
     "wake me at half past six", "  two  spaces ", "tab\there\nline\r\nend\n\n", "ünïcödé ñ ß Æ œ", "日本語のテキスト",
-    "한국어 문장", "Привет, мир", "مرحبا بالعالم", "שלום עולם", "हिन्दी पाठ", "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🦄", "\u0000\u0001\u007f",
+    "한국어 문장", "Привет, мир", "مرحبا بالعالم", "שלום עולם", "हिन्दी पाठ",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🦄", "\u0000\u0001\u007f",
     "𐍈𝔘𝔫𝔦", "a\u0301e\u0308 combining", "1234567890 3.14 1,000,000", "<|turn>user\nhi<turn|>\n", "\u200b\ufeff", "▁▁ ▁",
 ]  # fmt: skip
 
@@ -71,7 +72,7 @@ def test_the_program_says_what_llm_runners_ask(bundle: Any) -> None:
 def generated_strings(count: int) -> list[str]:
     """Texts of words, digits, white space, emoji and code points from anywhere, some of which fall back to bytes."""
     draw, out = random.Random(11), []
-    words = "call mum at half past six tomorrow, set the torch to 40% & play «Ode» — d'accord?".split(" ")
+    words = "call mum at half past six tomorrow, set the torch to 40% & play «Ode» — d'accord?".split()
     for _ in range(count):
         parts = []
         for _ in range(draw.randint(1, 12)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from ...stages import FloatArray
 
 @functools.cache
 def load_kernels() -> None:
-    """Loads the operator libraries that programs of ours call, once per process."""
+    """Loads the operator libraries that programs of ours call, once per process.
+
+    Where torch isn't loaded yet its OpenMP is kept to one thread: ``custom_sdpa`` multiplies through torch's BLAS,
+    which would otherwise start threads inside every thread of the runtime's pool.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         import executorch.extension.llm.custom_ops.custom_ops
         import executorch.kernels.quantized  # noqa: F401  (registers quantized_decomposed::*)
