@@ -11,6 +11,7 @@ Keys and values are handed on as they are stored, [1, slots, KV heads, head dim]
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -92,7 +93,7 @@ class StepState:
 
     end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring slots of the tokens.
     last: int64 [1], position of the last token. in_window: bool scalar tensor, or None where no position can
-    lie beyond the window.
+    lie beyond the window. rotary: the call's tables by layer type.
     """
 
     def __init__(self) -> None:
@@ -101,6 +102,7 @@ class StepState:
         self.slots: torch.Tensor | None = None
         self.last: torch.Tensor | None = None
         self.in_window: torch.Tensor | None = None
+        self.rotary: dict[str, Any] = {}
 
 
 class ProgramCache(Cache):

@@ -17,6 +17,7 @@ from . import attention
 from .activation import DelegableGELUTanh, is_gelu_tanh
 from .cache import CacheSpec, ProgramCache, StepState
 from .norm import delegable_norm, is_rms_norm
+from .rotary import order_rotary
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ class DecoderProgram(nn.Module):
     ring_slots: torch.Tensor
     offsets: torch.Tensor
 
-    def __init__(self, model: nn.Module, spec: CacheSpec) -> None:
+    def __init__(self, model: Any, spec: CacheSpec) -> None:
         super().__init__()
         self.model = model
         self.spec = spec
         self.state = StepState()
         self.cache = ProgramCache(spec, self, self.state)
+        order_rotary(model, list(getattr(model.config, "layer_types", None) or []), self.state)
         if spec.windowed:
             self.register_buffer("ring_slots", torch.arange(spec.ring_slots), persistent=False)
         self.register_buffer("offsets", torch.arange(spec.chunk), persistent=False)
@@ -74,6 +76,7 @@ class DecoderProgram(nn.Module):
         """Sets the step's state; returns transformers' mask mapping."""
         state, spec = self.state, self.spec
         state.start, state.end = start, start + length
+        state.rotary = {}
         state.slots, state.last, state.in_window, window = None, None, None, None
         if spec.windowed:
             state.slots = torch.remainder(positions, spec.ring_slots)

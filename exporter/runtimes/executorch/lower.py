@@ -10,6 +10,7 @@ from ...graph.decoder import Traced
 from ...stages import Lowered, Progress
 from .branch import branching_emitter
 from .idle import idle_work_skipped
+from .order import ordered_constants, plan_in_graph_order
 from .patches import require_version
 from .requirements import read_requirements
 from .twins import shared_twins
@@ -30,7 +31,7 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
     """
     version = require_version()
     progress.update(0, 3, "partitioning for XNNPACK")
-    with idle_work_skipped(), shared_twins() as twins:
+    with idle_work_skipped(), ordered_constants(), shared_twins() as twins:
         edge = _to_edge(traced, constants)
     progress.update(1, 3, "emitting the program")
     with idle_work_skipped(), branching_emitter():
@@ -72,12 +73,14 @@ def _to_edge(traced: Traced, constants: dict[str, Any]) -> Any:
 
 def _to_program(edge: Any) -> Any:
     from executorch.exir import ExecutorchBackendConfig
+    from executorch.exir.memory_planning import MemoryPlanningAlgorithmSuite
     from executorch.exir.passes import MemoryPlanningPass
     from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
 
+    planner = MemoryPlanningAlgorithmSuite(algo_list=[plan_in_graph_order])
     config = ExecutorchBackendConfig(
         extract_delegate_segments=True,
-        memory_planning_pass=MemoryPlanningPass(alloc_graph_input=False),
+        memory_planning_pass=MemoryPlanningPass(planner, alloc_graph_input=False),
         sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass(),
     )
     try:

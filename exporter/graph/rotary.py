@@ -1,0 +1,45 @@
+"""Rotary tables in one order, whatever order transformers asks for them.
+
+Gemma's decoders compute their tables in ``for layer_type in set(...)``: the order of a set of strings hangs on the
+process's hash seed, and with it the order of the graph and the bytes of the program.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .cache import StepState
+
+
+class OrderedRotary(nn.Module):
+    """Computes every layer type's table when the first is asked for, in the order of their names.
+
+    Args:
+        rotary: the family's own module, called as ``rotary(x, position_ids, layer_type)``.
+        layer_types: the layer types that the model has.
+        state: keeps the tables of the present call.
+    """
+
+    def __init__(self, rotary: nn.Module, layer_types: list[str], state: StepState) -> None:
+        super().__init__()
+        self.rotary = rotary
+        self.layer_types = sorted(set(layer_types))
+        self.state = state
+
+    def forward(self, x: torch.Tensor, position_ids: torch.Tensor, layer_type: str) -> Any:
+        """x: any float32 tensor; position_ids: int64 [1, S]; returns cosines and sines, float32 [1, S, D] each."""
+        tables = self.state.rotary
+        if not tables:
+            tables.update({kind: self.rotary(x, position_ids, kind) for kind in self.layer_types})
+        return tables[layer_type]
+
+
+def order_rotary(model: nn.Module, layer_types: list[str], state: StepState) -> None:
+    """Swaps the rotary modules that are asked by layer type; others have one table and no order."""
+    for name, module in list(model.named_modules()):
+        if name.endswith("rotary_emb") and hasattr(module, "layer_types"):
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, OrderedRotary(module, layer_types, state))
