@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .graph.decoder import Traced, adapt
 from .graph.decoder import trace as _trace
+from .graph.macs import attention_macs, linear_macs
 from .quantize.apply import Quantized, apply_recipe
 from .stages import Lowered, Progress
 
@@ -41,8 +42,12 @@ def lower(plan: ExportPlan, graph: Graph, traced: Traced, work: Path, progress: 
     """Writes the runtime's program into ``work``."""
     out = work / plan.runtime.program_name
     lowered = plan.runtime.lower(traced, out, _constants(plan), progress)
+    products = linear_macs(graph.module)
+    attention = attention_macs(plan.checkpoint.text_config, plan.cache)
     return dataclasses.replace(
         lowered,
+        # Attention runs in ExecuTorch's own kernel, outside delegates.
+        delegated_macs=lowered.delegated_macs * products / (products + attention),
         tensors=graph.quantized.bytes_by_class(),
         quantized=graph.quantized.count_by_class(),
     )

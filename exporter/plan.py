@@ -74,8 +74,9 @@ def estimate(model: str, target: Target, recipe: Recipe, context: int | None, pr
 
 def _of_config(name: str, config: PreTrainedConfig, target: Target, recipe: Recipe, slots: int) -> Plan:
     from .graph.cache import cache_spec
+    from .quantize.schemes import without_weights
 
-    empty = _without_weights(config)
+    empty = without_weights(config)
     rows = list(_weights(empty, recipe))
     classes = tuple(_by_class(rows))
     cache = cache_spec(config, slots, min(target.prefill_chunk, slots)).bytes
@@ -98,15 +99,6 @@ def _of_config(name: str, config: PreTrainedConfig, target: Target, recipe: Reci
     )
 
 
-def _without_weights(config: PreTrainedConfig) -> nn.Module:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    return model
-
-
 @dataclass(frozen=True)
 class _Weight:
     kind: str
@@ -120,15 +112,12 @@ def _weights(model: nn.Module, recipe: Recipe) -> Iterator[_Weight]:
     """Every weight as the recipe stores it; a tied head counts as stored, as the delegate keeps its own."""
     from torch import nn
 
-    from .quantize.modules import usable_group
-    from .quantize.recipe import scheme_for, unused_rules
+    from .quantize.schemes import decide
     from .quantize.sizes import stored_bytes, tensor_class
 
-    found = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)}
-    unused_rules(recipe, found)
-    for name, module in found.items():
+    decided = decide(model, recipe)
+    for name, module, scheme in decided:
         rows, columns = module.weight.shape
-        scheme = usable_group(scheme_for(recipe, name), columns, name)
         size = stored_bytes(rows, columns, scheme)
         gathered = isinstance(module, nn.Embedding)
         cost = 1 if scheme.activation == "int8-dynamic" else FLOAT_COST
@@ -139,7 +128,7 @@ def _weights(model: nn.Module, recipe: Recipe) -> Iterator[_Weight]:
             size // rows if gathered else size,
             0 if gathered else 2 * rows * columns * cost,
         )
-    inside = tuple(f"{name}.weight" for name in found)
+    inside = {f"{name}.weight" for name, _, _ in decided}
     for name, parameter in model.named_parameters():
         if name not in inside:
             size = 4 * parameter.numel()

@@ -13,6 +13,7 @@ from .errors import UnsupportedError, UsageError, nearest
 from .graph.cache import CacheSpec, cache_spec
 from .graph.supported import refuse_unsupported
 from .quantize.recipe import load_recipe
+from .quantize.schemes import decide, without_weights
 from .request import ExportRequest
 from .runtimes import get_runtime
 from .sample import sample_path
@@ -51,6 +52,7 @@ def make_plan(request: ExportRequest) -> ExportPlan:
     context = request.context or min(target.context, checkpoint.text_config.max_position_embeddings)
     check_context(checkpoint, context)
     refuse_unsupported(checkpoint.text_config)
+    decide(without_weights(checkpoint.text_config), recipe)  # a rule that can't be kept is said now, not in minutes
     cache = cache_spec(checkpoint.text_config, context, min(target.prefill_chunk, context))
     name = f"{checkpoint.name}-{target.name}-{runtime.name}"
     default = Path("bundles") / (f"{name}.gemcut" if request.format == "zip" else name)

@@ -139,7 +139,8 @@ class Lowered:
     """A program on disk and what it needs of a runtime.
 
     operators: kernels outside delegates, with overload. delegates: backend id -> number of calls.
-    delegated_macs: share of the multiply-accumulates that run inside a delegate, 0..1.
+    delegated_macs: share of a decode step's multiply-accumulates, with a full cache,
+    that run inside a delegate, 0..1.
     tensors: bytes of the program by tensor class ('embedding', 'linear', 'norm', ...).
     """
 

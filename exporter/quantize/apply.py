@@ -8,7 +8,7 @@ from torch import nn
 
 from ..stages import Recipe
 from .modules import QuantizedEmbedding, QuantizedLinear
-from .recipe import scheme_for, unused_rules
+from .schemes import decide
 from .sizes import stored_bytes, tensor_class
 
 
@@ -55,11 +55,8 @@ def apply_recipe(model: nn.Module, recipe: Recipe) -> Quantized:
     Raises:
         UnsupportedError: no rule fits a module, a rule fits none, or a scheme can't be had for a tensor.
     """
-    found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
-    unused_rules(recipe, [name for name, _ in found])
     modules: dict[str, Applied] = {}
-    for name, module in found:
-        scheme = scheme_for(recipe, name)
+    for name, module, scheme in decide(model, recipe):
         quantized = scheme.weight != "float32"
         rows, columns = module.weight.shape
         kind = tensor_class(name, isinstance(module, nn.Embedding))

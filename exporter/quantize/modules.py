@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..errors import UnsupportedError
 from ..stages import Scheme
+from .schemes import check_scheme
 
 _Q = torch.ops.quantized_decomposed
 _BITS = {"int8": 8, "int4": 4}
@@ -43,22 +43,6 @@ def quantize_weight(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor,
     return values, scale.reshape(weight.shape[0], -1)
 
 
-def usable_group(scheme: Scheme, columns: int, name: str) -> Scheme:
-    """Checks that the group divides the reduction dimension.
-
-    Raises:
-        UnsupportedError: it does not; the message names the tensor and a group that would fit.
-    """
-    if scheme.group and columns % scheme.group:
-        fits = [g for g in (128, 64, 32) if columns % g == 0]
-        says = f"Groups of {fits[0]} would fit." if fits else "Give it a scheme with one scale per row (group = 0)."
-        raise UnsupportedError(
-            f"{name} has {columns} columns, which groups of {scheme.group} don't divide.",
-            hint=f"{says} Put a rule for it above the present one in the recipe.",
-        )
-    return scheme
-
-
 class QuantizedLinear(nn.Module):
     """``x @ W.T`` with integer weights; activations float32 or int8 per token, asymmetric, chosen at run time."""
 
@@ -68,7 +52,7 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, scheme: Scheme, name: str) -> None:
         super().__init__()
-        usable_group(scheme, linear.in_features, name)
+        check_scheme(scheme, linear.in_features, name, gathered=False)
         self.scheme = scheme
         bits = _BITS[scheme.weight]
         self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
@@ -101,11 +85,7 @@ class QuantizedEmbedding(nn.Module):
 
     def __init__(self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float) -> None:
         super().__init__()
-        if scheme.weight != "int8" or scheme.group:
-            raise UnsupportedError(
-                f"{name}: embeddings are stored as float32 or as int8 with one scale per row, not {scheme.name}.",
-                hint="Change the recipe's rule for it.",
-            )
+        check_scheme(scheme, embedding.embedding_dim, name, gathered=True)
         values, scales = quantize_weight(embedding.weight.detach(), scheme)
         self.multiplier = multiplier
         self.register_buffer("values", values)

@@ -115,3 +115,30 @@ def test_quantized_weights_are_within_half_a_step() -> None:
         error = (back.reshape(16, 128) - weight).abs().reshape(16, scales.shape[1], -1)
         assert (error <= scales.unsqueeze(-1) * 0.5001).all()
         assert values.abs().max() == (2 ** (4 if scheme.weight == "int4" else 8)) // 2 - 1 or values.min() < -7
+
+
+def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp_path: Any) -> None:
+    from gemcut.planning import make_plan
+    from gemcut.request import ExportRequest
+
+    recipe = tmp_path / "half.toml"
+    recipe.write_text(
+        'description = "everything in four bits"\n[schemes.four]\nweight = "int4"\ngroup = 32\n'
+        "[[rules]]\nmatch = '.*'\nscheme = \"four\"\n[gate]\nmean_kl = 1.0\nreason = \"a test\"\n"
+    )
+    with pytest.raises(UnsupportedError, match=r"embed_tokens.*not as int4 in groups of 32"):
+        make_plan(ExportRequest(recipe=str(recipe), output=tmp_path / "out"))
+
+
+def test_multiply_accumulates_are_counted_from_shapes() -> None:
+    from gemcut.graph.cache import cache_spec
+    from gemcut.graph.macs import attention_macs, linear_macs
+    from gemcut.quantize.schemes import without_weights
+
+    small = config(
+        vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, layer_types=["full_attention"],
+    )  # fmt: skip
+    # q 32x32, k and v 32x16, o 32x32, gate, up and down 32x64, the tied head 32x100
+    assert linear_macs(without_weights(small)) == 32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3 + 32 * 100
+    assert attention_macs(small, cache_spec(small, 64, 8)) == 2 * 2 * 16 * 64

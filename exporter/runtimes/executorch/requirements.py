@@ -10,7 +10,7 @@ from typing import Any
 class Requirements:
     """operators: kernels outside delegates. delegates: backend -> calls in one step. planned_bytes: activations.
 
-    delegated_share: instructions' share that are delegate calls' nodes, 0..1.
+    delegated_share: of the linear layers, 1.0 where every one runs in a delegate, else 0.0.
     """
 
     operators: tuple[str, ...]
