@@ -9,6 +9,9 @@ from random import Random
 from typing import Any
 
 import pytest
+import sentencepiece
+import torch
+import transformers
 from gemcut.sample import sample_path
 from gemcut.sample.generate import (
     expected_reply,
@@ -19,10 +22,6 @@ from gemcut.sample.generate import (
 )
 from gemcut.sample.toolcalls import ToolCall, format_tool_call, parse_tool_calls
 from gemcut.sample.tools import TOOLS
-
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-sentencepiece = pytest.importorskip("sentencepiece")
 
 ODD = "abc XYZ  ΑβγдЖ漢字かなأبت हिन्दी 🎉👩‍👩‍👧é\u0301\n\t\r'\".,:{}[]_0123456789\u00a0\u200d<>|\\/-"
 
@@ -97,7 +96,8 @@ def test_both_tokenizers_agree(tokenizer: Any, strings: list[str]) -> None:
 
 
 def test_the_phone_side_tokenizers_agree(tokenizer: Any, strings: list[str]) -> None:
-    cpp = pytest.importorskip("pytorch_tokenizers")
+    import pytorch_tokenizers as cpp
+
     fast, piece = cpp.CppHFTokenizer(), cpp.CppSPTokenizer()
     fast.load(str(sample_path() / "tokenizer.json"))
     piece.load(str(sample_path() / "tokenizer.model"))
