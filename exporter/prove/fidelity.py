@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..errors import ConformanceError
 from ..stages import FloatArray
-from .records import Golden, Recorded, log_softmax
+from .records import Golden, Recorded, log_partition
 
 Form = Literal["full-vocabulary", "top-64"]
 Array = npt.NDArray[np.float64]
@@ -88,10 +88,17 @@ class Fidelity:
 
 def kl_full(float_logits: FloatArray, bundle_logits: FloatArray) -> float:
     """KL(float || bundle) in nats of one position's logits [V] each; infinite where one isn't a number."""
-    p, q = log_softmax(float_logits), log_softmax(bundle_logits)
-    held = np.isfinite(p)  # Where p = 0 the term is 0.
     with np.errstate(invalid="ignore", over="ignore"):
-        return _number(float(np.sum(np.exp(p[held]) * (p[held] - q[held]))))
+        weights = float_logits.astype(np.float64)
+        highest = float(weights.max())
+        weights -= highest
+        np.exp(weights, out=weights)
+        differences = np.subtract(float_logits, bundle_logits, dtype=np.float64)
+        if not np.isfinite(float_logits).all():
+            differences[weights == 0.0] = 0.0  # Where p = 0 the term is 0.
+        total = float(weights.sum())
+        mean = float(np.einsum("i,i->", weights, differences)) / total
+        return _number(mean - (highest + float(np.log(total)) - log_partition(bundle_logits)))
 
 
 def kl_buckets(float_logprobs: FloatArray, bundle_logprobs: FloatArray) -> Array:

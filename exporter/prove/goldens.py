@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import CheckpointError, UsageError
 from ..stages import FloatArray, Progress, Reference
 from .golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_goldens, save_recorded
 from .prompts import LEAST_POSITIONS, Prompt, encode_prompt
-from .records import Golden, Ids32, Recorded, log_softmax, strip_stop
+from .records import Golden, Ids32, Recorded, log_partition, log_softmax, strip_stop
 from .template import Codec
 
 __all__ = [
@@ -41,12 +40,11 @@ TOP = 64
 MAX_NEW = 48
 
 
-def _top(logprobs: npt.NDArray[np.float64], top: int) -> tuple[Ids32, FloatArray]:
+def _top(logits: FloatArray, top: int) -> Ids32:
     """The likeliest ids of one position, equal ones by id."""
-    candidates = np.argpartition(-logprobs, top - 1)[:top] if top < len(logprobs) else np.arange(len(logprobs))
-    order = np.lexsort((candidates, -logprobs[candidates]))
-    ids = candidates[order].astype(np.int32)
-    return ids, logprobs[ids].astype(np.float32)
+    candidates = np.argpartition(-logits, top - 1)[:top] if top < len(logits) else np.arange(len(logits))
+    order = np.lexsort((candidates, -logits[candidates]))
+    return candidates[order].astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,10 @@ def _golden(
     topk_ids = np.zeros((positions, width), np.int32)
     topk, targets = np.zeros((positions, width), np.float32), np.zeros(positions, np.float32)
     for row in range(positions):
-        logprobs = log_softmax(logits[row])
-        topk_ids[row], topk[row] = _top(logprobs, width)
-        targets[row] = logprobs[ids[first + 1 + row]]
+        total = log_partition(logits[row])
+        topk_ids[row] = _top(logits[row], width)
+        topk[row] = logits[row][topk_ids[row]].astype(np.float64) - total
+        targets[row] = float(logits[row][ids[first + 1 + row]]) - total
     if not np.isfinite(topk).all():
         raise CheckpointError(
             f"the float model's logits for the prompt {prompt.id!r} are not numbers",

@@ -74,6 +74,15 @@ def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
     return wide
 
 
+def log_partition(logits: FloatArray) -> float:
+    """``log(sum(exp(logits)))`` of one position's logits [V], in float64; not-a-number stays that."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        wide = logits.astype(np.float64)
+        highest = float(wide.max())
+        wide -= highest
+        return highest + float(np.log(np.exp(wide, out=wide).sum()))
+
+
 def strip_stop(ids: Sequence[int], stop_ids: Iterable[int]) -> tuple[list[int], bool]:
     """A reply without its stop id, and whether it ended with one."""
     ended = bool(ids) and ids[-1] in set(stop_ids)

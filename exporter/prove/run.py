@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ConformanceError
 from ..stages import FloatArray, Progress, Runner
-from .records import Golden, Ids32, Recorded, log_softmax, strip_stop
+from .records import Golden, Ids32, Recorded, log_partition, strip_stop
 
 SLACK = 16
 
@@ -63,9 +63,9 @@ def _forced(runner: Runner, golden: Golden, number: int, sink: RowSink | None) -
     for row in range(count):
         at = golden.first + row
         logits = runner.prefill(golden.ids[: at + 1], 0) if row == 0 else runner.step(golden.ids[at], at)
-        every = log_softmax(_checked(logits, golden))
-        logprobs[row] = every[golden.topk_ids[row]]
-        targets[row] = every[golden.ids[at + 1]]
+        total = log_partition(_checked(logits, golden))
+        logprobs[row] = logits[golden.topk_ids[row]].astype(np.float64) - total
+        targets[row] = float(logits[golden.ids[at + 1]]) - total
         top1[row] = np.argmax(logits)
         if sink is not None:
             sink.row(number, row, logits)
