@@ -30,7 +30,7 @@ from .common import (
 from .models import ROOM, SHAPES, TITLES, make
 
 # Of gemcut export, what the first route doesn't do: proof and packing.
-BEYOND_PROGRAM = ("reference", "pack", "prove", "publish")
+BEYOND_PROGRAM = ("reference", "pack", "prove", "measure", "publish")
 SAMPLE = "sample"
 
 

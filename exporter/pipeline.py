@@ -46,10 +46,12 @@ def export(request: ExportRequest, progress: Progress) -> Published:
         with clock.stage("pack", "Packing"):
             staging.add(lowered.program.name, lowered.program, how="move")
             manifest = packing.first_manifest(plan, lowered, codec, graph.parameters)
-        with clock.stage("prove", "Proving the packed bundle"), staging.draft(manifest) as bundle:
-            proof = proving.prove(bundle, plan.recipe.gate, progress, goldens.logits())
-            manifest = proving.proven_manifest(manifest, proof)
-            speed = proving.measure_speed(bundle, progress)
+        with staging.draft(manifest) as bundle:
+            with clock.stage("prove", "Proving the packed bundle"):
+                proof = proving.prove(bundle, plan.recipe.gate, progress, goldens.logits())
+                manifest = proving.proven_manifest(manifest, proof)
+            with clock.stage("measure", "Measuring its speed on this host"):
+                speed = proving.measure_speed(bundle, progress)
         if not proof.verdict.passed and request.gate == "enforce":
             raise GateFailed(proof.verdict)
         with clock.stage("publish", "Publishing"):

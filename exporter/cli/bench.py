@@ -28,6 +28,7 @@ def command(bundle: Path, prompts: tuple[int, ...], runs: int, threads: int | No
         manifest = opened.manifest
         lengths = choose_prompts(prompts, manifest.context)
         job = Job(manifest.runtime.name, str(opened.program), lengths, decode_steps(manifest.context), threads)
+        progress.stage("Measuring")
         result = summarize(str(bundle), manifest.proven, job, measure(job, runs, progress))
     if as_json:
         emit(result)

@@ -113,7 +113,6 @@ def measure(job: Job, runs: int, progress: Progress) -> list[Run]:
         ConformanceError: The program can't be run here.
         LackingError: A run was killed, most likely for memory.
     """
-    progress.stage("measure")
     found = []
     for index in range(runs):
         progress.update(index, runs, f"run {index + 1} of {runs}")

@@ -21,6 +21,7 @@ STAGES = (
     "Lowering for executorch",
     "Packing",
     "Proving the packed bundle",
+    "Measuring its speed on this host",
     "Publishing",
 )
 
