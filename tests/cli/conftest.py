@@ -67,7 +67,10 @@ class Follows:
     def logits(self, ids: Sequence[int], first: int = 0) -> npt.NDArray[np.float32]:
         return self._table[np.asarray(ids[first:])].astype(np.float32)
 
-    def generate(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
+    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
+        return [self._reply(ids, max_new, stop) for ids in prompts]
+
+    def _reply(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
         found: list[int] = []
         while len(found) < max_new and not (found and found[-1] in stop):
             found.append(int(self._table[[*ids, *found][-1]].argmax()))
