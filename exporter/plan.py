@@ -62,13 +62,13 @@ def estimate(model: str, target: Target, recipe: Recipe, context: int | None, pr
     """
     from .checkpoint import check_context, describe
 
-    progress.stage("read")
+    progress.stage("Reading the configuration")
     described = describe(model)
     config = described.text_config
     if context is not None:
         check_context(described, context)
     slots = context or min(target.context, int(config.max_position_embeddings))
-    progress.stage("plan")
+    progress.stage("Adding up sizes")
     return _of_config(described.place.name, config, target, recipe, slots)
 
 

@@ -62,7 +62,7 @@ def command(
 def _load(opened: Bundle, threads: int | None, progress: ConsoleProgress) -> Runner:
     from ..runtimes import get_runtime
 
-    progress.stage("load")
+    progress.stage("Loading the program")
     return get_runtime(opened.manifest.runtime.name).open(opened.program, threads)
 
 

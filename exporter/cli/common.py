@@ -91,7 +91,7 @@ def open_checked(bundle: Path, progress: Progress) -> Iterator[Bundle]:
     """
     from ..bundle.open import open_bundle
 
-    progress.stage("check")
+    progress.stage("Checking every byte")
     with open_bundle(bundle) as opened:
         opened.verify()
         warn_unproven(opened.manifest, bundle)
