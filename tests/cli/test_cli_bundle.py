@@ -138,4 +138,4 @@ def test_nothing_but_results_is_said_off_a_terminal_about_libraries(gemcut: Run,
     done = gemcut("inspect", str(bundle), "--json")
     assert (done.returncode, done.stderr) == (0, "")
     done = gemcut("chat", str(bundle), "--prompt", "hello", "--json")
-    assert done.stderr == "check\nload\n"
+    assert done.stderr == "Checking every byte\nLoading the program\n"
