@@ -5,62 +5,66 @@ checkpoint -> plan -> reference -> graph -> quantize -> lower -> pack -> prove -
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
-from . import graph_stage, packing, proving, reference_stage
+from . import packing, proving, reference_stage
 from .bundle.open import open_bundle
 from .bundle.staging import Staging
 from .clock import Clock
 from .devices.bench import peak_memory
-from .planning import make_plan
+from .planning import make_plans
 from .prove.conformance import compare
-from .prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_recorded
+from .prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
 from .request import ExportRequest, GateFailed, Published, Validated
 from .runtimes import get_runtime
 from .stages import Progress
 
 
-def export(request: ExportRequest, progress: Progress) -> Published:
-    """Cuts a model to a bundle, proves the packed bundle, and publishes it.
+def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
+    """Cuts a model to a bundle for each runtime, proves the packed bundles, and publishes them.
+
+    One run of the float model and one set of goldens serve all of them.
 
     Raises:
-        GemcutError: nothing was published, and the output path holds what it held before.
+        GemcutError: nothing was published, and the output paths hold what they held before.
     """
     clock = Clock(progress)
     with clock.stage("plan", "Opening the checkpoint"):
-        plan = make_plan(request)
-    with Staging(plan.output, request.format, request.force) as staging:
+        plans = make_plans(request)
+    with ExitStack() as stack:
+        stagings = [stack.enter_context(Staging(plan.output, request.format, request.force)) for plan in plans]
+        drafts = [packing.Draft(plan, staging) for plan, staging in zip(plans, stagings, strict=True)]
         with clock.stage("load", "Loading the float model"):
-            model = reference_stage.load_model(plan)
-            codec = packing.add_tokenizer(staging, plan.checkpoint)
+            model = reference_stage.load_model(plans[0])
+            for draft in drafts:
+                draft.add_tokenizer()
         with clock.stage("reference", "Running the float model on the golden prompts"):
-            goldens = reference_stage.make_goldens(plan, model, codec, staging.work, progress)
-            for name, data in goldens.files.items():
-                staging.add(name, data)
-        with clock.stage("quantize", f"Quantizing: {plan.recipe.name}"):
-            graph = graph_stage.quantize(plan, model)
-        with clock.stage("graph", "Tracing"):
-            traced = graph_stage.trace(plan, graph)
-        with clock.stage("lower", f"Lowering for {plan.runtime.name}"):
-            lowered = graph_stage.lower(plan, graph, traced, staging.work, progress)
-        with clock.stage("pack", "Packing"):
-            staging.add(lowered.program.name, lowered.program, how="move")
-            manifest = packing.first_manifest(plan, lowered, codec, graph.parameters)
-        with staging.draft(manifest) as bundle:
-            with clock.stage("prove", "Proving the packed bundle"):
-                proof = proving.prove(bundle, plan.recipe.gate, progress, goldens.logits())
-                manifest = proving.proven_manifest(manifest, proof)
-            with clock.stage("measure", "Measuring its speed on this host"):
-                speed = proving.measure_speed(bundle, progress)
-        if not proof.verdict.passed and request.gate == "enforce":
-            raise GateFailed(proof.verdict)
+            goldens = reference_stage.make_goldens(plans, model, drafts[0].codec, stagings[0].work, progress)
+            for draft in drafts:
+                draft.add_goldens(goldens)
+        for draft in drafts:
+            draft.build(reference_stage.model_for(draft, drafts, model), clock)
+        del model
+        for draft in drafts:
+            with clock.stage("pack", f"Packing for {draft.runtime.name}"):
+                draft.pack(progress)
+            with draft.opened() as bundle:
+                with clock.stage("prove", f"Proving the packed {draft.runtime.name} bundle"):
+                    proof = proving.prove(bundle, draft.plan.recipe.gate, draft.staging.work, progress, goldens.logits())
+                if not proof.verdict.passed and request.gate == "enforce":
+                    raise GateFailed(proof.verdict, draft.runtime.name)
+                with clock.stage("measure", "Measuring its speed on this host"):
+                    draft.proven(proof, proving.measure_speed(bundle, progress))
         with clock.stage("publish", "Publishing"):
-            for name, data in save_recorded(proof.recorded).items():
-                staging.add(name, data)
-            packing.add_papers(staging, plan.checkpoint, staging.finish(manifest))
-            out = staging.publish(manifest)
-    size = proving.program_size(out)
-    return Published(out, size, manifest, clock.seconds, peak_memory(), speed)
+            for draft in drafts:
+                draft.seal(progress)
+            places = [draft.publish() for draft in drafts]
+    return tuple(
+        Published(place, proving.program_size(place), draft.manifest, clock.seconds, peak_memory(), draft.speed)
+        for place, draft in zip(places, drafts, strict=True)
+    )
 
 
 def validate(path: Path, progress: Progress) -> Validated:
@@ -70,12 +74,12 @@ def validate(path: Path, progress: Progress) -> Validated:
         ConformanceError: a byte of it changed, or its program can't be run. A verdict that failed raises nothing.
     """
     clock = Clock(progress)
-    with open_bundle(path) as bundle:
+    with open_bundle(path) as bundle, tempfile.TemporaryDirectory(prefix="gemcut-") as work:
         with clock.stage("verify", "Checking every byte"):
             bundle.verify()
             get_runtime(bundle.manifest.runtime.name)
         with clock.stage("prove", "Running the goldens"):
-            proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), progress)
+            proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), Path(work), progress)
         with clock.stage("compare", "Comparing with the exporting machine"):
             goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
             host = load_recorded({name: bundle.read(name) for name in RECORDED})

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from .bundle.staging import check_output
 from .checkpoint import check_context, open_checkpoint
 from .errors import UnsupportedError, UsageError, nearest
-from .graph.cache import CacheSpec, cache_spec
-from .graph.supported import refuse_unsupported
+from .graph.cache import CacheSpec
 from .quantize.recipe import load_recipe
-from .quantize.schemes import decide, without_weights
 from .request import ExportRequest
 from .runtimes import get_runtime
+from .runtimes.base import Order, Shape
 from .sample import sample_path
-from .stages import Recipe, Target
+from .stages import LitertChoices, Recipe, Target
 from .target import load_target
 
 if TYPE_CHECKING:
@@ -25,49 +24,108 @@ if TYPE_CHECKING:
     from .runtimes.base import Runtime
 
 SAMPLE = "sample"
+SMALLEST_PREFILL = 1
 
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What will be made. Lengths in tokens."""
+    """What will be made for one runtime. plain_program: its bare program goes into the bundle too."""
 
     checkpoint: Checkpoint
     target: Target
     recipe: Recipe
     runtime: Runtime
+    shape: Shape
     cache: CacheSpec
     output: Path
+    plain_program: bool = False
+
+    @property
+    def order(self) -> Order:
+        """What the runtime is asked to make."""
+        checkpoint = self.checkpoint
+        return Order(
+            config=checkpoint.text_config,
+            recipe=self.recipe,
+            shape=self.shape,
+            cache=self.cache,
+            stop_ids=checkpoint.stop_ids,
+            bos_id=checkpoint.bos_id,
+        )
 
 
-def make_plan(request: ExportRequest) -> ExportPlan:
-    """Opens the checkpoint and settles target, recipe, runtime, context and place.
+def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
+    """Opens the checkpoint and settles target, recipe, lengths and place for each runtime.
 
     Raises:
         GemcutError: whatever is wrong with the request or the checkpoint, before any work.
     """
     target = load_target(request.target)
-    recipe = load_recipe(request.recipe or target.recipe)
-    runtime = get_runtime(_one_runtime(request, target))
+    names = [_offered(name, target) for name in request.runtimes]
+    if request.plain_tflite and "litert" not in names:
+        raise UsageError("--plain-tflite: no LiteRT bundle is asked for", hint="Add litert to --runtime.")
+    runtimes = [get_runtime(name) for name in names]
+    recipes = [load_recipe(request.recipe or _own(runtime, target).recipe or target.recipe) for runtime in runtimes]
     checkpoint = _open(request)
-    context = request.context or min(target.context, checkpoint.text_config.max_position_embeddings)
+    return tuple(
+        _plan(request, checkpoint, target, runtime, recipe) for runtime, recipe in zip(runtimes, recipes, strict=True)
+    )
+
+
+def _plan(
+    request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: Runtime, recipe: Recipe
+) -> ExportPlan:
+    shape = _shape(request, checkpoint, target, runtime)
+    runtime.check(checkpoint.text_config, recipe)  # what can't be kept is said now, not in minutes
+    return ExportPlan(
+        checkpoint=checkpoint,
+        target=target,
+        recipe=recipe,
+        runtime=runtime,
+        shape=shape,
+        cache=runtime.cache(checkpoint.text_config, shape),
+        output=_output(request, f"{checkpoint.name}-{target.name}-{runtime.name}"),
+        plain_program=request.plain_tflite and runtime.name == "litert",
+    )
+
+
+def _own(runtime: Runtime, target: Target) -> LitertChoices:
+    """What the target chooses for this runtime alone."""
+    if runtime.name == "litert" and target.litert is not None:
+        return target.litert
+    return LitertChoices(prefill_lengths=(target.prefill_chunk,))
+
+
+def _shape(request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: Runtime) -> Shape:
+    own = _own(runtime, target)
+    longest = checkpoint.text_config.max_position_embeddings
+    context = request.context or min(own.context or target.context, longest)
     check_context(checkpoint, context)
-    refuse_unsupported(checkpoint.text_config)
-    decide(without_weights(checkpoint.text_config), recipe)  # a rule that can't be kept is said now, not in minutes
-    cache = cache_spec(checkpoint.text_config, context, min(target.prefill_chunk, context))
-    name = f"{checkpoint.name}-{target.name}-{runtime.name}"
-    default = Path("bundles") / (f"{name}.gemcut" if request.format == "zip" else name)
-    output = check_output(request.output or default, request.format, request.force)
-    return ExportPlan(checkpoint, target, recipe, runtime, cache, output)
+    asked = tuple(sorted(request.prefill_lengths))
+    for length in asked:
+        if not SMALLEST_PREFILL <= length <= context:
+            raise UsageError(
+                f"--prefill-lengths {length}: a prefill takes {SMALLEST_PREFILL} to {context} tokens, the context",
+                hint="Take shorter ones, or a larger --context.",
+            )
+    lengths = asked or tuple(sorted({min(length, context) for length in own.prefill_lengths}))
+    dynamic = own.dynamic_shape if request.dynamic_shape is None else request.dynamic_shape
+    return Shape(context, lengths, dynamic)
 
 
-def _one_runtime(request: ExportRequest, target: Target) -> str:
-    if len(request.runtimes) != 1:
-        raise UsageError(f"One runtime at a time so far, not {', '.join(request.runtimes) or 'none'}.")
-    name = request.runtimes[0]
+def _output(request: ExportRequest, name: str) -> Path:
+    """Where a bundle goes; with several runtimes ``-o`` names the folder that holds a bundle each."""
+    file = f"{name}.gemcut" if request.format == "zip" else name
+    if request.output is None:
+        place = Path("bundles") / file
+    else:
+        place = request.output if len(request.runtimes) == 1 else request.output / file
+    return check_output(place, request.format, request.force)
+
+
+def _offered(name: str, target: Target) -> str:
     if name not in target.runtimes:
-        raise UnsupportedError(
-            f"The target {target.name} has no runtime '{name}'.", hint=nearest(name, target.runtimes)
-        )
+        raise UnsupportedError(f"The target {target.name} has no runtime '{name}'.", hint=nearest(name, target.runtimes))
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,20 +44,22 @@ def codec_of(bundle: Bundle) -> ChatCodec:
 
 
 def prove(
-    bundle: Bundle, gate: Gate, progress: Progress, float_logits: FloatArray | None = None
+    bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: FloatArray | None = None
 ) -> Proof:
     """Runs every golden through the bundle's program.
 
     Args:
         bundle: opened from disk.
         gate: the limits to hold it to.
+        work: a scratch folder.
         progress: told after each prompt.
         float_logits: the float model's logits [N, V] float32, at export; without them the figures are over
             the float model's top 64.
     """
     goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
     codec, manifest = codec_of(bundle), bundle.manifest
-    runner = get_runtime(manifest.runtime.name).open(bundle.program)
+    runtime = get_runtime(manifest.runtime.name)
+    runner = runtime.open(bundle.program)
     try:
         sink = FullFidelity(goldens, float_logits) if float_logits is not None else None
         recorded = _run(runner, goldens, manifest, codec, sink, progress)
@@ -64,6 +67,8 @@ def prove(
         runner.close()
     fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
     behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids)
+    more = runtime.second_leg(bundle, goldens, recorded, work, progress)
+    behaviour = dataclasses.replace(behaviour, checks=behaviour.checks + more)
     return Proof(recorded, fidelity, behaviour, judge(gate, fidelity, behaviour))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from .reference import TransformersReference
 from .stages import FloatArray, Progress
 
 if TYPE_CHECKING:
+    from .packing import Draft
     from .planning import ExportPlan
     from .prove.template import ChatCodec
 
@@ -35,13 +37,27 @@ def load_model(plan: ExportPlan) -> Any:
     return load_float_model(plan.checkpoint)
 
 
-def make_goldens(plan: ExportPlan, model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:
-    """Runs the float model on the checkpoint's own prompts and the built-in ones."""
-    checkpoint, context = plan.checkpoint, plan.cache.context
+def make_goldens(
+    plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress
+) -> Goldens:
+    """Runs the float model on the checkpoint's own prompts and the built-in ones, as far as every plan holds them."""
+    checkpoint, window = plans[0].checkpoint, plans[0].cache.window
+    context = min(plan.shape.context for plan in plans)
     own_file = checkpoint.path / OWN_PROMPTS
     own = load_prompts(own_file) if own_file.is_file() and codec.has_template else []
-    prompts = choose_prompts(codec, plan.cache.window, context, own)
+    prompts = choose_prompts(codec, window, context, own)
     reference = TransformersReference(model)
     file = LogitsFile(work / "float_logits.f32", reference.vocab_size)
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
     return Goldens(save_goldens(goldens), file.open)
+
+
+def model_for(draft: Draft, drafts: Sequence[Draft], model: Any) -> Any:
+    """The float model for one of several bundles: a runtime uses it up, so all but the last get a copy.
+
+    The copy is of the modules alone; it shares every parameter and buffer with the original.
+    """
+    if draft is drafts[-1]:
+        return model
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)

@@ -22,8 +22,10 @@ class ExportRequest:
 
     model: directory or hub id with an optional ``@revision``; None for the packaged sample.
     target, recipe: a shipped name or a TOML file; recipe None takes the target's.
-    runtimes: in the order given. context: slots of the KV cache, None takes the target's.
-    output: None puts the bundle under ``bundles/``. force: may replace a bundle that is there.
+    runtimes: in the order given, a bundle each. context: tokens of prompt and reply together, None takes the target's.
+    prefill_lengths: tokens that a prefill takes, none takes the target's. dynamic_shape: a prefill takes any number
+    up to the longest; None takes the target's. plain_tflite: the ``.tflite`` beside the ``.litertlm``.
+    output: None puts the bundle under ``bundles/``; with several runtimes, the folder that holds a bundle each. force: may replace a bundle that is there.
     chat_template: a file, 'none' for a base model, None for the checkpoint's own.
     gate: 'report' publishes a bundle that failed the gate, marked as unproven.
     """
@@ -33,6 +35,9 @@ class ExportRequest:
     runtimes: tuple[str, ...] = ("executorch",)
     recipe: str | None = None
     context: int | None = None
+    prefill_lengths: tuple[int, ...] = ()
+    dynamic_shape: bool | None = None
+    plain_tflite: bool = False
     format: Literal["dir", "zip"] = "dir"
     output: Path | None = None
     force: bool = False
@@ -75,9 +80,9 @@ class Validated:
 class GateFailed(GateError):
     """An export that its gate held back: nothing was published. ``verdict`` says where it was worst."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Verdict, runtime: str) -> None:
         super().__init__(
-            "the bundle failed its gate, nothing was published: " + "; ".join(verdict.reasons()),
+            f"the {runtime} bundle failed its gate, nothing was published: " + "; ".join(verdict.reasons()),
             hint="Try a finer recipe (gemcut recipes), or publish it marked as unproven with --gate report.",
         )
         self.verdict = verdict
@@ -102,3 +107,20 @@ def parse_runtimes(text: str) -> tuple[str, ...]:
                 f"unknown runtime '{name}': {nearest(name, known)}", hint="See --runtime in --help."
             )
     return names
+
+
+def parse_lengths(text: str | None) -> tuple[int, ...]:
+    """``--prefill-lengths``' numbers, ascending; none where the flag isn't given.
+
+    Raises:
+        UsageError: Not numbers with commas between, or one twice.
+    """
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts) or len(set(parts)) < len(parts):
+        raise UsageError(
+            f"--prefill-lengths '{text}': numbers of tokens, each once, with commas between",
+            hint="For example --prefill-lengths 16,128",
+        )
+    return tuple(sorted(map(int, parts)))

@@ -93,6 +93,12 @@ class Scheme:
     activation: str = "float32"
 
 
+    def __str__(self) -> str:
+        group = f" by {self.group}" if self.group else ""
+        activation = "" if self.activation == "float32" else f", {self.activation}"
+        return f"{self.weight}{group}{activation}"
+
+
 @dataclass(frozen=True)
 class Rule:
     """The first rule whose ``match`` (a regular expression, full match) fits a module's name decides."""
@@ -109,6 +115,20 @@ class Recipe:
     rules: tuple[Rule, ...]
     gate: Gate
     path: Path | None = None
+
+
+@dataclass(frozen=True)
+class LitertChoices:
+    """What a target chooses for LiteRT alone; None takes the target's own value.
+
+    prefill_lengths: prompt tokens of each prefill signature, ascending. dynamic_shape: one prefill signature of any
+    length instead. context: slots of the KV cache.
+    """
+
+    prefill_lengths: tuple[int, ...] = (128,)
+    dynamic_shape: bool = False
+    recipe: str | None = None
+    context: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +152,7 @@ class Target:
     memory_bandwidth: float = 0.0
     compute: float = 0.0
     path: Path | None = None
+    litert: LitertChoices | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +162,8 @@ class Lowered:
     operators: kernels outside delegates, with overload. delegates: backend id -> number of calls.
     delegated_macs: share of a decode step's multiply-accumulates, with a full cache,
     that run inside a delegate, 0..1.
-    tensors: bytes of the program by tensor class ('embedding', 'linear', 'norm', ...).
+    tensors: bytes of the program by tensor class ('embedding', 'linear', 'norm', ...). quantized: how many of them are.
+    schemes: by tensor class, how many are stored in which way ('int4 by 32, int8-dynamic').
     """
 
     runtime: str
@@ -154,6 +176,7 @@ class Lowered:
     prefill_chunk: int
     quantized: dict[str, int] = field(default_factory=dict)
     tensors: dict[str, int] = field(default_factory=dict)
+    schemes: dict[str, dict[str, int]] = field(default_factory=dict)
     delegated_macs: float = 0.0
     facts: dict[str, str | int | float] = field(default_factory=dict)
 

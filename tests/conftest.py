@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def gemcut(
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle, what ``export --json`` said of it, and all that it wrote to stderr."""
+    """A bundle, what ``export --json`` said of it (the entry of this bundle), and all that it wrote to stderr."""
 
     path: Path
     document: dict[str, Any]
@@ -40,7 +41,17 @@ def export(out: Path, *arguments: object) -> Exported:
     """Exports through the command line and fails with its output where that fails."""
     done = gemcut("export", *arguments, "-o", out, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    return Exported(out, json.loads(done.stdout), done.stderr)
+    (bundle,) = json.loads(done.stdout)["bundles"]
+    return Exported(out, bundle, done.stderr)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this session's own: what a user's machine kept from other versions must not be tested."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEMCUT_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -94,10 +94,11 @@ class RecipeRecord(_Part):
 
 
 class TensorRecord(_Part):
-    """Tensors of one class in the program: how many are quantized, and the bytes of all of them."""
+    """Tensors of one class in the program: how many are quantized, the bytes of all, and how many are stored how."""
 
     quantized: Count = 0
     bytes: Count = 0
+    schemes: dict[str, Count] = {}
 
 
 class FileRecord(_Part):

@@ -11,6 +11,8 @@ from .common import Command, emit, json_option, say, warn_unproven
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
+    from ..bundle.open import Bundle
+    from ..runtimes.base import Layout
 
 
 @click.command(cls=Command)
@@ -26,15 +28,29 @@ def command(bundle: Path, as_json: bool) -> None:
 
     with open_bundle(bundle) as opened:
         manifest, is_zip = opened.manifest, opened.is_zip
+        layout = _layout(opened)
     size = bundle.stat().st_size if is_zip else sum(f.stat().st_size for f in bundle.rglob("*") if f.is_file())
     warn_unproven(manifest, bundle)
     if as_json:
-        emit(Contents(str(bundle), "zip" if is_zip else "dir", size, manifest.model_dump(mode="json")))
+        emit(Contents(str(bundle), "zip" if is_zip else "dir", size, manifest.model_dump(mode="json"),
+                      {heading[0]: [dict(zip(heading, row, strict=True)) for row in rows] for heading, rows in layout}))  # fmt: skip
         return
-    _show(bundle, manifest, size)
+    _show(bundle, manifest, size, layout)
 
 
-def _show(bundle: Path, manifest: Manifest, size: int) -> None:
+def _layout(opened: Bundle) -> Layout:
+    """What is inside the program's own file, as far as its runtime can say; a note where that isn't installed."""
+    from ..errors import LackingError
+    from ..runtimes import get_runtime
+
+    try:
+        return get_runtime(opened.manifest.runtime.name).layout(opened.program)
+    except LackingError as error:
+        say(f"note: what is inside {opened.manifest.program} isn't shown: {error.message} {error.hint or ''}")
+        return ()
+
+
+def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout) -> None:
     from ..report.console import count_text, size_text, table
     from ..report.proof import show_behaviour, show_fidelity
 
@@ -57,6 +73,8 @@ def _show(bundle: Path, manifest: Manifest, size: int) -> None:
             ("proven", "yes" if manifest.proven else "NO: " + "; ".join(manifest.unproven)),
         )
     )
+    for heading, rows in layout:
+        table(rows, heading)
     _show_quantization(manifest)
     if manifest.fidelity:
         show_fidelity(manifest.fidelity, manifest.gate.limits)
@@ -73,8 +91,11 @@ def _show_quantization(manifest: Manifest) -> None:
 
     if manifest.tensors:
         table(
-            ((name, str(t.quantized), size_text(t.bytes)) for name, t in sorted(manifest.tensors.items())),
-            ("tensors", "quantized", "in the program"),
+            (
+                (name, str(t.quantized), size_text(t.bytes), "; ".join(f"{n} x {way}" for way, n in t.schemes.items()))
+                for name, t in sorted(manifest.tensors.items())
+            ),
+            ("tensors", "quantized", "in the program", "stored as"),
         )
     table(
         ((r.match, r.weight, str(r.group or "row"), r.activation, r.reason) for r in manifest.recipe.rules),

@@ -14,10 +14,11 @@ from .sizes import stored_bytes, tensor_class
 
 @dataclass(frozen=True)
 class Applied:
-    """One module: its tensor class, the scheme's name, whether it is quantized, and its bytes as stored."""
+    """One module: its tensor class, the scheme's name and what it means, whether it is quantized, and its bytes as stored."""
 
     kind: str
     scheme: str
+    stored: str
     quantized: bool
     bytes: int
 
@@ -35,6 +36,14 @@ class Quantized:
     def count_by_class(self) -> dict[str, int]:
         """Number of quantized tensors by tensor class."""
         return self._by_class({name: int(applied.quantized) for name, applied in self.modules.items()})
+
+    def schemes_by_class(self) -> dict[str, dict[str, int]]:
+        """Number of tensors by tensor class and way of storing."""
+        out: dict[str, dict[str, int]] = {}
+        for applied in self.modules.values():
+            ways = out.setdefault(applied.kind, {})
+            ways[applied.stored] = ways.get(applied.stored, 0) + 1
+        return out
 
     def _by_class(self, values: dict[str, int]) -> dict[str, int]:
         out: dict[str, int] = {}
@@ -60,7 +69,7 @@ def apply_recipe(model: nn.Module, recipe: Recipe) -> Quantized:
         quantized = scheme.weight != "float32"
         rows, columns = module.weight.shape
         kind = tensor_class(name, isinstance(module, nn.Embedding))
-        modules[name] = Applied(kind, scheme.name, quantized, stored_bytes(rows, columns, scheme))
+        modules[name] = Applied(kind, scheme.name, str(scheme), quantized, stored_bytes(rows, columns, scheme))
         if not quantized:
             continue
         new: nn.Module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> None:
-    """Checks that a weight can be stored so.
+    """Checks that ExecuTorch takes a weight stored so.
 
     Args:
         scheme: what the recipe gives it.
@@ -39,12 +40,16 @@ def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> Non
         )
 
 
-def decide(model: nn.Module, recipe: Recipe) -> list[tuple[str, Any, Scheme]]:
+Checker = Callable[[Scheme, int, str, bool], None]
+
+
+def decide(model: nn.Module, recipe: Recipe, check: Checker = check_scheme) -> list[tuple[str, Any, Scheme]]:
     """Every linear and embedding of ``model`` with the scheme that it gets.
 
     Args:
         model: the float model; it may be without weights (on torch's meta device).
         recipe: its rules.
+        check: refuses what a runtime can't take, as ``check_scheme`` does for ExecuTorch.
 
     Returns:
         Name, module and scheme of each.
@@ -59,7 +64,7 @@ def decide(model: nn.Module, recipe: Recipe) -> list[tuple[str, Any, Scheme]]:
     decided = []
     for name, module in found:
         scheme = scheme_for(recipe, name)
-        check_scheme(scheme, module.weight.shape[1], name, isinstance(module, nn.Embedding))
+        check(scheme, module.weight.shape[1], name, isinstance(module, nn.Embedding))
         decided.append((name, module, scheme))
     return decided
 

@@ -9,6 +9,8 @@ BITS = {"float32": 32, "int8": 8, "int4": 4}
 # backends/xnnpack/operators/node_visitor.py).
 SCALE_BYTES = 4
 GROUP_SCALE_BYTES = 2
+# What a module's name holds -> its tensor class.
+_CLASSES = (("lm_head", "head"), (".self_attn.", "attention"), (".mlp.", "mlp"), (".experts.", "experts"))
 
 
 def stored_bytes(rows: int, columns: int, scheme: Scheme) -> int:
@@ -24,7 +26,7 @@ def tensor_class(name: str, gathered: bool) -> str:
     """The class of a module's weight; ``gathered`` is True for embeddings."""
     if gathered:
         return "per-layer embedding" if name.endswith("per_layer") else "embedding"
-    for part, kind in (("lm_head", "head"), (".self_attn.", "attention"), (".mlp.", "mlp")):
+    for part, kind in _CLASSES:
         if part in name:
             return kind
     return "projection"

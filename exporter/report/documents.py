@@ -56,21 +56,29 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """``gemcut export --json``. Sizes in bytes; speed in tokens per second on this host.
+class ExportedBundle:
+    """One bundle of an export. size in bytes; speed in tokens per second on this host.
 
     proven: the gate was kept; unproven: how it was not. fidelity, behaviour: as in the manifest.
     """
 
     bundle: str
+    runtime: str
     size: int
     proven: bool
     unproven: tuple[str, ...]
     fidelity: dict[str, Any] | None
     behaviour: dict[str, Any] | None
+    speed: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """``gemcut export --json``: a bundle for each runtime. seconds: by stage, of all. peak_memory: bytes, of this process."""
+
+    bundles: tuple[ExportedBundle, ...]
     seconds: dict[str, float]
     peak_memory: int
-    speed: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -102,12 +110,16 @@ class ValidateResult:
 
 @dataclass(frozen=True)
 class Contents:
-    """``gemcut inspect --json``. size: bytes of all files. manifest: as ``manifest.schema.json`` has it."""
+    """``gemcut inspect --json``. size: bytes of all files. manifest: as ``manifest.schema.json`` has it.
+
+    layout: tables of what is inside the program's own file (sections and signatures of a LiteRT one).
+    """
 
     bundle: str
     format: Literal["dir", "zip"]
     size: int
     manifest: dict[str, Any]
+    layout: dict[str, list[dict[str, str]]]
 
 
 DOCUMENTS: dict[str, type] = {

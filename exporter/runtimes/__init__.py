@@ -7,7 +7,7 @@ from importlib import import_module
 from ..errors import UnsupportedError, nearest
 from .base import Runtime
 
-_MODULES = {"executorch": ".executorch"}
+_MODULES = {"executorch": ".executorch", "litert": ".litert"}
 
 
 def runtime_names() -> tuple[str, ...]:

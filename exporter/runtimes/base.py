@@ -2,10 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..stages import Lowered, Progress, Runner
+from ..stages import Lowered, Progress, Recipe, Runner
+
+if TYPE_CHECKING:
+    from ..bundle.open import Bundle
+    from ..clock import Clock
+    from ..graph.cache import CacheSpec
+    from ..prove.behaviour import Check
+    from ..prove.records import Golden, Recorded
+
+
+# Tables of what is inside a program's file: a heading each, and rows.
+Layout = tuple[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The lengths of a program, in tokens.
+
+    context: prompt and reply together. prefill: of each prefill signature, ascending; a runtime whose programs take
+    any number of tokens at once has one, the most. dynamic: the prefill takes any number up to the longest.
+    """
+
+    context: int
+    prefill: tuple[int, ...]
+    dynamic: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a runtime is asked to make.
+
+    config: transformers' text configuration. stop_ids, bos_id: the checkpoint's.
+    """
+
+    config: Any
+    recipe: Recipe
+    shape: Shape
+    cache: CacheSpec
+    stop_ids: tuple[int, ...]
+    bos_id: int | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a runtime may put into its program's file beside the program.
+
+    files: of the bundle, by name: the tokenizer's, the template, the goldens. manifest: its bytes.
+    probes: texts that every tokenizer of the bundle must cut alike.
+    """
+
+    manifest: bytes
+    files: Mapping[str, Path]
+    text_type: str
+    context: int
+    stop_ids: tuple[int, ...]
+    bos_id: int | None
+    template_bos: bool
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    probes: Sequence[str] = ()
 
 
 class Runtime(Protocol):
@@ -13,15 +74,37 @@ class Runtime(Protocol):
 
     name: str
     program_name: str
+    embeds_manifest: bool
+    libraries: tuple[str, ...]
 
     def version(self) -> str:
         """The installed version; raises LackingError with the command that installs it."""
 
-    def lower(self, traced: Any, out: Path, constants: dict[str, Any], progress: Progress) -> Lowered:
-        """Writes the program of a traced module to ``out``."""
+    def check(self, config: Any, recipe: Recipe) -> None:
+        """Refuses, from shapes alone, what this runtime would ignore or can't run; raises UnsupportedError."""
+
+    def cache(self, config: Any, shape: Shape) -> CacheSpec:
+        """The KV cache of a program of that shape."""
+
+    def build(self, order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
+        """Makes the program in ``work``. ``model``, transformers' in float32, is used up."""
+
+    def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
+        """Writes the file that ships to ``out``; returns notes for the user."""
+
+    def same_program(self, proven: Path, sealed: Path) -> None:
+        """Checks that what runs of two files is the same, byte for byte; raises ConformanceError."""
+
+    def layout(self, program: Path) -> Layout:
+        """What is inside the program's file beyond what the manifest says; reads, runs nothing."""
 
     def preload(self) -> None:
         """Imports what ``open`` needs, so that opening can be timed on its own."""
 
     def open(self, program: Path, threads: int | None = None) -> Runner:
         """Loads a program from disk in the runtime itself."""
+
+    def second_leg(
+        self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
+    ) -> tuple[Check, ...]:
+        """Proves the bundle in what apps call the runtime through, where that is more than ``open`` runs."""

@@ -199,7 +199,7 @@ def proven(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 staging.add(name, data)
             manifest = _manifest(**changes)
             with staging.draft(manifest) as draft:
-                proof = prove(draft, Gate(mean_kl=0.05, reason="test"), ConsoleProgress())
+                proof = prove(draft, Gate(mean_kl=0.05, reason="test"), staging.work, ConsoleProgress())
             for name, data in save_recorded(proof.recorded).items():
                 staging.add(name, data)
             staging.publish(proven_manifest(manifest, proof))

@@ -25,12 +25,13 @@ def requests(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[ExportReques
     """What the pipeline was asked for; it answers with a bundle that was made before."""
     seen: list[ExportRequest] = []
 
-    def export(request: ExportRequest, progress: Any) -> Published:
+    def export(request: ExportRequest, progress: Any) -> tuple[Published, ...]:
         seen.append(request)
         progress.stage("lower")
         with open_bundle(bundle) as opened:
             manifest = opened.manifest
-        return Published(bundle, 12_300_000, manifest, {"lower": 2.5}, 700_000_000, {"prefill": 1500.0, "decode": 90.0})
+        speed = {"prefill": 1500.0, "decode": 90.0}
+        return (Published(bundle, 12_300_000, manifest, {"lower": 2.5}, 700_000_000, speed),)
 
     monkeypatch.setattr(pipeline, "export", export)
     return seen
@@ -43,7 +44,8 @@ def test_without_flags_the_defaults_are_asked_for(requests: list[ExportRequest])
 
 def test_every_flag_reaches_the_pipeline(requests: list[ExportRequest]) -> None:
     words = (
-        "export org/name@main --target t.toml --runtime executorch --recipe int8 --context 512 --format zip "
+        "export org/name@main --target t.toml --runtime executorch --recipe int8 --context 512 "
+        "--prefill-lengths 64,8 --no-dynamic-shape --plain-tflite --format zip "
         "-o out.gemcut --force --chat-template none --gate report --verbose"
     )
     assert main(words.split()) == 0
@@ -54,6 +56,9 @@ def test_every_flag_reaches_the_pipeline(requests: list[ExportRequest]) -> None:
             runtimes=("executorch",),
             recipe="int8",
             context=512,
+            prefill_lengths=(8, 64),
+            dynamic_shape=False,
+            plain_tflite=True,
             format="zip",
             output=Path("out.gemcut"),
             force=True,
@@ -78,7 +83,8 @@ def test_json_is_one_document(requests: list[ExportRequest], bundle: Path, capsy
     assert main(["export", "--target", "android-arm64", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     jsonschema.validate(found, json.loads(SCHEMA.read_text()))
-    assert (found["bundle"], found["size"], found["proven"]) == (str(bundle), 12_300_000, True)
+    (entry,) = found["bundles"]
+    assert (entry["bundle"], entry["size"], entry["proven"]) == (str(bundle), 12_300_000, True)
 
 
 def test_a_failed_gate_shows_the_worst_prompt_and_position_and_exits_5(
@@ -89,8 +95,8 @@ def test_a_failed_gate_shows_the_worst_prompt_and_position_and_exits_5(
                         (PromptFidelity("alarm", 40, 0.3, 0.8, place),))  # fmt: skip
     verdict = Verdict((Violation("mean_kl", 0.3, 0.1, "alarm", 31),), fidelity, "because")
 
-    def export(request: ExportRequest, progress: Any) -> Published:
-        raise GateFailed(verdict)
+    def export(request: ExportRequest, progress: Any) -> tuple[Published, ...]:
+        raise GateFailed(verdict, "executorch")
 
     monkeypatch.setattr(pipeline, "export", export)
     assert main(["export", "--target", "android-arm64"]) == 5

@@ -46,10 +46,10 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
     """Makes a program of a transformers text configuration: ``make(config, recipe, context, chunk)``."""
 
     def build(config: Any, recipe: str = "float32", context: int = 96, chunk: int = 8) -> Made:
-        from gemcut import graph_stage
         from gemcut.checkpoint import load_float_model
         from gemcut.checkpoint.random import random_checkpoint
-        from gemcut.planning import make_plan
+        from gemcut.clock import Clock
+        from gemcut.planning import make_plans
         from gemcut.request import ExportRequest
 
         folder = tmp_path_factory.mktemp("model")
@@ -61,10 +61,8 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
             context=context,
             output=folder / "bundle",
         )
-        plan = make_plan(request)
-        graph = graph_stage.quantize(plan, load_float_model(plan.checkpoint))
-        traced = graph_stage.trace(plan, graph)
-        lowered = graph_stage.lower(plan, graph, traced, folder, Quiet())
+        (plan,) = make_plans(request)
+        lowered = plan.runtime.build(plan.order, load_float_model(plan.checkpoint), folder, Clock(Quiet()))
         return Made(lowered.program, load_float_model(plan.checkpoint), plan, lowered)
 
     return build

@@ -120,7 +120,7 @@ def test_quantized_weights_are_within_half_a_step() -> None:
 
 
 def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp_path: Any) -> None:
-    from gemcut.planning import make_plan
+    from gemcut.planning import make_plans
     from gemcut.request import ExportRequest
 
     recipe = tmp_path / "half.toml"
@@ -129,7 +129,7 @@ def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp
         "[[rules]]\nmatch = '.*'\nscheme = \"four\"\nreason = \"a test\"\n[gate]\nmean_kl = 1.0\nreason = \"a test\"\n"
     )
     with pytest.raises(UnsupportedError, match=r"embed_tokens.*not as int4 in groups of 32"):
-        make_plan(ExportRequest(recipe=str(recipe), output=tmp_path / "out"))
+        make_plans(ExportRequest(recipe=str(recipe), output=tmp_path / "out"))
 
 
 def test_multiply_accumulates_are_counted_from_shapes() -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...stages import Lowered, Progress, Runner
+from ...errors import UsageError
+from ...stages import Lowered, Progress, Recipe, Runner
+
+if TYPE_CHECKING:
+    from ...bundle.open import Bundle
+    from ...clock import Clock
+    from ...graph.cache import CacheSpec
+    from ...prove.behaviour import Check
+    from ...prove.records import Golden, Recorded
+    from ..base import Contents, Layout, Order, Shape
 
 
 class ExecuTorch:
@@ -13,6 +24,8 @@ class ExecuTorch:
 
     name = "executorch"
     program_name = "model.pte"
+    embeds_manifest = False
+    libraries = ("torch", "torchao", "transformers", "tokenizers")
 
     def version(self) -> str:
         """The installed version; LackingError where it is missing or another release."""
@@ -20,11 +33,48 @@ class ExecuTorch:
 
         return require_version()
 
-    def lower(self, traced: Any, out: Path, constants: dict[str, Any], progress: Progress) -> Lowered:
-        """Lowers a ``graph.decoder.Traced`` to ``out``."""
-        from .lower import lower
+    def check(self, config: Any, recipe: Recipe) -> None:
+        """See ``runtimes.base.Runtime``."""
+        from ...graph.supported import refuse_unsupported
+        from ...quantize.schemes import decide, without_weights
 
-        return lower(traced, out, constants, progress)
+        refuse_unsupported(config, self.name)
+        decide(without_weights(config), recipe)
+
+    def cache(self, config: Any, shape: Shape) -> CacheSpec:
+        """See ``runtimes.base.Runtime``; the program takes 1 to ``prefill[-1]`` tokens a call.
+
+        Raises:
+            UsageError: several prefill lengths, which a program that takes any number has no use for.
+        """
+        from ...graph.cache import cache_spec
+
+        if len(shape.prefill) > 1:
+            raise UsageError(
+                f"--prefill-lengths {','.join(map(str, shape.prefill))}: an ExecuTorch program takes any number of "
+                "tokens up to the longest, so it has one length",
+                hint=f"Take --prefill-lengths {shape.prefill[-1]}.",
+            )
+        return cache_spec(config, shape.context, min(shape.prefill[-1], shape.context))
+
+    def build(self, order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
+        """See ``runtimes.base.Runtime``."""
+        from .build import build
+
+        return build(order, model, work, clock)
+
+    def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
+        """The ``.pte`` as it is."""
+        shutil.move(lowered.program, out)
+        return ()
+
+    def same_program(self, proven: Path, sealed: Path) -> None:
+        """Never asked: a ``.pte`` holds no manifest and is packed once."""
+        raise NotImplementedError
+
+    def layout(self, program: Path) -> Layout:
+        """Nothing: the manifest says it all."""
+        return ()
 
     def preload(self) -> None:
         """Loads the operator libraries and the Python runtime."""
@@ -35,6 +85,12 @@ class ExecuTorch:
     def open(self, program: Path, threads: int | None = None) -> Runner:
         """Loads a ``.pte`` into ExecuTorch's Python runtime."""
         return open_runner(program, threads)
+
+    def second_leg(
+        self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
+    ) -> tuple[Check, ...]:
+        """None: ``open`` is what apps call."""
+        return ()
 
 
 def open_runner(program: Path, threads: int | None = None) -> Runner:

@@ -1,0 +1,53 @@
+"""From the float model to a ``.pte``: quantize, trace, lower."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ...clock import Clock
+from ...graph.decoder import adapt, trace
+from ...graph.macs import attention_macs, linear_macs
+from ...quantize.apply import apply_recipe
+from ...stages import Lowered
+from ..base import Order
+from .lower import lower
+
+
+def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
+    """Quantizes ``model`` in place, traces it with its cache inside, and lowers it to ``work / model.pte``."""
+    with clock.stage("quantize", f"Quantizing: {order.recipe.name}"):
+        quantized = apply_recipe(model, order.recipe)
+        module = adapt(model)
+    with clock.stage("graph", "Tracing"):
+        traced = trace(module, order.cache)
+    with clock.stage("lower", "Lowering for ExecuTorch"):
+        lowered = lower(traced, work / "model.pte", _constants(order), clock.progress)
+    products = linear_macs(module)
+    attention = attention_macs(order.config, order.cache)
+    return dataclasses.replace(
+        lowered,
+        # Attention runs in ExecuTorch's own kernel, outside delegates.
+        delegated_macs=lowered.delegated_macs * products / (products + attention),
+        tensors=quantized.bytes_by_class(),
+        quantized=quantized.count_by_class(),
+        schemes=quantized.schemes_by_class(),
+    )
+
+
+def _constants(order: Order) -> dict[str, Any]:
+    """The constant methods that ExecuTorch's LLM runners read (extension/llm/runner/constants.h)."""
+    constants: dict[str, Any] = {
+        "get_eos_ids": list(order.stop_ids),
+        "get_max_seq_len": order.cache.chunk,
+        "get_max_context_len": order.cache.context,
+        "get_vocab_size": order.config.vocab_size,
+        "get_n_layers": order.config.num_hidden_layers,
+        "use_kv_cache": True,
+        "use_sdpa_with_kv_cache": True,
+        "enable_dynamic_shape": True,
+    }
+    if order.bos_id is not None:
+        constants["get_bos_id"] = order.bos_id
+    return constants

@@ -1,0 +1,82 @@
+"""From the float model to a ``.tflite``: convert once, then link the weights as a recipe has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ... import cachedir
+from ...clock import Clock
+from ...quantize.recipe import scheme_for
+from ...quantize.sizes import tensor_class
+from ...stages import Lowered, Scheme
+from ..base import Order
+from . import attention
+from .convert import convert
+from .link import link
+from .program import make_signatures
+from .requirements import read_requirements
+from .version import require_exporter
+from .weights import WeightTable
+
+PROGRAM = "model.tflite"
+_KIND = "litert-skeletons"
+_CODE = b"1"  # counted up when a change of ours gives another skeleton for the same inputs
+
+
+def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
+    """Converts ``model``, or takes the skeleton that a former export converted, and links its weights into it."""
+    version = require_exporter()
+    skeleton, out = work / "skeleton.tflite", work / PROGRAM
+    with clock.stage("convert", "Converting for LiteRT"):
+        attention.register()
+        model.config._attn_implementation = attention.NAME
+        signatures, table = make_signatures(model.eval(), order.cache, order.shape.prefill)
+        key = _key(order, model, version)
+        if not cachedir.fetch(_KIND, key, skeleton):
+            convert(signatures, skeleton, clock.progress)
+            cachedir.keep(_KIND, key, skeleton)
+    with clock.stage("quantize", f"Quantizing: {order.recipe.name}"):
+        schemes = {weight.module: scheme_for(order.recipe, weight.module) for weight in table.weights.values()}
+        sizes = link(skeleton, out, table.weights, schemes, clock.progress)
+    needs = read_requirements(out)
+    lowered = Lowered(
+        runtime="litert",
+        runtime_version=version,
+        program=out,
+        operators=needs.operators,
+        delegates=needs.delegates,
+        vocab_size=int(order.config.vocab_size),
+        context=order.shape.context,
+        prefill_chunk=order.shape.prefill[-1],
+        delegated_macs=needs.delegated_share,
+        facts={"cache_bytes": order.cache.bytes, "skeleton": key[:16]},
+    )
+    return dataclasses.replace(lowered, **_classes(table, schemes, sizes))
+
+
+def _key(order: Order, model: Any, version: str) -> str:
+    """What a skeleton depends on: all but the matrices, which aren't in it."""
+    small = [*model.named_parameters(), *model.named_buffers()]
+    values = [f"{name} {tuple(t.shape)}".encode() + t.detach().contiguous().numpy().tobytes() for name, t in small]
+    shape = f"{order.cache} {order.shape.prefill} {order.shape.dynamic}".encode()
+    config = order.config.to_json_string(use_diff=False).encode()
+    return cachedir.key_of([_CODE, version.encode(), torch.__version__.encode(), config, shape, *values])
+
+
+def _classes(table: WeightTable, schemes: dict[str, Scheme], sizes: dict[str, int]) -> dict[str, Any]:
+    """Bytes, number of quantized tables, and ways of storing by tensor class, as ``Lowered`` has them."""
+    found: dict[str, int] = {}
+    quantized: dict[str, int] = {}
+    ways: dict[str, dict[str, int]] = {}
+    for name, weight in table.weights.items():
+        kind = tensor_class(weight.module, weight.gathered)
+        found[kind] = found.get(kind, 0) + sizes[name]
+        scheme = schemes[weight.module]
+        quantized[kind] = quantized.get(kind, 0) + (scheme.weight != "float32")
+        ways.setdefault(kind, {})
+        ways[kind][str(scheme)] = ways[kind].get(str(scheme), 0) + 1
+    return {"tensors": found, "quantized": quantized, "schemes": ways}

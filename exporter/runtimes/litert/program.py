@@ -1,0 +1,169 @@
+"""A transformers decoder as the signatures that LiteRT-LM's engine calls.
+
+``prefill_N`` takes tokens int32 [1, N], input_pos int32 [N], mask float32 [1, 1, N, slots] and the KV cache as
+``kv_cache_k_i`` and ``kv_cache_v_i`` float32 [1, KV heads, slots, head dim], and returns the cache; ``decode`` is the
+same with N = 1 and returns logits float32 [1, 1, V] too (LiteRT-LM, runtime/executor/
+litert_compiled_model_executor_utils.cc). The engine pads tokens and input_pos with zeros behind the prompt's end, and
+reads the context's length off the first cache: caches are numbered with the full layers first.
+
+Every matrix is an input here (see ``weights``): the converter then never holds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache
+
+from ...graph.cache import CacheSpec
+from . import attention
+from .adapt import adapt
+from .program_names import CACHE_PREFIX, DECODE, PREFILL
+from .weights import WeightTable, take_weights_as_inputs
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature to convert: its module, and example inputs by name in the order of the flatbuffer."""
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, torch.Tensor]
+
+
+class CallState:
+    """What one call shares among its layers; read by cache and attention while tracing.
+
+    tokens: N. start: int32 [1], the first position. ring: the sliding layers' slots, or None. rotary: tables by type.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.start: torch.Tensor | None = None
+        self.ring: attention.Ring | None = None
+        self.rotary: dict[str, Any] = {}
+
+
+def cache_numbers(spec: CacheSpec) -> dict[int, int]:
+    """Layer -> the number in its caches' names: full layers first, as the engine reads the context off number 0."""
+    own = [(layer.ring, index) for index, layer in enumerate(spec.layers) if layer is not None]
+    return {index: number for number, (_, index) in enumerate(sorted(own))}
+
+
+class CallCache(Cache):
+    """A transformers ``Cache`` over the call's inputs; ``update`` puts the written caches in their place."""
+
+    def __init__(self, spec: CacheSpec, state: CallState, inputs: Mapping[str, torch.Tensor]) -> None:
+        super().__init__(layers=[])
+        self.spec = spec
+        self.state = state
+        self.numbers = cache_numbers(spec)
+        self.tensors = {name: value for name, value in inputs.items() if name.startswith(CACHE_PREFIX)}
+
+    def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """key_states, value_states: [1, KV heads, N, head dim]; returns both caches [1, KV heads, slots, head dim]."""
+        layer = self.spec.layers[layer_idx]
+        assert layer is not None and self.state.start is not None
+        written = []
+        for kind, states in (("k", key_states), ("v", value_states)):
+            name = f"kv_cache_{kind}_{self.numbers[layer_idx]}"
+            ring = self.state.ring if layer.ring else None
+            self.tensors[name] = attention.write(self.tensors[name], states, self.state.start, ring)
+            written.append(self.tensors[name])
+        return tuple(written)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return 0
+
+
+class DecoderCall(nn.Module):
+    """The module behind one signature.
+
+    Args:
+        model: a transformers ``...ForCausalLM`` whose matrices are inputs (``take_weights_as_inputs``).
+        spec: the cache's shape; ``spec.context`` is the number of slots of a full layer.
+        table: where the model's layers find this call's weights.
+        state: shared with the attention function.
+        logits: returns them, or the cache alone.
+    """
+
+    def __init__(self, model: nn.Module, spec: CacheSpec, table: WeightTable, state: CallState, logits: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.spec = spec
+        self.table = table
+        self.state = state
+        self.logits = logits
+
+    def forward(
+        self, tokens: torch.Tensor, input_pos: torch.Tensor, mask: torch.Tensor, **others: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """See the module's docstring; ``others`` are the KV cache and the weights, by name."""
+        self.table.tensors = others
+        state, spec = self.state, self.spec
+        state.tokens, state.start, state.rotary = tokens.shape[1], input_pos[0:1], {}
+        state.ring = attention.ring_slots(input_pos, spec) if any(x and x.ring for x in spec.layers) else None
+        cache = CallCache(spec, state, others)
+        out = self.model(
+            input_ids=tokens,
+            position_ids=input_pos.unsqueeze(0),
+            attention_mask=self._masks(mask, input_pos),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            call_state=state,
+        )
+        results: dict[str, torch.Tensor] = dict(cache.tensors)
+        if self.logits:
+            results["logits"] = out.logits
+        return results
+
+    def _masks(self, mask: torch.Tensor, input_pos: torch.Tensor) -> Any:
+        """transformers' masks: the engine's own for full layers, the window's for sliding ones."""
+        if self.spec.window is None:
+            return mask
+        if self.state.ring is not None:
+            return {"full_attention": mask, "sliding_attention": self.state.ring.mask}
+        local = attention.window_mask(input_pos, self.spec.context, self.spec.window)
+        return {"full_attention": mask, "sliding_attention": local}
+
+
+def make_signatures(
+    model: Any, spec: CacheSpec, prefill_lengths: tuple[int, ...]
+) -> tuple[list[Signature], WeightTable]:
+    """The signatures of a model, and the table of its weights.
+
+    Args:
+        model: a transformers causal LM in float32; its modules are replaced in place (``copy_structure`` makes
+            a copy that shares the tensors).
+        spec: the cache; its chunk must be at least the longest prefill.
+        prefill_lengths: N of each prefill signature, ascending.
+    """
+    state = CallState()
+    table = take_weights_as_inputs(adapt(model))
+    signatures = []
+    for length in (None, *prefill_lengths):  # decode first: LiteRT describes the first subgraph alone
+        call = DecoderCall(model, spec, table, state, logits=length is None).eval()
+        name = DECODE if length is None else PREFILL.format(length)
+        signatures.append(Signature(name, call, _inputs(spec, table, length or 1)))
+    return signatures, table
+
+
+def _inputs(spec: CacheSpec, table: WeightTable, tokens: int) -> dict[str, torch.Tensor]:
+    caches: dict[str, torch.Tensor] = {}
+    for kind in "kv":
+        for index, number in cache_numbers(spec).items():
+            layer = spec.layers[index]
+            assert layer is not None
+            caches[f"kv_cache_{kind}_{number}"] = torch.zeros(1, layer.heads, layer.slots, layer.head_dim)
+    return {
+        "tokens": torch.zeros(1, tokens, dtype=torch.int32),
+        "input_pos": torch.arange(tokens, dtype=torch.int32),
+        "mask": torch.zeros(1, 1, tokens, spec.context),
+        **caches,
+        **{name: weight.tensor for name, weight in table.weights.items()},
+    }

@@ -1,0 +1,76 @@
+"""What a linked program needs of a runtime, and what of it XNNPACK takes: read from the program, and from LiteRT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .program_names import DECODE
+
+DELEGATE = "XNNPACK"
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """operators: builtin ones with their version. delegates: calls in a decode step.
+
+    delegated_share: of a decode step's multiply-accumulates, 0..1.
+    """
+
+    operators: tuple[str, ...]
+    delegates: dict[str, int]
+    delegated_share: float
+
+
+def read_requirements(program: Path) -> Requirements:
+    """Reads a ``.tflite``; its decode signature must be its first subgraph, the one that LiteRT describes.
+
+    The file is opened by the Interpreter as a phone would open it, with XNNPACK at its defaults.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    data = memoryview(program.read_bytes())
+    model = schema.Model.GetRootAs(data, 0)
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    operators = sorted(f"{names[_builtin(code)]}.v{code.Version()}" for code in codes)
+    del data
+    calls, fed = _delegates(program)
+    total, inside = 0, 0
+    for macs, index in _products(model, [names[_builtin(code)] for code in codes]):
+        total += macs
+        inside += macs if index in fed else 0
+    return Requirements(tuple(operators), {DELEGATE: calls} if calls else {}, inside / total if total else 0.0)
+
+
+def _builtin(code: Any) -> int:
+    return max(int(code.BuiltinCode()), int(code.DeprecatedBuiltinCode()))
+
+
+def _products(model: Any, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Multiply-accumulates of each matrix product of the decode step, and its second operand's tensor."""
+    graph = model.Subgraphs(0)
+    found = []
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        if names[operator.OpcodeIndex()] not in ("FULLY_CONNECTED", "BATCH_MATMUL"):
+            continue
+        left, right = graph.Tensors(operator.Inputs(0)), operator.Inputs(1)
+        size = 1
+        for k in range(graph.Tensors(operator.Outputs(0)).ShapeLength()):
+            size *= graph.Tensors(operator.Outputs(0)).Shape(k)
+        found.append((size * left.Shape(left.ShapeLength() - 1), right))
+    return found
+
+
+def _delegates(program: Path) -> tuple[int, set[int]]:
+    """Calls of delegates in the first subgraph, and the tensors that go into them."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(program), num_threads=1)
+    assert next(iter(interpreter.get_signature_list())) == DECODE
+    interpreter.allocate_tensors()
+    calls = [node for node in interpreter._get_ops_details() if node["op_name"] == "DELEGATE"]
+    return len(calls), {int(index) for node in calls for index in node["inputs"]}

@@ -1,0 +1,150 @@
+"""The Python reference runner: a ``.tflite`` in LiteRT's own Interpreter, fed as LiteRT-LM's engine feeds it.
+
+The program may lie inside a ``.litertlm``: it is then read from there, at its offset, and not unpacked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import ConformanceError, LackingError
+from ...stages import FloatArray
+from .program_names import CACHE_PREFIX, DECODE, PREFILL
+
+# What the engine fills masked places with is -0.7 times float32's largest number; any that is far below will do.
+_MASKED = np.float32(-1.0e9)
+
+
+def chunks(count: int, lengths: Sequence[int]) -> list[int]:
+    """How the engine cuts a prompt: as many of the longest as fit, what is left by the next shorter, and so on.
+
+    Args:
+        count: tokens of the prompt.
+        lengths: of the prefill signatures.
+
+    Returns:
+        Tokens of each call; only the last may be shorter than a signature.
+    """
+    parts: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        parts += [length] * (count // length)
+        count %= length
+    return [*parts, count] if count else parts
+
+
+class LiteRTRunner:
+    """A loaded program with its KV cache (see ``stages.Runner``).
+
+    Args:
+        program: a ``.tflite`` or a ``.litertlm``.
+        threads: of XNNPACK; None for all cores of this process.
+        context: tokens that the program holds at most; None for the slots of its mask.
+
+    Raises:
+        ConformanceError: the runtime refuses the program, or it lacks a signature.
+    """
+
+    def __init__(self, program: Path, threads: int | None = None, context: int | None = None) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise LackingError(
+                f"LiteRT's runtime can't be imported: {error}.", hint="pip install 'gemcut[litert]'"
+            ) from error
+        self._content = _content(program)
+        try:
+            self._interpreter = Interpreter(
+                model_content=self._content, num_threads=threads or len(os.sched_getaffinity(0))
+            )
+            names = list(self._interpreter.get_signature_list())
+            self._decode = self._interpreter.get_signature_runner(DECODE)
+        except (ValueError, RuntimeError) as error:
+            raise ConformanceError(
+                f"LiteRT refuses {program.name}: {error}",
+                hint="The file is damaged, or needs a kernel that this runtime lacks. "
+                "'gemcut validate' checks the bundle's hashes.",
+            ) from error
+        stem = PREFILL.format("")
+        self._prefill = {
+            int(name.removeprefix(stem)): self._interpreter.get_signature_runner(name)
+            for name in names
+            if name.startswith(stem)
+        }
+        if not self._prefill:
+            raise ConformanceError(f"{program.name} has no prefill signature.", hint="Export the bundle again.")
+        inputs = self._decode.get_input_details()
+        self._slots = int(inputs["mask"]["shape"][-1])
+        self.vocab_size = int(self._decode.get_output_details()["logits"]["shape"][-1])
+        self.prefill_chunk = max(self._prefill)
+        self.max_context = context or self._slots
+        self._caches = {
+            name: np.zeros(detail["shape"], detail["dtype"])
+            for name, detail in inputs.items()
+            if name.startswith(CACHE_PREFIX)
+        }
+
+    def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
+        """See ``stages.Runner``. The last token of all goes through ``decode``: prefill gives no logits."""
+        if not ids:
+            raise ValueError("nothing to prefill")
+        end = 0
+        for part in chunks(len(ids), list(self._prefill)):
+            begin, end = max(0, end - 1), end + part
+            if end - 1 > begin:  # The engine keeps back each part's last token, for the next call.
+                self._feed(list(ids[begin : end - 1]), position + begin)
+        return self.step(ids[-1], position + len(ids) - 1)
+
+    def _feed(self, ids: list[int], position: int) -> None:
+        length = min(n for n in self._prefill if n >= len(ids))
+        tokens, places = np.zeros((1, length), np.int32), np.zeros(length, np.int32)
+        tokens[0, : len(ids)] = ids
+        places[: len(ids)] = np.arange(position, position + len(ids))
+        self._caches = self._call(self._prefill[length], tokens, places, len(ids))
+
+    def step(self, token: int, position: int) -> FloatArray:
+        """See ``stages.Runner``."""
+        found = self._call(self._decode, np.array([[token]], np.int32), np.array([position], np.int32), 1)
+        logits: FloatArray = found.pop("logits")
+        self._caches = found
+        return logits.reshape(-1)
+
+    def _call(
+        self, signature: Any, tokens: npt.NDArray[np.int32], places: npt.NDArray[np.int32], count: int
+    ) -> dict[str, FloatArray]:
+        if places[count - 1] >= self.max_context:
+            raise ConformanceError(
+                f"position {places[count - 1]} is past the program's context of {self.max_context} tokens",
+                hint="Export with a larger --context.",
+            )
+        mask = np.full((1, 1, len(places), self._slots), _MASKED, np.float32)
+        for row in range(count):
+            mask[0, 0, row, : places[row] + 1] = 0.0
+        try:
+            found: dict[str, FloatArray] = signature(tokens=tokens, input_pos=places, mask=mask, **self._caches)
+        except (ValueError, RuntimeError) as error:
+            raise ConformanceError(
+                f"The program failed at position {places[0]} with {count} tokens: {error}",
+                hint="--verbose shows the runtime's own log.",
+            ) from error
+        return found
+
+    def close(self) -> None:
+        """Frees the program and its cache."""
+        del self._decode, self._prefill, self._interpreter, self._caches, self._content
+
+
+def _content(program: Path) -> bytes:
+    """The ``.tflite`` as bytes: the Interpreter takes no other buffer (ai-edge-litert 2.3)."""
+    from .container import mapped, program_section
+
+    if not program.is_file():
+        raise ConformanceError(f"{program} is missing.", hint="Export the bundle again.")
+    if program.suffix == ".tflite":
+        return program.read_bytes()
+    return bytes(mapped(program, program_section(program)))
