@@ -1,21 +1,35 @@
-"""What this machine can and can't do, and the command that mends it."""
+"""What this machine can and can't do, runtime by runtime, and the command that mends it.
+
+What a runtime needs is read from the distribution's own extra of its name, so that pip and the doctor never differ.
+No package is imported.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from .runtimes import runtime_names
+from .runtimes.litert.version import EXPORTER, RUNTIME, WHERE, can_have_exporter, no_exporter
+from .runtimes.litert.version import cpu_flags as flags_of
+from .runtimes.litert.version import lacking_instructions as litert_lacks
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 State = Literal["ok", "lacking", "note"]
 
-EXTRA = "executorch"
+SHARED = "export"  # the extra of what all runtimes need
+# Packages that nobody has but for the runtime's sake: with none of them the runtime isn't installed at all.
+OWN = {"executorch": ("executorch",), "litert": (*RUNTIME, *EXPORTER)}
+EXPORT_ONLY = {"litert": tuple(EXPORTER)}  # what running bundles doesn't need
 OLDEST_PYTHON = (3, 11)
 DISK_WANTED = 1e9  # bytes: the sample, its working copies and its bundle, with room to spare
 MEMORY_WANTED = 3e9  # bytes: torch with transformers, and the sample's export
@@ -46,22 +60,40 @@ class Check:
 
 
 @dataclass(frozen=True)
+class RuntimeState:
+    """What a runtime can do on this machine: can_run its bundles (validate, chat, bench), can_export to it.
+
+    lacking: the packages that aren't here, or of the wrong version. fix: the one command that gets them, or nothing.
+    """
+
+    name: str
+    can_export: bool
+    can_run: bool
+    found: str
+    lacking: tuple[str, ...] = ()
+    fix: str = ""
+
+
+@dataclass(frozen=True)
 class Diagnosis:
-    """All checks. can_export: nothing that an export needs is lacking."""
+    """All that was looked at. can_export: to at least one runtime, and nothing else that an export needs is lacking."""
 
     can_export: bool
+    runtimes: tuple[RuntimeState, ...]
     checks: tuple[Check, ...]
 
 
 def examine(work: Path | None = None) -> Diagnosis:
-    """Looks at Python, packages, processor, memory, disk and the way to the hub.
+    """Looks at Python, runtimes and their packages, processor, memory, disk and the way to the hub.
 
     Args:
         work: Where bundles would go; None for the present directory.
     """
+    runtimes = tuple(_runtime(name) for name in runtime_names())
+    exports = any(runtime.can_export for runtime in runtimes)
     checks = (
         _python(),
-        *_packages(),
+        *_packages(runtimes),
         _processor(),
         _memory(),
         _disk(work or Path.cwd()),
@@ -69,7 +101,7 @@ def examine(work: Path | None = None) -> Diagnosis:
         _token(),
         _hub(),
     )
-    return Diagnosis(all(check.state != "lacking" for check in checks), checks)
+    return Diagnosis(exports and all(check.state != "lacking" for check in checks), runtimes, checks)
 
 
 def _python() -> Check:
@@ -80,33 +112,89 @@ def _python() -> Check:
     return Check("Python", "ok", found)
 
 
-def _packages() -> Iterator[Check]:
-    """Each package of the extra against the version that the distribution asks for; none is imported."""
+def _runtime(name: str) -> RuntimeState:
+    lacking = tuple(each.name for each in requirements(name) if _misfit(each))
+    if name == "litert" and litert_lacks():
+        return RuntimeState(name, False, False, f"needs {litert_lacks()}, which this processor doesn't have", lacking)
+    if not _installed(name):
+        return RuntimeState(name, False, False, "not installed", lacking, install(name))
+    if set(lacking) - set(EXPORT_ONLY.get(name, ())):
+        return RuntimeState(name, False, False, f"lacks {', '.join(lacking)}", lacking, install(name))
+    if lacking:
+        return RuntimeState(name, False, True, f"runs bundles; exporting needs {', '.join(lacking)}", lacking,
+                            install(name))  # fmt: skip
+    if name == "litert" and not can_have_exporter():
+        return RuntimeState(name, False, True, f"runs bundles; {no_exporter()} Export on {WHERE}.")
+    return RuntimeState(name, True, True, "exports and runs bundles")
+
+
+def install(*runtimes: str) -> str:
+    """The command that gets all that these runtimes need."""
+    return f"pip install 'gemcut[{','.join(runtimes)}]'"
+
+
+def requirements(extra: str = "") -> tuple[Requirement, ...]:
+    """What the distribution requires on this machine: always, or for an extra alone, with the extras that it takes in.
+
+    A requirement with nothing but an upper bound is left out: it is there for pip to find versions that agree.
+    """
     from packaging.requirements import Requirement
 
+    found: dict[str, Requirement] = {}
     for line in importlib.metadata.requires("gemcut") or ():
-        wanted = Requirement(line)
-        base = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if not base and not (wanted.marker and wanted.marker.evaluate({"extra": EXTRA})):
+        each = Requirement(line)
+        always = each.marker is None or each.marker.evaluate({"extra": ""})
+        if always == bool(extra) or (each.marker is not None and not each.marker.evaluate({"extra": extra})):
             continue
-        yield _package(wanted.name, str(wanted.specifier), wanted.specifier.contains)
+        if each.name == "gemcut":
+            found.update((other.name, other) for taken in sorted(each.extras) for other in requirements(taken))
+        elif any(clause.operator not in ("<", "<=", "!=") for clause in each.specifier):
+            found[each.name] = each
+    return tuple(found.values())
 
 
-def _package(name: str, wanted: str, fits) -> Check:  # type: ignore[no-untyped-def]
-    fix = f"pip install 'gemcut[{EXTRA}]'"
+def _installed(runtime: str) -> bool:
+    return any(_version(name) for name in OWN[runtime])
+
+
+def _packages(runtimes: Sequence[RuntimeState]) -> Iterator[Check]:
+    """Each package against the version that the distribution asks for.
+
+    A runtime that isn't installed at all is worth no line for each of its packages, unless no other is here either.
+    """
+    present = [runtime.name for runtime in runtimes if _installed(runtime.name)] or [runtimes[0].name]
+    enough = any(runtime.can_export for runtime in runtimes)
+    common = (*requirements(), *requirements(SHARED))
+    yield from (_package(each, "lacking", install(*present)) for each in common)
+    seen = {each.name for each in common}
+    for name in present:
+        mine = [each for each in requirements(name) if each.name not in seen]
+        yield from (_package(each, "note" if enough else "lacking", install(name)) for each in mine)
+
+
+def _package(wanted: Requirement, otherwise: State, fix: str) -> Check:
+    version, asked = _version(wanted.name), str(wanted.specifier)
+    if not _misfit(wanted):
+        return Check(wanted.name, "ok", f"{version} ({asked})")
+    return Check(wanted.name, otherwise, f"{version or 'not installed'}; {asked} is wanted", fix)
+
+
+def _misfit(wanted: Requirement) -> bool:
+    """Whether a package is missing or another version than the one that is wanted."""
+    version = _version(wanted.name)
+    return version is None or not wanted.specifier.contains(version, prereleases=True)
+
+
+def _version(name: str) -> str | None:
     try:
-        version = importlib.metadata.version(name)
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, "lacking", f"not installed; {wanted} is wanted", fix)
-    if not fits(version, prereleases=True):
-        return Check(name, "lacking", f"{version}; {wanted} is wanted", fix)
-    return Check(name, "ok", f"{version} ({wanted})")
+        return None
 
 
 def cpu_features(text: str) -> list[str]:
     """The features that count, of a ``/proc/cpuinfo``: the names in its first flags or Features line."""
-    line = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
-    present = set(line[1].split()) if line else set()
+    present = flags_of(text)
     return [name for name in CPU_FEATURES if name in present]
 
 
@@ -117,9 +205,7 @@ def _processor() -> Check:
     except OSError:
         return Check("processor", "note", f"{cores} cores; features can't be read on {platform.system()}")
     features = cpu_features(text)
-    found = (
-        f"{cores} cores; {', '.join(CPU_FEATURES[f] for f in features) or 'no vector features known to us'}"
-    )
+    found = f"{cores} cores; {', '.join(CPU_FEATURES[f] for f in features) or 'no vector features known to us'}"
     needed = NEEDED_FEATURE.get(platform.machine())
     if needed and needed not in features:
         slow = f"{found}; without {CPU_FEATURES[needed]} bundles run several times slower here than on the target"
@@ -144,9 +230,7 @@ def _disk(work: Path) -> Check:
     if free < DISK_WANTED:
         return Check("disk", "lacking", f"{found}; {DISK_WANTED / 1e9:.0f} GB are wanted", "Free some space.")
     if not os.access(work, os.W_OK):
-        return Check(
-            "disk", "note", f"{found}, but {work} can't be written to", "Name another place with -o PATH."
-        )
+        return Check("disk", "note", f"{found}, but {work} can't be written to", "Name another place with -o PATH.")
     return Check("disk", "ok", found)
 
 
@@ -155,7 +239,7 @@ def _cache() -> Check:
         from huggingface_hub import constants
     except ModuleNotFoundError:
         return Check("model cache", "note", "no huggingface_hub: models come from directories alone",
-                     f"pip install 'gemcut[{EXTRA}]'")  # fmt: skip
+                     install(runtime_names()[0]))  # fmt: skip
     folder = Path(constants.HF_HUB_CACHE)
     present = next(p for p in (folder, *folder.parents) if p.exists())
     if not os.access(present, os.W_OK):
@@ -169,7 +253,7 @@ def _token() -> Check:
     try:
         from huggingface_hub import get_token
     except ModuleNotFoundError:
-        return Check("hub token", "note", "no huggingface_hub", f"pip install 'gemcut[{EXTRA}]'")
+        return Check("hub token", "note", "no huggingface_hub", install(runtime_names()[0]))
     if get_token() is None:
         return Check("hub token", "note", "none: gated models can't be fetched", "hf auth login")
     return Check("hub token", "ok", "present")
@@ -180,11 +264,9 @@ def _hub() -> Check:
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
-        return Check("hub", "note", "no huggingface_hub", f"pip install 'gemcut[{EXTRA}]'")
+        return Check("hub", "note", "no huggingface_hub", install(runtime_names()[0]))
     if constants.HF_HUB_OFFLINE:
-        return Check(
-            "hub", "note", "HF_HUB_OFFLINE is set: only what is in the cache", "unset HF_HUB_OFFLINE"
-        )
+        return Check("hub", "note", "HF_HUB_OFFLINE is set: only what is in the cache", "unset HF_HUB_OFFLINE")
     reason = _unreachable(constants.ENDPOINT)
     if reason:
         return Check("hub", "note", f"{constants.ENDPOINT} can't be reached: {reason}",

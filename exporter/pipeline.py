@@ -14,6 +14,7 @@ from .bundle.open import open_bundle
 from .bundle.staging import Staging
 from .clock import Clock
 from .devices.bench import peak_memory
+from .draft import Draft
 from .planning import make_plans
 from .prove.conformance import compare
 from .prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
@@ -35,7 +36,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
         plans = make_plans(request)
     with ExitStack() as stack:
         stagings = [stack.enter_context(Staging(plan.output, request.format, request.force)) for plan in plans]
-        drafts = [packing.Draft(plan, staging) for plan, staging in zip(plans, stagings, strict=True)]
+        drafts = [Draft(plan, staging) for plan, staging in zip(plans, stagings, strict=True)]
         with clock.stage("load", "Loading the float model"):
             model = reference_stage.load_model(plans[0])
             for draft in drafts:

@@ -17,7 +17,7 @@ from .reference import TransformersReference
 from .stages import FloatArray, Progress
 
 if TYPE_CHECKING:
-    from .packing import Draft
+    from .draft import Draft
     from .planning import ExportPlan
     from .prove.template import ChatCodec
 

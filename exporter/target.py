@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,10 +11,38 @@ from pydantic import ConfigDict, Field, model_validator
 
 from . import datafile
 from .errors import nearest
-from .stages import Target
+from .stages import LitertChoices, Target
 
 PACKAGE = f"{__package__}.targets"
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")]
+Length = Annotated[int, Field(ge=1)]
+
+
+class LitertTable(datafile.DataFile):
+    """What a target chooses for LiteRT alone. Every key may be left out."""
+
+    recipe: str | None = Field(default=None, min_length=1, description="In place of the target's recipe.")
+    context: int | None = Field(default=None, ge=16, description="In place of the target's context.")
+    prefill_lengths: tuple[Length, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Prompt tokens of each prefill signature, ascending. Without it, prefill_chunk alone.",
+    )
+    dynamic_shape: bool = Field(
+        default=False, description="One prefill signature that takes any number of tokens instead."
+    )
+    choices: dict[str, str] = Field(default_factory=dict, description="Key of this table -> why it is so.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LitertTable:
+        _check_choices(self.choices, LITERT_KEYS, "litert.choices")
+        lengths = self.prefill_lengths or ()
+        if any(one >= other for one, other in pairwise(lengths)):
+            raise ValueError(f"prefill_lengths don't ascend: {', '.join(map(str, lengths))}")
+        return self
+
+
+LITERT_KEYS = tuple(name for name in LitertTable.model_fields if name != "choices")
 
 
 class TargetFile(datafile.DataFile):
@@ -23,7 +53,7 @@ class TargetFile(datafile.DataFile):
     description: str = Field(min_length=1, description="What it is, in one line.")
     architecture: Literal["arm64", "x86_64"] = Field(description="The instruction set.")
     system: Literal["android", "linux"] = Field(description="The operating system.")
-    runtimes: tuple[Literal["executorch"], ...] = Field(
+    runtimes: tuple[Literal["executorch", "litert"], ...] = Field(
         min_length=1, description="Runtimes that can be exported for, the default first."
     )
     recipe: str = Field(min_length=1, description="The default recipe: a name, or a file beside this one.")
@@ -32,25 +62,47 @@ class TargetFile(datafile.DataFile):
     prefill_chunk: int = Field(ge=1, description="Most prompt tokens that one call of the program takes.")
     memory_bandwidth: float = Field(gt=0, description="GB/s that the cores read together: for plan, rough.")
     compute: float = Field(gt=0, description="int8 GOP/s of a few big cores together: for plan, rough.")
-    oldest_runtime: dict[str, Version] = Field(description="Runtime -> the oldest version that must load it.")
+    oldest_runtime: dict[str, Version] = Field(
+        description="Runtime -> the oldest version that must load it; for litert a release of LiteRT-LM."
+    )
+    litert: LitertTable = Field(default_factory=LitertTable, description="What differs for LiteRT.")
     choices: dict[str, str] = Field(description="Key of this file -> why it has the value it has.")
 
     @model_validator(mode="after")
     def _consistent(self) -> TargetFile:
-        for key in self.choices:
-            if key not in explained():
-                raise ValueError(f"choices explains an unknown key '{key}': {nearest(key, explained())}")
+        _check_choices(self.choices, KEYS, "choices")
         for name in self.oldest_runtime:
             if name not in self.runtimes:
                 raise ValueError(f"oldest_runtime names '{name}': {nearest(name, self.runtimes)}")
         if self.prefill_chunk > self.context:
             raise ValueError(f"prefill_chunk {self.prefill_chunk} is more than context {self.context}")
+        if "litert" in self.model_fields_set and "litert" not in self.runtimes:
+            raise ValueError("there is a table [litert], but runtimes doesn't name 'litert'")
+        longest, slots = max(self.litert.prefill_lengths or (0,)), self.litert.context or self.context
+        if longest > slots:
+            raise ValueError(f"litert.prefill_lengths has {longest}, which is more than context {slots}")
         return self
 
 
-def explained() -> tuple[str, ...]:
-    """The keys of a target that are choices, so that each shipped file explains them all."""
-    return tuple(name for name in TargetFile.model_fields if name not in ("description", "choices"))
+KEYS = tuple(name for name in TargetFile.model_fields if name not in ("description", "choices", "litert"))
+
+
+def _check_choices(choices: Mapping[str, str], keys: Iterable[str], where: str) -> None:
+    for key in choices:
+        if key not in keys:
+            raise ValueError(f"{where} explains an unknown key '{key}': {nearest(key, keys)}")
+
+
+def explained(target: Target) -> dict[str, Any]:
+    """The choices of a target: key -> value, those for LiteRT as ``litert.KEY``.
+
+    A key for LiteRT that takes the target's own value is no choice. Each shipped file explains all of these.
+    """
+    found = {key: getattr(target, key) for key in KEYS}
+    if target.litert is not None:
+        own = {key: getattr(target.litert, key) for key in LITERT_KEYS}
+        found |= {f"litert.{key}": value for key, value in own.items() if value is not None}
+    return found
 
 
 def list_targets() -> dict[str, Path]:
@@ -67,10 +119,22 @@ def load_target(name_or_file: str) -> Target:
     """
     path = datafile.locate(name_or_file, list_targets(), "target")
     read = datafile.read(path, TargetFile, "target")
-    values = read.model_dump()
-    if read.recipe.endswith(".toml"):
-        values["recipe"] = str(path.parent / read.recipe)
+    values = read.model_dump(exclude={"litert"})
+    values["recipe"] = _beside(path, read.recipe)
+    if "litert" in read.runtimes:
+        values["litert"] = LitertChoices(
+            prefill_lengths=read.litert.prefill_lengths or (read.prefill_chunk,),
+            dynamic_shape=read.litert.dynamic_shape,
+            recipe=_beside(path, read.litert.recipe) if read.litert.recipe else None,
+            context=read.litert.context,
+        )
+        values["choices"] |= {f"litert.{key}": why for key, why in read.litert.choices.items()}
     return Target(name=path.stem, path=path, **values)
+
+
+def _beside(target: Path, recipe: str) -> str:
+    """A recipe as a target's file names it: a name, or a file beside the target's."""
+    return str(target.parent / recipe) if recipe.endswith(".toml") else recipe
 
 
 def schema() -> dict[str, Any]:

@@ -13,11 +13,12 @@ from ..errors import CheckpointError, UnsupportedError, nearest
 
 @dataclass(frozen=True)
 class Family:
-    """One `model_type` that can be opened, and what of it is adapted."""
+    """One `model_type` that can be opened, and what of it is adapted for which ``runtimes``."""
 
     model_type: str
     text_type: str
     family: str
+    runtimes: tuple[str, ...]
     licence: str
     adapted: str
 
@@ -39,7 +40,8 @@ def _data() -> dict[str, Any]:
 @cache
 def supported() -> dict[str, Family]:
     """The supported families by ``model_type``."""
-    return {name: Family(model_type=name, **row) for name, row in _data()["supported"].items()}
+    rows: dict[str, dict[str, Any]] = _data()["supported"]
+    return {name: Family(model_type=name, **row | {"runtimes": tuple(row["runtimes"])}) for name, row in rows.items()}
 
 
 @cache
@@ -77,3 +79,20 @@ def family_of(model_type: object, where: str) -> Family:
         )
     close = nearest(model_type, supported())
     raise UnsupportedError(f"{where}: unknown model_type '{model_type}': {close}", hint=can)
+
+
+def refuse_runtime(family: Family, runtime: str) -> None:
+    """Checks that a family is adapted for a runtime.
+
+    Raises:
+        UnsupportedError: It isn't; the message names the runtimes that it is adapted for, and what this one takes.
+    """
+    if runtime in family.runtimes:
+        return
+    others = [name for name, row in supported().items() if runtime in row.runtimes]
+    known = sorted({name for row in supported().values() for name in row.runtimes})
+    takes = f"{runtime} takes {', '.join(others)}" if others else nearest(runtime, known)
+    raise UnsupportedError(
+        f"{family.family} (model_type '{family.model_type}') is not adapted for {runtime} yet",
+        hint=f"--runtime {family.runtimes[0]} takes it; {takes}",
+    )

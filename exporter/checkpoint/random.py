@@ -21,10 +21,12 @@ from .tensors import INDEX, SINGLE
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import PreTrainedConfig
 
 _FINAL_GAIN = 3.0
 _NORM_SPREAD = 0.05
+_FINAL_NORMS = ("model.norm", "language_model.norm")
 _CHUNK = 1 << 24
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _CONTROLS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>")
@@ -65,10 +67,9 @@ def random_checkpoint(
     dtype = dtype or torch.bfloat16
     directory.mkdir(parents=True, exist_ok=True)
     _write_tokenizer(directory, config.get_text_config(decoder=True).vocab_size, tokenizer_from)
-    shapes, architecture = _parameters(config)
+    shapes, architecture, one_plus = _parameters(config)
     _write_config(directory, config, architecture, dtype)
     shards = list(_shards(shapes, dtype.itemsize, max_shard_size))
-    one_plus = architecture.startswith("Gemma3")
     names: dict[str, str] = {}
     total = 0
     for number, shard in enumerate(shards, start=1):
@@ -80,8 +81,8 @@ def random_checkpoint(
     return directory
 
 
-def _parameters(config: PreTrainedConfig) -> tuple[dict[str, tuple[int, ...]], str]:
-    """Names and shapes of what transformers would save, and the model's class."""
+def _parameters(config: PreTrainedConfig) -> tuple[dict[str, tuple[int, ...]], str, bool]:
+    """Names and shapes of what transformers would save, the model's class, and whether its norms multiply by 1 + w."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -89,7 +90,18 @@ def _parameters(config: PreTrainedConfig) -> tuple[dict[str, tuple[int, ...]], s
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     tied = set(model.all_tied_weights_keys)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items() if name not in tied}
-    return shapes, type(model).__name__
+    return shapes, type(model).__name__, _norms_add_one(model)
+
+
+def _norms_add_one(model: nn.Module) -> bool:
+    """Whether the decoder's final norm multiplies by 1 + w, not by w: a norm of its class tells, with w = 0."""
+    import torch
+
+    final = next(module for name, module in model.named_modules() if name.endswith(_FINAL_NORMS))
+    norm = type(final)(2)
+    with torch.no_grad():
+        norm.weight.zero_()
+        return bool(norm(torch.ones(1, 2)).any())
 
 
 def _shards(shapes: dict[str, tuple[int, ...]], itemsize: int, limit: int) -> Iterator[list[str]]:
@@ -129,19 +141,17 @@ def _draw(name: str, shape: tuple[int, ...], seed: int, dtype: torch.dtype, one_
 
 
 def _distribution(name: str, shape: tuple[int, ...], one_plus: bool) -> tuple[float, float]:
-    """Mean and standard deviation of a parameter, by its name and shape.
-
-    A decoder's RMSNorm of Gemma 3 multiplies by 1 + w, one of Gemma 4 by w.
-    """
+    """Mean and standard deviation of a parameter, by its name and shape."""
     if name.endswith("embed_tokens_per_layer.weight"):
         return 0.0, 1.0 / 16.0
     if len(shape) > 1:
-        return 0.0, 1.0 / math.sqrt(math.prod(shape[1:]))
+        experts = ".experts." in name  # stacked: the first dimension counts them
+        return 0.0, 1.0 / math.sqrt(math.prod(shape[2 if experts else 1 :]))
     if name.endswith("bias"):
         return 0.0, 0.0
     if "norm" in name:
         vision = "vision" in name or "audio" in name
-        gain = _FINAL_GAIN if name.endswith(("model.norm.weight", "language_model.norm.weight")) else 1.0
+        gain = _FINAL_GAIN if name.removesuffix(".weight").endswith(_FINAL_NORMS) else 1.0
         return (gain - 1.0 if one_plus and not vision else gain), _NORM_SPREAD
     return 1.0, 0.0
 

@@ -46,7 +46,8 @@ def _check_vocabulary(
 ) -> tuple[str, ...]:
     vocabulary = tokenizer.get_vocab()
     rows = int(text_config.vocab_size)
-    if getattr(text_config, "hidden_size_per_layer_input", 0):
+    # Gemma 3n's model takes row 0 for ids that its per-layer table has no row for; Gemma 4's would read past the end.
+    if getattr(text_config, "hidden_size_per_layer_input", 0) and family.text_type != "gemma3n_text":
         rows = min(rows, int(text_config.vocab_size_per_layer_input))
     beyond = sorted((index, token) for token, index in vocabulary.items() if index >= rows)
     if not beyond:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ..errors import EXIT_ENVIRONMENT, EXIT_PROVEN
 from .common import Command, emit, json_option, say
 
+if TYPE_CHECKING:
+    from ..doctor import Diagnosis
+
 MARKS = {"ok": "ok", "lacking": "LACKING", "note": "note"}
+YES_NO = {True: "yes", False: "no"}
 
 
 @click.command(cls=Command)
@@ -15,7 +21,7 @@ MARKS = {"ok": "ok", "lacking": "LACKING", "note": "note"}
 def command(as_json: bool) -> int:
     """Show what this machine can and can't do, and the command that mends it.
 
-    Ends with 0 where an export can run here, else with 8.
+    Ends with 0 where an export to at least one runtime can run here, else with 8.
     """
     from ..doctor import examine
     from ..report.console import table
@@ -25,8 +31,21 @@ def command(as_json: bool) -> int:
         emit(diagnosis)
     else:
         table(
+            ((r.name, YES_NO[r.can_export], YES_NO[r.can_run], r.found, r.fix) for r in diagnosis.runtimes),
+            ("runtime", "exports", "runs", "found", "what to do"),
+        )
+        table(
             ((MARKS[c.state], c.name, c.found, c.fix) for c in diagnosis.checks),
             ("", "", "found", "what to do"),
         )
-        say("This machine can export." if diagnosis.can_export else "Something that an export needs is lacking.")
+        say(_verdict(diagnosis))
     return EXIT_PROVEN if diagnosis.can_export else EXIT_ENVIRONMENT
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    if diagnosis.can_export:
+        names = [runtime.name for runtime in diagnosis.runtimes if runtime.can_export]
+        return f"This machine can export: {', '.join(names)}."
+    if any(runtime.can_run for runtime in diagnosis.runtimes):
+        return "This machine can run bundles, but something that an export needs is lacking."
+    return "Something that an export needs is lacking."

@@ -25,8 +25,8 @@ def list_command(as_json: bool) -> None:
         emit(TargetList(targets))
         return
     table(
-        ((t.name, t.description, t.delegate, t.recipe, str(t.context)) for t in targets),
-        ("target", "", "delegate", "recipe", "context"),
+        ((t.name, t.description, ", ".join(t.runtimes), t.recipe, str(t.context)) for t in targets),
+        ("target", "", "runtimes", "recipe", "context"),
     )
     say("gemcut targets show NAME explains each choice; a TOML file of your own may stand for NAME.")
 
@@ -44,11 +44,13 @@ def show_command(name: str, as_json: bool) -> None:
         emit(target)
         return
     say(f"{target.name}: {target.description}\n")
-    rows = ((key, _text(getattr(target, key)), target.choices.get(key, "")) for key in explained())
+    rows = ((key, _text(value), target.choices.get(key, "")) for key, value in explained(target).items())
     table(rows, ("key", "value", "why"))
 
 
 def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     if isinstance(value, dict):

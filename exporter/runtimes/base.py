@@ -12,6 +12,7 @@ from ..stages import Lowered, Progress, Recipe, Runner
 if TYPE_CHECKING:
     from ..bundle.open import Bundle
     from ..clock import Clock
+    from ..devices.bench import Job, Run
     from ..graph.cache import CacheSpec
     from ..prove.behaviour import Check
     from ..prove.records import Golden, Recorded
@@ -53,19 +54,21 @@ class Order:
 class Contents:
     """What a runtime may put into its program's file beside the program.
 
-    files: of the bundle, by name: the tokenizer's, the template, the goldens. manifest: its bytes.
+    manifest: its bytes. files: of the bundle, by name, to be embedded. folder: the checkpoint's. tokenizer: as
+    transformers loaded it. template: the chat template; None for a base model. text_type: the text part's model type.
     probes: texts that every tokenizer of the bundle must cut alike.
     """
 
     manifest: bytes
     files: Mapping[str, Path]
+    folder: Path
+    tokenizer: Any
+    template: str | None
     text_type: str
     context: int
+    vocab_size: int
     stop_ids: tuple[int, ...]
-    bos_id: int | None
-    template_bos: bool
     generation: Mapping[str, Any] = field(default_factory=dict)
-    special_tokens: Mapping[str, str] = field(default_factory=dict)
     probes: Sequence[str] = ()
 
 
@@ -103,6 +106,9 @@ class Runtime(Protocol):
 
     def open(self, program: Path, threads: int | None = None) -> Runner:
         """Loads a program from disk in the runtime itself."""
+
+    def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
+        """Speed and memory through the engine that apps call; None where that is what ``open`` gives."""
 
     def second_leg(
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress

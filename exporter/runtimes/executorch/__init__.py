@@ -13,6 +13,7 @@ from ...stages import Lowered, Progress, Recipe, Runner
 if TYPE_CHECKING:
     from ...bundle.open import Bundle
     from ...clock import Clock
+    from ...devices.bench import Job, Run
     from ...graph.cache import CacheSpec
     from ...prove.behaviour import Check
     from ...prove.records import Golden, Recorded
@@ -85,6 +86,10 @@ class ExecuTorch:
     def open(self, program: Path, threads: int | None = None) -> Runner:
         """Loads a ``.pte`` into ExecuTorch's Python runtime."""
         return open_runner(program, threads)
+
+    def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
+        """None: ``open`` is what apps call."""
+        return None
 
     def second_leg(
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress

@@ -12,6 +12,7 @@ from ...stages import Lowered, Progress, Recipe, Runner
 if TYPE_CHECKING:
     from ...bundle.open import Bundle
     from ...clock import Clock
+    from ...devices.bench import Job, Run
     from ...graph.cache import CacheSpec
     from ...prove.behaviour import Check
     from ...prove.records import Golden, Recorded
@@ -36,12 +37,13 @@ class LiteRT:
         """See ``runtimes.base.Runtime``."""
         from ...graph.supported import refuse_unsupported
         from ...quantize.schemes import decide, without_weights
+        from .adapt import adapt
         from .schemes import check_scheme
         from .version import require_exporter
 
         require_exporter()
         refuse_unsupported(config, self.name)
-        decide(without_weights(config), recipe, check_scheme)
+        decide(adapt(without_weights(config)), recipe, check_scheme)
 
     def cache(self, config: Any, shape: Shape) -> CacheSpec:
         """See ``runtimes.base.Runtime``.
@@ -90,6 +92,15 @@ class LiteRT:
         from .runner import LiteRTRunner
 
         return LiteRTRunner(program, threads)
+
+    def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
+        """LiteRT-LM's engine, its weight cache written before."""
+        import tempfile
+
+        from .engine import bench
+
+        with tempfile.TemporaryDirectory(prefix="gemcut-") as work:
+            return bench(Path(job.program), job.prompts, job.steps, runs, Path(work), job.threads, progress)
 
     def second_leg(
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress

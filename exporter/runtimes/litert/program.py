@@ -128,7 +128,7 @@ class DecoderCall(nn.Module):
             return mask
         if self.state.ring is not None:
             return {"full_attention": mask, "sliding_attention": self.state.ring.mask}
-        local = attention.window_mask(input_pos, self.spec.context, self.spec.window)
+        local = attention.window_mask(input_pos, mask.shape[-1], self.spec.window)
         return {"full_attention": mask, "sliding_attention": local}
 
 

@@ -1,0 +1,115 @@
+"""One bundle from its plan to its place: what an export does for each runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .bundle.manifest import Manifest, manifest_bytes
+from .bundle.staging import Staging
+from .packing import add_papers, add_tokenizer, first_manifest
+from .prove.golden_files import GOLDENS, RECORDED, load_goldens, save_recorded
+from .prove.template import ChatCodec
+from .proving import Proof, proven_manifest
+from .runtimes.base import Contents
+from .stages import Lowered, Progress
+
+if TYPE_CHECKING:
+    from .bundle.open import Bundle
+    from .clock import Clock
+    from .planning import ExportPlan
+    from .prove.records import Recorded
+    from .reference_stage import Goldens
+
+
+class Draft:
+    """One bundle in the making: what has been decided, built and found out about it so far.
+
+    Args:
+        plan: what it is to be.
+        staging: entered; where its files lie.
+    """
+
+    codec: ChatCodec
+    lowered: Lowered
+    manifest: Manifest
+
+    def __init__(self, plan: ExportPlan, staging: Staging) -> None:
+        self.plan = plan
+        self.staging = staging
+        self.runtime = plan.runtime
+        self.parameters = 0
+        self.speed: dict[str, float] = {}
+        self._recorded: tuple[Recorded, ...] = ()
+
+    def add_tokenizer(self) -> None:
+        """Puts tokenizer, template and generation config into the bundle; ``codec`` is read from there."""
+        self.codec = add_tokenizer(self.staging, self.plan.checkpoint)
+
+    def add_goldens(self, goldens: Goldens) -> None:
+        """Puts the float model's side of the goldens into the bundle."""
+        for name, data in goldens.files.items():
+            self.staging.add(name, data)
+
+    def build(self, model: Any, clock: Clock) -> None:
+        """Makes the program; ``model`` is used up."""
+        self.parameters = sum(p.numel() for p in model.parameters())
+        self.lowered = self.runtime.build(self.plan.order, model, self.staging.work, clock)
+
+    def pack(self, progress: Progress) -> None:
+        """Makes the program's file as it ships, with all of the manifest but figures and verdict."""
+        self.manifest = first_manifest(self.plan, self.lowered, self.codec, self.parameters)
+        if self.plan.plain_program:
+            self.staging.add("model.tflite", self.lowered.program)
+        notes = self._package(self.manifest, progress)
+        self.manifest = self.manifest.model_copy(update={"notes": (*self.manifest.notes, *notes)})
+
+    def opened(self) -> Bundle:
+        """The bundle as it lies on the disk."""
+        return self.staging.draft(self.manifest)
+
+    def proven(self, proof: Proof, speed: dict[str, float]) -> None:
+        """Takes figures and verdict into the manifest."""
+        self.manifest = proven_manifest(self.manifest, proof)
+        self.speed, self._recorded = speed, proof.recorded
+
+    def seal(self, progress: Progress) -> None:
+        """Adds what only a proven bundle has; what runs stays byte for byte what was proven."""
+        for name, data in save_recorded(self._recorded).items():
+            self.staging.add(name, data)
+        if self.runtime.embeds_manifest:
+            self._package(self.staging.finish(self.manifest), progress)
+        add_papers(self.staging, self.plan.checkpoint, self.staging.finish(self.manifest))
+
+    def publish(self) -> Path:
+        """Puts the bundle in its place."""
+        return self.staging.publish(self.manifest)
+
+    def _package(self, manifest: Manifest, progress: Progress) -> tuple[str, ...]:
+        """(Re)makes the program's file with this manifest inside, where the runtime's file can hold one."""
+        name, folder = self.runtime.program_name, self.staging.folder
+        inner = manifest.model_copy(update={"files": {k: v for k, v in manifest.files.items() if k != name}})
+        contents = self._contents(inner, {n: folder / n for n in self.staging.files if n != name})
+        out = self.staging.work / f"packed-{name}"
+        notes = self.runtime.package(self.lowered, contents, out, progress)
+        if name in self.staging.files:
+            self.runtime.same_program(folder / name, out)
+        self.staging.add(name, out, how="move")
+        return notes
+
+    def _contents(self, manifest: Manifest, files: dict[str, Path]) -> Contents:
+        checkpoint = self.plan.checkpoint
+        goldens = load_goldens({name: files[name].read_bytes() for name in GOLDENS})
+        return Contents(
+            manifest=manifest_bytes(manifest),
+            files={name: path for name, path in files.items() if name in (*GOLDENS, *RECORDED)},
+            folder=checkpoint.path,
+            tokenizer=checkpoint.tokenizer,
+            template=checkpoint.chat_template,
+            text_type=manifest.model.model_type,
+            context=manifest.context,
+            vocab_size=manifest.vocab_size,
+            stop_ids=manifest.stop_ids,
+            generation=checkpoint.generation,
+            probes=tuple(self.codec.decode(golden.ids) for golden in goldens),
+        )

@@ -1,0 +1,314 @@
+"""The child process in which LiteRT-LM's engine runs: ``python -m gemcut.runtimes.litert.engine_worker``.
+
+A job, as JSON, comes in on stdin. Messages, one JSON object a line, go out on what was stdout: ``{"done": n, "what":
+text}`` on the way, and at the end one of ``result``, ``refused`` (the engine's own error text) and ``lacking``. Native
+code writes to descriptor 1 as it likes, so that leads to stderr here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from .identity import ids_of, words_of
+
+Job = dict[str, Any]
+Say = Callable[[dict[str, Any]], None]
+WARM_STEPS = 4
+# Texts of one token each, however often repeated, in most tokenizers.
+_UNITS = (" a", " the", "x\n", "0", ".")
+
+
+class Refused(Exception):
+    """The engine said no; the message is its own."""
+
+
+class _Engine:
+    """An opened bundle, and what Python's binding of the engine doesn't show: why something failed.
+
+    Args:
+        job: ``program`` and ``cache``, paths; ``threads``.
+        counting: keeps the counts and times that ``get_benchmark_info`` gives.
+    """
+
+    def __init__(self, job: Job, counting: bool = False) -> None:
+        import litert_lm
+
+        self.api = litert_lm
+        self._lib = library()
+        with self.refusing():
+            self.engine = litert_lm.Engine(
+                job["program"],
+                backend=litert_lm.Backend.CPU(thread_count=job["threads"]),
+                cache_dir=job["cache"],
+                enable_benchmark=counting,
+            )
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Turns the binding's exceptions, which name the function that failed, into the engine's own words."""
+        self._lib.litert_lm_clear_last_error()
+        try:
+            yield
+        except RuntimeError as error:
+            raise Refused(self.last_error() or str(error)) from error
+
+    def last_error(self) -> str:
+        """What the engine last complained of; empty where it didn't."""
+        said = self._lib.litert_lm_get_last_error_message()
+        return said.decode("utf-8", "replace") if said else ""
+
+    @property
+    def greedy_sampling(self) -> Any:
+        return self.api.SamplerConfig(top_k=1, top_p=1.0, temperature=1.0, seed=0)
+
+    @contextmanager
+    def session(self, max_new: int) -> Iterator[Any]:
+        """A session of its own for one prompt, which stands in no template."""
+        with self.refusing():
+            session = self.engine.create_session(
+                apply_prompt_template=False, sampler_config=self.greedy_sampling, max_output_tokens=max_new
+            )
+        try:
+            yield session
+        finally:
+            session.close()
+
+    @contextmanager
+    def conversation(self, messages: Sequence[Any], tools: Sequence[Any]) -> Iterator[Any]:
+        """A conversation that has had ``messages``."""
+        declared = [_tool(self.api, tool) for tool in tools]
+        with self.refusing():
+            conversation = self.engine.create_conversation(
+                messages=list(messages) or None,
+                tools=declared or None,
+                automatic_tool_calling=False,
+                sampler_config=self.greedy_sampling,
+            )
+        try:
+            yield conversation
+        finally:
+            conversation.close()
+
+    def rendered(self, conversation: Any, message: Any) -> str:
+        """The prompt for ``message``; None for that of the conversation so far, without a generation prompt."""
+        with self.refusing():
+            if message is None:
+                raw = self._lib.litert_lm_conversation_render_preface_to_string(conversation._ptr)
+                text = raw.decode("utf-8") if raw else ""
+            else:
+                text = conversation.render_message_to_string(message)
+            if not text and (why := self.last_error()):  # the binding takes a failure for an empty text
+                raise Refused(why)
+        return text
+
+    def prompt_ids(self, text: str) -> list[int]:
+        """The ids that a session makes of a conversation's first prompt (runtime/core/session_utils.cc).
+
+        It puts the metadata's start token first, whatever the text. Where the text begins with that token's own text,
+        it puts the token there once more instead of cutting that into tokens.
+        """
+        start = self.engine.bos_token_id
+        if start is None:
+            return list(self.engine.tokenize(text))
+        ids, spelled = [start], self.engine.detokenize([start])
+        if spelled and text.startswith(spelled):
+            ids.append(start)
+            text = text[len(spelled) :]
+        return [*ids, *(self.engine.tokenize(text) if text else ())]
+
+
+def library() -> Any:
+    """The engine's C library, with the functions declared that the binding of 0.18 leaves out."""
+    import ctypes
+
+    import litert_lm
+    from litert_lm import _ffi
+
+    lib = _ffi._get_lib()
+    lib.litert_lm_get_last_error_message.restype = ctypes.c_char_p
+    lib.litert_lm_get_last_error_message.argtypes = []
+    lib.litert_lm_clear_last_error.restype = None
+    lib.litert_lm_clear_last_error.argtypes = []
+    lib.litert_lm_conversation_render_preface_to_string.restype = ctypes.c_char_p
+    lib.litert_lm_conversation_render_preface_to_string.argtypes = [ctypes.c_void_p]
+    litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
+    return lib
+
+
+def _tool(api: Any, declaration: Mapping[str, Any]) -> Any:
+    class Declared(api.Tool):  # type: ignore[misc]
+        """A tool that is declared and never run."""
+
+        def get_tool_description(self) -> dict[str, Any]:
+            return dict(declaration)
+
+        def execute(self, param: Any) -> None:
+            raise NotImplementedError
+
+    return Declared()
+
+
+def greedy(job: Job, say: Say) -> list[list[int]]:
+    """``prompts`` and ``max_new`` -> the ids of each reply, through an identity bundle."""
+    opened = _Engine(job)
+    replies = []
+    for index, (prompt, count) in enumerate(zip(job["prompts"], job["max_new"], strict=True)):
+        say({"done": index, "what": f"prompt {index + 1} of {len(job['prompts'])}"})
+        with opened.session(count) as session, opened.refusing():
+            session.run_prefill([words_of(prompt)])
+            replies.append(ids_of(session.run_decode().texts[0]))
+    return replies
+
+
+def conversations(job: Job, say: Say) -> dict[str, Any]:
+    """``chats`` and ``texts`` -> how the engine renders and cuts them."""
+    opened = _Engine(job, counting=True)
+    heard = []
+    for index, chat in enumerate(job["chats"]):
+        say({"done": index, "what": f"chat {index + 1} of {len(job['chats'])}"})
+        heard.append(_hear(opened, chat))
+    with opened.refusing():
+        texts = [list(opened.engine.tokenize(text)) for text in job["texts"]]
+        back = [opened.engine.detokenize(ids) if ids else "" for ids in texts]
+    return {"chats": heard, "texts": [{"ids": ids, "text": text} for ids, text in zip(texts, back, strict=True)]}
+
+
+def _hear(opened: _Engine, chat: Job) -> dict[str, Any]:
+    reason = _unsayable(chat)
+    found: dict[str, Any] = {"text": None, "ids": None, "fed": None, "refused": "", "inexpressible": reason}
+    if reason:
+        return found
+    *before, last = chat["messages"]
+    try:
+        if chat["add_generation_prompt"]:
+            with opened.conversation(before, chat["tools"]) as conversation:
+                found["text"] = opened.rendered(conversation, last)
+                found["ids"] = opened.prompt_ids(found["text"])
+                with opened.refusing():
+                    conversation.send_message(last, max_output_tokens=1)
+                    found["fed"] = conversation.get_benchmark_info().last_prefill_token_count
+        else:
+            with opened.conversation(chat["messages"], chat["tools"]) as conversation:
+                found["text"] = opened.rendered(conversation, None)
+                found["ids"] = opened.prompt_ids(found["text"])
+    except Refused as error:
+        found["refused"] = str(error)
+    return found
+
+
+def _unsayable(chat: Job) -> str:
+    """Why the engine's API has no words for a chat; empty where it has."""
+    if not chat["messages"]:
+        return "a conversation of LiteRT-LM's begins with a message"
+    for tool in chat["tools"]:
+        if "name" not in tool.get("function", {}):
+            return "LiteRT-LM takes tools as {'function': {'name': ...}} alone"
+    return ""
+
+
+def reply(job: Job, say: Say) -> dict[str, Any]:
+    """``messages``, ``tools`` and ``max_new`` -> the assistant's message, as the engine takes it apart."""
+    opened = _Engine(job)
+    *before, last = job["messages"]
+    with opened.conversation(before, job["tools"]) as conversation, opened.refusing():
+        answer: dict[str, Any] = conversation.send_message(last, max_output_tokens=job["max_new"]).to_json()
+    return answer
+
+
+def bench(job: Job, say: Say) -> dict[str, Any]:
+    """``prompts`` (lengths) and ``steps`` -> seconds and bytes, as ``devices.bench.Run`` has them.
+
+    The bundle never stops by itself (``identity.write_endless``); what isn't counted comes first, to warm up.
+    """
+    from ...devices.bench import peak_memory
+
+    library()
+    before = peak_memory()
+    began = time.perf_counter()
+    opened = _Engine(job, counting=True)
+    load = time.perf_counter() - began
+    prefill, decode = [], 0.0
+    if job["prompts"]:
+        _measured(opened, job["prompts"][0], min(WARM_STEPS, job["steps"]))
+    for index, prompt in enumerate(job["prompts"]):
+        seconds, after = _measured(opened, prompt, 0 if index else job["steps"])
+        prefill.append(seconds)
+        decode += after
+    return {
+        "load": load,
+        "prefill": prefill,
+        "decode": decode,
+        "memory_before": before,
+        "peak_memory": peak_memory(),
+    }
+
+
+def _measured(opened: _Engine, tokens: int, steps: int) -> tuple[float, float]:
+    """Seconds of a prompt of so many tokens, and of so many tokens after it."""
+    text = _text_of(opened, tokens)
+    with opened.session(max(1, steps)) as session, opened.refusing():
+        began = time.perf_counter()
+        session.run_prefill([text])
+        middle = time.perf_counter()
+        if steps:
+            session.run_decode()
+        ended = time.perf_counter()
+        info = session.get_benchmark_info()
+    fed = info.last_prefill_token_count, info.last_decode_token_count if steps else 0
+    if fed != (tokens, steps):
+        raise Refused(f"asked for {tokens} and {steps} tokens, it ran {fed[0]} and {fed[1]}")
+    return middle - began, ended - middle
+
+
+def _text_of(opened: _Engine, tokens: int) -> str:
+    """A text that the bundle's tokenizer cuts into just so many tokens."""
+    for unit in _UNITS:
+        low, high = 0, tokens + 1
+        while low < high:
+            middle = (low + high) // 2
+            if len(opened.engine.tokenize(unit * middle)) < tokens:
+                low = middle + 1
+            else:
+                high = middle
+        if len(opened.engine.tokenize(unit * low)) == tokens:
+            return unit * low
+    raise Refused(f"no repeated text comes to {tokens} tokens in its tokenizer")
+
+
+TASKS: dict[str, Callable[[Job, Say], Any]] = {
+    "greedy": greedy,
+    "conversations": conversations,
+    "reply": reply,
+    "bench": bench,
+}
+
+
+def main() -> None:
+    """Does the job on stdin."""
+    job: Job = json.loads(sys.stdin.buffer.read())
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(message: dict[str, Any]) -> None:
+        out.write(json.dumps(message) + "\n")
+        out.flush()
+
+    try:
+        library()
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        say({"lacking": f"litert_lm can't be loaded: {error}"})
+        return
+    try:
+        say({"result": TASKS[job["task"]](job, say)})
+    except Refused as error:
+        say({"refused": str(error)})
+
+
+if __name__ == "__main__":
+    main()

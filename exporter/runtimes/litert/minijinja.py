@@ -1,0 +1,364 @@
+"""Writes a chat template again in the Jinja that LiteRT-LM 0.18 renders: minijinja, without Python's methods.
+
+Engine: runtime/components/prompt_template.cc and rust/minijinja_template.rs. Found by rendering with 0.18.1: no
+methods of Python's strings and dicts but a few that it rewrites by regular expressions (over literal text too, and
+across statements); ``is none`` means undefined; ``tojson`` takes no arguments; no ``break`` and ``continue``; mappings
+are no sequences and not iterable, booleans no numbers and printed as JSON has them; ``%`` doesn't format. Upstream's
+own transpiler (litert-torch, experimental/minijinja_transpile) makes lstrip a trim and knows little of the rest.
+
+The template is parsed as transformers parses it and each node written anew, so that whitespace control is settled and
+nothing of the text is taken for code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jinja2 import meta, nodes
+
+from ...checkpoint.template import _environment
+from ...errors import UnsupportedError
+
+_HINT = "give a simpler template with --chat-template FILE, or take --runtime executorch"
+
+# What minijinja has under the same name and meaning (checked against 0.18.1), and what is written otherwise.
+_FILTER_NAMES = """
+abs attr batch bool capitalize count d default dictsort e escape first float format groupby indent int items join last
+length list lower map max min reject rejectattr replace reverse round safe select selectattr slice sort string sum title
+tojson trim unique upper urlencode
+"""
+_TEST_NAMES = """
+boolean defined divisibleby eq equalto even false float ge gt in integer iterable le lower lt mapping ne none number odd
+sameas sequence string true undefined upper == != < <= > >=
+"""
+_FILTERS = frozenset(_FILTER_NAMES.split())
+_TESTS = frozenset(_TEST_NAMES.split())
+_WIDER_TESTS = {"iterable": "mapping", "sequence": "mapping", "number": "boolean"}
+_INDENT = {"width": 4, "first": False, "blank": False}
+_SELECTING = frozenset(("select", "reject", "selectattr", "rejectattr"))
+_GLOBALS_LACKING = frozenset(("cycler", "joiner", "lipsum"))
+_OPERATORS: dict[type[nodes.BinExpr], str] = {
+    nodes.Add: "+",
+    nodes.Sub: "-",
+    nodes.Mul: "*",
+    nodes.Div: "/",
+    nodes.FloorDiv: "//",
+    nodes.Mod: "%",
+    nodes.Pow: "**",
+    nodes.And: "and",
+    nodes.Or: "or",
+}
+_COMPARISONS = {
+    "eq": "==",
+    "ne": "!=",
+    "gt": ">",
+    "gteq": ">=",
+    "lt": "<",
+    "lteq": "<=",
+    "in": "in",
+    "notin": "not in",
+}
+# The engine's regular expressions would rewrite these in literal text as well.
+_REWRITTEN = re.compile(r"\.(?=(?:startswith|endswith|replace|split|join|[lr]?strip|items)\()")
+_INDENTED = "gemcut_json"
+_INDENTED_MACRO = """{%- macro gemcut_json(value, indent, level) -%}
+{%- set inner = "\\n" ~ " " * (indent * (level + 1)) -%}
+{%- set outer = "\\n" ~ " " * (indent * level) -%}
+{%- if value is mapping and value -%}
+{%- for key in value -%}
+{{- ("{" if loop.first else ",") ~ inner ~ (key | tojson) ~ ": " ~ gemcut_json(value[key], indent, level + 1) -}}
+{%- endfor -%}
+{{- outer ~ "}" -}}
+{%- elif value is sequence and value is not string and value is not mapping and value -%}
+{%- for item in value -%}
+{{- ("[" if loop.first else ",") ~ inner ~ gemcut_json(item, indent, level + 1) -}}
+{%- endfor -%}
+{{- outer ~ "]" -}}
+{%- else -%}
+{{- value | tojson -}}
+{%- endif -%}
+{%- endmacro -%}
+"""
+
+
+def rewrite(source: str) -> tuple[str, frozenset[str]]:
+    """The same template for the engine, and the names that it takes from outside.
+
+    Raises:
+        UnsupportedError: it uses what the engine has no way to do.
+    """
+    tree = _environment().parse(source)
+    writer = _Writer()
+    body = writer.statements(tree.body)
+    needed = _INDENTED_MACRO if _INDENTED in body else ""
+    return needed + body, frozenset(meta.find_undeclared_variables(tree))
+
+
+def literal(text: str) -> str:
+    """A string constant that Jinja, minijinja and the engine's regular expressions all leave as it is."""
+    return _REWRITTEN.sub(r"\\u002e", json.dumps(text, ensure_ascii=False))
+
+
+class _Writer:
+    """Writes nodes; expressions come out whole, in parentheses where they have parts."""
+
+    def statements(self, body: Iterable[nodes.Node]) -> str:
+        return "".join(self.statement(node) for node in body)
+
+    def statement(self, node: nodes.Node) -> str:
+        kind = type(node).__name__.lower()
+        write: Callable[[Any], str] | None = getattr(self, f"_{kind}", None)
+        if write is None:
+            raise _lacking(node, f"{{% {kind} %}}")
+        return write(node)
+
+    def _output(self, node: nodes.Output) -> str:
+        return "".join(f"{{{{- {self._printed(part)} -}}}}\n" for part in node.nodes)
+
+    def _printed(self, node: nodes.Expr) -> str:
+        said = self.expression(node)
+        if not isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
+            return said
+        return f"(({said} | string | capitalize) if (({said} is boolean) or ({said} == none)) else {said})"
+
+    def _if(self, node: nodes.If) -> str:
+        branches = [f"{_tag('if ' + self.expression(node.test))}{self.statements(node.body)}"]
+        for branch in node.elif_:
+            branches.append(f"{_tag('elif ' + self.expression(branch.test))}{self.statements(branch.body)}")
+        if node.else_:
+            branches.append(f"{_tag('else')}{self.statements(node.else_)}")
+        return "".join(branches) + _tag("endif")
+
+    def _for(self, node: nodes.For) -> str:
+        head = f"for {self._target(node.target)} in {self.expression(node.iter)}"
+        if node.test:
+            head += f" if {self.expression(node.test)}"
+        if node.recursive:
+            head += " recursive"
+        body = _tag(head) + self.statements(node.body)
+        if node.else_:
+            body += _tag("else") + self.statements(node.else_)
+        return body + _tag("endfor")
+
+    def _assign(self, node: nodes.Assign) -> str:
+        return _tag(f"set {self._target(node.target)} = {self.expression(node.node)}")
+
+    def _assignblock(self, node: nodes.AssignBlock) -> str:
+        if node.filter is not None:
+            raise _lacking(node, "{% set … | filter %}")
+        return _tag(f"set {self._target(node.target)}") + self.statements(node.body) + _tag("endset")
+
+    def _macro(self, node: nodes.Macro) -> str:
+        return _tag(f"macro {node.name}({self._parameters(node)})") + self.statements(node.body) + _tag("endmacro")
+
+    def _callblock(self, node: nodes.CallBlock) -> str:
+        called = f"({self._parameters(node)})" if node.args else ""
+        return _tag(f"call{called} {self.expression(node.call)}") + self.statements(node.body) + _tag("endcall")
+
+    def _filterblock(self, node: nodes.FilterBlock) -> str:
+        assert node.filter.node is None
+        return _tag(f"filter {self._filter_name(node.filter)}") + self.statements(node.body) + _tag("endfilter")
+
+    def _with(self, node: nodes.With) -> str:
+        pairs = zip(node.targets, node.values, strict=True)
+        said = ", ".join(f"{self._target(target)} = {self.expression(value)}" for target, value in pairs)
+        return _tag(f"with {said}") + self.statements(node.body) + _tag("endwith")
+
+    def _scope(self, node: nodes.Scope) -> str:
+        return self.statements(node.body)
+
+    def _parameters(self, node: nodes.Macro | nodes.CallBlock) -> str:
+        names = [argument.name for argument in node.args]
+        plain = len(names) - len(node.defaults)
+        values = [f"{name}={self.expression(value)}" for name, value in zip(names[plain:], node.defaults, strict=True)]
+        return ", ".join([*names[:plain], *values])
+
+    def _target(self, node: nodes.Node) -> str:
+        if isinstance(node, nodes.Tuple):
+            return ", ".join(self._target(item) for item in node.items)
+        if isinstance(node, nodes.NSRef):
+            return f"{node.name}.{node.attr}"
+        assert isinstance(node, nodes.Name)
+        return node.name
+
+    def expression(self, node: nodes.Node) -> str:
+        """An expression in minijinja's words."""
+        if isinstance(node, nodes.BinExpr):
+            return self._binary(node)
+        kind = type(node).__name__.lower()
+        write: Callable[[Any], str] | None = getattr(self, f"_x_{kind}", None)
+        if write is None:
+            raise _lacking(node, kind)
+        return write(node)
+
+    def _binary(self, node: nodes.BinExpr) -> str:
+        left, right = self.expression(node.left), self.expression(node.right)
+        if isinstance(node, nodes.Mod) and isinstance(node.left, nodes.Const) and isinstance(node.left.value, str):
+            values = node.right.items if isinstance(node.right, nodes.Tuple) else [node.right]
+            return f"({left} | format({self._listed(values)}))"
+        return f"({left} {_OPERATORS[type(node)]} {right})"
+
+    def _x_not(self, node: nodes.Not) -> str:
+        return f"(not {self.expression(node.node)})"
+
+    def _x_neg(self, node: nodes.Neg) -> str:
+        return f"(-{self.expression(node.node)})"
+
+    def _x_pos(self, node: nodes.Pos) -> str:
+        return self.expression(node.node)
+
+    def _x_compare(self, node: nodes.Compare) -> str:
+        left, parts = self.expression(node.expr), []
+        for operand in node.ops:
+            right = self.expression(operand.expr)
+            parts.append(f"({left} {_COMPARISONS[operand.op]} {right})")
+            left = right
+        return parts[0] if len(parts) == 1 else f"({' and '.join(parts)})"
+
+    def _x_concat(self, node: nodes.Concat) -> str:
+        return f"({' ~ '.join(self.expression(part) for part in node.nodes)})"
+
+    def _x_condexpr(self, node: nodes.CondExpr) -> str:
+        said = f"{self.expression(node.expr1)} if {self.expression(node.test)}"
+        return f"({said} else {self.expression(node.expr2)})" if node.expr2 else f"({said})"
+
+    def _x_const(self, node: nodes.Const) -> str:
+        return literal(node.value) if isinstance(node.value, str) else json.dumps(node.value).replace("null", "none")
+
+    def _x_templatedata(self, node: nodes.TemplateData) -> str:
+        return literal(node.data)
+
+    def _x_name(self, node: nodes.Name) -> str:
+        if node.name in _GLOBALS_LACKING:
+            raise _lacking(node, node.name)
+        return node.name
+
+    def _x_list(self, node: nodes.List | nodes.Tuple) -> str:
+        return f"[{self._listed(node.items)}]"
+
+    _x_tuple = _x_list
+
+    def _x_dict(self, node: nodes.Dict) -> str:
+        return "{" + ", ".join(f"{self.expression(p.key)}: {self.expression(p.value)}" for p in node.items) + "}"
+
+    def _x_getattr(self, node: nodes.Getattr) -> str:
+        return f"{self.expression(node.node)}.{node.attr}"
+
+    def _x_getitem(self, node: nodes.Getitem) -> str:
+        if not isinstance(node.arg, nodes.Slice):
+            return f"{self.expression(node.node)}[{self.expression(node.arg)}]"
+        ends = [self.expression(end) if end else "" for end in (node.arg.start, node.arg.stop)]
+        step = f":{self.expression(node.arg.step)}" if node.arg.step else ""
+        return f"{self.expression(node.node)}[{':'.join(ends)}{step}]"
+
+    def _x_filter(self, node: nodes.Filter) -> str:
+        if node.node is None:
+            raise _lacking(node, f"| {node.name}")
+        value = self.expression(node.node)
+        if node.name == "tojson":
+            return self._tojson(node, value)
+        return f"({value} | {self._filter_name(node)})"
+
+    def _filter_name(self, node: nodes.Filter) -> str:
+        if node.name not in _FILTERS:
+            raise _lacking(node, f"| {node.name}")
+        arguments = list(node.args)
+        at = 0 if node.name in ("select", "reject") else 1
+        if node.name in _SELECTING and len(arguments) > at and _is_const(arguments[at], "none"):
+            arguments[at : at + 1] = [nodes.Const("eq"), nodes.Const(None)]
+        named: list[Any] = list(node.kwargs)
+        if node.name == "indent" and named:  # whose arguments have no names there
+            given = dict(zip(_INDENT, arguments, strict=False)) | {pair.key: pair.value for pair in named}
+            arguments, named = [given.get(name, nodes.Const(value)) for name, value in _INDENT.items()], []
+        said = self._arguments(node, arguments, named)
+        return f"{node.name}({said})" if said else node.name
+
+    def _tojson(self, node: nodes.Filter, value: str) -> str:
+        """The engine's tojson is json.dumps(value, ensure_ascii=False), which is transformers' default too."""
+        given: dict[str, nodes.Expr] = {str(pair.key): pair.value for pair in node.kwargs}
+        indent = given.pop("indent", None)
+        defaults = {"ensure_ascii": False, "separators": None, "sort_keys": False}
+        if node.args or any(name not in defaults or not _is_const(given[name], defaults[name]) for name in given):
+            raise _lacking(node, "| tojson(…) with these arguments")
+        if indent is None or _is_const(indent, None):
+            return f"({value} | tojson)"
+        return f"{_INDENTED}({value}, {self.expression(indent)}, 0)"
+
+    def _x_test(self, node: nodes.Test) -> str:
+        if node.name not in _TESTS:
+            raise _lacking(node, f"is {node.name}")
+        value = self.expression(node.node)
+        if node.name == "none":  # the engine's test of that name asks whether it is undefined
+            return f"({value} == none)"
+        said = self._arguments(node, node.args, node.kwargs)
+        test = f"({value} is {node.name}({said}))" if said else f"({value} is {node.name})"
+        wider = _WIDER_TESTS.get(node.name)
+        return f"({test} or ({value} is {wider}))" if wider else test
+
+    def _x_call(self, node: nodes.Call) -> str:
+        if isinstance(node.node, nodes.Getattr) and not _is_loop(node.node.node):
+            return self._method(node, node.node)
+        return f"{self.expression(node.node)}({self._arguments(node, node.args, node.kwargs)})"
+
+    def _method(self, node: nodes.Call, called: nodes.Getattr) -> str:
+        """A method of Python's as filters and tests that minijinja has."""
+        value, name = self.expression(called.node), called.attr
+        arguments = [self.expression(argument) for argument in node.args]
+        write = _METHODS.get((name, len(arguments)))
+        if write is None or node.kwargs or node.dyn_args or node.dyn_kwargs:
+            raise _lacking(node, f".{name}({', '.join('…' for _ in arguments)})")
+        return write(value, *arguments)
+
+    def _arguments(self, node: Any, arguments: Iterable[nodes.Expr], named: Iterable[Any]) -> str:
+        if node.dyn_args or node.dyn_kwargs:
+            raise _lacking(node, "* or ** before an argument")
+        parts = [self.expression(argument) for argument in arguments]
+        return ", ".join([*parts, *(f"{pair.key}={self.expression(pair.value)}" for pair in named)])
+
+    def _listed(self, items: Iterable[nodes.Expr]) -> str:
+        return ", ".join(self.expression(item) for item in items)
+
+
+_METHODS: dict[tuple[str, int], Callable[..., str]] = {
+    ("get", 1): lambda value, key: f"({value}[{key}] if {key} in {value} else none)",
+    ("get", 2): lambda value, key, default: f"({value}[{key}] if {key} in {value} else {default})",
+    ("items", 0): lambda value: f"({value} | items)",
+    ("keys", 0): lambda value: f"({value} | list)",
+    ("values", 0): lambda value: f'({value} | items | map("last") | list)',
+    ("strip", 0): lambda value: f"({value} | trim)",
+    ("strip", 1): lambda value, signs: f"({value} | trim({signs}))",
+    ("lstrip", 0): lambda value: f"({value} | lstrip)",
+    ("lstrip", 1): lambda value, signs: f"({value} | lstrip({signs}))",
+    ("rstrip", 0): lambda value: f"({value} | rstrip)",
+    ("rstrip", 1): lambda value, signs: f"({value} | rstrip({signs}))",
+    ("split", 0): lambda value: f"({value} | split | list)",
+    ("split", 1): lambda value, mark: f"({value} | split({mark}) | list)",
+    ("split", 2): lambda value, mark, times: f"({value} | split({mark}, {times}) | list)",
+    ("startswith", 1): lambda value, start: f"({value} is startingwith({start}))",
+    ("endswith", 1): lambda value, end: f"({value} is endingwith({end}))",
+    ("replace", 2): lambda value, old, new: f"({value} | replace({old}, {new}))",
+    ("join", 1): lambda value, parts: f"({parts} | join({value}))",
+    ("upper", 0): lambda value: f"({value} | upper)",
+    ("lower", 0): lambda value: f"({value} | lower)",
+    ("title", 0): lambda value: f"({value} | title)",
+    ("capitalize", 0): lambda value: f"({value} | capitalize)",
+}
+
+
+def _tag(said: str) -> str:
+    return f"{{%- {said} -%}}\n"
+
+
+def _is_const(node: nodes.Node, value: str | bool | None) -> bool:
+    return isinstance(node, nodes.Const) and type(node.value) is type(value) and node.value == value
+
+
+def _is_loop(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Name) and node.name == "loop"
+
+
+def _lacking(node: nodes.Node, what: str) -> UnsupportedError:
+    return UnsupportedError(f"the chat template, line {node.lineno}: LiteRT-LM's Jinja has no {what}", hint=_HINT)

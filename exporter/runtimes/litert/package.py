@@ -1,0 +1,50 @@
+"""Everything that a ``.litertlm`` holds, put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..base import Contents
+from .metadata import engine_template, llm_metadata, renders_tools, start_token
+from .pack import pack
+from .tokenizer import choose_tokenizer
+
+MANIFEST = "manifest.json"
+
+
+def package(program: Path, contents: Contents, out: Path) -> tuple[str, ...]:
+    """Writes ``out``; the manifest and the goldens go in as sections that the engine passes over.
+
+    Args:
+        program: the linked ``.tflite``.
+        contents: what goes in beside it.
+        out: the ``.litertlm``.
+
+    Returns:
+        What the user should know of the tokenizer.
+
+    Raises:
+        UnsupportedError: the chat template does what the engine has no way to do.
+    """
+    tokenizer, template = contents.tokenizer, contents.template
+    choice = choose_tokenizer(
+        contents.folder,
+        tokenizer.backend_tokenizer,
+        contents.probes,
+        bos=tokenizer.bos_token,
+        vocab_size=contents.vocab_size,
+    )
+    start = start_token(tokenizer, template)
+    metadata = llm_metadata(
+        text_type=contents.text_type,
+        context=contents.context,
+        stop_ids=contents.stop_ids,
+        start=start,
+        pad=tokenizer.pad_token_id,
+        template=engine_template(template, tokenizer, start=start, spacing=choice.spacing),
+        tools=renders_tools(template),
+        generation=contents.generation,
+        vocabulary=tokenizer.get_vocab(),
+    )
+    pack(out, program=program, tokenizer=choice, metadata=metadata, extras={MANIFEST: contents.manifest, **contents.files})
+    return choice.notes

@@ -1,0 +1,121 @@
+"""Which releases of LiteRT's packages this code holds for, and which machines they run on."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ...errors import LackingError
+
+# Distribution -> release. litert-lm-api holds the module litert_lm; litert-lm itself is the command line of it.
+RUNTIME = {"ai-edge-litert": "2.3", "litert-lm-api": "0.18", "litert-lm-builder": "0.18"}
+EXPORTER = {"litert-torch": "0.10"}
+ENGINE = "litert-lm-api"
+INSTALL = "pip install 'gemcut[litert]'"
+
+# (sys.platform, machine) that litert-converter 0.5, which litert-torch needs, has wheels for; as pyproject.toml has it.
+EXPORTER_PLATFORMS = (("linux", "x86_64"), ("darwin", "arm64"))
+WHERE = "Linux x86-64 or a Mac with Apple silicon"
+# Machine -> the flag of /proc/cpuinfo without which the wheels' code dies of an illegal instruction, and its name.
+# x86-64: "This binary was compiled with avx enabled", says LiteRT-LM 0.18.1 under qemu without it; AVX2 it needs not.
+# aarch64: the wheels are built with LSE atomics, which the Cortex-A72 (Raspberry Pi 4) and older lack.
+NEEDED_FLAGS = {"x86_64": ("avx", "AVX"), "aarch64": ("atomics", "LSE atomics")}
+
+
+def require_runtime() -> str:
+    """Checks that LiteRT bundles can be run here.
+
+    Returns:
+        The version that manifests record: LiteRT-LM's, such as ``0.18.1``. It is the engine that opens a
+        ``.litertlm``, the package that an app depends on, and so the unit of a target's ``oldest_runtime``.
+        ``versions`` has the others.
+
+    Raises:
+        LackingError: a package is missing or of another release, or the processor lacks an instruction set.
+    """
+    missing = lacking_instructions()
+    if missing:
+        raise LackingError(
+            f"LiteRT's packages need {missing}, which this processor doesn't have.",
+            hint="Run the bundle on another machine.",
+        )
+    for name, release in RUNTIME.items():
+        _require(name, release)
+    return version(ENGINE)
+
+
+def require_exporter() -> str:
+    """Checks that LiteRT bundles can be made here, which running them is a part of.
+
+    Returns:
+        As ``require_runtime``.
+
+    Raises:
+        LackingError: as ``require_runtime``, or litert-torch is missing, of another release, or has no wheels here.
+    """
+    engine = require_runtime()
+    for name, release in EXPORTER.items():
+        if _installed(name) is None and not can_have_exporter():
+            raise LackingError(no_exporter(), hint=f"Export on {WHERE}; its bundles run here.")
+        _require(name, release)
+    return engine
+
+
+def versions() -> dict[str, str]:
+    """The installed version of each package of LiteRT's that this code calls; those that are missing are left out."""
+    found = {name: _installed(name) for name in (*RUNTIME, *EXPORTER)}
+    return {name: installed for name, installed in found.items() if installed is not None}
+
+
+def can_have_exporter(system: str = sys.platform, machine: str | None = None) -> bool:
+    """Whether litert-torch can be installed on such a machine; on this one by default."""
+    return (system, machine or platform.machine()) in EXPORTER_PLATFORMS
+
+
+def no_exporter() -> str:
+    """Why it can't, in a sentence."""
+    here = f"{platform.system()} {platform.machine()}"
+    return f"litert-torch can't be had on {here}: litert-converter, which it needs, has no wheels for it."
+
+
+def lacking_instructions(cpuinfo: str | None = None, machine: str | None = None) -> str:
+    """The instruction set that LiteRT's wheels need and this processor lacks; empty where there is none.
+
+    Args:
+        cpuinfo: The text of ``/proc/cpuinfo``; None to read it. Where there is none (macOS), nothing is known to lack.
+        machine: As ``platform.machine()`` says; None for this one's.
+    """
+    if cpuinfo is None:
+        try:
+            cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+    flag, name = NEEDED_FLAGS.get(machine or platform.machine(), ("", ""))
+    flags = cpu_flags(cpuinfo)
+    return name if flag and flags and flag not in flags else ""
+
+
+def cpu_flags(cpuinfo: str) -> frozenset[str]:
+    """The features of a processor: the first ``flags`` or ``Features`` line of ``/proc/cpuinfo``."""
+    line = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
+    return frozenset(line[1].split() if line else ())
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _require(name: str, release: str) -> None:
+    installed = _installed(name)
+    if installed is None:
+        raise LackingError(f"{name} isn't installed; Gemcut's LiteRT code holds for {release}.x.", hint=INSTALL)
+    if not installed.startswith(release + "."):
+        raise LackingError(
+            f"{name} {installed} is installed; Gemcut's LiteRT code holds for {release}.x.", hint=INSTALL
+        )

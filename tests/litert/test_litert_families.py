@@ -1,0 +1,373 @@
+"""Every family against transformers: the unquantized program in LiteRT's own Interpreter, fed as the engine feeds it.
+
+Tiny random models with odd sizes; every feature of theirs is shown to matter, so that the comparison would see it fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+LIMIT = 1e-3
+# Float32's own noise on these models, transformers against itself in float64: 2e-6 to 4e-5.
+NOISE = 2e-4
+CONTEXT = 80
+WINDOW = 16
+PREFILL = (8, 16)
+SMALL = {
+    "vocab_size": 397, "hidden_size": 48, "intermediate_size": 88, "num_hidden_layers": 2, "num_attention_heads": 6,
+    "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 96,
+}  # fmt: skip
+LAYERS = ["sliding_attention", "full_attention"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family: its configuration's class and settings, and changes of a model each of which takes a feature away."""
+
+    config: str
+    settings: dict[str, Any]
+    features: dict[str, Callable[[Any], None]] = field(default_factory=dict)
+
+    def make(self) -> Any:
+        import transformers
+
+        return getattr(transformers, self.config)(**SMALL | self.settings)
+
+
+def without_final_softcap(model: Any) -> None:
+    model.config.final_logit_softcapping = 1e6  # Gemma 3n's configuration takes no None
+
+
+def without_attention_softcap(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.self_attn.attn_logit_softcapping = None
+
+
+def without_sparsity(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.mlp.activation_sparsity = 0.0
+
+
+def zeroed(*names: str) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        found = [p for name, p in model.named_parameters() if name.endswith(names)]
+        assert found
+        for parameter in found:
+            parameter.zero_()
+
+    return change
+
+
+def without_expert_scales(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.router.per_expert_scale.fill_(1.0)
+
+
+def with_experts_swapped(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.experts.down_proj.copy_(layer.experts.down_proj.flip(0))
+
+
+GLOBAL = {"global_head_dim": 24, "sliding_window": WINDOW, "final_logit_softcapping": 3.0}
+K_AS_V = {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "layer_types": LAYERS}
+PER_LAYER = {"num_hidden_layers": 4, "num_kv_shared_layers": 2, "layer_types": LAYERS * 2}
+PER_LAYER |= {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 397}
+CASES = {
+    "llama 2": Case("LlamaConfig", {"num_key_value_heads": 6, "tie_word_embeddings": False}),
+    "gemma 1": Case("GemmaConfig", {"num_key_value_heads": 1}),
+    "gemma 2": Case(
+        "Gemma2Config",
+        {"sliding_window": WINDOW, "final_logit_softcapping": 3.0, "attn_logit_softcapping": 0.5},
+        {"final softcap": without_final_softcap, "attention softcap": without_attention_softcap},
+    ),
+    "gemma 3": Case(
+        "Gemma3TextConfig",
+        {"sliding_window": WINDOW, "layer_types": LAYERS},
+        {"qk norm": zeroed("q_norm.weight", "k_norm.weight")},
+    ),
+    "gemma 3n": Case(
+        "Gemma3nTextConfig",
+        PER_LAYER
+        | {
+            "sliding_window": WINDOW, "final_logit_softcapping": 3.0, "vocab_size_per_layer_input": 390,
+            "laurel_rank": 8, "activation_sparsity_pattern": [0.95, 0.6, 0.0, 0.9],
+        },
+        {
+            "final softcap": without_final_softcap, "sparsity": without_sparsity,
+            "laurel": zeroed("post_laurel_norm.weight"), "altup prediction": zeroed("prediction_coefs.weight"),
+            "altup correction": zeroed("correction_coefs.weight"),
+            "altup scale": zeroed("correct_output_scale"),
+            "per-layer embeddings": zeroed("embed_tokens_per_layer.weight"),
+        },
+    ),
+    "gemma 4 per-layer embeddings and kv sharing": Case(
+        "Gemma4TextConfig",
+        GLOBAL | PER_LAYER | {"use_double_wide_mlp": True},
+        {"final softcap": without_final_softcap, "per-layer embeddings": zeroed("embed_tokens_per_layer.weight")},
+    ),
+    "gemma 4 dense": Case(
+        "Gemma4TextConfig",
+        GLOBAL | K_AS_V | {"hidden_size_per_layer_input": 0},
+        {"final softcap": without_final_softcap},
+    ),
+    "gemma 4 experts": Case(
+        "Gemma4TextConfig",
+        GLOBAL | K_AS_V | {
+            "hidden_size_per_layer_input": 0, "enable_moe_block": True, "num_experts": 5, "top_k_experts": 2,
+            "moe_intermediate_size": 24,
+        },
+        {
+            "final softcap": without_final_softcap, "expert scales": without_expert_scales,
+            "which expert": with_experts_swapped,
+        },
+    ),
+    "gemma 4 12b": Case("Gemma4UnifiedTextConfig", GLOBAL | K_AS_V, {"final softcap": without_final_softcap}),
+}  # fmt: skip
+QUICK = [pytest.param(name, marks=pytest.mark.slow if name == "gemma 4 12b" else ()) for name in CASES]
+FEATURES = [pytest.param(n, f, id=f"{n}: {f}") for n, case in CASES.items() for f in case.features]
+
+
+def load(folder: Path) -> Any:
+    """The float model through Gemcut's own way in, with every vector and scalar of it away from its default."""
+    from gemcut.checkpoint import load_float_model, open_checkpoint
+
+    model = load_float_model(open_checkpoint(str(folder)))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for _, tensor in sorted(model.state_dict().items()):
+            if tensor.dim() == 1:
+                tensor.add_(torch.randn(tensor.shape, generator=generator), alpha=0.2)
+    return model
+
+
+def logits(model: Any, ids: list[int]) -> np.ndarray:
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy()
+
+
+@dataclass(frozen=True)
+class Made:
+    """A family's program, what the build says of it, and two conversations with their float logits [tokens, V]."""
+
+    folder: Path
+    program: Path
+    lowered: Any
+    conversations: list[tuple[list[int], np.ndarray]]
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``checkpoint(name)``: the family's random checkpoint in float32."""
+    from gemcut.checkpoint.random import random_checkpoint
+
+    made: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in made:
+            folder = tmp_path_factory.mktemp("family") / "checkpoint"
+            made[name] = random_checkpoint(folder, CASES[name].make(), seed=5, dtype=torch.float32)
+        return made[name]
+
+    return of
+
+
+def build(folder: Path, work: Path, recipe: str) -> Any:
+    """Converts and links through the runtime's own stage."""
+    from gemcut.checkpoint import open_checkpoint
+    from gemcut.clock import Clock
+    from gemcut.quantize.recipe import load_recipe
+    from gemcut.runtimes.base import Order, Shape
+    from gemcut.runtimes.litert import RUNTIME
+
+    config = open_checkpoint(str(folder)).text_config
+    shape = Shape(CONTEXT, PREFILL)
+    RUNTIME.check(config, load_recipe(recipe))
+    order = Order(config, load_recipe(recipe), shape, RUNTIME.cache(config, shape), (1,), 2)
+    return RUNTIME.build(order, load(folder), work, Clock(Silent()))
+
+
+class Silent:
+    """A ``Progress`` that shows nothing."""
+
+    def stage(self, *args: Any) -> None: ...
+    def update(self, *args: Any) -> None: ...
+    def note(self, *args: Any) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def make(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """``make(name)``: the family's float32 program."""
+    made: dict[str, Made] = {}
+
+    def of(name: str) -> Made:
+        if name not in made:
+            folder = checkpoint(name)
+            model = load(folder)
+            generator = np.random.default_rng(7)
+            talks = [generator.integers(3, 397, length).tolist() for length in (CONTEXT, 37)]
+            wanted = [(ids, logits(model, ids)) for ids in talks]
+            lowered = build(folder, tmp_path_factory.mktemp("program"), "float32")
+            made[name] = Made(folder, lowered.program, lowered, wanted)
+        return made[name]
+
+    return of
+
+
+def fed(runner: Any, ids: list[int], pieces: list[tuple[str, int]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Feeds a conversation in pieces; yields positions with the logits that the program has for them."""
+    at = 0
+    for kind, count in pieces:
+        if kind == "prefill":
+            yield at + count - 1, runner.prefill(ids[at : at + count], at)
+        else:
+            for position in range(at, at + count):
+                yield position, runner.step(ids[position], position)
+        at += count
+    assert at == len(ids)
+
+
+# Past three windows and to the context's last slot; lengths that fill signatures, pad them, and are a single token.
+FIRST = [("prefill", 29), ("step", 13), ("prefill", 16), ("step", 1), ("prefill", 7), ("prefill", 1), ("step", 13)]
+SECOND = [("prefill", 3), ("step", 15), ("prefill", 10), ("step", 9)]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_program_gives_the_logits_of_transformers(make: Callable[[str], Made], name: str) -> None:
+    from gemcut.runtimes.litert.runner import LiteRTRunner
+
+    made = make(name)
+    runner = LiteRTRunner(made.program, threads=2, context=CONTEXT)
+    assert runner.vocab_size == 397
+    assert (runner.max_context, runner.prefill_chunk) == (CONTEXT, max(PREFILL))
+    worst, agreed = 0.0, []
+    for pieces, (ids, wanted) in zip((FIRST, SECOND), made.conversations, strict=True):  # one cache, never cleared
+        for position, found in fed(runner, ids, pieces):
+            worst = max(worst, float(np.abs(found - wanted[position]).max()))
+            agreed.append(found.argmax() == wanted[position].argmax())
+    assert len(agreed) == 4 + 13 + 1 + 13 + 2 + 15 + 9
+    assert worst <= LIMIT
+    assert worst <= NOISE
+    assert all(agreed)
+
+
+@pytest.mark.parametrize(("name", "feature"), FEATURES)
+def test_feature_matters_far_beyond_the_limit(checkpoint: Callable[[str], Path], name: str, feature: str) -> None:
+    """Else the comparison above would pass without it."""
+    model = load(checkpoint(name))
+    ids = list(range(40, 80))
+    whole = logits(model, ids)
+    with torch.no_grad():
+        CASES[name].features[feature](model)
+    assert np.abs(logits(model, ids) - whole).max() > 50 * LIMIT
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_cache_has_the_shape_that_transformers_own_has(checkpoint: Callable[[str], Path], name: str) -> None:
+    from gemcut.runtimes.base import Shape
+    from gemcut.runtimes.litert import RUNTIME
+
+    model = load(checkpoint(name))
+    with torch.no_grad():
+        kept = model(input_ids=torch.arange(40, 43)[None], use_cache=True).past_key_values.layers
+    kept = [layer for layer in kept if layer.keys is not None]
+    spec = RUNTIME.cache(model.config, Shape(CONTEXT, PREFILL))
+    assert len(spec.layers) == model.config.num_hidden_layers
+    own = [layer for layer in spec.layers if layer is not None]
+    assert spec.layers[: len(own)] == tuple(own)  # those that share another's come last
+    assert [(layer.heads, layer.head_dim) for layer in own] == [(k.keys.shape[1], k.keys.shape[3]) for k in kept]
+    for layer, kind in zip(own, getattr(model.config, "layer_types", None) or ["full_attention"] * 2, strict=False):
+        assert layer.ring == (kind == "sliding_attention")
+        assert layer.slots == (WINDOW + PREFILL[-1] - 1 if layer.ring else CONTEXT + PREFILL[0] - 1)
+
+
+def test_layers_that_share_a_cache_are_left_out_of_prefill(make: Callable[[str], Made]) -> None:
+    """They write nothing, and prefill has no logits: their matrices are decode's alone."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = make("gemma 3n")
+    model = schema.ModelT.InitFromPackedBuf(made.program.read_bytes(), 0)
+    graphs = {s.signatureKey.decode(): model.subgraphs[s.subgraphIndex] for s in model.signatureDefs}
+    names = {key: {(tensor.name or b"").decode() for tensor in graph.tensors} for key, graph in graphs.items()}
+    assert "model.layers.3.mlp.down_proj" in names["decode"]
+    assert "model.layers.1.self_attn.k_proj" in names["prefill_8"]
+    assert not any(name.startswith(("model.layers.2.", "model.layers.3.")) for name in names["prefill_8"])
+
+
+EXPERTS = """
+description = "the experts alone in int8"
+[schemes.float32]
+weight = "float32"
+[schemes.int8]
+weight = "int8"
+activation = "int8-dynamic"
+[[rules]]
+match = '.*\\.experts\\..*'
+scheme = "int8"
+reason = "a test"
+[[rules]]
+match = '.*'
+scheme = "float32"
+reason = "a test"
+[gate]
+reason = "a test"
+"""
+
+
+def test_each_expert_is_quantized_as_a_matrix_of_its_own(make: Callable[[str], Made], tmp_path: Path) -> None:
+    from gemcut.quantize.recipe import load_recipe
+    from gemcut.quantize.schemes import decide, without_weights
+    from gemcut.runtimes.litert.adapt import adapt
+    from gemcut.runtimes.litert.runner import LiteRTRunner
+
+    made = make("gemma 4 experts")
+    empty = adapt(without_weights(CASES["gemma 4 experts"].make()))
+    planned = [name for name, _, _ in decide(empty, load_recipe("int8"))]
+    assert [name for name in planned if ".experts." in name and "layers.1" in name] == [
+        f"model.layers.1.experts.{part}.{number}" for part in ("gate_up_proj", "down_proj") for number in range(5)
+    ]
+    recipe = tmp_path / "experts.toml"
+    recipe.write_text(EXPERTS)
+    lowered = build(made.folder, tmp_path, str(recipe))
+    assert lowered.quantized["experts"] == 2 * 5 * 2
+    assert lowered.tensors["experts"] == 2 * 5 * (48 * 48 + 4 * 48 + 48 * 24 + 4 * 48)
+    assert made.lowered.tensors["experts"] == 2 * 5 * 4 * (48 * 48 + 48 * 24)
+    runner = LiteRTRunner(lowered.program, threads=2, context=CONTEXT)
+    ids, wanted = made.conversations[1]
+    apart = []
+    for position, found in fed(runner, ids, SECOND):
+        apart.append(float(np.abs(found - wanted[position]).max()))
+    print(apart)
+    assert 0 < np.median(apart) < 0.1
+
+
+def convert(module: torch.nn.Module, *inputs: torch.Tensor) -> Any:
+    import litert_torch
+
+    return litert_torch.convert(module.eval(), inputs)
+
+
+def test_converter_still_lacks_the_inverse_error_function() -> None:
+    """Where this fails, upstream has mended it: ``adapt.SparseGatedMLP`` can go."""
+
+    class Quantile(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.erfinv(x)
+
+    with pytest.raises(RuntimeError, match=r"Lowering not found: aten\.erfinv"):
+        convert(Quantile(), torch.zeros(4))
+
+
+def test_converter_still_lacks_what_transformers_experts_need() -> None:
+    """Where this fails, upstream has mended it: see whether ``adapt.DenseExperts`` is still the better way."""
+    from transformers import AutoModelForCausalLM
+
+    experts = AutoModelForCausalLM.from_config(CASES["gemma 4 experts"].make()).model.layers[0].experts
+    with pytest.raises(RuntimeError, match=r"Lowering not found: aten\.histc"):
+        convert(experts, torch.zeros(4, 48), torch.zeros(4, 2, dtype=torch.long), torch.ones(4, 2))
