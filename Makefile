@@ -52,11 +52,11 @@ $(VENV)/.made:
 $(VENV)/.installed: pyproject.toml $(VENV)/.made
 	@echo "Installing $(TORCH) (a few minutes the first time)"
 	@$(PIP) '$(TORCH)'
-	@echo "Installing gemcut and ExecuTorch"
-	@$(PIP) --editable '.[executorch]'
+	@echo "Installing gemcut, ExecuTorch and LiteRT"
+	@$(PIP) --editable '.[executorch,litert]'
 	@touch $@
 
 $(VENV)/.installed-tests: pyproject.toml $(VENV)/.installed
 	@echo "Installing what the tests need"
-	@$(PIP) --editable '.[executorch,test,lint]'
+	@$(PIP) --editable '.[executorch,litert,test,lint]'
 	@touch $@

@@ -69,7 +69,7 @@ def export_once(model: Path | None, target: str, folder: Path) -> dict[str, Any]
     wall = time.perf_counter() - began
     shutil.rmtree(out)
     document: dict[str, Any] = json.loads(said)
-    return {**document, "wall": wall}
+    return {**document, "size": document["bundles"][0]["size"], "wall": wall}
 
 
 def first_route_once(model: Path, target: str, folder: Path) -> dict[str, Any]:

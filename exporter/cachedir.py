@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 VARIABLE = "GEMCUT_CACHE"
 KEPT = 32
+_DIGEST = 32  # bytes of a sha256
+_CHUNK = 1 << 20
 
 
 def cache_root() -> Path:
@@ -23,7 +25,7 @@ def cache_root() -> Path:
         return Path(os.environ[VARIABLE]).expanduser()
     from platformdirs import user_cache_path
 
-    return user_cache_path("gemcut", appauthor=False)
+    return Path(user_cache_path("gemcut", appauthor=False))
 
 
 def key_of(parts: Iterable[bytes]) -> str:
@@ -36,29 +38,48 @@ def key_of(parts: Iterable[bytes]) -> str:
 
 
 def fetch(kind: str, key: str, out: Path) -> bool:
-    """Copies a kept result to ``out``; False where there is none."""
+    """Copies a kept result to ``out``; False where there is none, or a damaged one, as a power failure leaves it."""
     kept = cache_root() / kind / key
     try:
-        shutil.copyfile(kept, out)
-        os.utime(kept)
+        with kept.open("rb") as source, out.open("wb") as sink:
+            whole = source.read(_DIGEST) == _copy(source, sink)
     except OSError:
+        whole = False
+    if not whole:
         out.unlink(missing_ok=True)
         return False
+    with contextlib.suppress(OSError):  # another user's: it can be read, and not be marked as used
+        os.utime(kept)
     return True
 
 
 def keep(kind: str, key: str, result: Path) -> None:
-    """Keeps a copy of a result, and the ``KEPT`` most recently used of its kind. A full or read-only disk is no error."""
+    """Keeps a copy of a result, and the ``KEPT`` most recently used of its kind. A full or read-only disk is no error.
+
+    The copy has its own hash before it.
+    """
     folder = cache_root() / kind
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix=".")
-        os.close(handle)
         try:
-            shutil.copyfile(result, name)
+            with result.open("rb") as source, open(handle, "wb") as sink:
+                sink.write(bytes(_DIGEST))
+                digest = _copy(source, sink)
+                sink.seek(0)
+                sink.write(digest)
             Path(name).replace(folder / key)
         finally:
             Path(name).unlink(missing_ok=True)
         used = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: p.stat().st_mtime)
         for old in used[:-KEPT]:
             old.unlink(missing_ok=True)
+
+
+def _copy(source: IO[bytes], sink: IO[bytes]) -> bytes:
+    """Copies what is left of ``source``; returns its hash."""
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        sink.write(chunk)
+    return digest.digest()

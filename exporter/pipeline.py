@@ -53,7 +53,8 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
                 draft.pack(progress)
             with draft.opened() as bundle:
                 with clock.stage("prove", f"Proving the packed {draft.runtime.name} bundle"):
-                    proof = proving.prove(bundle, draft.plan.recipe.gate, draft.staging.work, progress, goldens.logits())
+                    gate = draft.plan.recipe.gate
+                    proof = proving.prove(bundle, gate, draft.staging.work, progress, goldens.logits())
                 if not proof.verdict.passed and request.gate == "enforce":
                     raise GateFailed(proof.verdict, draft.runtime.name)
                 with clock.stage("measure", "Measuring its speed on this host"):

@@ -125,7 +125,9 @@ def _output(request: ExportRequest, name: str) -> Path:
 
 def _offered(name: str, target: Target) -> str:
     if name not in target.runtimes:
-        raise UnsupportedError(f"The target {target.name} has no runtime '{name}'.", hint=nearest(name, target.runtimes))
+        raise UnsupportedError(
+            f"The target {target.name} has no runtime '{name}'.", hint=nearest(name, target.runtimes)
+        )
     return name
 
 

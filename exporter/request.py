@@ -25,7 +25,8 @@ class ExportRequest:
     runtimes: in the order given, a bundle each. context: tokens of prompt and reply together, None takes the target's.
     prefill_lengths: tokens that a prefill takes, none takes the target's. dynamic_shape: a prefill takes any number
     up to the longest; None takes the target's. plain_tflite: the ``.tflite`` beside the ``.litertlm``.
-    output: None puts the bundle under ``bundles/``; with several runtimes, the folder that holds a bundle each. force: may replace a bundle that is there.
+    output: None puts the bundle under ``bundles/``; with several runtimes, the folder that holds a bundle each.
+    force: may replace a bundle that is there.
     chat_template: a file, 'none' for a base model, None for the checkpoint's own.
     gate: 'report' publishes a bundle that failed the gate, marked as unproven.
     """

@@ -25,6 +25,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = "bundles/sample-android-arm64-executorch"
+FOREIGN = ("tensorflow", "torchvision", "timm")  # upstream's exporters want them; ours don't
 
 
 # The wheel
@@ -61,9 +62,17 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
         "py.typed", "sample/model/model.safetensors", "sample/model/tokenizer.model", "targets/android-arm64.toml",
         "targets/target.schema.json", "quantize/recipes/int4.toml", "quantize/recipe.schema.json",
         "checkpoint/families.toml", "prove/prompts.toml", "bundle/manifest.schema.json", "schemas/export.schema.json",
-        "bundle/licenses/apache-2.0.txt", "runtimes/executorch/lower.py",
+        "bundle/licenses/apache-2.0.txt", "runtimes/executorch/lower.py", "runtimes/litert/version.py",
     ):  # fmt: skip
         assert f"gemcut/{needed}" in names
+
+
+def extra(required: list[Requirement], name: str) -> set[str]:
+    """The packages of an extra, those of the extras that it takes in included, on a machine that has wheels of all."""
+    there = {"extra": name, "sys_platform": "linux", "platform_machine": "x86_64"}
+    mine = [each for each in required if each.marker and each.marker.evaluate(there)]
+    inner = [extra(required, taken) for each in mine if each.name == "gemcut" for taken in each.extras]
+    return {each.name for each in mine if each.name != "gemcut"}.union(*inner)
 
 
 def test_the_metadata(wheel: Path) -> None:
@@ -71,12 +80,18 @@ def test_the_metadata(wheel: Path) -> None:
     folder = next(name.split("/")[0] for name in opened.namelist() if ".dist-info/" in name)
     found = email.message_from_bytes(opened.read(f"{folder}/METADATA"))
     assert (found["Name"], found["Requires-Python"], found["License-Expression"]) == ("gemcut", ">=3.11", "Apache-2.0")
-    assert "executorch" in found.get_all("Provides-Extra", [])
+    assert {"executorch", "litert", "all"} <= set(found.get_all("Provides-Extra", []))
     required = [Requirement(line) for line in found.get_all("Requires-Dist", [])]
     always = {each.name for each in required if each.marker is None}
-    assert not always & {"torch", "executorch", "transformers", "torchao"}
-    with_runtime = {e.name for e in required if e.marker and e.marker.evaluate({"extra": "executorch"})}
-    assert {"torch", "executorch", "transformers", "torchao"} <= with_runtime
+    assert not always & {"torch", "executorch", "transformers", "torchao", "litert-torch", "ai-edge-litert"}
+    shared, litert = {"torch", "transformers", "torchao"}, {"litert-torch", "ai-edge-litert", "litert-lm"}
+    assert {"executorch"} | shared <= extra(required, "executorch")
+    assert litert | shared <= extra(required, "litert")
+    assert "executorch" not in extra(required, "litert")
+    assert not litert & extra(required, "executorch")
+    assert extra(required, "all") == extra(required, "executorch") | extra(required, "litert")
+    everything = {name for each in found.get_all("Provides-Extra", []) for name in extra(required, each)}
+    assert not everything & set(FOREIGN)
     assert opened.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     assert b"gemcut = gemcut.cli:main" in opened.read(f"{folder}/entry_points.txt")
 
@@ -164,6 +179,94 @@ def test_without_a_runtime_the_doctor_says_so(plain: Path, tmp_path: Path) -> No
     assert set(lacking.values()) == {"pip install 'gemcut[executorch]'"}
 
 
+# Other people's packages
+
+IMPORTS_ALL = """
+import pkgutil, sys
+import gemcut
+for module in pkgutil.walk_packages(gemcut.__path__, "gemcut."):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+assert "gemcut.runtimes.litert.version" in sys.modules
+"""
+CONVERTS_AND_RUNS = """
+from pathlib import Path
+import ai_edge_litert.interpreter, litert_lm, litert_torch, torch
+from gemcut.runtimes.litert.version import require_exporter
+require_exporter()
+module, inputs = torch.nn.Linear(4, 3).eval(), torch.ones(2, 4)
+litert_torch.convert(module, (inputs,)).export("tiny.tflite")
+runner = ai_edge_litert.interpreter.Interpreter("tiny.tflite").get_signature_runner()
+(name,) = runner.get_input_details()
+(found,) = runner(**{name: inputs.numpy()}).values()
+assert abs(found - module(inputs).detach().numpy()).max() < 1e-5
+"""
+
+
+@pytest.fixture
+def tensorflow(tmp_path: Path) -> Path:
+    """A folder with a package tensorflow that leaves a file where it was imported."""
+    package = tmp_path / "path" / "tensorflow"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "import pathlib\nMINE = True\npathlib.Path(__file__).with_name('imported').touch()\n"
+    )
+    return package
+
+
+@pytest.mark.parametrize("code", [IMPORTS_ALL, CONVERTS_AND_RUNS], ids=["all modules", "a conversion"])
+def test_a_users_tensorflow_is_neither_imported_nor_replaced(code: str, tensorflow: Path, tmp_path: Path) -> None:
+    code += f"""
+import sys
+assert not {{name.split(".")[0] for name in sys.modules}} & {set(FOREIGN)!r}
+assert not (__import__("pathlib").Path({str(tensorflow)!r}) / "imported").exists()
+import tensorflow
+assert tensorflow.MINE and tensorflow.__file__ == {str(tensorflow / "__init__.py")!r}
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tensorflow.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tensorflow / "imported").exists()
+
+
+def test_the_same_commands_work_with_a_users_tensorflow(tensorflow: Path, sample_int4: Any, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(tensorflow.parent), "HF_HUB_OFFLINE": "1"}
+    for words in (["doctor"], ["plan", "--target", "android-arm64"], ["validate", str(sample_int4.path)]):
+        done = subprocess.run(
+            [sys.executable, "-m", "gemcut.cli", *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert not (tensorflow / "imported").exists()
+
+
+@pytest.mark.slow
+def test_an_export_to_litert_works_with_a_users_tensorflow(tensorflow: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(tensorflow.parent), "GEMCUT_CACHE": str(tmp_path / "cache")}
+    words = ["export", "--target", "android-arm64", "--runtime", "litert", "-o", "bundle"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gemcut.cli", *words],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bundle" / "model.litertlm").is_file()
+    assert not (tensorflow / "imported").exists()
+
+
+def test_importing_gemcut_loads_no_runtime_and_nothing_of_others(tmp_path: Path) -> None:
+    code = "import sys, gemcut, gemcut.cli, gemcut.doctor; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    heavy = {"torch", "transformers", "executorch", "litert_torch", "litert_lm", "ai_edge_litert", "jax"}
+    assert not (heavy | set(FOREIGN)) & set(done.stdout.split())
+
+
+def test_no_module_of_ours_has_a_name_of_others(wheel: Path) -> None:
+    parts = {part for name in zipfile.ZipFile(wheel).namelist() for part in Path(name).with_suffix("").parts}
+    assert not parts & set(FOREIGN)
+
+
 @pytest.mark.slow
 def test_the_installed_wheel_exports_the_sample_from_another_folder(
     wheel: Path, tmp_path: Path
@@ -179,7 +282,7 @@ def test_the_installed_wheel_exports_the_sample_from_another_folder(
     assert all(Path(line).is_relative_to(site(python)) for line in done.stdout.split())
     done = installed(python, "export", "--target", "android-arm64", "--json", cwd=work)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["proven"] is True
+    assert json.loads(done.stdout)["bundles"][0]["proven"] is True
     assert (work / BUNDLE / "model.pte").is_file()
     assert [path.name for path in work.iterdir()] == ["bundles"]
 

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from gemcut.errors import UnsupportedError, UsageError
 from gemcut.quantize.recipe import list_recipes
+from gemcut.stages import LitertChoices
 from gemcut.target import explained, list_targets, load_target, schema
 
 SHIPPED = ("android-arm64", "android-x86_64", "linux-arm64", "linux-x86_64")
@@ -28,6 +29,16 @@ def write(folder: Path, **changes: object) -> Path:
     return path
 
 
+def with_litert(folder: Path, table: str | None, runtimes: str = '["executorch", "litert"]') -> Path:
+    """A copy of android-arm64 with this table [litert], or none."""
+    path = write(folder, runtimes=runtimes)
+    source = path.read_text().split("\n[litert]\n")[0]
+    if '"litert"' not in runtimes:
+        source = source.replace('litert = "0.11.0"\n', "")
+    path.write_text(source if table is None else f"{source}\n[litert]\n{table}\n")
+    return path
+
+
 def test_the_four_targets_are_shipped() -> None:
     assert tuple(list_targets()) == SHIPPED
 
@@ -36,7 +47,7 @@ def test_the_four_targets_are_shipped() -> None:
 def test_every_value_of_a_shipped_target_is_explained(name: str) -> None:
     target = load_target(name)
     assert target.name == name
-    assert set(target.choices) == set(explained())
+    assert set(target.choices) == set(explained(target))
     assert all(len(reason) > 20 or key == "context" for key, reason in target.choices.items())
 
 
@@ -46,7 +57,17 @@ def test_a_shipped_target_has_the_issues_defaults(name: str) -> None:
     assert target.delegate == "xnnpack"
     assert target.recipe in list_recipes()
     assert (target.context, target.prefill_chunk) == (2048, 128)
-    assert set(target.oldest_runtime) == set(target.runtimes) == {"executorch"}
+    assert set(target.oldest_runtime) == set(target.runtimes) == {"executorch", "litert"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_target_takes_short_turns_and_the_same_context_on_litert(name: str) -> None:
+    litert = load_target(name).litert
+    assert litert is not None
+    assert litert.context is None
+    assert (litert.prefill_lengths[0], litert.dynamic_shape) == (16, False)
+    assert load_target(name).prefill_chunk in litert.prefill_lengths
+    assert litert.recipe is None or litert.recipe in list_recipes()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -56,6 +77,8 @@ def test_the_shipped_schema_takes_the_shipped_file(name: str) -> None:
     jsonschema.validate(tomllib.loads(path.read_text()), shipped)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**tomllib.loads(path.read_text()), "colour": "red"}, shipped)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**tomllib.loads(path.read_text()), "litert": {"colour": "red"}}, shipped)
 
 
 def test_the_shipped_schema_is_that_of_the_class() -> None:
@@ -80,13 +103,58 @@ def test_a_recipe_file_is_looked_for_beside_the_target(tmp_path: Path) -> None:
     assert target.recipe == str(tmp_path / "own" / "r.toml")
 
 
+def test_litert_takes_the_targets_own_values_unless_it_has_others(tmp_path: Path) -> None:
+    assert load_target(str(with_litert(tmp_path, None))).litert == LitertChoices(prefill_lengths=(128,))
+    table = 'recipe = "mine.toml"\ncontext = 512\nprefill_lengths = [8, 512]\ndynamic_shape = true'
+    wanted = LitertChoices((8, 512), True, str(tmp_path / "mine.toml"), 512)
+    assert load_target(str(with_litert(tmp_path, table))).litert == wanted
+
+
+def test_a_target_without_litert_has_no_choices_for_it(tmp_path: Path) -> None:
+    target = load_target(str(with_litert(tmp_path, None, '["executorch"]')))
+    assert target.litert is None
+    assert not any(key.startswith("litert") for key in explained(target))
+    with pytest.raises(UsageError, match="runtimes doesn't name 'litert'"):
+        load_target(str(with_litert(tmp_path, "dynamic_shape = false", '["executorch"]')))
+
+
+def test_what_differs_for_litert_is_explained_under_its_own_keys(tmp_path: Path) -> None:
+    table = 'context = 512\n[litert.choices]\ncontext = "Small boards."'
+    target = load_target(str(with_litert(tmp_path, table)))
+    assert target.choices["litert.context"] == "Small boards."
+    assert explained(target)["litert.context"] == 512
+    assert "litert.recipe" not in explained(target)
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "message"),
+    [
+        ("prefil_lengths = [1]", UnsupportedError, "'litert.prefil_lengths': did you mean 'prefill_lengths'"),
+        ("prefill_lengths = [128, 16]", UsageError, "litert: prefill_lengths don't ascend: 128, 16"),
+        ("prefill_lengths = [16, 16]", UsageError, "don't ascend"),
+        ("prefill_lengths = []", UsageError, "litert.prefill_lengths: .*at least 1 item"),
+        ("prefill_lengths = [0, 16]", UsageError, "litert.prefill_lengths.0: .*greater"),
+        ("prefill_lengths = [16, 4096]", UsageError, "has 4096, which is more than context 2048"),
+        ("prefill_lengths = [64]\ncontext = 32", UsageError, "has 64, which is more than context 32"),
+        ("context = 8", UsageError, "litert.context: .*greater"),
+        ('dynamic_shape = "yes"', UsageError, "litert.dynamic_shape: .*boolean"),
+        ('[litert.choices]\nrecip = "why"', UsageError, "litert.choices explains an unknown key 'recip': .*'recipe'"),
+    ],
+)
+def test_a_wrong_table_for_litert_is_named(
+    tmp_path: Path, table: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        load_target(str(with_litert(tmp_path, table)))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"contxt": "1"}, "unknown key 'contxt': did you mean 'context'"),
         ({"delegate": '"xnpack"'}, "delegate = 'xnpack': did you mean 'xnnpack'"),
         ({"architecture": '"arm65"'}, "did you mean 'arm64'"),
-        ({"runtimes": '["executorch", "litrt"]'}, "runtimes.1 = 'litrt'"),
+        ({"runtimes": '["executorch", "litrt"]'}, "runtimes.1 = 'litrt': did you mean 'litert'"),
     ],
 )
 def test_an_unknown_key_or_value_gets_the_nearest(tmp_path: Path, changes: dict[str, str], message: str) -> None:
@@ -115,15 +183,15 @@ def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, str | None], 
 
 def test_an_explanation_of_nothing_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path)
-    path.write_text(path.read_text() + '\nprefil_chunk = "why"\n')
-    with pytest.raises(UsageError, match="did you mean 'prefill_chunk'"):
+    path.write_text(path.read_text().replace("[choices]", '[choices]\nprefil_chunk = "why"'))
+    with pytest.raises(UsageError, match=r"choices .* unknown key 'prefil_chunk': did you mean 'prefill_chunk'"):
         load_target(str(path))
 
 
 def test_a_runtime_version_for_a_runtime_that_is_not_there_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path)
-    path.write_text(path.read_text().replace("[oldest_runtime]", '[oldest_runtime]\nlitert = "2.1"'))
-    with pytest.raises(UsageError, match="oldest_runtime names 'litert'"):
+    path.write_text(path.read_text().replace("[oldest_runtime]", '[oldest_runtime]\nonnx = "1.23"'))
+    with pytest.raises(UsageError, match="oldest_runtime names 'onnx'"):
         load_target(str(path))
 
 

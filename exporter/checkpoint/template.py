@@ -148,7 +148,7 @@ def _check_syntax(text: str, where: str) -> None:
     from jinja2 import TemplateSyntaxError
 
     try:
-        tree = _environment().parse(text)
+        tree = template_environment().parse(text)
     except TemplateSyntaxError as error:
         message = f"{where}, line {error.lineno}, is not Jinja: {error.message}"
         raise CheckpointError(message, hint=_HINT) from error
@@ -185,7 +185,7 @@ def _dunder(node: nodes.Node) -> bool:
     return isinstance(value, str) and _DUNDER.fullmatch(value) is not None
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
     """Parses what transformers parses: loop controls and its `generation` tag."""
     from jinja2 import ext
     from jinja2.parser import Parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -32,8 +32,9 @@ def command(bundle: Path, as_json: bool) -> None:
     size = bundle.stat().st_size if is_zip else sum(f.stat().st_size for f in bundle.rglob("*") if f.is_file())
     warn_unproven(manifest, bundle)
     if as_json:
-        emit(Contents(str(bundle), "zip" if is_zip else "dir", size, manifest.model_dump(mode="json"),
-                      {heading[0]: [dict(zip(heading, row, strict=True)) for row in rows] for heading, rows in layout}))  # fmt: skip
+        tables = {head[0]: [dict(zip(head, row, strict=True)) for row in rows] for head, rows in layout}
+        form: Literal["zip", "dir"] = "zip" if is_zip else "dir"
+        emit(Contents(str(bundle), form, size, manifest.model_dump(mode="json"), tables))
         return
     _show(bundle, manifest, size, layout)
 

@@ -6,12 +6,16 @@ process's hash seed, and with it the order of the graph and the bytes of the pro
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from .cache import StepState
+
+class CallState(Protocol):
+    """What a call's layers share; ``rotary``: tables by layer type, empty when the call begins."""
+
+    rotary: dict[str, Any]
 
 
 class OrderedRotary(nn.Module):
@@ -23,7 +27,7 @@ class OrderedRotary(nn.Module):
         state: keeps the tables of the present call.
     """
 
-    def __init__(self, rotary: nn.Module, layer_types: list[str], state: StepState) -> None:
+    def __init__(self, rotary: nn.Module, layer_types: list[str], state: CallState) -> None:
         super().__init__()
         self.rotary = rotary
         self.layer_types = sorted(set(layer_types))
@@ -37,7 +41,7 @@ class OrderedRotary(nn.Module):
         return tables[layer_type]
 
 
-def order_rotary(model: nn.Module, layer_types: list[str], state: StepState) -> None:
+def order_rotary(model: nn.Module, layer_types: list[str], state: CallState) -> None:
     """Swaps the rotary modules that are asked by layer type; others have one table and no order."""
     for name, module in list(model.named_modules()):
         if name.endswith("rotary_emb") and hasattr(module, "layer_types"):

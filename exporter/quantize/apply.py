@@ -14,7 +14,7 @@ from .sizes import stored_bytes, tensor_class
 
 @dataclass(frozen=True)
 class Applied:
-    """One module: its tensor class, the scheme's name and what it means, whether it is quantized, and its bytes as stored."""
+    """One module: its tensor class, the scheme's name and what it means, whether it is quantized, and its bytes."""
 
     kind: str
     scheme: str

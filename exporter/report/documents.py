@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
 from ..chat import ChatLog
@@ -74,7 +77,7 @@ class ExportedBundle:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """``gemcut export --json``: a bundle for each runtime. seconds: by stage, of all. peak_memory: bytes, of this process."""
+    """``gemcut export --json``: a bundle for each runtime. seconds: by stage. peak_memory: bytes, of this process."""
 
     bundles: tuple[ExportedBundle, ...]
     seconds: dict[str, float]
@@ -151,8 +154,20 @@ def schemas() -> dict[Path, str]:
     return {path: json.dumps(_stamped(schema), indent=2, sort_keys=True) + "\n" for path, schema in found.items()}
 
 
+class _WithDocstrings(GenerateJsonSchema):
+    """A plain dataclass's docstring is its description: pydantic before 2.12 leaves it out, later ones don't."""
+
+    def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
+        found = super().dataclass_schema(schema)
+        written = inspect.cleandoc(schema["cls"].__doc__ or "")
+        if written and not written.startswith(f"{schema['cls'].__name__}("):  # else dataclass made it up
+            found["description"] = written
+        return found
+
+
 def _schema(kind: type) -> dict[str, Any]:
-    schema: dict[str, Any] = _closed(TypeAdapter(kind).json_schema(mode="serialization"))
+    found = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_WithDocstrings)
+    schema: dict[str, Any] = _closed(found)
     return schema
 
 

@@ -96,11 +96,98 @@ def _gemma4() -> Any:
     )
 
 
+_SMALL = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+}
+
+
+def _gemma(**changes: Any) -> Any:
+    from transformers import GemmaConfig
+
+    return GemmaConfig(**_SMALL | changes)
+
+
+def _gemma2(**changes: Any) -> Any:
+    from transformers import Gemma2Config
+
+    return Gemma2Config(**_SMALL | {"sliding_window": 8, "query_pre_attn_scalar": 16} | changes)
+
+
+def _llama(**changes: Any) -> Any:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(**_SMALL | changes)
+
+
+def _gemma3n_text(**changes: Any) -> Any:
+    from transformers import Gemma3nTextConfig
+
+    settings = {
+        "num_hidden_layers": 6,
+        "layer_types": ["sliding_attention", "full_attention"] * 3,
+        "num_kv_shared_layers": 2,
+        "sliding_window": 8,
+        "vocab_size_per_layer_input": 500,
+        "hidden_size_per_layer_input": 8,
+        "laurel_rank": 8,
+        "activation_sparsity_pattern": [0.95, 0.5, 0.0, 0.0, 0.0, 0.0],
+    }
+    return Gemma3nTextConfig(**_SMALL | settings | changes)
+
+
+def _gemma4_moe(**changes: Any) -> Any:
+    moe = {"enable_moe_block": True, "num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 24}
+    return _gemma4_text(**moe | changes)
+
+
+def _gemma4_unified_text(**changes: Any) -> Any:
+    from transformers import Gemma4UnifiedTextConfig
+
+    settings = {
+        "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+        "global_head_dim": 32,
+        "num_global_key_value_heads": 1,
+        "attention_k_eq_v": True,
+        "sliding_window": 8,
+        "final_logit_softcapping": 30.0,
+    }
+    return Gemma4UnifiedTextConfig(**_SMALL | settings | changes)
+
+
+def _gemma4_unified() -> Any:
+    from transformers import Gemma4UnifiedAudioConfig, Gemma4UnifiedConfig, Gemma4UnifiedVisionConfig
+
+    vision = Gemma4UnifiedVisionConfig(patch_size=2, mm_embed_dim=16, mm_posemb_size=4, output_proj_dims=16)
+    audio = Gemma4UnifiedAudioConfig(audio_embed_dim=16)
+    ids = {"image_token_id": 507, "boi_token_id": 508, "eoi_token_id": 509, "video_token_id": 506}
+    ids |= {"audio_token_id": 505, "boa_token_id": 510, "eoa_token_index": 511}
+    return Gemma4UnifiedConfig(
+        text_config=_gemma4_unified_text().to_dict(),
+        vision_config=vision.to_dict(),
+        audio_config=audio.to_dict(),
+        **ids,
+    )
+
+
 CONFIGS: dict[str, Callable[..., Any]] = {
+    "gemma": _gemma,
+    "gemma2": _gemma2,
     "gemma3_text": _gemma3_text,
+    "gemma3n_text": _gemma3n_text,
     "gemma4_text": _gemma4_text,
+    "gemma4_moe": _gemma4_moe,
+    "gemma4_unified_text": _gemma4_unified_text,
+    "llama": _llama,
     "gemma3": _gemma3,
     "gemma4": _gemma4,
+    "gemma4_unified": _gemma4_unified,
 }
 
 
@@ -124,6 +211,36 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[model_type]
 
     return of
+
+
+@pytest.fixture(scope="session")
+def pristine_gemma3n(pristine: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A multimodal Gemma 3n laid out as published, with k, v and k_norm in the layers that share another's.
+
+    transformers itself can build one only with timm; its towers' tensors are stand-ins here, as Gemcut leaves them out.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import Gemma3nConfig
+
+    text = pristine("gemma3n_text")
+    folder = Path(shutil.copytree(text, tmp_path_factory.mktemp("pristine") / "tiny-gemma3n"))
+    tensors = {}
+    for shard in sorted(folder.glob("model*.safetensors")):
+        tensors |= {name.replace("model.", "model.language_model.", 1): t for name, t in load_file(shard).items()}
+        shard.unlink()
+    (folder / "model.safetensors.index.json").unlink()
+    for part, shape in (("k_proj", (32, 64)), ("v_proj", (32, 64)), ("k_norm", (16,))):
+        tensors[f"model.language_model.layers.5.self_attn.{part}.weight"] = torch.ones(shape, dtype=torch.bfloat16)
+    for name in ("vision_tower.timm_model.conv_stem.conv.weight", "embed_vision.embedding.weight"):
+        tensors[f"model.{name}"] = torch.ones(4, 4, dtype=torch.bfloat16)
+    for name in ("audio_tower.conformer.0.attention.pre_attn_norm.weight", "embed_audio.embedding_projection.weight"):
+        tensors[f"model.{name}"] = torch.ones(4, dtype=torch.bfloat16)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = Gemma3nConfig(text_config=_gemma3n_text().to_dict()).to_dict()
+    config |= {"architectures": ["Gemma3nForConditionalGeneration"], "eos_token_id": [1, 6]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture

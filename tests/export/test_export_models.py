@@ -69,7 +69,7 @@ def test_a_multimodal_checkpoints_text_part_is_the_float_model(
     words = ("--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "--json")
     done = run("export", checkpoint, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    (document,) = json.loads(done.stdout)["bundles"]
     assert document["proven"] is True
     assert document["fidelity"]["max_logit_diff"] < 1e-3
     assert document["fidelity"]["top1"] == 1.0

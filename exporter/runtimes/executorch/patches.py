@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ...errors import LackingError
@@ -18,7 +18,10 @@ def require_version() -> str:
     Raises:
         LackingError: it is another release than the one these patches were written for.
     """
-    installed = version("executorch")
+    try:
+        installed = version("executorch")
+    except PackageNotFoundError as error:
+        raise LackingError("executorch isn't installed.", hint="pip install 'gemcut[executorch]'") from error
     if not installed.startswith(HOLDS_FOR + "."):
         raise LackingError(
             f"executorch {installed} is installed; Gemcut's lowering holds for {HOLDS_FOR}.x.",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UnsupportedError
 from ...stages import Lowered, Progress, Recipe, Runner
 
 if TYPE_CHECKING:
@@ -53,10 +52,8 @@ class LiteRT:
         """
         from ...graph.cache import cache_spec
 
-        if shape.dynamic:
-            raise UnsupportedError(
-                "LiteRT programs of a dynamic shape can't be made yet.", hint="Take --prefill-lengths instead."
-            )
+        if shape.dynamic:  # With prefills as long as the context a ring would be no shorter than a full layer.
+            return cache_spec(config, shape.context, shape.context)
         return cache_spec(config, shape.context + shape.prefill[0] - 1, shape.prefill[-1])
 
     def build(self, order: Order, model: Any, work: Path, clock: Clock) -> Lowered:

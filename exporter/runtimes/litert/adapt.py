@@ -17,9 +17,9 @@ from ...errors import UnsupportedError
 class SparseGatedMLP(nn.Module):
     """A gated MLP that keeps the largest of its gate's activations (Gemma 3n), without the inverse error function.
 
-    The gate is cut at mean + z · std, where z is the quantile of the normal distribution that leaves ``1 - sparsity`` of
-    it above. transformers computes z anew in every call, through ``erfinv``, which litert-torch 0.10 has no lowering
-    for; it depends on the configuration alone, so it is a constant here.
+    The gate is cut at mean + z · std, where z is the normal distribution's quantile at ``activation_sparsity``.
+    transformers computes z anew in every call, through ``erfinv``, which litert-torch 0.10 has no lowering for; it
+    depends on the configuration alone, so it is a constant here.
 
     Args:
         mlp: the family's module: linears ``gate_proj``, ``up_proj``, ``down_proj``, the activation ``act_fn`` and the
@@ -47,8 +47,8 @@ class SparseGatedMLP(nn.Module):
 class DenseExperts(nn.Module):
     """Every expert of a mixture computed for every token, and mixed by the router's weights.
 
-    A LiteRT tensor's scales are fixed with it, so a matrix that is chosen at run time (GATHER, EMBEDDING_LOOKUP) comes out
-    as float32: copying 8 of 128 int8 experts out of a table so moves about half the bytes of reading all of them, of
+    A LiteRT tensor's scales are fixed with it, so a matrix that is chosen at run time (GATHER, EMBEDDING_LOOKUP) comes
+    out as float32. Copying 8 of 128 int8 experts out of a table so moves about half the bytes of reading all of them, of
     int4 ones as many, and a prefill would copy them for each token. So all are read: decode reads every expert of the
     model for every token, not the few that are active, and is as slow as a dense model of the same size.
 
@@ -56,7 +56,8 @@ class DenseExperts(nn.Module):
     scheme like any other.
 
     Args:
-        experts: the family's module: parameters ``gate_up_proj`` [E, 2 I, H] and ``down_proj`` [E, H, I], and ``act_fn``.
+        experts: the family's module: parameters ``gate_up_proj`` [E, 2 I, H] and ``down_proj`` [E, H, I], the
+            activation ``act_fn``.
     """
 
     def __init__(self, experts: Any) -> None:

@@ -50,11 +50,12 @@ def ring_slots(input_pos: torch.Tensor, spec: CacheSpec) -> Ring:
     return Ring(torch.remainder(start, size), source, _additive(seen))
 
 
-def window_mask(input_pos: torch.Tensor, slots: int, window: int) -> torch.Tensor:
+def window_mask(input_pos: torch.Tensor, slots: int | torch.SymInt, window: int) -> torch.Tensor:
     """The sliding window over a cache where position p lies in slot p: float32 [1, 1, N, slots], additive."""
-    positions = torch.arange(slots, dtype=torch.int32).unsqueeze(0)
+    every = torch.arange(slots) if isinstance(slots, int) else torch.ops.tfl.range(0, slots, 1)
+    positions = every.to(torch.int32).unsqueeze(0)
     queries = input_pos.unsqueeze(1)
-    return _additive((positions <= queries) & (positions > queries - window))
+    return _additive((positions < queries + 1) & (positions > queries - window))
 
 
 def _additive(seen: torch.Tensor) -> torch.Tensor:
@@ -72,12 +73,15 @@ def write(cache: torch.Tensor, states: torch.Tensor, start: torch.Tensor, ring: 
     """
     if ring is not None and ring.source is not None:
         both = torch.cat((cache, states), dim=2)
-        return torch.ops.tfl.gather(both, ring.source, 2)
+        rows: torch.Tensor = torch.ops.tfl.gather(both, ring.source, 2)
+        return rows
     from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 
-    zero = torch.zeros((), dtype=torch.int32)
     slot = (start if ring is None else ring.slot)[0]
-    return dynamic_update_slice(cache, states, [zero, zero, slot, zero])
+    # For a cache of any length the converter makes 64-bit constants, which don't go with a 32-bit slot.
+    zero = torch.zeros((), dtype=torch.int32) if isinstance(cache.shape[2], int) else slot * 0
+    written: torch.Tensor = dynamic_update_slice(cache, states, [zero, zero, slot, zero])
+    return written
 
 
 def attend(  # type: ignore[no-untyped-def]

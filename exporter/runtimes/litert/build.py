@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from .weights import WeightTable
 
 PROGRAM = "model.tflite"
 _KIND = "litert-skeletons"
-_CODE = b"1"  # counted up when a change of ours gives another skeleton for the same inputs
+_CODE = b"2"  # counted up when a change of ours gives another skeleton for the same inputs
+_CONVERTERS = ("litert-torch", "litert-converter")  # transformers' version is in the configuration
 
 
 def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
@@ -34,7 +36,9 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
     with clock.stage("convert", "Converting for LiteRT"):
         attention.register()
         model.config._attn_implementation = attention.NAME
-        signatures, table = make_signatures(model.eval(), order.cache, order.shape.prefill)
+        signatures, table = make_signatures(
+            model.eval(), order.cache, order.shape.prefill, order.shape.dynamic
+        )
         key = _key(order, model, version)
         if not cachedir.fetch(_KIND, key, skeleton):
             convert(signatures, skeleton, clock.progress)
@@ -51,7 +55,7 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
         delegates=needs.delegates,
         vocab_size=int(order.config.vocab_size),
         context=order.shape.context,
-        prefill_chunk=order.shape.prefill[-1],
+        prefill_chunk=order.shape.context if order.shape.dynamic else order.shape.prefill[-1],
         delegated_macs=needs.delegated_share,
         facts={"cache_bytes": order.cache.bytes, "skeleton": key[:16]},
     )
@@ -64,7 +68,8 @@ def _key(order: Order, model: Any, version: str) -> str:
     values = [f"{name} {tuple(t.shape)}".encode() + t.detach().contiguous().numpy().tobytes() for name, t in small]
     shape = f"{order.cache} {order.shape.prefill} {order.shape.dynamic}".encode()
     config = order.config.to_json_string(use_diff=False).encode()
-    return cachedir.key_of([_CODE, version.encode(), torch.__version__.encode(), config, shape, *values])
+    made_by = [version, torch.__version__, *map(metadata.version, _CONVERTERS)]
+    return cachedir.key_of([_CODE, *(text.encode() for text in made_by), config, shape, *values])
 
 
 def _classes(table: WeightTable, schemes: dict[str, Scheme], sizes: dict[str, int]) -> dict[str, Any]:

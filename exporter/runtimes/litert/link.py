@@ -22,9 +22,9 @@ _IDENTIFIER = b"TFL3"
 
 @dataclass
 class _Tables:
-    """Which table each weight takes. index: (data pointer, scheme) -> buffer's index in the model."""
+    """Which table each weight takes. index: (data pointer, rows, columns, scheme) -> buffer's index in the model."""
 
-    index: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    index: dict[tuple[int, int, int, str, int], int] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
 
 
@@ -36,7 +36,7 @@ def link(
     Args:
         skeleton: from ``convert``.
         out: the ``.tflite`` to write.
-        weights: by input name, as in the skeleton's signatures.
+        weights: by name in the table; the skeleton's signatures have ``PREFIX`` before it.
         schemes: by module name.
         progress: told of each table.
 
@@ -56,9 +56,9 @@ def link(
         graph = model.subgraphs[signature.subgraphIndex]
         for entry in [entry for entry in signature.inputs if entry.name.decode().startswith(PREFIX)]:
             name = entry.name.decode()
-            weight = weights[name]
+            weight = weights[name.removeprefix(PREFIX)]
             scheme = schemes[weight.module]
-            sizes[name] += _make_constant(model, graph, entry.tensorIndex, weight, scheme, found)
+            sizes[name.removeprefix(PREFIX)] += _make_constant(model, graph, entry.tensorIndex, weight, scheme, found)
             _use_constant(model, graph, entry.tensorIndex, codes, weight)
         signature.inputs = [entry for entry in signature.inputs if not entry.name.decode().startswith(PREFIX)]
     _drop_unused(model, found.tables)
@@ -94,7 +94,8 @@ def _make_constant(model: Any, graph: Any, index: int, weight: Weight, scheme: S
     from ai_edge_litert import schema_py_generated as schema
 
     tensor = graph.tensors[index]
-    key = (weight.tensor.data_ptr(), scheme.weight, scheme.group)
+    rows, columns = weight.tensor.shape
+    key = (weight.tensor.data_ptr(), rows, columns, scheme.weight, scheme.group)
     added = 0
     if key not in found.index:
         found.index[key] = _new_buffer(model)

@@ -19,25 +19,39 @@ from typing import Any
 
 from jinja2 import meta, nodes
 
-from ...checkpoint.template import _environment
+from ...checkpoint.template import template_environment
 from ...errors import UnsupportedError
 
 _HINT = "give a simpler template with --chat-template FILE, or take --runtime executorch"
 
 # What minijinja has under the same name and meaning (checked against 0.18.1), and what is written otherwise.
 _FILTER_NAMES = """
-abs attr batch bool capitalize count d default dictsort e escape first float format groupby indent int items join last
-length list lower map max min reject rejectattr replace reverse round safe select selectattr slice sort string sum title
-tojson trim unique upper urlencode
+abs attr batch bool capitalize count d default dictsort first float format groupby indent int items join last length
+list lower map max min reject rejectattr replace reverse round safe select selectattr slice sort string sum title tojson
+trim unique upper urlencode
 """
 _TEST_NAMES = """
-boolean defined divisibleby eq equalto even false float ge gt in integer iterable le lower lt mapping ne none number odd
-sameas sequence string true undefined upper == != < <= > >=
+boolean defined divisibleby eq equalto even false float ge gt in integer iterable le lt mapping ne none number odd
+sameas sequence string true undefined == != < <= > >=
 """
 _FILTERS = frozenset(_FILTER_NAMES.split())
 _TESTS = frozenset(_TEST_NAMES.split())
-_WIDER_TESTS = {"iterable": "mapping", "sequence": "mapping", "number": "boolean"}
-_INDENT = {"width": 4, "first": False, "blank": False}
+# Tests that mean something else there, of a value {0}.
+_OTHER_TESTS = {
+    "none": "({0} == none)",  # which asks whether it is undefined
+    "number": "(({0} is number) or ({0} is boolean))",
+    "iterable": "(({0} is iterable) and ({0} != none))",
+    "sequence": "(({0} is sequence) or ({0} is string) or ({0} is mapping) or ({0} is undefined))",
+}
+_EMPTY = {"length": "[]", "count": "[]", "items": "{}"}  # filters that take nothing undefined, and what stands in
+_TEXT_FILTERS = frozenset(("trim", "string", "replace"))  # that print what they are given
+_PASSING_FILTERS = frozenset(("default", "d", "first", "last", "attr"))  # that give a value of any type
+# Filters whose arguments have no names there: jinja2's, with their defaults.
+_UNNAMED: dict[str, dict[str, Any]] = {
+    "indent": {"width": 4, "first": False, "blank": False},
+    "default": {"default_value": "", "boolean": False},
+    "d": {"default_value": "", "boolean": False},
+}
 _SELECTING = frozenset(("select", "reject", "selectattr", "rejectattr"))
 _GLOBALS_LACKING = frozenset(("cycler", "joiner", "lipsum"))
 _OPERATORS: dict[type[nodes.BinExpr], str] = {
@@ -62,7 +76,9 @@ _COMPARISONS = {
     "notin": "not in",
 }
 # The engine's regular expressions would rewrite these in literal text as well.
-_REWRITTEN = re.compile(r"\.(?=(?:startswith|endswith|replace|split|join|[lr]?strip|items)\()")
+_REWRITTEN = re.compile(
+    r"\.(?=(?:startswith|endswith|replace|split|join|[lr]?strip|items)\()|\{(?=% (?:end)?generation %\})"
+)
 _INDENTED = "gemcut_json"
 _INDENTED_MACRO = """{%- macro gemcut_json(value, indent, level) -%}
 {%- set inner = "\\n" ~ " " * (indent * (level + 1)) -%}
@@ -90,7 +106,7 @@ def rewrite(source: str) -> tuple[str, frozenset[str]]:
     Raises:
         UnsupportedError: it uses what the engine has no way to do.
     """
-    tree = _environment().parse(source)
+    tree = template_environment().parse(source)
     writer = _Writer()
     body = writer.statements(tree.body)
     needed = _INDENTED_MACRO if _INDENTED in body else ""
@@ -99,7 +115,7 @@ def rewrite(source: str) -> tuple[str, frozenset[str]]:
 
 def literal(text: str) -> str:
     """A string constant that Jinja, minijinja and the engine's regular expressions all leave as it is."""
-    return _REWRITTEN.sub(r"\\u002e", json.dumps(text, ensure_ascii=False))
+    return _REWRITTEN.sub(lambda sign: f"\\u{ord(sign[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 class _Writer:
@@ -119,8 +135,9 @@ class _Writer:
         return "".join(f"{{{{- {self._printed(part)} -}}}}\n" for part in node.nodes)
 
     def _printed(self, node: nodes.Expr) -> str:
+        """A value as Python prints it."""
         said = self.expression(node)
-        if not isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
+        if not _of_any_type(node):
             return said
         return f"(({said} | string | capitalize) if (({said} is boolean) or ({said} == none)) else {said})"
 
@@ -159,8 +176,11 @@ class _Writer:
         return _tag(f"call{called} {self.expression(node.call)}") + self.statements(node.body) + _tag("endcall")
 
     def _filterblock(self, node: nodes.FilterBlock) -> str:
-        assert node.filter.node is None
-        return _tag(f"filter {self._filter_name(node.filter)}") + self.statements(node.body) + _tag("endfilter")
+        chain, link = [], node.filter
+        while link is not None:
+            chain.append(self._filter_name(link))
+            link = link.node  # type: ignore[assignment]
+        return _tag(f"filter {' | '.join(reversed(chain))}") + self.statements(node.body) + _tag("endfilter")
 
     def _with(self, node: nodes.With) -> str:
         pairs = zip(node.targets, node.values, strict=True)
@@ -181,7 +201,8 @@ class _Writer:
             return ", ".join(self._target(item) for item in node.items)
         if isinstance(node, nodes.NSRef):
             return f"{node.name}.{node.attr}"
-        assert isinstance(node, nodes.Name)
+        if not isinstance(node, nodes.Name):
+            raise _lacking(node, "such a target of set or for")
         return node.name
 
     def expression(self, node: nodes.Node) -> str:
@@ -205,10 +226,7 @@ class _Writer:
         return f"(not {self.expression(node.node)})"
 
     def _x_neg(self, node: nodes.Neg) -> str:
-        return f"(-{self.expression(node.node)})"
-
-    def _x_pos(self, node: nodes.Pos) -> str:
-        return self.expression(node.node)
+        return f"(0 - {self.expression(node.node)})"  # it negates no number that comes from JSON
 
     def _x_compare(self, node: nodes.Compare) -> str:
         left, parts = self.expression(node.expr), []
@@ -219,7 +237,7 @@ class _Writer:
         return parts[0] if len(parts) == 1 else f"({' and '.join(parts)})"
 
     def _x_concat(self, node: nodes.Concat) -> str:
-        return f"({' ~ '.join(self.expression(part) for part in node.nodes)})"
+        return f"({' ~ '.join(self._printed(part) for part in node.nodes)})"
 
     def _x_condexpr(self, node: nodes.CondExpr) -> str:
         said = f"{self.expression(node.expr1)} if {self.expression(node.test)}"
@@ -257,9 +275,11 @@ class _Writer:
     def _x_filter(self, node: nodes.Filter) -> str:
         if node.node is None:
             raise _lacking(node, f"| {node.name}")
-        value = self.expression(node.node)
+        value = self._printed(node.node) if node.name in _TEXT_FILTERS else self.expression(node.node)
         if node.name == "tojson":
             return self._tojson(node, value)
+        if node.name in _EMPTY:
+            value = f"({value} | default({_EMPTY[node.name]}))"
         return f"({value} | {self._filter_name(node)})"
 
     def _filter_name(self, node: nodes.Filter) -> str:
@@ -270,9 +290,10 @@ class _Writer:
         if node.name in _SELECTING and len(arguments) > at and _is_const(arguments[at], "none"):
             arguments[at : at + 1] = [nodes.Const("eq"), nodes.Const(None)]
         named: list[Any] = list(node.kwargs)
-        if node.name == "indent" and named:  # whose arguments have no names there
-            given = dict(zip(_INDENT, arguments, strict=False)) | {pair.key: pair.value for pair in named}
-            arguments, named = [given.get(name, nodes.Const(value)) for name, value in _INDENT.items()], []
+        if node.name in _UNNAMED and named:
+            names = _UNNAMED[node.name]
+            given = dict(zip(names, arguments, strict=False)) | {pair.key: pair.value for pair in named}
+            arguments, named = [given.get(name, nodes.Const(value)) for name, value in names.items()], []
         said = self._arguments(node, arguments, named)
         return f"{node.name}({said})" if said else node.name
 
@@ -291,12 +312,10 @@ class _Writer:
         if node.name not in _TESTS:
             raise _lacking(node, f"is {node.name}")
         value = self.expression(node.node)
-        if node.name == "none":  # the engine's test of that name asks whether it is undefined
-            return f"({value} == none)"
+        if node.name in _OTHER_TESTS:
+            return _OTHER_TESTS[node.name].format(value)
         said = self._arguments(node, node.args, node.kwargs)
-        test = f"({value} is {node.name}({said}))" if said else f"({value} is {node.name})"
-        wider = _WIDER_TESTS.get(node.name)
-        return f"({test} or ({value} is {wider}))" if wider else test
+        return f"({value} is {node.name}({said}))" if said else f"({value} is {node.name})"
 
     def _x_call(self, node: nodes.Call) -> str:
         if isinstance(node.node, nodes.Getattr) and not _is_loop(node.node.node):
@@ -354,6 +373,22 @@ def _tag(said: str) -> str:
 
 def _is_const(node: nodes.Node, value: str | bool | None) -> bool:
     return isinstance(node, nodes.Const) and type(node.value) is type(value) and node.value == value
+
+
+def _of_any_type(node: nodes.Node) -> bool:
+    """Whether an expression can be None or a boolean, which Python prints otherwise."""
+    if isinstance(node, nodes.CondExpr):
+        return _of_any_type(node.expr1) or (node.expr2 is not None and _of_any_type(node.expr2))
+    if isinstance(node, nodes.And | nodes.Or):
+        return _of_any_type(node.left) or _of_any_type(node.right)
+    if isinstance(node, nodes.Filter):
+        return node.name in _PASSING_FILTERS
+    if isinstance(node, nodes.Const):
+        return not isinstance(node.value, str)
+    if isinstance(node, nodes.Call):
+        return isinstance(node.node, nodes.Getattr) and node.node.attr in ("get", "startswith", "endswith")
+    comparing = nodes.Compare | nodes.Not | nodes.Test
+    return isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem | comparing)
 
 
 def _is_loop(node: nodes.Node) -> bool:

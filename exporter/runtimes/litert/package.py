@@ -27,14 +27,14 @@ def package(program: Path, contents: Contents, out: Path) -> tuple[str, ...]:
         UnsupportedError: the chat template does what the engine has no way to do.
     """
     tokenizer, template = contents.tokenizer, contents.template
+    start = start_token(tokenizer, template)
     choice = choose_tokenizer(
         contents.folder,
         tokenizer.backend_tokenizer,
         contents.probes,
-        bos=tokenizer.bos_token,
+        bos=None if start is None else tokenizer.bos_token,
         vocab_size=contents.vocab_size,
     )
-    start = start_token(tokenizer, template)
     metadata = llm_metadata(
         text_type=contents.text_type,
         context=contents.context,
@@ -46,5 +46,6 @@ def package(program: Path, contents: Contents, out: Path) -> tuple[str, ...]:
         generation=contents.generation,
         vocabulary=tokenizer.get_vocab(),
     )
-    pack(out, program=program, tokenizer=choice, metadata=metadata, extras={MANIFEST: contents.manifest, **contents.files})
+    extras: dict[str, bytes | Path] = {MANIFEST: contents.manifest, **contents.files}
+    pack(out, program=program, tokenizer=choice, metadata=metadata, extras=extras)
     return choice.notes

@@ -20,19 +20,24 @@ from torch import nn
 from transformers.cache_utils import Cache
 
 from ...graph.cache import CacheSpec
+from ...graph.rotary import order_rotary
 from . import attention
 from .adapt import adapt
-from .program_names import CACHE_PREFIX, DECODE, PREFILL
+from .program_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
 from .weights import WeightTable, take_weights_as_inputs
 
 
 @dataclass(frozen=True)
 class Signature:
-    """One signature to convert: its module, and example inputs by name in the order of the flatbuffer."""
+    """One signature to convert: its module, example inputs as ``forward`` takes them, and torch.export's dynamic sizes.
+
+    The converter joins the names of nested inputs: ``kv_cache`` and ``k_0`` become ``kv_cache_k_0``.
+    """
 
     name: str
     module: nn.Module
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
+    dynamic: dict[str, Any] | None = None
 
 
 class CallState:
@@ -57,20 +62,21 @@ def cache_numbers(spec: CacheSpec) -> dict[int, int]:
 class CallCache(Cache):
     """A transformers ``Cache`` over the call's inputs; ``update`` puts the written caches in their place."""
 
-    def __init__(self, spec: CacheSpec, state: CallState, inputs: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, spec: CacheSpec, state: CallState, tensors: Mapping[str, torch.Tensor]) -> None:
         super().__init__(layers=[])
         self.spec = spec
         self.state = state
         self.numbers = cache_numbers(spec)
-        self.tensors = {name: value for name, value in inputs.items() if name.startswith(CACHE_PREFIX)}
+        self.tensors = dict(tensors)
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]
         """key_states, value_states: [1, KV heads, N, head dim]; returns both caches [1, KV heads, slots, head dim]."""
         layer = self.spec.layers[layer_idx]
-        assert layer is not None and self.state.start is not None
+        assert layer is not None
+        assert self.state.start is not None
         written = []
         for kind, states in (("k", key_states), ("v", value_states)):
-            name = f"kv_cache_{kind}_{self.numbers[layer_idx]}"
+            name = f"{kind}_{self.numbers[layer_idx]}"
             ring = self.state.ring if layer.ring else None
             self.tensors[name] = attention.write(self.tensors[name], states, self.state.start, ring)
             written.append(self.tensors[name])
@@ -100,14 +106,19 @@ class DecoderCall(nn.Module):
         self.logits = logits
 
     def forward(
-        self, tokens: torch.Tensor, input_pos: torch.Tensor, mask: torch.Tensor, **others: torch.Tensor
+        self,
+        tokens: torch.Tensor,
+        input_pos: torch.Tensor,
+        mask: torch.Tensor,
+        kv_cache: dict[str, torch.Tensor],
+        weight: dict[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
-        """See the module's docstring; ``others`` are the KV cache and the weights, by name."""
-        self.table.tensors = others
+        """See the module's docstring; ``kv_cache`` by ``k_0`` and so on, ``weight`` by the table's names."""
+        self.table.tensors = weight
         state, spec = self.state, self.spec
         state.tokens, state.start, state.rotary = tokens.shape[1], input_pos[0:1], {}
         state.ring = attention.ring_slots(input_pos, spec) if any(x and x.ring for x in spec.layers) else None
-        cache = CallCache(spec, state, others)
+        cache = CallCache(spec, state, kv_cache)
         out = self.model(
             input_ids=tokens,
             position_ids=input_pos.unsqueeze(0),
@@ -117,7 +128,7 @@ class DecoderCall(nn.Module):
             logits_to_keep=1,
             call_state=state,
         )
-        results: dict[str, torch.Tensor] = dict(cache.tensors)
+        results = {CACHE_PREFIX + name: tensor for name, tensor in cache.tensors.items()}
         if self.logits:
             results["logits"] = out.logits
         return results
@@ -133,37 +144,57 @@ class DecoderCall(nn.Module):
 
 
 def make_signatures(
-    model: Any, spec: CacheSpec, prefill_lengths: tuple[int, ...]
+    model: Any, spec: CacheSpec, prefill_lengths: tuple[int, ...], dynamic: bool = False
 ) -> tuple[list[Signature], WeightTable]:
     """The signatures of a model, and the table of its weights.
 
     Args:
-        model: a transformers causal LM in float32; its modules are replaced in place (``copy_structure`` makes
-            a copy that shares the tensors).
+        model: a transformers causal LM in float32; its modules are replaced in place.
         spec: the cache; its chunk must be at least the longest prefill.
         prefill_lengths: N of each prefill signature, ascending.
+        dynamic: one prefill takes any number of tokens up to the context, and the cache may have any length; ``spec``
+            must be without rings.
     """
     state = CallState()
-    table = take_weights_as_inputs(adapt(model))
+    model = adapt(model)
+    table = take_weights_as_inputs(model)
+    order_rotary(model, list(getattr(model.config, "layer_types", None) or []), state)
     signatures = []
-    for length in (None, *prefill_lengths):  # decode first: LiteRT describes the first subgraph alone
+    # decode first: LiteRT describes the first subgraph alone
+    for length in (None, *(prefill_lengths[-1:] if dynamic else prefill_lengths)):
         call = DecoderCall(model, spec, table, state, logits=length is None).eval()
-        name = DECODE if length is None else PREFILL.format(length)
-        signatures.append(Signature(name, call, _inputs(spec, table, length or 1)))
+        name = DECODE if length is None else DYNAMIC_PREFILL if dynamic else PREFILL.format(length)
+        inputs = _inputs(spec, table, length or 1)
+        signatures.append(Signature(name, call, inputs, _dynamic(inputs, spec, length) if dynamic else None))
     return signatures, table
 
 
-def _inputs(spec: CacheSpec, table: WeightTable, tokens: int) -> dict[str, torch.Tensor]:
+def _inputs(spec: CacheSpec, table: WeightTable, tokens: int) -> dict[str, Any]:
     caches: dict[str, torch.Tensor] = {}
     for kind in "kv":
         for index, number in cache_numbers(spec).items():
             layer = spec.layers[index]
             assert layer is not None
-            caches[f"kv_cache_{kind}_{number}"] = torch.zeros(1, layer.heads, layer.slots, layer.head_dim)
+            caches[f"{kind}_{number}"] = torch.zeros(1, layer.heads, layer.slots, layer.head_dim)
     return {
         "tokens": torch.zeros(1, tokens, dtype=torch.int32),
         "input_pos": torch.arange(tokens, dtype=torch.int32),
         "mask": torch.zeros(1, 1, tokens, spec.context),
-        **caches,
-        **{name: weight.tensor for name, weight in table.weights.items()},
+        "kv_cache": caches,
+        "weight": {name: weight.tensor for name, weight in table.weights.items()},
+    }
+
+
+def _dynamic(inputs: dict[str, Any], spec: CacheSpec, tokens: int | None) -> dict[str, Any]:
+    """torch.export's dynamic sizes: N of a prefill, and the cache's slots."""
+    # Not named dimensions: torch can't prove its own guards on strides for those.
+    slots = torch.export.Dim.DYNAMIC
+    length = None if tokens is None else torch.export.Dim.DYNAMIC
+    n = {} if length is None else {2: length}
+    return {
+        "tokens": None if length is None else {1: length},
+        "input_pos": None if length is None else {0: length},
+        "mask": {**n, 3: slots},
+        "kv_cache": {name: {2: slots} for name in inputs["kv_cache"]},
+        "weight": dict.fromkeys(inputs["weight"]),
     }

@@ -12,6 +12,8 @@ from ...prove.records import Golden, Recorded
 from ...prove.template import ChatCodec, TemplateRefused
 from ...stages import Progress
 from . import engine
+from .container import SENTENCEPIECE, read_sections
+from .spacing import raw_texts
 from .tokenizer import PROBES
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def _prompts(
         chats += [Prompt(f"odd-{i}", "chat", ({"role": "user", "content": text},)) for i, text in enumerate(PROBES)]
     texts = (*PROBES, *(golden.prompt.text for golden in goldens if golden.prompt.kind == "text"))
     asked = [engine.Chat(chat.messages, chat.tools or (), chat.add_generation_prompt) for chat in chats]
-    found = engine.conversation_ids(bundle.program, asked, work, texts, progress=progress)
+    given = _given(bundle.program, texts, codec)
+    found = engine.conversation_ids(bundle.program, asked, work, given, progress=progress)
     heard = [
         (chat.id, _chat_fault(chat, answer, codec))
         for chat, answer in zip(chats, found.chats, strict=True)
@@ -85,6 +88,12 @@ def _prompts(
         progress.note(f"LiteRT-LM's conversation can't be asked about some chats: {reason}")
     cuts = [(repr(text[:24]), _text_fault(text, cut, codec)) for text, cut in zip(texts, found.texts, strict=True)]
     return _check("engine_template", heard), _check("engine_text", cuts)
+
+
+def _given(program: Path, texts: Sequence[str], codec: ChatCodec) -> Sequence[str]:
+    """What the engine is given for texts that no template renders: spaced as its SentencePiece section needs them."""
+    kinds = {section.kind for section in read_sections(program)}
+    return raw_texts(texts, codec.tokenizer) if SENTENCEPIECE in kinds else texts
 
 
 def _chat_fault(chat: Prompt, heard: engine.Heard, codec: ChatCodec) -> str | None:
@@ -110,7 +119,8 @@ def _text_fault(text: str, cut: engine.Cut, codec: ChatCodec) -> str | None:
     if list(cut.ids) != wanted:
         return f"{list(cut.ids)[:12]} instead of {wanted[:12]}"
     again = codec.decode(wanted)
-    return None if cut.text == again else f"joined to {cut.text!r} instead of {again!r}"
+    # A tokenizer that puts a space before a text takes it away again; a SentencePiece section does neither.
+    return None if cut.text in (again, f" {again}") else f"joined to {cut.text!r} instead of {again!r}"
 
 
 def _check(name: str, results: Iterable[tuple[str, str | None]]) -> Check:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ...errors import ConformanceError, LackingError
 from ...stages import FloatArray
-from .program_names import CACHE_PREFIX, DECODE, PREFILL
+from .program_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
 
 # What the engine fills masked places with is -0.7 times float32's largest number; any that is far below will do.
 _MASKED = np.float32(-1.0e9)
@@ -76,15 +76,22 @@ class LiteRTRunner:
             for name in names
             if name.startswith(stem)
         }
+        self._dynamic = DYNAMIC_PREFILL in names
+        if self._dynamic:
+            self._prefill = {0: self._interpreter.get_signature_runner(DYNAMIC_PREFILL)}
         if not self._prefill:
             raise ConformanceError(f"{program.name} has no prefill signature.", hint="Export the bundle again.")
         inputs = self._decode.get_input_details()
-        self._slots = int(inputs["mask"]["shape"][-1])
+        slots = int(inputs["mask"]["shape_signature"][-1])
+        context = context or _context(program)
+        self._slots = context or 0 if slots < 0 else slots
+        if self._slots < 1:
+            raise ConformanceError(f"{program.name} takes a cache of any length, and nothing says which.")
         self.vocab_size = int(self._decode.get_output_details()["logits"]["shape"][-1])
-        self.prefill_chunk = max(self._prefill)
+        self.prefill_chunk = max(self._prefill) or self._slots
         self.max_context = context or self._slots
         self._caches = {
-            name: np.zeros(detail["shape"], detail["dtype"])
+            name: np.zeros([self._slots if size < 0 else size for size in detail["shape_signature"]], detail["dtype"])
             for name, detail in inputs.items()
             if name.startswith(CACHE_PREFIX)
         }
@@ -94,18 +101,19 @@ class LiteRTRunner:
         if not ids:
             raise ValueError("nothing to prefill")
         end = 0
-        for part in chunks(len(ids), list(self._prefill)):
+        for part in [len(ids)] if self._dynamic else chunks(len(ids), list(self._prefill)):
             begin, end = max(0, end - 1), end + part
             if end - 1 > begin:  # The engine keeps back each part's last token, for the next call.
                 self._feed(list(ids[begin : end - 1]), position + begin)
         return self.step(ids[-1], position + len(ids) - 1)
 
     def _feed(self, ids: list[int], position: int) -> None:
-        length = min(n for n in self._prefill if n >= len(ids))
+        signature = 0 if self._dynamic else min(n for n in self._prefill if n >= len(ids))
+        length = signature or len(ids)
         tokens, places = np.zeros((1, length), np.int32), np.zeros(length, np.int32)
         tokens[0, : len(ids)] = ids
         places[: len(ids)] = np.arange(position, position + len(ids))
-        self._caches = self._call(self._prefill[length], tokens, places, len(ids))
+        self._caches = self._call(self._prefill[signature], tokens, places, len(ids))
 
     def step(self, token: int, position: int) -> FloatArray:
         """See ``stages.Runner``."""
@@ -137,6 +145,18 @@ class LiteRTRunner:
     def close(self) -> None:
         """Frees the program and its cache."""
         del self._decode, self._prefill, self._interpreter, self._caches, self._content
+
+
+def _context(program: Path) -> int | None:
+    """Tokens that the container says fit, prompt and reply together; None of a bare program."""
+    if program.suffix == ".tflite" or not program.is_file():
+        return None
+    from litert_lm_builder.runtime.proto import llm_metadata_pb2
+
+    from .container import LLM_METADATA, find_section, mapped
+
+    stated = llm_metadata_pb2.LlmMetadata.FromString(bytes(mapped(program, find_section(program, LLM_METADATA))))
+    return stated.max_num_tokens or None
 
 
 def _content(program: Path) -> bytes:

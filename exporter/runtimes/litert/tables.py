@@ -61,7 +61,7 @@ class Table:
 
     def _parts(self) -> list[torch.Tensor]:
         rows = max(1, _ROWS_BYTES // (4 * self.columns))
-        return list(self.weight.split(rows))
+        return list(torch.split(self.weight, rows))
 
 
 def table_bytes(table: Table) -> int:
@@ -74,18 +74,23 @@ def write_table(file: BinaryIO, table: Table, scales: bool) -> None:
     """Writes a matrix's values, or its groups' scales."""
     for part in table._parts():
         if table.scheme.weight == "float32":
-            file.write(memoryview(part.detach().float().contiguous().numpy()))
+            file.write(_raw(part.detach().float()))
             continue
         values, factors = quantize_weight(part, table.scheme)
         if scales:
-            file.write(memoryview(factors.to(torch.float16).contiguous().numpy()))
+            file.write(_raw(factors.to(torch.float16)))
         elif table.scheme.weight == "int8":
-            file.write(memoryview(values.contiguous().numpy()))
+            file.write(_raw(values))
         else:
-            file.write(memoryview(_two_to_a_byte(values)))
+            file.write(_two_to_a_byte(values).data)
+
+
+def _raw(values: torch.Tensor) -> memoryview:
+    array: npt.NDArray[np.uint8] = values.contiguous().numpy().reshape(-1).view(np.uint8)
+    return array.data
 
 
 def _two_to_a_byte(values: torch.Tensor) -> npt.NDArray[np.uint8]:
-    flat = values.reshape(-1).contiguous().numpy().view(np.uint8)
-    low: npt.NDArray[np.uint8] = flat[0::2] & 0x0F
-    return low | (flat[1::2] << 4)
+    flat: npt.NDArray[np.uint8] = values.reshape(-1).contiguous().numpy().view(np.uint8)
+    pairs: npt.NDArray[np.uint8] = (flat[0::2] & np.uint8(0x0F)) | (flat[1::2] << np.uint8(4))
+    return pairs

@@ -16,7 +16,7 @@ from torch import nn
 
 from ...quantize.apply import embedding_multiplier
 
-PREFIX = "weight__"
+PREFIX = "weight_"
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,15 @@ class WeightTable:
 
     def add(self, module: str, tensor: torch.Tensor, gathered: bool) -> str:
         """Registers a matrix; returns its input's name."""
-        name = PREFIX + module.replace(".", "__")
+        name = module.replace(".", "__")
         self.weights[name] = Weight(module, tensor.detach(), gathered)
         return name
 
 
 class InputLinear(nn.Module):
     """``x @ W.T + b`` with W [N, K] an input."""
+
+    bias: torch.Tensor | None
 
     def __init__(self, table: WeightTable, name: str, bias: torch.Tensor | None) -> None:
         super().__init__()
