@@ -12,18 +12,19 @@ Export: each in a process of its own, imports included. Ours also runs the float
 measures it, which upstream doesn't do: "of it, the file" leaves those stages out. Fidelity: KL(float || program)
 over the whole vocabulary and agreement of the likeliest token, against transformers in float32, on the goldens' own
 token ids, teacher-forced, by the same code for all. Speed and memory: each run in a fresh process, all in turn, round
-by round; prefill of 128 and of 512 tokens and decode after 128, from an empty cache.
+by round; prefill of 128 and of 512 tokens and decode after 128, from an empty cache, each after a warm-up.
 
 "app" is what an app gets: LiteRT-LM's engine, and for the ``.pte`` ExecuTorch's own runtime. The engine keeps packed
 weights in a cache on disk: its first start writes it, the others load it. "signatures" is the same ``.litertlm`` in
 ``ai_edge_litert``'s Interpreter, as ``gemcut validate`` runs it: the KV cache passes through Python at every call and
 no weight cache is used.
 
-What is not comparable: upstream as it comes has another KV cache's length (the longer it is, the slower each token, and
-the larger the memory), and recipes differ in bits: look at the recipe's row beside size, speed and fidelity. The
-engine's decode rate includes its sampler, that of the ``.pte`` does not. A random model's fidelity says how near the
-arithmetic is, not what a user would notice. Peak memory is that of the whole process: a ``.pte``'s holds torch, which
-an app doesn't need; "before opening" says how much of it was there before the program.
+What is not comparable: our ``.litertlm`` carries its manifest and goldens, upstream's nothing of the kind: "program in
+it" leaves out all but the program. Upstream as it comes has another KV cache's length: the longer it is, the slower
+each token, and the larger the memory. Recipes differ in bits: look at the recipe's row beside size, speed and
+fidelity. The engine's decode rate includes its sampler, that of the ``.pte`` does not. A random model's fidelity says
+how near the arithmetic is, not what a user would notice. Peak memory is that of the whole process: a ``.pte``'s holds
+torch, which an app doesn't need; "before opening" says how much of it was there before the program.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Contender:
     """All that was measured of one export.
 
     needed: arguments that upstream's call needed beside its defaults. exports: all figures of each run, as
-    ``litert_steps.Export`` has them. Sizes and memory in bytes. app: as an app runs it. signatures: through the
-    Interpreter. first_start and signatures are of a ``.litertlm`` alone.
+    ``litert_steps.Export`` has them. size: of the file, program_size: of the program in it, bytes. app: as an app runs
+    it. signatures: through the Interpreter. first_start and signatures are of a ``.litertlm`` alone.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Contender:
     prefill_lengths: tuple[int, ...]
     cache_length: int
     size: int
+    program_size: int
     exports: tuple[dict[str, Any], ...]
     fidelity: Fidelity
     app: Speed
@@ -146,6 +148,7 @@ class Runs:
             prefill_lengths=prefill,
             cache_length=export.lengths.cache if export.lengths else context,
             size=export.size,
+            program_size=export.program_size,
             exports=export.runs,
             fidelity=fidelity,
             app=speed(self.job, self.app),
@@ -155,7 +158,7 @@ class Runs:
 
 
 def speed(job: bench.Job, runs: Sequence[bench.Run]) -> Speed:
-    """All rounds of one program."""
+    """All rounds of one program; of a prompt that was run twice the second counts."""
     return Speed(
         load=figure([run.load for run in runs]),
         prefill={
@@ -174,7 +177,9 @@ def measure_runs(
     """The engine's first starts, then ``rounds`` rounds of all in turn."""
     settings = [_context(export) for export in exports]
     context = min(length for length, _ in settings)
-    prompts, steps = bench.choose_prompts((), context), bench.decode_steps(context)
+    first, *others = bench.choose_prompts((), context)
+    prompts = (first, *(prompt for other in others for prompt in (other, other)))  # bench warms the first up alone
+    steps = bench.decode_steps(context)
     with _emptied(work.folder / CACHES) as folder:
         runs = [Runs(export, prompts, steps, threads, folder) for export in exports]
         for one in runs:
@@ -213,6 +218,7 @@ def sections_of(ours: Contender) -> dict[str, list[Row]]:
     return {
         "file, export, fidelity": [
             Row("file (MB)", lambda one: figure([one.size]), 1e6, "less"),
+            Row("program in it (MB)", lambda one: figure([one.program_size]), 1e6, "less"),
             Row("export (s)", lambda one: _exports(one, "wall"), better="less"),
             Row("of it, the file (s)", lambda one: _exports(one, "program"), better="less"),
             Row("export's memory (MB)", lambda one: _exports(one, "peak_memory"), 1e6, "less"),

@@ -21,6 +21,7 @@ import gemcut
 from gemcut.bundle.open import open_bundle
 from gemcut.errors import UsageError
 from gemcut.prove.golden_files import GOLDENS
+from gemcut.runtimes.litert.container import program_section
 from gemcut.stages import Progress
 from gemcut.target import load_target
 
@@ -104,9 +105,10 @@ class Export:
     """One way to bring the model to a file, over all runs of it.
 
     runtime: as ``gemcut.runtimes`` names it. recipe: Gemcut's own name or upstream's. program: the file that the
-    first run made, ``size`` bytes. bundle: ours alone. needed: what upstream's call needed beside its defaults.
-    runs: of each, ``wall`` seconds of the whole process, ``program``, of them those to the program on the disk (see
-    ``BEYOND_PROGRAM``), ``seconds`` by stage, and ``peak_memory`` in bytes. key: what it was made of.
+    first run made, ``size`` bytes, of which ``program_size`` are the program itself. bundle: ours alone. needed: what
+    upstream's call needed beside its defaults. runs: of each, ``wall`` seconds of the whole process, ``program``, of
+    them those to the program on the disk (see ``BEYOND_PROGRAM``), ``seconds`` by stage, and ``peak_memory`` in bytes.
+    key: what it was made of.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Export:
     lengths: Lengths | None
     needed: dict[str, str]
     size: int
+    program_size: int
     runs: tuple[Made, ...]
     key: Made
 
@@ -252,6 +255,7 @@ def _export(way: _Way, runs: list[tuple[Path, Made]]) -> Export:
         lengths=lengths_of(program) if way.runtime == "litert" else None,
         needed=first["needed"],
         size=first["size"],
+        program_size=program_section(program).size if way.runtime == "litert" else first["size"],
         runs=tuple(value for _, value in runs),
         key=way.key,
     )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,7 @@ def contender(name: str, rate: float, memory: int, kl: float = 0.5) -> litert.Co
         prefill_lengths=(128,),
         cache_length=2048,
         size=1000,
+        program_size=900,
         exports=({"wall": 4.0, "program": 2.0, "peak_memory": 100},),
         fidelity=litert_runs.Fidelity(10, kl, kl, 1.0),
         app=litert.speed(job, runs),
@@ -287,6 +289,13 @@ def test_more_than_one_means_that_ours_is_better() -> None:
     assert found["signatures", "decode (tokens/s)"] is None, "it was not measured"
 
 
+def test_of_a_prompt_that_was_run_twice_the_second_counts() -> None:
+    job = Job("litert", "model.litertlm", (128, 512, 512), 64, 1)
+    found = litert.speed(job, [Run(1.0, (1.0, 8.0, 2.0), 4.0, 10, 20)])
+    assert {prompt: rate.median for prompt, rate in found.prefill.items()} == {128: 128.0, 512: 256.0}
+    assert found.decode.median == 16.0
+
+
 def test_nothing_is_divided_by_an_exact_program() -> None:
     exact, theirs = contender("litertlm-float32", 30.0, 50, kl=0.0), contender("upstream-as-it-comes", 10.0, 200)
     rows = {row.title: row for row in litert.sections_of(exact)["file, export, fidelity"]}
@@ -300,3 +309,48 @@ def test_each_recipe_has_a_table_with_both_of_upstreams() -> None:
         ["litertlm-int8", "upstream-same-lengths", "upstream-as-it-comes", "pte-int8"],
         ["litertlm-int4", "upstream-same-lengths", "upstream-as-it-comes", "pte-int4"],
     ]
+
+
+@pytest.mark.slow
+def test_all_four_are_compared_and_a_second_run_goes_on_from_the_first(tmp_path: Path) -> None:
+    work, out = tmp_path / "work", tmp_path / "litert.json"
+    words = ("--model", "tiny", "--rounds", 1, "--work", work, "--json", out)
+    done = benchmark(*words)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert document["machine"]["packages"]["litert-torch"]
+    ours, same, default, pte = document["results"]
+    assert [one["name"] for one in (ours, same, default, pte)] == [
+        "litertlm-default", "upstream-same-lengths", "upstream-as-it-comes", "pte-default",
+    ]  # fmt: skip
+    assert (same["prefill_lengths"], same["cache_length"]) == (ours["prefill_lengths"], ours["cache_length"])
+    assert (default["prefill_lengths"], default["cache_length"]) == ([128], 4096)
+    assert same["recipe"] == default["recipe"] == "dynamic_wi8_afp32"
+    programs = ("bundle/model.litertlm", "model.litertlm", "model.litertlm", "bundle/model.pte")
+    for one, program in zip(document["results"], programs, strict=True):
+        assert one["size"] == (work / f"export-{one['name']}" / program).stat().st_size
+        assert one["fidelity"]["positions"] == ours["fidelity"]["positions"] > 100
+        assert set(one["app"]["prefill"]) == {"128", "512"}
+        assert one["title"] in done.stdout
+    assert same["fidelity"] == default["fidelity"], "the cache's length changes no logit"
+    assert max(one["fidelity"]["mean_kl"] for one in (ours, same, pte)) < 0.5
+    assert min(one["first_start"]["weight_cache"] for one in (ours, same, default)) > 0
+    assert pte["first_start"] is None
+    assert not list(work.glob("*.part"))
+    again = benchmark(*words)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count(": found in ") == len(list(work.glob("*/step.json")))
+    assert "round 1 of 1: ours .litertlm" in again.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_export_leaves_the_steps_before_it(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    words = [sys.executable, "-m", "benchmarks.litert", "--model", "tiny", "--work", str(work)]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL) as running:
+        while not (work / "export-litertlm-default.part").exists():
+            assert running.poll() is None, "it ended before it could be interrupted"
+            time.sleep(0.05)
+        running.terminate()
+        assert running.wait(60) != 0
+    assert sorted(path.name for path in work.iterdir()) == ["checkpoint-tiny", litert_steps.MARK]

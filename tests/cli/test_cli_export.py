@@ -122,9 +122,9 @@ def test_an_unproven_bundle_is_announced(
 ) -> None:
     path = make_bundle(proven=False, unproven=["mean_kl 0.2, limit 0.05"])
 
-    def export(request: ExportRequest, progress: Any) -> Published:
+    def export(request: ExportRequest, progress: Any) -> tuple[Published, ...]:
         with open_bundle(path) as opened:
-            return Published(path, 1, opened.manifest)
+            return (Published(path, 1, opened.manifest),)
 
     monkeypatch.setattr(pipeline, "export", export)
     assert main(["export", "--target", "android-arm64", "--gate", "report"]) == 0

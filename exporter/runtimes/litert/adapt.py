@@ -48,7 +48,7 @@ class DenseExperts(nn.Module):
     """Every expert of a mixture computed for every token, and mixed by the router's weights.
 
     A LiteRT tensor's scales are fixed with it, so a matrix that is chosen at run time (GATHER, EMBEDDING_LOOKUP) comes
-    out as float32. Copying 8 of 128 int8 experts out of a table so moves about half the bytes of reading all of them, of
+    out as float32. Copying 8 of 128 int8 experts out of a table moves about half the bytes of reading all of them, of
     int4 ones as many, and a prefill would copy them for each token. So all are read: decode reads every expert of the
     model for every token, not the few that are active, and is as slow as a dense model of the same size.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,14 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
 
 
 def _key(order: Order, model: Any, version: str) -> str:
-    """What a skeleton depends on: all but the matrices, which aren't in it."""
+    """What a skeleton depends on: all but the matrices, which aren't in it, and where the checkpoint lies."""
     small = [*model.named_parameters(), *model.named_buffers()]
     values = [f"{name} {tuple(t.shape)}".encode() + t.detach().contiguous().numpy().tobytes() for name, t in small]
-    shape = f"{order.cache} {order.shape.prefill} {order.shape.dynamic}".encode()
-    config = order.config.to_json_string(use_diff=False).encode()
+    shape = f"{order.cache} {order.shape.prefill} {order.shape.dynamic}"
+    config = json.loads(order.config.to_json_string(use_diff=False)) | {"_name_or_path": ""}
     made_by = [version, torch.__version__, *map(metadata.version, _CONVERTERS)]
-    return cachedir.key_of([_CODE, *(text.encode() for text in made_by), config, shape, *values])
+    texts = [*made_by, json.dumps(config, sort_keys=True), shape]
+    return cachedir.key_of([_CODE, *(text.encode() for text in texts), *values])
 
 
 def _classes(table: WeightTable, schemes: dict[str, Scheme], sizes: dict[str, int]) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .container import mapped, program_section, read_sections
+from ...errors import ConformanceError
+from .container import PROGRAM, mapped, program_section, read_sections
 from .program_names import CACHE_PREFIX
 
+_MOST_ENTRIES = 1 << 16  # of any list; real ones have two for each layer and a few more
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 
@@ -21,21 +24,40 @@ def sections(program: Path) -> Table:
 
 
 def signatures(program: Path) -> Table:
-    """Inputs and outputs of each signature; caches of one shape in one entry."""
+    """Inputs and outputs of each signature; caches of one shape in one entry.
+
+    Raises:
+        ConformanceError: the ``.tflite`` is damaged; and as ``read_sections``.
+    """
+    data = mapped(program, program_section(program))
+    try:
+        rows = tuple(_signatures(data))
+    except Exception as error:  # flatbuffers' accessors verify nothing: they fail with whatever the bytes lead to
+        raise ConformanceError(
+            f"{program}: its {PROGRAM} section is damaged: {error!r}", hint="copy the file again, or export it anew"
+        ) from error
+    return ("signature", "inputs", "outputs"), rows
+
+
+def _signatures(data: memoryview) -> Iterator[tuple[str, ...]]:
     from ai_edge_litert import schema_py_generated as schema
 
     types = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
-    data = mapped(program, program_section(program))
     model = schema.Model.GetRootAs(data, 0)
-    rows = []
-    for index in range(model.SignatureDefsLength()):
+    for index in range(_bounded(model.SignatureDefsLength())):
         signature = model.SignatureDefs(index)
         graph = model.Subgraphs(signature.SubgraphIndex())
-        inputs = [signature.Inputs(i) for i in range(signature.InputsLength())]
-        outputs = [signature.Outputs(i) for i in range(signature.OutputsLength())]
+        inputs = [signature.Inputs(i) for i in range(_bounded(signature.InputsLength()))]
+        outputs = [signature.Outputs(i) for i in range(_bounded(signature.OutputsLength()))]
         key = signature.SignatureKey().decode()
-        rows.append((key, _named(inputs, graph, types), _named(outputs, graph, types)))
-    return ("signature", "inputs", "outputs"), tuple(rows)
+        yield key, _named(inputs, graph, types), _named(outputs, graph, types)
+
+
+def _bounded(count: int) -> int:
+    """A list's length: a damaged one can claim billions of entries."""
+    if count > _MOST_ENTRIES:
+        raise ValueError(f"a list of {count} entries")
+    return count
 
 
 def _named(entries: list[Any], graph: Any, types: dict[int, str]) -> str:
@@ -43,7 +65,7 @@ def _named(entries: list[Any], graph: Any, types: dict[int, str]) -> str:
     caches: dict[str, int] = {}
     for entry in entries:
         tensor = graph.Tensors(entry.TensorIndex())
-        dims = ", ".join(str(tensor.Shape(k)) for k in range(tensor.ShapeLength()))
+        dims = ", ".join(str(tensor.Shape(k)) for k in range(_bounded(tensor.ShapeLength())))
         shape = f"{types[tensor.Type()]} [{dims}]"
         name = entry.Name().decode()
         if name.startswith(CACHE_PREFIX):

@@ -44,7 +44,7 @@ class LiteRTRunner:
     Args:
         program: a ``.tflite`` or a ``.litertlm``.
         threads: of XNNPACK; None for all cores of this process.
-        context: tokens that the program holds at most; None for the slots of its mask.
+        context: tokens that the program holds at most; None for what its container says, or its mask has slots for.
 
     Raises:
         ConformanceError: the runtime refuses the program, or it lacks a signature.
@@ -79,17 +79,22 @@ class LiteRTRunner:
         self._dynamic = DYNAMIC_PREFILL in names
         if self._dynamic:
             self._prefill = {0: self._interpreter.get_signature_runner(DYNAMIC_PREFILL)}
-        if not self._prefill:
-            raise ConformanceError(f"{program.name} has no prefill signature.", hint="Export the bundle again.")
-        inputs = self._decode.get_input_details()
+        inputs, outputs = self._decode.get_input_details(), self._decode.get_output_details()
+        if not self._prefill or "mask" not in inputs or "logits" not in outputs:
+            raise ConformanceError(
+                f"{program.name} is no language model's: it lacks a prefill signature, a mask, or logits.",
+                hint="Export the bundle again.",
+            )
         slots = int(inputs["mask"]["shape_signature"][-1])
         context = context or _context(program)
         self._slots = context or 0 if slots < 0 else slots
         if self._slots < 1:
             raise ConformanceError(f"{program.name} takes a cache of any length, and nothing says which.")
-        self.vocab_size = int(self._decode.get_output_details()["logits"]["shape"][-1])
+        self.vocab_size = int(outputs["logits"]["shape"][-1])
         self.prefill_chunk = max(self._prefill) or self._slots
-        self.max_context = context or self._slots
+        # A prefill writes as many rows as its signature has; behind this the shortest one's would be moved to fit.
+        most = self._slots - max(0, min(self._prefill) - 1)
+        self.max_context = min(context or most, most)
         self._caches = {
             name: np.zeros([self._slots if size < 0 else size for size in detail["shape_signature"]], detail["dtype"])
             for name, detail in inputs.items()
@@ -151,11 +156,17 @@ def _context(program: Path) -> int | None:
     """Tokens that the container says fit, prompt and reply together; None of a bare program."""
     if program.suffix == ".tflite" or not program.is_file():
         return None
+    from google.protobuf.message import DecodeError
     from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
     from .container import LLM_METADATA, find_section, mapped
 
-    stated = llm_metadata_pb2.LlmMetadata.FromString(bytes(mapped(program, find_section(program, LLM_METADATA))))
+    try:
+        stated = llm_metadata_pb2.LlmMetadata.FromString(bytes(mapped(program, find_section(program, LLM_METADATA))))
+    except DecodeError as error:
+        raise ConformanceError(
+            f"{program.name}: its {LLM_METADATA} section is damaged: {error}", hint="Export the bundle again."
+        ) from error
     return stated.max_num_tokens or None
 
 
