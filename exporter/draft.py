@@ -58,6 +58,7 @@ class Draft:
 
     def pack(self, progress: Progress) -> None:
         """Makes the program's file as it ships, with all of the manifest but figures and verdict."""
+        self.lowered = self.runtime.examine(self.lowered)
         self.manifest = first_manifest(self.plan, self.lowered, self.codec, self.parameters)
         if self.plan.plain_program:
             self.staging.add("model.tflite", self.lowered.program)

@@ -12,14 +12,14 @@ from .bundle.manifest import BehaviourRecord, FidelityRecord, Manifest
 from .bundle.open import Bundle
 from .devices.bench import Job, decode_steps, measure
 from .prove.behaviour import Behaviour, check_behaviour
-from .prove.fidelity import Fidelity, FullFidelity, fidelity_top64
+from .prove.fidelity import Fidelity, FullFidelity, LogitRows, fidelity_top64
 from .prove.gate import Verdict, judge
 from .prove.golden_files import GOLDENS, load_goldens
 from .prove.goldens import Golden, Recorded
 from .prove.run import run_bundle
 from .prove.template import ChatCodec, load_codec
 from .runtimes import get_runtime
-from .stages import FloatArray, Gate, Progress, Runner
+from .stages import Gate, Progress, Runner
 
 if TYPE_CHECKING:
     from .prove.run import RowSink
@@ -44,7 +44,7 @@ def codec_of(bundle: Bundle) -> ChatCodec:
 
 
 def prove(
-    bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: FloatArray | None = None
+    bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: LogitRows | None = None
 ) -> Proof:
     """Runs every golden through the bundle's program.
 

@@ -14,7 +14,7 @@ from .prove.goldens import LogitsFile
 from .prove.goldens import make_goldens as _make_goldens
 from .prove.prompts import choose_prompts, load_prompts
 from .reference import TransformersReference
-from .stages import FloatArray, Progress
+from .stages import Progress
 
 if TYPE_CHECKING:
     from .draft import Draft
@@ -29,7 +29,7 @@ class Goldens:
     """files: by name in the bundle. logits: opens the float model's logits [N, V] of all scored positions."""
 
     files: dict[str, bytes]
-    logits: Callable[[], FloatArray]
+    logits: Callable[[], LogitsFile]
 
 
 def load_model(plan: ExportPlan) -> Any:

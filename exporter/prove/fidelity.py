@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -208,6 +208,14 @@ def fidelity_top64(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> F
     return _summary("top-64", goldens, recorded, kls, None)
 
 
+class LogitRows(Protocol):
+    """The float model's logits of all scored positions, a row [V] float32 each; an array [N, V] is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> FloatArray: ...
+
+
 class FullFidelity:
     """Fidelity over the full vocabulary, fed one position at a time as the bundle gives it.
 
@@ -217,7 +225,7 @@ class FullFidelity:
             ``LogitsFile.open`` maps them. Only one row is in memory at a time.
     """
 
-    def __init__(self, goldens: Sequence[Golden], float_logits: FloatArray) -> None:
+    def __init__(self, goldens: Sequence[Golden], float_logits: LogitRows) -> None:
         self._goldens = goldens
         self._logits = float_logits
         counts = [golden.positions for golden in goldens]

@@ -141,9 +141,17 @@ class LogitsFile:
             file.write(np.ascontiguousarray(logits, dtype="<f4").tobytes())
         self.rows += len(logits)
 
-    def open(self) -> FloatArray:
-        """The rows, memory-mapped."""
-        return np.memmap(self.path, dtype="<f4", mode="r", shape=(self.rows, self.vocab_size))
+    def open(self) -> LogitsFile:
+        """The rows, read one at a time: mapped whole they would count as this process's memory."""
+        return self
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, row: int) -> FloatArray:
+        """Row [V] float32."""
+        at = 4 * self.vocab_size * range(self.rows)[row]
+        return np.fromfile(self.path, dtype="<f4", count=self.vocab_size, offset=at).astype(np.float32, copy=False)
 
 
 def make_goldens(

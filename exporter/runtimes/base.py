@@ -92,6 +92,9 @@ class Runtime(Protocol):
     def build(self, order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
         """Makes the program in ``work``. ``model``, transformers' in float32, is used up."""
 
+    def examine(self, lowered: Lowered) -> Lowered:
+        """Adds what only running it tells of a program; called when the float model is gone, to save its memory."""
+
     def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
         """Writes the file that ships to ``out``; returns notes for the user."""
 

@@ -62,6 +62,12 @@ class LiteRT:
 
         return build(order, model, work, clock)
 
+    def examine(self, lowered: Lowered) -> Lowered:
+        """See ``runtimes.base.Runtime``: operators, and what of them XNNPACK takes."""
+        from .requirements import examine
+
+        return examine(lowered)
+
     def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
         """The ``.litertlm``: program, tokenizer, metadata, and the manifest and goldens behind them."""
         from .package import package

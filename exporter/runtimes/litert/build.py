@@ -20,7 +20,6 @@ from . import attention
 from .convert import convert
 from .link import link
 from .program import make_signatures
-from .requirements import read_requirements
 from .version import require_exporter
 from .weights import WeightTable
 
@@ -47,17 +46,15 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
     with clock.stage("quantize", f"Quantizing: {order.recipe.name}"):
         schemes = {weight.module: scheme_for(order.recipe, weight.module) for weight in table.weights.values()}
         sizes = link(skeleton, out, table.weights, schemes, clock.progress)
-    needs = read_requirements(out)
     lowered = Lowered(
         runtime="litert",
         runtime_version=version,
         program=out,
-        operators=needs.operators,
-        delegates=needs.delegates,
+        operators=(),  # see ``requirements.examine``
+        delegates={},
         vocab_size=int(order.config.vocab_size),
         context=order.shape.context,
         prefill_chunk=order.shape.context if order.shape.dynamic else order.shape.prefill[-1],
-        delegated_macs=needs.delegated_share,
         facts={"cache_bytes": order.cache.bytes, "skeleton": key[:16]},
     )
     return dataclasses.replace(lowered, **_classes(table, schemes, sizes))

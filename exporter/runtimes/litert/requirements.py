@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ...stages import Lowered
 from .program_names import DECODE
 
 DELEGATE = "XNNPACK"
@@ -24,6 +28,14 @@ class Requirements:
     delegated_share: float
 
 
+def examine(lowered: Lowered) -> Lowered:
+    """The same with operators, delegates and the share of the work that is in them."""
+    needs = read_requirements(lowered.program)
+    return dataclasses.replace(
+        lowered, operators=needs.operators, delegates=needs.delegates, delegated_macs=needs.delegated_share
+    )
+
+
 def read_requirements(program: Path) -> Requirements:
     """Reads a ``.tflite``; its decode signature must be its first subgraph, the one that LiteRT describes.
 
@@ -32,11 +44,10 @@ def read_requirements(program: Path) -> Requirements:
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    data = memoryview(program.read_bytes())
+    data = np.memmap(program, dtype=np.uint8, mode="r").data
     model = schema.Model.GetRootAs(data, 0)
     codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
     operators = sorted(f"{names[_builtin(code)]}.v{code.Version()}" for code in codes)
-    del data
     calls, fed = _delegates(program)
     total, inside = 0, 0
     for macs, index in _products(model, [names[_builtin(code)] for code in codes]):
