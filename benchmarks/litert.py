@@ -353,15 +353,17 @@ def main(
         bar = stack.enter_context(progress())
         place = stack.enter_context(_workplace(work, model, bar))
         checkpoint = find_checkpoint(place, model)
-        made = make_exports(place, checkpoint, asked)
+        made, failed = make_exports(place, checkpoint, asked)
         fidelities = make_fidelities(place, checkpoint, made)
         contenders = measure_runs(place, made, fidelities, threads, rounds, bar)
     click.echo(f"{model} for {target} on {machine_text(host, threads)}")
     click.echo(f"exported {times(exports)}, run {times(rounds)}; median (min–max)\n")
     for group in groups_of(contenders):
         show(group)
+    for title, why in failed.items():
+        click.echo(f"{title}: {why}")
     document = {"machine": host, "model": model, "target": target, "threads": threads, "rounds": rounds}
-    write_json(json_file, "litert", {**document, "results": contenders})
+    write_json(json_file, "litert", {**document, "failed": failed, "results": contenders})
 
 
 if __name__ == "__main__":

@@ -164,7 +164,8 @@ def goldens_of(bundle: Path) -> tuple[Golden, ...]:
     from gemcut.prove.golden_files import GOLDENS, load_goldens
 
     with open_bundle(bundle) as opened:
-        return load_goldens({name: opened.read(name) for name in GOLDENS})
+        found: tuple[Golden, ...] = load_goldens({name: opened.read(name) for name in GOLDENS})
+    return found
 
 
 def start_here(program: Path, threads: int, cache: Path) -> tuple[float, int]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import gemcut
 from gemcut.bundle.open import open_bundle
-from gemcut.errors import UsageError
+from gemcut.errors import GemcutError, UsageError
 from gemcut.prove.golden_files import GOLDENS
 from gemcut.runtimes.litert.container import program_section
 from gemcut.stages import Progress
@@ -126,8 +126,12 @@ class Export:
 
 
 @dataclass(frozen=True)
-class _Way:
-    """How one contender is exported: ``make`` fills a folder and returns its figures."""
+class Way:
+    """How one contender is exported.
+
+    program: where its file then lies. make: fills a folder and returns the figures that ``Export`` names.
+    may_fail: whether the benchmark goes on without it.
+    """
 
     name: str
     title: str
@@ -135,6 +139,7 @@ class _Way:
     program: str
     key: Made
     make: Callable[[Path], Made]
+    may_fail: bool = False
 
 
 def find_checkpoint(work: Work, model: str) -> Path:
@@ -162,37 +167,56 @@ def _checkpoint(shape: str, part: Path) -> Made:
     return {}
 
 
-def make_exports(work: Work, checkpoint: Path, asked: Asked) -> list[Export]:
+def make_exports(work: Work, checkpoint: Path, asked: Asked) -> tuple[list[Export], dict[str, str]]:
     """Exports by every way, ``asked.runs`` times in turn; the files of the first are kept.
 
     In the order of the table: ours for LiteRT, upstream with the lengths of ours, upstream as it comes, ours for
     ExecuTorch.
+
+    Returns:
+        The exports, and why upstream's failed, by title: that ends no benchmark.
     """
+    return export_in_turn(work, lambda: ways(work, checkpoint, asked), asked.runs)
+
+
+def export_in_turn(work: Work, ways: Callable[[], Iterable[Way]], runs: int) -> tuple[list[Export], dict[str, str]]:
+    """Goes through ``ways`` so many times; see ``make_exports``."""
     made: dict[str, list[tuple[Path, Made]]] = {}
-    ways: dict[str, _Way] = {}
-    for index in range(asked.runs):
-        for way in _ways(work, checkpoint, asked):
-            ways[way.name] = way
-            title = f"exporting: {way.title}{f', run {index + 1} of {asked.runs}' if asked.runs > 1 else ''}"
+    taken: dict[str, Way] = {}
+    failed: dict[str, str] = {}
+    for index in range(runs):
+        for way in ways():
+            if way.title in failed:
+                continue
+            title = f"exporting: {way.title}{f', run {index + 1} of {runs}' if runs > 1 else ''}"
             name = f"export-{way.name}{f'-{index + 1}' if index else ''}"
-            found = work.step(name, title, way.key, _keeping(way, keep=index == 0))
+            try:
+                found = work.step(name, title, way.key, _keeping(way, keep=index == 0))
+            except GemcutError as error:
+                if not way.may_fail:
+                    raise
+                work.progress.note(f"{way.title} failed")
+                failed[way.title] = error.message
+                made.pop(way.name, None)
+                continue
+            taken[way.name] = way
             made.setdefault(way.name, []).append(found)
-    return [_export(ways[name], runs) for name, runs in made.items()]
+    return [_export(taken[name], found) for name, found in made.items()], failed
 
 
-def _ways(work: Work, checkpoint: Path, asked: Asked) -> Iterator[_Way]:
-    """The ways in turn. Upstream with the same lengths comes after ours, whose lengths it takes."""
+def ways(work: Work, checkpoint: Path, asked: Asked) -> Iterator[Way]:
+    """The ways in turn. Upstream with the same lengths is made after ours, whose lengths it takes."""
     stamp = {"checkpoint": _files(checkpoint), "versions": versions()}
     ours = [_ours(checkpoint, asked, "litert", recipe, stamp) for recipe in asked.recipes]
     yield from ours
     lengths = lengths_of(work.folder / f"export-{ours[0].name}" / ours[0].program)
-    yield _upstream("upstream-same-lengths", "upstream, same lengths", checkpoint, lengths, stamp)
-    yield _upstream("upstream-as-it-comes", "upstream, as it comes", checkpoint, None, stamp)
+    yield upstream_way("upstream-same-lengths", "upstream, same lengths", checkpoint, lengths, stamp)
+    yield upstream_way("upstream-as-it-comes", "upstream, as it comes", checkpoint, None, stamp)
     for recipe in asked.recipes:
         yield _ours(checkpoint, asked, "executorch", recipe, stamp)
 
 
-def _ours(checkpoint: Path, asked: Asked, runtime: str, recipe: str | None, stamp: Made) -> _Way:
+def _ours(checkpoint: Path, asked: Asked, runtime: str, recipe: str | None, stamp: Made) -> Way:
     kind = {"litert": "litertlm", "executorch": "pte"}[runtime]
     settings = {"runtime": runtime, "recipe": recipe and _text(recipe), "context": asked.context}
     key = {**stamp, **settings, "target": load_target(asked.target).path.read_text(), "source": source_hash()}
@@ -215,10 +239,11 @@ def _ours(checkpoint: Path, asked: Asked, runtime: str, recipe: str | None, stam
         return {"wall": wall, "program": wall - beyond, "peak_memory": said["peak_memory"], "recipe": used,
                 "seconds": said["seconds"], "proven": proven, "needed": {}}  # fmt: skip
 
-    return _Way(name, title, runtime, f"bundle/model.{kind}", key, make)
+    return Way(name, title, runtime, f"bundle/model.{kind}", key, make)
 
 
-def _upstream(name: str, title: str, checkpoint: Path, lengths: Lengths | None, stamp: Made) -> _Way:
+def upstream_way(name: str, title: str, checkpoint: Path, lengths: Lengths | None, stamp: Made) -> Way:
+    """Upstream's export, with these lengths or its own; it may fail: it takes memory, and not every model."""
     key = {**stamp, "lengths": lengths and asdict(lengths), "needed": NEEDED}
 
     def make(part: Path) -> Made:
@@ -226,10 +251,10 @@ def _upstream(name: str, title: str, checkpoint: Path, lengths: Lengths | None, 
         said = export_upstream(checkpoint, part / PRODUCT, prefill, cache)
         return {**said, "program": said["wall"]}
 
-    return _Way(name, title, "litert", PRODUCT, key, make)
+    return Way(name, title, "litert", PRODUCT, key, make, may_fail=True)
 
 
-def _keeping(way: _Way, keep: bool) -> Callable[[Path], Made]:
+def _keeping(way: Way, keep: bool) -> Callable[[Path], Made]:
     """``way.make``, with the program's size; without ``keep`` its files are removed once they are measured."""
 
     def make(part: Path) -> Made:
@@ -242,7 +267,7 @@ def _keeping(way: _Way, keep: bool) -> Callable[[Path], Made]:
     return make
 
 
-def _export(way: _Way, runs: list[tuple[Path, Made]]) -> Export:
+def _export(way: Way, runs: list[tuple[Path, Made]]) -> Export:
     folder, first = runs[0]
     program = folder / way.program
     return Export(

@@ -75,8 +75,9 @@ def estimate(model: str, target: Target, recipe: Recipe, context: int | None, pr
 def _of_config(name: str, config: PreTrainedConfig, target: Target, recipe: Recipe, slots: int) -> Plan:
     from .graph.cache import cache_spec
     from .quantize.schemes import without_weights
+    from .runtimes.litert.adapt import adapt
 
-    empty = without_weights(config)
+    empty = adapt(without_weights(config))  # experts as the matrices that a program has
     rows = list(_weights(empty, recipe))
     classes = tuple(_by_class(rows))
     cache = cache_spec(config, slots, min(target.prefill_chunk, slots)).bytes

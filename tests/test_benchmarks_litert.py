@@ -203,6 +203,47 @@ def test_an_interrupted_step_leaves_what_was_there(tmp_path: Path) -> None:
     assert sorted(path.name for path in work.folder.iterdir()) == [litert_steps.MARK, "one"]
 
 
+def plain_way(name: str) -> litert_steps.Way:
+    """Writes a file that is no program, and counts."""
+
+    def make(part: Path) -> dict[str, Any]:
+        (part / "model.pte").write_text(name)
+        return {"wall": 1.0, "program": 0.5, "peak_memory": 9, "recipe": "int8", "needed": {}}
+
+    return litert_steps.Way(name, f"the {name}", "executorch", "model.pte", {}, make)
+
+
+def test_exports_are_made_in_turn_and_only_the_first_is_kept(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Said(Silent):
+        def stage(self, name: str) -> None:
+            said.append(name)
+
+    work = litert_steps.Work(tmp_path / "work", Said())
+    exports, failed = litert_steps.export_in_turn(work, lambda: [plain_way("one"), plain_way("two")], 2)
+    assert said == [f"exporting: the {name}, run {run} of 2" for run in (1, 2) for name in ("one", "two")]
+    assert failed == {}
+    assert [(export.name, export.program.read_text(), export.size) for export in exports] == [
+        ("one", "one", 3), ("two", "two", 3),
+    ]  # fmt: skip
+    assert [len(export.runs) for export in exports] == [2, 2]
+    assert [path.name for path in (work.folder / "export-one-2").iterdir()] == [litert_steps.RECORD]
+
+
+@pytest.mark.slow
+def test_a_failure_of_upstreams_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "empty"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text('{"model_type": "no_such_model"}')
+    work = litert_steps.Work(tmp_path / "work", Silent())
+    ways = [litert_steps.upstream_way("upstream", "upstream", checkpoint, None, {}), plain_way("ours")]
+    exports, failed = litert_steps.export_in_turn(work, lambda: ways, 2)
+    assert [export.name for export in exports] == ["ours"]
+    assert "Unrecognized configuration class" in failed["upstream"]
+    assert not (work.folder / "export-upstream").exists()
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     done = benchmark("--work", tmp_path)
@@ -319,6 +360,7 @@ def test_all_four_are_compared_and_a_second_run_goes_on_from_the_first(tmp_path:
     assert done.returncode == 0, done.stderr
     document = json.loads(out.read_text(encoding="utf-8"))
     assert document["machine"]["packages"]["litert-torch"]
+    assert document["failed"] == {}
     ours, same, default, pte = document["results"]
     assert [one["name"] for one in (ours, same, default, pte)] == [
         "litertlm-default", "upstream-same-lengths", "upstream-as-it-comes", "pte-default",
@@ -337,10 +379,20 @@ def test_all_four_are_compared_and_a_second_run_goes_on_from_the_first(tmp_path:
     assert min(one["first_start"]["weight_cache"] for one in (ours, same, default)) > 0
     assert pte["first_start"] is None
     assert not list(work.glob("*.part"))
+    before = steps_of(work)
     again = benchmark(*words)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count(": found in ") == len(list(work.glob("*/step.json")))
+    kept = [name for name, (key, _) in steps_of(work).items() if key == before[name][0]]
+    assert {"checkpoint-tiny", "export-upstream-as-it-comes"} <= set(kept), "and all others, unless Gemcut was edited"
+    assert {name: steps_of(work)[name] for name in kept} == {name: before[name] for name in kept}
+    assert again.stderr.count(": found in ") == len(kept)
     assert "round 1 of 1: ours .litertlm" in again.stderr
+
+
+def steps_of(work: Path) -> dict[str, tuple[Any, int]]:
+    """What each step in a work folder was made of, and when."""
+    records = {path.parent.name: path for path in work.glob("*/step.json")}
+    return {name: (json.loads(path.read_text())["key"], path.stat().st_mtime_ns) for name, path in records.items()}
 
 
 @pytest.mark.slow

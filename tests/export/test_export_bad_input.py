@@ -37,7 +37,7 @@ def unknown_model_type(folder: Path) -> None:
 
 
 def model_type_of_later(folder: Path) -> None:
-    edit(folder / "config.json", model_type="gemma2")
+    edit(folder / "config.json", model_type="gemma4_assistant")
 
 
 def missing_shard(folder: Path) -> None:
@@ -109,7 +109,7 @@ BROKEN = [
     (no_config, 3, ["no config.json"]),
     (broken_config, 3, ["config.json", "can't be read"]),
     (unknown_model_type, 4, ["gemma3_txt", "did you mean 'gemma3_text'"]),
-    (model_type_of_later, 4, ["gemma2"]),
+    (model_type_of_later, 4, ["gemma4_assistant"]),
     (missing_shard, 3, ["model-00002-of-"]),
     (truncated_shard, 3, ["model-00002-of-", "fetch it again"]),
     (header_of_noise, 3, ["model-00002-of-"]),

@@ -18,8 +18,8 @@ import pytest
 import torch
 
 LIMIT = 1e-3
-# Float32's own noise on these models, transformers against itself in float64: 2e-6 to 4e-5.
-NOISE = 2e-4
+# Times what transformers' float32 is off its own float64, which is 5e-6 to 2e-4 on these models.
+NOISES = 5
 CONTEXT = 80
 WINDOW = 16
 PREFILL = (8, 16)
@@ -157,12 +157,16 @@ def logits(model: Any, ids: list[int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Made:
-    """A family's program, what the build says of it, and two conversations with their float logits [tokens, V]."""
+    """A family's program, what the build says of it, and two conversations with their float logits [tokens, V].
+
+    noise: how far transformers' own float32 is off.
+    """
 
     folder: Path
     program: Path
     lowered: Any
     conversations: list[tuple[list[int], np.ndarray]]
+    noise: float
 
 
 @pytest.fixture(scope="session")
@@ -217,7 +221,10 @@ def make(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
             talks = [generator.integers(3, 397, length).tolist() for length in (CONTEXT, 37)]
             wanted = [(ids, logits(model, ids)) for ids in talks]
             lowered = build(folder, tmp_path_factory.mktemp("program"), "float32")
-            made[name] = Made(folder, lowered.program, lowered, wanted)
+            exact = load(folder).double()
+            exact.config._experts_implementation = "eager"  # the only one that takes float64
+            noise = max(float(np.abs(logits(exact, ids) - found).max()) for ids, found in wanted)
+            made[name] = Made(folder, lowered.program, lowered, wanted, noise)
         return made[name]
 
     return of
@@ -256,7 +263,7 @@ def test_program_gives_the_logits_of_transformers(make: Callable[[str], Made], n
             agreed.append(found.argmax() == wanted[position].argmax())
     assert len(agreed) == 4 + 13 + 1 + 13 + 2 + 15 + 9
     assert worst <= LIMIT
-    assert worst <= NOISE
+    assert worst <= NOISES * made.noise
     assert all(agreed)
 
 

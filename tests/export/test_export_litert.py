@@ -1,0 +1,289 @@
+"""The sample for both runtimes in one command: what comes out for LiteRT, and what every other command does with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gemcut
+import jsonschema
+import pytest
+from gemcut.bundle.manifest import SCHEMA_FILE
+from gemcut.bundle.open import open_bundle
+from gemcut.prove.toolcalls import ToolCall, parse_tool_calls
+from gemcut.runtimes.litert.container import extract, mapped, program_section, read_binary, read_sections
+
+Run = Callable[..., Any]
+Here = Callable[..., Any]
+GOLDENS = ("goldens/goldens.jsonl", "goldens/goldens.safetensors")
+RECORDED = ("goldens/recorded.jsonl", "goldens/recorded.safetensors")
+COMMAND = ("export", "--target", "android-arm64", "--plain-tflite", "--format", "zip", "--json")
+STAGES = (
+    "Opening the checkpoint",
+    "Loading the float model",
+    "Running the float model on the golden prompts",
+    "Quantizing: int4",
+    "Tracing",
+    "Lowering for ExecuTorch",
+    "Converting for LiteRT",
+    "Quantizing: int4",
+    "Packing for executorch",
+    "Proving the packed executorch bundle",
+    "Measuring its speed on this host",
+    "Packing for litert",
+    "Proving the packed litert bundle",
+    "Measuring its speed on this host",
+    "Publishing",
+)
+
+
+@dataclass(frozen=True)
+class Both:
+    """folder: what ``-o`` named. document, stderr: what was said. temporary: what stayed in TMPDIR."""
+
+    folder: Path
+    document: dict[str, Any]
+    stderr: str
+    temporary: tuple[str, ...]
+
+    def entry(self, runtime: str) -> dict[str, Any]:
+        return next(bundle for bundle in self.document["bundles"] if bundle["runtime"] == runtime)
+
+    def path(self, runtime: str) -> Path:
+        return self.folder / f"sample-android-arm64-{runtime}.gemcut"
+
+
+def schema(name: str) -> Any:
+    return json.loads((Path(gemcut.__file__).parent / "schemas" / f"{name}.schema.json").read_text())
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Both:
+    place, temporary = tmp_path_factory.mktemp("both"), tmp_path_factory.mktemp("temporary")
+    words = (*COMMAND, "--runtime", "executorch,litert", "-o", place / "bundles")
+    done = run(*words, cwd=place, TMPDIR=str(temporary), PYTHONHASHSEED="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.name for path in place.iterdir()] == ["bundles"]
+    left = tuple(str(path.relative_to(temporary)) for path in temporary.rglob("*"))
+    return Both(place / "bundles", json.loads(done.stdout), done.stderr, left)
+
+
+@pytest.fixture(scope="module")
+def bundle(both: Both, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The LiteRT bundle as a folder; no test may change it."""
+    folder = tmp_path_factory.mktemp("bundle") / "sample"
+    with zipfile.ZipFile(both.path("litert")) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(bundle: Path) -> dict[str, Any]:
+    return json.loads((bundle / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def program(bundle: Path) -> Path:
+    return bundle / "model.litertlm"
+
+
+def test_one_command_makes_and_proves_a_bundle_for_each_runtime(both: Both) -> None:
+    jsonschema.validate(both.document, schema("export"))
+    names = ["sample-android-arm64-executorch.gemcut", "sample-android-arm64-litert.gemcut"]
+    assert sorted(path.name for path in both.folder.iterdir()) == names
+    assert [Path(entry["bundle"]) for entry in both.document["bundles"]] == [both.folder / name for name in names]
+    for entry in both.document["bundles"]:
+        assert entry["proven"] is True
+        assert entry["size"] == Path(entry["bundle"]).stat().st_size
+        assert entry["fidelity"]["prompts"] >= 24
+        assert entry["behaviour"]["tool_calls"] >= 0.9
+        assert set(entry["speed"]) == {"prefill", "decode"}
+        assert min(entry["speed"].values()) > 0
+    engine = {"engine_tokens": 1.0, "engine_template": 1.0, "engine_text": 1.0}
+    assert engine.items() <= both.entry("litert")["behaviour"]["rates"].items()
+    assert not engine.keys() & both.entry("executorch")["behaviour"]["rates"].keys()
+    assert {"convert", "quantize", "lower", "prove"} <= both.document["seconds"].keys()
+
+
+def test_only_our_own_words_reach_the_user(both: Both) -> None:
+    said = [line.partition(": ")[0] if "%" in line else line for line in both.stderr.splitlines()]
+    stages = [line for line, before in zip(said, ["", *said], strict=False) if line != before]
+    assert [line for line in stages if not line.startswith("note: ")] == list(STAGES)
+
+
+def test_nothing_is_left_in_the_temporary_folder(both: Both) -> None:
+    assert set(both.temporary) <= {name for name in both.temporary if name.startswith("torchinductor_")}  # torch's own
+    assert not [name for name in both.temporary if "/" in name]
+
+
+def test_both_have_one_set_of_goldens(both: Both) -> None:
+    with open_bundle(both.path("executorch")) as one, open_bundle(both.path("litert")) as other:
+        for name in (*GOLDENS, "tokenizer.json", "chat_template.jinja", "generation_config.json"):
+            assert one.read(name) == other.read(name)
+        assert one.manifest.model == other.manifest.model
+        assert one.manifest.gate == other.manifest.gate
+        assert one.manifest.recipe == other.manifest.recipe
+
+
+def test_the_bundle_holds_what_a_bundle_holds(bundle: Path, manifest: dict[str, Any]) -> None:
+    present = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
+    assert present == {
+        "manifest.json", "manifest.sha256", "model.litertlm", "model.tflite", "tokenizer.json", "tokenizer.model",
+        "tokenizer_config.json", "config.json", "chat_template.jinja", "generation_config.json", *GOLDENS, *RECORDED,
+        "LICENSE", "NOTICE", "README.md",
+    }  # fmt: skip
+    jsonschema.validate(manifest, json.loads(SCHEMA_FILE.read_text()))
+    assert (manifest["program"], manifest["runtime"]["name"]) == ("model.litertlm", "litert")
+    assert (manifest["context"], manifest["prefill_chunk"]) == (2048, 128)
+    assert manifest["delegates"].keys() == {"XNNPACK"}
+    assert manifest["delegate_coverage"] == 1.0
+    assert {"litert-torch", "litert-converter", "ai-edge-litert"} <= manifest["libraries"].keys()
+    assert manifest["tensors"]["head"]["schemes"] == {"int4 by 32, int8-dynamic": 1}
+    assert manifest["tensors"]["embedding"]["schemes"] == {"int8": 1}
+    assert str(Path.home()) not in json.dumps(manifest)
+
+
+def test_manifest_and_goldens_survive_unpacking_by_litert_lm(bundle: Path, program: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "litert_lm_cli.main", "unpack", str(program), "--output-dir", str(tmp_path / "out")]
+    subprocess.run(words, check=True, capture_output=True, env={"HOME": str(tmp_path / "home")})
+    described = tomllib.loads((tmp_path / "out" / "model.toml").read_text())
+    files = {
+        entry["additional_metadata"][0]["value"]: (tmp_path / "out" / entry["data_path"]).read_bytes()
+        for entry in described["section"]
+        if entry["section_type"] == "GenericBinaryData"
+    }
+    assert files.keys() == {"manifest.json", *GOLDENS, *RECORDED}
+    for name in (*GOLDENS, *RECORDED):
+        assert files[name] == (bundle / name).read_bytes()
+    assert files["manifest.json"] == read_binary(program, "manifest.json")
+
+
+def test_the_manifest_inside_is_the_one_outside_but_for_its_own_container(
+    program: Path, manifest: dict[str, Any]
+) -> None:
+    inside = json.loads(read_binary(program, "manifest.json"))
+    jsonschema.validate(inside, json.loads(SCHEMA_FILE.read_text()))
+    assert inside["proven"] is True
+    files = {name: record for name, record in manifest["files"].items() if name != "model.litertlm"}
+    assert inside == {**manifest, "files": files}
+
+
+def test_the_plain_program_is_the_container_s(bundle: Path, program: Path) -> None:
+    with mapped(program, program_section(program)) as inside:
+        assert inside == (bundle / "model.tflite").read_bytes()
+    assert [section.kind for section in read_sections(program) if section.runs] == [
+        "LlmMetadataProto", "SP_Tokenizer", "TFLiteModel",
+    ]  # fmt: skip
+
+
+def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> None:
+    work, temporary = tmp_path / "elsewhere", tmp_path / "temporary"
+    work.mkdir()
+    temporary.mkdir()
+    path = Path(shutil.copyfile(both.path("litert"), work / "renamed.gemcut"))
+    done = run("validate", path, "--json", cwd=work, TMPDIR=str(temporary), GEMCUT_CACHE=str(tmp_path / "none"))
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schema("validate"))
+    assert document["passed"] is document["proven"] is True
+    assert document["violations"] == document["failures"] == []
+    assert document["positions"] == both.entry("litert")["fidelity"]["positions"]
+    assert {name: document["behaviour"][name] for name in ("engine_tokens", "engine_template", "engine_text")} == {
+        "engine_tokens": 1.0, "engine_template": 1.0, "engine_text": 1.0,
+    }  # fmt: skip
+    assert [path.name for path in work.iterdir()] == ["renamed.gemcut"]
+    assert not [path for path in temporary.rglob("*") if not path.name.startswith("torchinductor_")]
+    assert not (tmp_path / "none").exists()
+
+
+def test_inspect_shows_sections_signatures_and_quantization(
+    bundle: Path, program: Path, manifest: dict[str, Any], here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = here("inspect", bundle, "--json")
+    document = json.loads(said.out)
+    jsonschema.validate(document, schema("inspect"))
+    assert document["manifest"] == manifest
+    sections = document["layout"]["section"]
+    assert [(row["section"], row["name"]) for row in sections] == [
+        ("LlmMetadataProto", ""),
+        ("SP_Tokenizer", ""),
+        ("TFLiteModel", "tf_lite_prefill_decode"),
+        *(("GenericBinaryData", name) for name in sorted((*GOLDENS, *RECORDED, "manifest.json"))),
+    ]
+    assert sections[2]["bytes"] == f"{(bundle / 'model.tflite').stat().st_size:,}"
+    signatures = {row["signature"]: row for row in document["layout"]["signature"]}
+    assert list(signatures) == ["decode", "prefill_16", "prefill_128"]
+    assert "logits float32 [1, 1, 2048]" in signatures["decode"]["outputs"]
+    assert "tokens int32 [1, 128]" in signatures["prefill_128"]["inputs"]
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = here("inspect", bundle).out
+    for word in ("LlmMetadataProto", "goldens/recorded.jsonl", "prefill_128", "logits float32 [1, 1, 2048]", "XNNPACK",
+                 "int4 by 32, int8-dynamic", "embedding", "model.litertlm", "litert 0.18"):  # fmt: skip
+        assert word in shown
+
+
+def test_bench_measures_the_engine(bundle: Path, here: Here) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*"))
+    said = here("bench", bundle, "--prompt", 100, "--prompt", 300, "--runs", 1, "--threads", 1, "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    jsonschema.validate(found, schema("bench"))
+    assert (found["runs"], found["threads"], found["proven"]) == (1, 1, True)
+    assert [figure["prompt"] for figure in found["prefill"]] == [100, 300]
+    for figure in (found["decode"], found["load"], *(each["tokens_per_second"] for each in found["prefill"])):
+        assert figure["min"] > 0
+    assert found["peak_memory"]["min"] > found["memory_before"]["min"] > 10e6
+    assert sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*")) == before
+    shown = here("bench", bundle, "--prompt", 1985)
+    assert shown.code == 2
+    assert "leaves 1984 for a prompt" in shown.err
+
+
+def test_chat_answers_with_a_tool_call(bundle: Path, tmp_path: Path, here: Here) -> None:
+    golden = json.loads((bundle / "goldens/goldens.jsonl").read_text().splitlines()[0])
+    tools = tmp_path / "tools.json"
+    tools.write_text(json.dumps(golden["tools"]))
+    said = here("chat", bundle, "--prompt", golden["messages"][0]["content"], "--tools", tools, "--json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    jsonschema.validate(document, schema("chat"))
+    (turn,) = document["turns"]
+    assert turn["reply"] == golden["greedy_text"]
+    assert parse_tool_calls(turn["reply"]) == [ToolCall("add_reminder", {"text": "buy tomatoes", "time": "08:45"})]
+    assert (turn["ended"], turn["fed"]) == ("stop", golden["prompt_length"])
+
+
+@pytest.mark.slow
+def test_two_exports_of_the_same_inputs_are_the_same_bytes(both: Both, tmp_path: Path, run: Run) -> None:
+    """The second for LiteRT alone, in another process, converted anew, and elsewhere."""
+    out, cache = tmp_path / "again.gemcut", tmp_path / "cache"
+    words = (*COMMAND, "--runtime", "litert", "-o", out)
+    done = run(*words, cwd=tmp_path, GEMCUT_CACHE=str(cache), PYTHONHASHSEED="2", TZ="Asia/Kolkata")
+    assert done.returncode == 0, done.stderr
+    assert len(list((cache / "litert-skeletons").iterdir())) == 1
+    with open_bundle(both.path("litert")) as one, open_bundle(out) as other:
+        for name in ("model.tflite", "model.litertlm", "manifest.json", *one.manifest.files):
+            assert sha256(one.read(name)) == sha256(other.read(name)), name
+    assert sha256(both.path("litert").read_bytes()) == sha256(out.read_bytes())
+
+
+def test_the_container_says_neither_when_nor_where_it_was_made(program: Path, tmp_path: Path) -> None:
+    for section in read_sections(program):
+        extract(program, section, tmp_path / "section")
+        data = (tmp_path / "section").read_bytes()
+        for place in (Path.home(), Path(gemcut.__file__).parent, Path(sys.prefix)):
+            assert str(place).encode() not in data, section.kind
+    assert b"1970-01-01T00:00:00+00:00" in program.read_bytes()[:16384]
