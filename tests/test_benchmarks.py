@@ -21,7 +21,7 @@ from benchmarks import bandwidth, llama_build, llama_cpp, models  # noqa: E402
 from benchmarks.common import BenchmarkError, figure, ratio, run, scratch  # noqa: E402
 from benchmarks.speed import step_bytes  # noqa: E402
 
-COMMANDS = ("bandwidth", "export", "first_route", "llama_cpp", "models", "speed")
+COMMANDS = ("bandwidth", "export", "first_route", "litert", "llama_cpp", "models", "speed")
 
 
 def benchmark(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:

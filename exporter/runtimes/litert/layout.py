@@ -65,11 +65,19 @@ def _named(entries: list[Any], graph: Any, types: dict[int, str]) -> str:
     caches: dict[str, int] = {}
     for entry in entries:
         tensor = graph.Tensors(entry.TensorIndex())
-        dims = ", ".join(str(tensor.Shape(k)) for k in range(_bounded(tensor.ShapeLength())))
-        shape = f"{types[tensor.Type()]} [{dims}]"
+        shape = f"{types[tensor.Type()]} [{', '.join(_sizes(tensor))}]"
         name = entry.Name().decode()
         if name.startswith(CACHE_PREFIX):
             caches[shape] = caches.get(shape, 0) + 1
         else:
             plain.append(f"{name} {shape}")
     return "; ".join([*plain, *(f"{count} caches {shape}" for shape, count in caches.items())])
+
+
+def _sizes(tensor: Any) -> list[str]:
+    """A tensor's dimensions; ``any`` where it takes any size."""
+    if length := _bounded(tensor.ShapeSignatureLength()):
+        sizes = [tensor.ShapeSignature(k) for k in range(length)]
+    else:
+        sizes = [tensor.Shape(k) for k in range(_bounded(tensor.ShapeLength()))]
+    return ["any" if size < 0 else str(size) for size in sizes]
