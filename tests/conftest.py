@@ -30,19 +30,21 @@ def gemcut(
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle, what ``export --json`` said of it (the entry of this bundle), and all that it wrote to stderr."""
+    """A bundle, what ``export --json`` said of it (document) and of the run (result), and what it wrote to stderr."""
 
     path: Path
     document: dict[str, Any]
     stderr: str
+    result: dict[str, Any]
 
 
 def export(out: Path, *arguments: object) -> Exported:
     """Exports through the command line and fails with its output where that fails."""
     done = gemcut("export", *arguments, "-o", out, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    (bundle,) = json.loads(done.stdout)["bundles"]
-    return Exported(out, bundle, done.stderr)
+    result = json.loads(done.stdout)
+    (bundle,) = result["bundles"]
+    return Exported(out, bundle, done.stderr, result)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -162,7 +162,7 @@ def export_unproven(
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         shutil.rmtree(checkpoint)
-        return Unproven(out, json.loads(done.stdout), done.stderr)
+        return Unproven(out, json.loads(done.stdout)["bundles"][0], done.stderr)
 
     return export
 

@@ -210,7 +210,7 @@ def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> No
 
 
 def test_inspect_shows_sections_signatures_and_quantization(
-    bundle: Path, program: Path, manifest: dict[str, Any], here: Here, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, manifest: dict[str, Any], here: Here
 ) -> None:
     said = here("inspect", bundle, "--json")
     document = json.loads(said.out)
@@ -228,7 +228,6 @@ def test_inspect_shows_sections_signatures_and_quantization(
     assert list(signatures) == ["decode", "prefill_16", "prefill_128"]
     assert "logits float32 [1, 1, 2048]" in signatures["decode"]["outputs"]
     assert "tokens int32 [1, 128]" in signatures["prefill_128"]["inputs"]
-    monkeypatch.setenv("COLUMNS", "200")
     shown = here("inspect", bundle).out
     for word in ("LlmMetadataProto", "goldens/recorded.jsonl", "prefill_128", "logits float32 [1, 1, 2048]", "XNNPACK",
                  "int4 by 32, int8-dynamic", "embedding", "model.litertlm", "litert 0.18"):  # fmt: skip

@@ -25,6 +25,7 @@ from gemcut.runtimes.litert.container import (
     program_section,
     read_sections,
 )
+from test_export_interrupted import small_disk
 
 Run = Callable[..., Any]
 Here = Callable[..., Any]
@@ -319,7 +320,39 @@ def test_a_signal(
         assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "stage"), [("3100k", "Converting for LiteRT"), ("4000k", "Packing for litert"), ("5200k", "Publishing")]
+)
+def test_a_full_disk(size: str, stage: str, tiny: Path, tmp_path: Path, temporary: Path, run: Run) -> None:
+    disk = tmp_path / "disk"
+    words = ("export", tiny, "--target", "linux-x86_64", "--runtime", "litert", "--recipe", "float32")
+    with small_disk(disk, size):
+        done = run(*words, "--context", CONTEXT, "--format", "zip", "-o", disk / "bundle.gemcut", cwd=tmp_path)
+        assert done.returncode == 8, done.stderr
+        said = [line for line in done.stderr.splitlines() if not line.startswith(("error: ", "hint: "))]
+        assert said[-1].startswith(stage)
+        assert "error: the disk is full" in done.stderr
+        assert list(disk.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"]
+    assert left_in(temporary) == []
+
+
 # Flags.
+
+
+@pytest.mark.slow
+def test_a_dynamic_shape_takes_prompts_of_any_length(tiny: Path, tmp_path: Path, run: Run, here: Here) -> None:
+    out = tmp_path / "bundle"
+    words = ("export", tiny, "--target", "linux-x86_64", "--runtime", "litert", "--recipe", "float32")
+    done = run(*words, "--dynamic-shape", "--context", CONTEXT, "-o", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    layout = json.loads(here("inspect", out, "--json").out)["layout"]["signature"]
+    assert [row["signature"] for row in layout] == ["decode", "prefill"]
+    assert "tokens int32 [1, any]" in layout[1]["inputs"]
+    assert "mask float32 [1, 1, any, any]" in layout[1]["inputs"]
+    assert here("validate", out).code == 0
+    assert here("chat", out, "--prompt", "hello", "--max-new-tokens", 3).code == 0
 
 
 @pytest.mark.parametrize(

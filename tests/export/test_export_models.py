@@ -97,7 +97,7 @@ def test_the_real_shape_of_gemma_3_270m_exports(tmp_path: Path, run: Run) -> Non
     words = ("--target", "android-arm64", "--gate", "report", "-o", tmp_path / "bundle", "--json")
     done = run("export", checkpoint, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    (document,) = json.loads(done.stdout)["bundles"]
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert 260e6 < manifest["model"]["parameters"] < 275e6
     assert (tmp_path / "bundle" / "model.pte").stat().st_size < 350e6

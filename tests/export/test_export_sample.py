@@ -18,9 +18,9 @@ STAGES = (
     "Running the float model on the golden prompts",
     "Quantizing: int4",
     "Tracing",
-    "Lowering for executorch",
-    "Packing",
-    "Proving the packed bundle",
+    "Lowering for ExecuTorch",
+    "Packing for executorch",
+    "Proving the packed executorch bundle",
     "Measuring its speed on this host",
     "Publishing",
 )
@@ -59,7 +59,7 @@ def test_only_our_own_words_reach_the_user(sample_int4: Any) -> None:
 
 def test_the_document_keeps_its_schema(sample_int4: Any) -> None:
     schema = Path(gemcut.__file__).parent / "schemas" / "export.schema.json"
-    jsonschema.validate(sample_int4.document, json.loads(schema.read_text()))
+    jsonschema.validate(sample_int4.result, json.loads(schema.read_text()))
     assert sample_int4.document["size"] == sum(p.stat().st_size for p in sample_int4.path.rglob("*") if p.is_file())
     assert set(sample_int4.document["speed"]) == {"prefill", "decode"}
 
