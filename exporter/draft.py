@@ -78,9 +78,9 @@ class Draft:
         """Adds what only a proven bundle has; what runs stays byte for byte what was proven."""
         for name, data in save_recorded(self._recorded).items():
             self.staging.add(name, data)
+        add_papers(self.staging, self.plan.checkpoint, self.manifest)
         if self.runtime.embeds_manifest:
             self._package(self.staging.finish(self.manifest), progress)
-        add_papers(self.staging, self.plan.checkpoint, self.staging.finish(self.manifest))
 
     def publish(self) -> Path:
         """Puts the bundle in its place."""

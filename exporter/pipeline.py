@@ -58,7 +58,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
                 if not proof.verdict.passed and request.gate == "enforce":
                     raise GateFailed(proof.verdict, draft.runtime.name)
                 with clock.stage("measure", "Measuring its speed on this host"):
-                    draft.proven(proof, proving.measure_speed(bundle, progress))
+                    draft.proven(proof, proving.measure_speed(bundle, draft.staging.work, progress))
         with clock.stage("publish", "Publishing"):
             for draft in drafts:
                 draft.seal(progress)

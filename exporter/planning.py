@@ -103,6 +103,13 @@ def _shape(request: ExportRequest, checkpoint: Checkpoint, target: Target, runti
     context = request.context or min(own.context or target.context, longest)
     check_context(checkpoint, context)
     asked = tuple(sorted(request.prefill_lengths))
+    if request.dynamic_shape is not None and "litert" not in request.runtimes:
+        raise UsageError(
+            "--dynamic-shape is LiteRT's: an ExecuTorch program takes any number of tokens anyway",
+            hint="Leave it out, or add litert to --runtime.",
+        )
+    if request.dynamic_shape and asked:
+        raise UsageError("--prefill-lengths and --dynamic-shape exclude each other", hint="Take one of them.")
     for length in asked:
         if not SMALLEST_PREFILL <= length <= context:
             raise UsageError(
@@ -111,6 +118,7 @@ def _shape(request: ExportRequest, checkpoint: Checkpoint, target: Target, runti
             )
     lengths = asked or tuple(sorted({min(length, context) for length in own.prefill_lengths}))
     dynamic = own.dynamic_shape if request.dynamic_shape is None else request.dynamic_shape
+    dynamic = dynamic and runtime.name == "litert"
     return Shape(context, lengths, dynamic)
 
 

@@ -83,11 +83,11 @@ def _run(
     return run_bundle(runner, goldens, manifest.stop_ids, codec.decode, sink, progress)
 
 
-def measure_speed(bundle: Bundle, progress: Progress) -> dict[str, float]:
+def measure_speed(bundle: Bundle, work: Path, progress: Progress) -> dict[str, float]:
     """Tokens per second of one fresh process: one prefill chunk, and the decode steps after it."""
     manifest = bundle.manifest
     prompt = min(manifest.prefill_chunk, manifest.context // 2)
-    job = Job(manifest.runtime.name, str(bundle.program), (prompt,), decode_steps(manifest.context), None)
+    job = Job(manifest.runtime.name, str(bundle.program), (prompt,), decode_steps(manifest.context), None, str(work))
     (run,) = measure(job, 1, progress)
     return {"prefill": prompt / run.prefill[0], "decode": job.steps / run.decode}
 

@@ -63,6 +63,12 @@ def sample_int4(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture(scope="session")
+def sample_litert(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The sample for android-arm64 and LiteRT, with the target's own recipe."""
+    return export(tmp_path_factory.mktemp("litert") / "bundle", "--target", "android-arm64", "--runtime", "litert")
+
+
+@pytest.fixture(scope="session")
 def sample_float32(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The sample for this machine, nothing quantized, as a zip."""
     out = tmp_path_factory.mktemp("float32") / "bundle.gemcut"

@@ -65,13 +65,14 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Job:
-    """What one run measures."""
+    """What one run measures. work: a folder for scratch files; None for a temporary one."""
 
     runtime: str
     program: str
     prompts: tuple[int, ...]
     steps: int
     threads: int | None
+    work: str | None = None
 
 
 @dataclass(frozen=True)

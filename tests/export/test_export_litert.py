@@ -1,4 +1,4 @@
-"""The sample for both runtimes in one command: what comes out for LiteRT, and what every other command does with it."""
+"""The sample for both runtimes in one command: what comes out for LiteRT, what other commands do with it, and flags."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from gemcut.runtimes.litert.container import extract, mapped, program_section, r
 Run = Callable[..., Any]
 Here = Callable[..., Any]
 GOLDENS = ("goldens/goldens.jsonl", "goldens/goldens.safetensors")
+CONTEXT = 256  # of the tiny checkpoint
 RECORDED = ("goldens/recorded.jsonl", "goldens/recorded.safetensors")
 COMMAND = ("export", "--target", "android-arm64", "--plain-tflite", "--format", "zip", "--json")
 STAGES = (
@@ -286,3 +287,79 @@ def test_the_container_says_neither_when_nor_where_it_was_made(program: Path, tm
         for place in (Path.home(), Path(gemcut.__file__).parent, Path(sys.prefix)):
             assert str(place).encode() not in data, section.kind
     assert b"1970-01-01T00:00:00+00:00" in program.read_bytes()[:16384]
+
+
+# Flags, on a tiny checkpoint.
+
+
+@pytest.mark.parametrize(
+    ("runtime", "flags", "code", "words"),
+    [
+        ("executorch", ["--plain-tflite"], 2, ["--plain-tflite", "Add litert to --runtime"]),
+        ("litert", ["--prefill-lengths", "0"], 2, ["--prefill-lengths '0'"]),
+        ("litert", ["--prefill-lengths", "eight"], 2, ["--prefill-lengths 'eight'", "16,128"]),
+        ("litert", ["--prefill-lengths", "8,8"], 2, ["--prefill-lengths '8,8'", "each once"]),
+        ("litert", ["--prefill-lengths", ""], 2, ["--prefill-lengths ''"]),
+        ("litert", ["--prefill-lengths", "8,257"], 2, ["--prefill-lengths 257", "1 to 256 tokens"]),
+        ("executorch", ["--prefill-lengths", "257"], 2, ["--prefill-lengths 257", "1 to 256 tokens"]),
+        ("executorch", ["--prefill-lengths", "8,32"], 2, ["--prefill-lengths 8,32", "Take --prefill-lengths 32"]),
+        ("executorch,litert", ["--prefill-lengths", "8,32"], 2, ["ExecuTorch", "Take --prefill-lengths 32"]),
+        ("litert", ["--context", "257"], 2, ["257", "longer than the model's 256", "--context 256"]),
+        ("litert", ["--context", "8"], 2, ["too short"]),
+        ("litert,litert", [], 2, ["--runtime 'litert,litert'", "each runtime once"]),
+        ("litert,", [], 2, ["--runtime 'litert,'"]),
+        ("litert-lm", [], 4, ["unknown runtime 'litert-lm'", "did you mean 'litert'"]),
+        ("litert,executorhc", [], 4, ["did you mean 'executorch'"]),
+    ],
+)
+def test_a_flag_that_cannot_be_taken(
+    runtime: str, flags: list[str], code: int, words: list[str], tiny: Path, tmp_path: Path, here: Here
+) -> None:
+    context = [] if "--context" in flags else ["--context", CONTEXT]
+    out = tmp_path / "out" / "bundle"
+    said = here("export", tiny, "--target", "linux-x86_64", "--runtime", runtime, *context, *flags, "-o", out)
+    assert said.code == code, said.err
+    for word in words:
+        assert word in " ".join(said.err.split())
+    assert "Loading the float model" not in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("runtime", "lengths", "prefill"),
+    [
+        ("litert", (), (16, 128)),
+        ("litert", (4, 200), (4, 200)),
+        ("executorch", (), (128,)),
+        ("executorch", (64,), (64,)),
+    ],
+)
+def test_each_runtime_takes_its_own_lengths(
+    runtime: str, lengths: tuple[int, ...], prefill: tuple[int, ...], tiny: Path, tmp_path: Path
+) -> None:
+    """The flag's, else the target's for that runtime; the cache has room for them."""
+    from gemcut.planning import make_plans
+    from gemcut.request import ExportRequest
+
+    request = ExportRequest(
+        model=str(tiny), runtimes=(runtime,), context=CONTEXT, prefill_lengths=lengths, output=tmp_path / "bundle"
+    )
+    (plan,) = make_plans(request)
+    assert plan.shape.prefill == prefill
+    assert plan.cache.chunk == prefill[-1]
+    assert plan.cache.context == CONTEXT + (prefill[0] - 1 if runtime == "litert" else 0)
+    assert plan.output == tmp_path / "bundle"
+
+
+@pytest.mark.slow
+def test_a_dynamic_shape_takes_prompts_of_any_length(tiny: Path, tmp_path: Path, run: Run, here: Here) -> None:
+    out = tmp_path / "bundle"
+    words = ("export", tiny, "--target", "linux-x86_64", "--runtime", "litert", "--recipe", "float32")
+    done = run(*words, "--dynamic-shape", "--context", CONTEXT, "-o", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    layout = json.loads(here("inspect", out, "--json").out)["layout"]["signature"]
+    assert [row["signature"] for row in layout] == ["decode", "prefill"]
+    assert "tokens int32 [1, any]" in layout[1]["inputs"]
+    assert "mask float32 [1, 1, any, any]" in layout[1]["inputs"]
+    assert here("validate", out).code == 0
+    assert here("chat", out, "--prompt", "hello", "--max-new-tokens", 3).code == 0

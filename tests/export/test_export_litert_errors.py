@@ -1,4 +1,4 @@
-"""LiteRT exports that fail or are cut off, bundles that were damaged, and flags that can't be taken."""
+"""LiteRT exports that fail or are cut off, and bundles that were damaged."""
 
 from __future__ import annotations
 
@@ -336,82 +336,6 @@ def test_a_full_disk(size: str, stage: str, tiny: Path, tmp_path: Path, temporar
         assert list(disk.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["disk"]
     assert left_in(temporary) == []
-
-
-# Flags.
-
-
-@pytest.mark.slow
-def test_a_dynamic_shape_takes_prompts_of_any_length(tiny: Path, tmp_path: Path, run: Run, here: Here) -> None:
-    out = tmp_path / "bundle"
-    words = ("export", tiny, "--target", "linux-x86_64", "--runtime", "litert", "--recipe", "float32")
-    done = run(*words, "--dynamic-shape", "--context", CONTEXT, "-o", out, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    layout = json.loads(here("inspect", out, "--json").out)["layout"]["signature"]
-    assert [row["signature"] for row in layout] == ["decode", "prefill"]
-    assert "tokens int32 [1, any]" in layout[1]["inputs"]
-    assert "mask float32 [1, 1, any, any]" in layout[1]["inputs"]
-    assert here("validate", out).code == 0
-    assert here("chat", out, "--prompt", "hello", "--max-new-tokens", 3).code == 0
-
-
-@pytest.mark.parametrize(
-    ("runtime", "flags", "code", "words"),
-    [
-        ("executorch", ["--plain-tflite"], 2, ["--plain-tflite", "Add litert to --runtime"]),
-        ("litert", ["--prefill-lengths", "0"], 2, ["--prefill-lengths '0'"]),
-        ("litert", ["--prefill-lengths", "eight"], 2, ["--prefill-lengths 'eight'", "16,128"]),
-        ("litert", ["--prefill-lengths", "8,8"], 2, ["--prefill-lengths '8,8'", "each once"]),
-        ("litert", ["--prefill-lengths", ""], 2, ["--prefill-lengths ''"]),
-        ("litert", ["--prefill-lengths", "8,257"], 2, ["--prefill-lengths 257", "1 to 256 tokens"]),
-        ("executorch", ["--prefill-lengths", "257"], 2, ["--prefill-lengths 257", "1 to 256 tokens"]),
-        ("executorch", ["--prefill-lengths", "8,32"], 2, ["--prefill-lengths 8,32", "Take --prefill-lengths 32"]),
-        ("executorch,litert", ["--prefill-lengths", "8,32"], 2, ["ExecuTorch", "Take --prefill-lengths 32"]),
-        ("litert", ["--context", "257"], 2, ["257", "longer than the model's 256", "--context 256"]),
-        ("litert", ["--context", "8"], 2, ["too short"]),
-        ("litert,litert", [], 2, ["--runtime 'litert,litert'", "each runtime once"]),
-        ("litert,", [], 2, ["--runtime 'litert,'"]),
-        ("litert-lm", [], 4, ["unknown runtime 'litert-lm'", "did you mean 'litert'"]),
-        ("litert,executorhc", [], 4, ["did you mean 'executorch'"]),
-    ],
-)
-def test_a_flag_that_cannot_be_taken(
-    runtime: str, flags: list[str], code: int, words: list[str], tiny: Path, tmp_path: Path, here: Here
-) -> None:
-    context = [] if "--context" in flags else ["--context", CONTEXT]
-    out = tmp_path / "out" / "bundle"
-    said = here("export", tiny, "--target", "linux-x86_64", "--runtime", runtime, *context, *flags, "-o", out)
-    assert said.code == code, said.err
-    for word in words:
-        assert word in " ".join(said.err.split())
-    assert "Loading the float model" not in said.err
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("runtime", "lengths", "prefill"),
-    [
-        ("litert", (), (16, 128)),
-        ("litert", (4, 200), (4, 200)),
-        ("executorch", (), (128,)),
-        ("executorch", (64,), (64,)),
-    ],
-)
-def test_each_runtime_takes_its_own_lengths(
-    runtime: str, lengths: tuple[int, ...], prefill: tuple[int, ...], tiny: Path, tmp_path: Path
-) -> None:
-    """The flag's, else the target's for that runtime; the cache has room for them."""
-    from gemcut.planning import make_plans
-    from gemcut.request import ExportRequest
-
-    request = ExportRequest(
-        model=str(tiny), runtimes=(runtime,), context=CONTEXT, prefill_lengths=lengths, output=tmp_path / "bundle"
-    )
-    (plan,) = make_plans(request)
-    assert plan.shape.prefill == prefill
-    assert plan.cache.chunk == prefill[-1]
-    assert plan.cache.context == CONTEXT + (prefill[0] - 1 if runtime == "litert" else 0)
-    assert plan.output == tmp_path / "bundle"
 
 
 @pytest.mark.parametrize("form", ["dir", "zip"])

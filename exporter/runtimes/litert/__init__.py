@@ -102,7 +102,7 @@ class LiteRT:
 
         from .engine import bench
 
-        with tempfile.TemporaryDirectory(prefix="gemcut-") as work:
+        with tempfile.TemporaryDirectory(dir=job.work, prefix="gemcut-") as work:
             return bench(Path(job.program), job.prompts, job.steps, runs, Path(work), job.threads, progress)
 
     def second_leg(

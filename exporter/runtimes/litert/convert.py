@@ -48,4 +48,4 @@ def convert(signatures: Sequence[Signature], out: Path, progress: Progress) -> N
         warnings.simplefilter("ignore")
         model = converter.convert()
     progress.update(1, 2, "writing the skeleton")
-    model.export(str(out))
+    out.write_bytes(model.model_content())  # its own writer ends the process where the disk is full
