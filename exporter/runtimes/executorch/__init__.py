@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
+from ...errors import ConformanceError, UsageError
 from ...stages import Lowered, Progress, Recipe, Runner
 
 if TYPE_CHECKING:
@@ -74,8 +75,11 @@ class ExecuTorch:
         return ()
 
     def same_program(self, proven: Path, sealed: Path) -> None:
-        """Never asked: a ``.pte`` holds no manifest and is packed once."""
-        raise NotImplementedError
+        """Compares the files whole: a ``.pte`` holds nothing but what runs."""
+        if not filecmp.cmp(proven, sealed, shallow=False):
+            raise ConformanceError(
+                f"{sealed.name} is not the program that was proven.", hint="Export the bundle again."
+            )
 
     def layout(self, program: Path) -> Layout:
         """Nothing: the manifest says it all."""

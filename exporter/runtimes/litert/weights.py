@@ -6,10 +6,8 @@ sees names. ``tfl.batch_matmul(x, W, adj_y)`` with an input W becomes ``FULLY_CO
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
@@ -90,9 +88,3 @@ def take_weights_as_inputs(model: nn.Module) -> WeightTable:
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, new)
     return table
-
-
-def copy_structure(model: Any) -> Any:
-    """A copy of a module tree that shares every parameter and buffer with the original."""
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared)
