@@ -100,6 +100,7 @@ def examine(work: Path | None = None) -> Diagnosis:
         _cache(),
         _token(),
         _hub(),
+        *_devices(),
     )
     return Diagnosis(exports and all(check.state != "lacking" for check in checks), runtimes, checks)
 
@@ -246,6 +247,21 @@ def _cache() -> Check:
         return Check("model cache", "note", f"{folder} can't be written to",
                      "Set HF_HOME to a folder that can.")  # fmt: skip
     return Check("model cache", "ok", str(folder))
+
+
+def _devices() -> Iterator[Check]:
+    """Where bundles can be proven besides this machine; none is needed for an export."""
+    from .devices import KINDS
+    from .devices.setting_up import lacking_for
+
+    for kind in KINDS:
+        if kind.module:
+            lacking = lacking_for(kind)
+            if lacking:
+                found = f"lacks {', '.join(lacking)}"
+                yield Check(kind.name, "note", found, f"gemcut device setup {kind.name}")
+            else:
+                yield Check(kind.name, "ok", f"can prove bundles: {kind.proves}")
 
 
 def _token() -> Check:

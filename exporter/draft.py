@@ -10,13 +10,15 @@ from .bundle.staging import Staging
 from .packing import add_papers, add_tokenizer, first_manifest
 from .prove.golden_files import GOLDENS, RECORDED, load_goldens, save_recorded
 from .prove.template import ChatCodec
-from .proving import Proof, proven_manifest
+from .proving import Proof, bundle_size, device_record, proven_manifest
+from .request import Published
 from .runtimes.base import Contents
 from .stages import Lowered, Progress
 
 if TYPE_CHECKING:
     from .bundle.open import Bundle
     from .clock import Clock
+    from .devices.proof import DeviceVerdict
     from .planning import ExportPlan
     from .prove.records import Recorded
     from .reference_stage import Goldens
@@ -40,6 +42,7 @@ class Draft:
         self.runtime = plan.runtime
         self.parameters = 0
         self.speed: dict[str, float] = {}
+        self.devices: tuple[DeviceVerdict, ...] = ()
         self._recorded: tuple[Recorded, ...] = ()
 
     def add_tokenizer(self) -> None:
@@ -52,9 +55,14 @@ class Draft:
             self.staging.add(name, data)
 
     def build(self, model: Any, clock: Clock) -> None:
-        """Makes the program; ``model`` is used up."""
+        """Makes the program; ``model`` is used up.
+
+        Raises:
+            UnsupportedError: the target's oldest runtime lacks an operator or a backend that the program needs.
+        """
         self.parameters = sum(p.numel() for p in model.parameters())
         self.lowered = self.runtime.build(self.plan.order, model, self.staging.work, clock)
+        self.runtime.refuse_lacking(self.lowered, self.plan.target.oldest_runtime.get(self.runtime.name))
 
     def pack(self, progress: Progress) -> None:
         """Makes the program's file as it ships, with all of the manifest but figures and verdict."""
@@ -74,6 +82,11 @@ class Draft:
         self.manifest = proven_manifest(self.manifest, proof)
         self.speed, self._recorded = speed, proof.recorded
 
+    def proven_on(self, verdicts: tuple[DeviceVerdict, ...]) -> None:
+        """Takes what devices did with it into the manifest."""
+        self.devices = verdicts
+        self.manifest = self.manifest.model_copy(update={"devices": tuple(device_record(one) for one in verdicts)})
+
     def seal(self, progress: Progress) -> None:
         """Adds what only a proven bundle has; what runs stays byte for byte what was proven."""
         for name, data in save_recorded(self._recorded).items():
@@ -85,6 +98,11 @@ class Draft:
     def publish(self) -> Path:
         """Puts the bundle in its place."""
         return self.staging.publish(self.manifest)
+
+    def published(self, place: Path, seconds: dict[str, float], peak_memory: int) -> Published:
+        """What there is to say of it in its place."""
+        size = bundle_size(place)
+        return Published(place, size, self.manifest, seconds, peak_memory, self.speed, self.devices)
 
     def _package(self, manifest: Manifest, progress: Progress) -> tuple[str, ...]:
         """(Re)makes the program's file with this manifest inside, where the runtime's file can hold one."""

@@ -88,7 +88,7 @@ def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, paramet
         prefill_chunk=lowered.prefill_chunk,
         vocab_size=lowered.vocab_size,
         operators=lowered.operators,
-        kernels=lowered.operators,
+        kernels=lowered.kernels,
         delegates=lowered.delegates,
         delegate_coverage=lowered.delegated_macs,
         tensors={

@@ -6,6 +6,7 @@ checkpoint -> plan -> reference -> graph -> quantize -> lower -> pack -> prove -
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from . import packing, proving, reference_stage
 from .bundle.open import open_bundle
 from .bundle.staging import Staging
 from .clock import Clock
+from .devices import HOST, Options
 from .devices.bench import peak_memory
+from .devices.proof import check_devices
 from .draft import Draft
 from .planning import make_plans
 from .prove.conformance import compare
-from .prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
-from .request import ExportRequest, GateFailed, Published, Validated
+from .request import ExportRequest, GateFailed, ProvenHere, Published, Validated
 from .runtimes import get_runtime
 from .stages import Progress
 
@@ -34,6 +36,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     clock = Clock(progress)
     with clock.stage("plan", "Opening the checkpoint"):
         plans = make_plans(request)
+        check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
     with ExitStack() as stack:
         stagings = [stack.enter_context(Staging(plan.output, request.format, request.force)) for plan in plans]
         drafts = [Draft(plan, staging) for plan, staging in zip(plans, stagings, strict=True)]
@@ -59,31 +62,43 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
                     raise GateFailed(proof.verdict, draft.runtime.name)
                 with clock.stage("measure", "Measuring its speed on this host"):
                     draft.proven(proof, proving.measure_speed(bundle, draft.staging.work, progress))
+                draft.proven_on(proving.require_on_devices(bundle, proof, request, draft.staging.work, clock, progress))
         with clock.stage("publish", "Publishing"):
             for draft in drafts:
                 draft.seal(progress)
             places = [draft.publish() for draft in drafts]
     return tuple(
-        Published(place, proving.program_size(place), draft.manifest, clock.seconds, peak_memory(), draft.speed)
-        for place, draft in zip(places, drafts, strict=True)
+        draft.published(place, clock.seconds, peak_memory()) for place, draft in zip(places, drafts, strict=True)
     )
 
 
-def validate(path: Path, progress: Progress) -> Validated:
+def validate(path: Path, progress: Progress, on: Sequence[str] = (), options: Options | None = None) -> Validated:
     """Proves a bundle again from its own goldens, with no access to the checkpoint.
 
+    Args:
+        path: The bundle.
+        progress: Told what happens.
+        on: Devices to prove it on; this machine where none is named.
+        options: Of the devices.
+
     Raises:
-        ConformanceError: a byte of it changed, or its program can't be run. A verdict that failed raises nothing.
+        ConformanceError: a byte of it changed, or its program can't be run here. A verdict that failed raises nothing.
+        LackingError: a device needs what this machine lacks.
+        UnsupportedError: a device can't run this runtime.
     """
     clock = Clock(progress)
     with open_bundle(path) as bundle, tempfile.TemporaryDirectory(prefix="gemcut-") as work:
         with clock.stage("verify", "Checking every byte"):
             bundle.verify()
             get_runtime(bundle.manifest.runtime.name)
-        with clock.stage("prove", "Running the goldens"):
-            proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), Path(work), progress)
-        with clock.stage("compare", "Comparing with the exporting machine"):
-            goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
-            host = load_recorded({name: bundle.read(name) for name in RECORDED})
-            conformance = compare(goldens, host, proof.recorded)
-        return Validated(path, bundle.manifest, proof.verdict, proof.behaviour, conformance, clock.seconds)
+            subject = proving.subject_of(bundle)
+            check_devices([spec for spec in on if spec != HOST], proving.versions_of(bundle.manifest), options)
+        here = None
+        if HOST in on or not on:
+            with clock.stage("prove", "Running the goldens"):
+                proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), Path(work), progress)
+            with clock.stage("compare", "Comparing with the exporting machine"):
+                conformance = compare(subject.goldens, subject.host, proof.recorded)
+                here = ProvenHere(proof.verdict, proof.behaviour, conformance)
+        verdicts = proving.prove_on_devices(subject, on, Path(work), clock, progress, options)
+        return Validated(path, bundle.manifest, here, verdicts, clock.seconds)

@@ -77,7 +77,8 @@ def _plan(
 ) -> ExportPlan:
     refuse_runtime(checkpoint.family, runtime.name)
     shape = _shape(request, checkpoint, target, runtime)
-    runtime.check(checkpoint.text_config, recipe)  # what can't be kept is said now, not in minutes
+    oldest = target.oldest_runtime.get(runtime.name)
+    runtime.check(checkpoint.text_config, recipe, oldest)  # what can't be kept is said now, not in minutes
     return ExportPlan(
         checkpoint=checkpoint,
         target=target,

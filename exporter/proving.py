@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bundle.manifest import BehaviourRecord, FidelityRecord, Manifest
+from .bundle.manifest import BehaviourRecord, DeviceRecord, FidelityRecord, Manifest
 from .bundle.open import Bundle
+from .devices import HOST, Options, make_device
 from .devices.bench import Job, decode_steps, measure
+from .devices.proof import DeviceVerdict, Subject, prove_on
 from .prove.behaviour import Behaviour, check_behaviour
 from .prove.fidelity import Fidelity, FullFidelity, LogitRows, fidelity_top64
 from .prove.gate import Verdict, judge
-from .prove.golden_files import GOLDENS, load_goldens
+from .prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
 from .prove.goldens import Golden, Recorded
 from .prove.run import run_bundle
 from .prove.template import ChatCodec, load_codec
@@ -22,7 +24,9 @@ from .runtimes import get_runtime
 from .stages import Gate, Progress, Runner
 
 if TYPE_CHECKING:
+    from .clock import Clock
     from .prove.run import RowSink
+    from .request import ExportRequest
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,50 @@ def measure_speed(bundle: Bundle, work: Path, progress: Progress) -> dict[str, f
     return {"prefill": prompt / run.prefill[0], "decode": job.steps / run.decode}
 
 
+def versions_of(manifest: Manifest) -> dict[str, str]:
+    """The bundle's runtime, and the version that made it."""
+    return {manifest.runtime.name: manifest.runtime.version}
+
+
+def subject_of(bundle: Bundle) -> Subject:
+    """A published bundle as devices prove it: with its goldens, and what the exporting machine recorded."""
+    goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
+    host = load_recorded({name: bundle.read(name) for name in RECORDED})
+    return Subject(bundle, goldens, host, codec_of(bundle).decode)
+
+
+def prove_on_devices(
+    subject: Subject, specs: Sequence[str], work: Path, clock: Clock, progress: Progress, options: Options | None
+) -> tuple[DeviceVerdict, ...]:
+    """Runs the goldens on each device that can run the bundle; those that can't are noted."""
+    found = []
+    for spec in specs:
+        if spec == HOST:
+            continue
+        if subject.runtime not in make_device(spec, options).runtimes:
+            progress.note(f"{spec} doesn't run {subject.runtime} bundles: not proven there")
+            continue
+        with clock.stage(spec, f"Proving the {subject.runtime} bundle on {spec}"):
+            found.append(prove_on(subject, spec, work, progress, options))
+    return tuple(found)
+
+
+def require_on_devices(
+    bundle: Bundle, proof: Proof, request: ExportRequest, work: Path, clock: Clock, progress: Progress
+) -> tuple[DeviceVerdict, ...]:
+    """Proves a new bundle on the devices that the export names.
+
+    Raises:
+        ConformanceError: on one of them it does not what it did here.
+    """
+    goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
+    subject = Subject(bundle, goldens, proof.recorded, codec_of(bundle).decode)
+    found = prove_on_devices(subject, request.prove_on, work, clock, progress, request.device_options)
+    for one in found:
+        one.require()
+    return found
+
+
 def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:
     """The manifest with figures and verdict."""
     figures = {name: getattr(proof.fidelity, name) for name in FidelityRecord.model_fields}
@@ -108,7 +156,27 @@ def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:
     )
 
 
-def program_size(path: Path) -> int:
+def device_record(verdict: DeviceVerdict) -> DeviceRecord:
+    """A device's verdict as the manifest has it: nothing that says when, or how fast."""
+    conformance, facts = verdict.conformance, verdict.facts
+    assert conformance is not None, "only what passed is recorded"
+    assert facts is not None, "what ran has said what it is"
+    return DeviceRecord(
+        device=verdict.device,
+        system=facts.system,
+        cpu=facts.cpu,
+        runtime=dict(facts.runtimes).get(verdict.runtime, ""),
+        library=facts.library.name if facts.library else None,
+        library_sha256=facts.library.sha256 if facts.library else None,
+        max_logprob_diff=conformance.max_logprob_diff,
+        mean_kl=conformance.mean_kl,
+        tolerance=conformance.tolerance.logprob,
+        tolerance_kl=conformance.tolerance.kl,
+        checks={check.name: check.rate for check in verdict.checks},
+    )
+
+
+def bundle_size(path: Path) -> int:
     """Bytes of a bundle: a file's, or all files' of a folder."""
     if path.is_file():
         return path.stat().st_size

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from .devices import Options
 from .errors import GateError, UnsupportedError, UsageError, nearest
 
 if TYPE_CHECKING:
     from .bundle.manifest import Manifest
+    from .devices.proof import DeviceVerdict
     from .prove.behaviour import Behaviour
     from .prove.conformance import Conformance
     from .prove.gate import Verdict
@@ -29,6 +31,7 @@ class ExportRequest:
     force: may replace a bundle that is there.
     chat_template: a file, 'none' for a base model, None for the checkpoint's own.
     gate: 'report' publishes a bundle that failed the gate, marked as unproven.
+    prove_on: devices to prove each bundle on that they can run, besides this machine, and their options.
     """
 
     model: str | None = None
@@ -44,6 +47,8 @@ class ExportRequest:
     force: bool = False
     chat_template: str | None = None
     gate: Literal["enforce", "report"] = "enforce"
+    prove_on: tuple[str, ...] = ()
+    device_options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Published:
 
     size: bytes. seconds: by stage. peak_memory: bytes, of the exporting process.
     speed: figures on this host in tokens per second, such as ``decode`` and ``prefill``.
+    devices: what it did on each device that it was proven on.
     """
 
     bundle: Path
@@ -60,22 +66,44 @@ class Published:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
     speed: dict[str, float] = field(default_factory=dict)
+    devices: tuple[DeviceVerdict, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProvenHere:
+    """What a bundle did on this machine.
+
+    verdict: this machine's fidelity against the limits that the manifest holds. conformance: this machine
+    against the exporting one.
+    """
+
+    verdict: Verdict
+    behaviour: Behaviour
+    conformance: Conformance
 
 
 @dataclass(frozen=True)
 class Validated:
-    """A bundle proven again on this machine: every byte as it was, and run on its own goldens.
+    """A bundle proven again: every byte as it was, and run on its own goldens.
 
-    verdict: this machine's fidelity against the limits that the manifest holds. conformance: this machine
-    against the exporting one. seconds: by stage.
+    here: on this machine; None where only devices were asked for. devices: on each of those. seconds: by stage.
     """
 
     bundle: Path
     manifest: Manifest
-    verdict: Verdict
-    behaviour: Behaviour
-    conformance: Conformance
+    here: ProvenHere | None
+    devices: tuple[DeviceVerdict, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def conforms(self) -> bool:
+        """Whether every machine that was asked does what the exporting one did."""
+        return all(one.passed for one in self.devices) and (self.here is None or self.here.conformance.passed)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it conforms, and keeps the limits here."""
+        return self.conforms and (self.here is None or self.here.verdict.passed)
 
 
 class GateFailed(GateError):

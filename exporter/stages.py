@@ -159,7 +159,8 @@ class Target:
 class Lowered:
     """A program on disk and what it needs of a runtime.
 
-    operators: kernels outside delegates, with overload. delegates: backend id -> number of calls.
+    operators: what it calls outside delegates, with overload (LiteRT: with version). kernels: all that the runtime must
+    have registered for it, the runtime's own scalar operators included. delegates: backend id -> number of calls.
     delegated_macs: share of a decode step's multiply-accumulates, with a full cache,
     that run inside a delegate, 0..1.
     tensors: bytes of the program by tensor class ('embedding', 'linear', 'norm', ...). quantized: how many of them are.
@@ -178,6 +179,7 @@ class Lowered:
     tensors: dict[str, int] = field(default_factory=dict)
     schemes: dict[str, dict[str, int]] = field(default_factory=dict)
     delegated_macs: float = 0.0
+    kernels: tuple[str, ...] = ()
     facts: dict[str, str | int | float] = field(default_factory=dict)
 
 

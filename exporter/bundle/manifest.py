@@ -133,6 +133,27 @@ class BehaviourRecord(_Part):
     tool_calls: Figure = None
 
 
+class DeviceRecord(_Part):
+    """A device that the bundle was proven on at export, against the exporting machine.
+
+    ``device``: as on the command line. ``runtime``: the runtime's version there; ``library``, ``library_sha256``: of
+    the app's library, where that is what ran. Log-probabilities and KL divergences in nats, with their tolerances.
+    ``checks``: the share (0..1) of the prompts on which each held.
+    """
+
+    device: str
+    system: str
+    cpu: str
+    runtime: str = ""
+    library: str | None = None
+    library_sha256: Sha256 | None = None
+    max_logprob_diff: Figure
+    mean_kl: Figure
+    tolerance: Figure
+    tolerance_kl: Figure
+    checks: dict[str, Figure] = {}
+
+
 class GateRecord(_Part):
     """The limits that the bundle was held to, and why they are what they are."""
 
@@ -150,8 +171,10 @@ class LicenceRecord(_Part):
 class Manifest(_Part):
     """All that a bundle says about itself. Sizes in bytes, lengths in tokens, rates in 0..1.
 
-    ``files`` names every file but the manifest and its own hash. ``delegates`` counts the calls to each
-    backend; ``delegate_coverage`` is the share of the multiply-accumulates that run in them.
+    ``files`` names every file but the manifest and its own hash. ``operators`` are what the program calls outside
+    delegates, ``kernels`` all that a runtime must have registered to load it, the runtime's own scalar operators
+    included. ``delegates`` counts the calls to each backend; ``delegate_coverage`` is the share of the
+    multiply-accumulates that run in them.
     ``special_tokens`` are the names that the chat template may use (``bos_token`` and so on);
     ``template_bos`` says that the template writes the BOS itself, so that a runner must not add another.
     """
@@ -176,6 +199,7 @@ class Manifest(_Part):
     files: dict[FileName, FileRecord] = {}
     fidelity: FidelityRecord | None = None
     behaviour: BehaviourRecord | None = None
+    devices: tuple[DeviceRecord, ...] = ()
     gate: GateRecord = GateRecord()
     proven: bool = False
     unproven: tuple[str, ...] = ()

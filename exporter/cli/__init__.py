@@ -23,13 +23,15 @@ NOISE_LINES = 20
 
 COMMANDS = {
     "export": "Cut MODEL to a proven bundle for a target.",
-    "validate": "Prove a bundle again, here, from its own goldens.",
+    "validate": "Prove a bundle again from its own goldens, here or on a device.",
     "inspect": "Show what is in a bundle.",
     "bench": "Measure a bundle's speed and memory on this host.",
     "chat": "Talk to a bundle.",
     "plan": "Estimate size, memory and speed of MODEL on a target, without its weights.",
     "targets": "List targets, or explain one.",
     "recipes": "List quantization recipes, or explain one.",
+    "devices": "List where bundles can be proven, and what each place proves.",
+    "device": "Set a device up.",
     "doctor": "Show what this machine can and can't do.",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +14,7 @@ from ..quiet import quiet, streams
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
     from ..bundle.open import Bundle
+    from ..devices import Options
     from ..report.console import ConsoleProgress
     from ..stages import Progress
 
@@ -46,6 +47,35 @@ def json_option(function: Function) -> Function:
     click.option("--verbose", is_flag=True, help="Show what the libraries say, and tracebacks.")(function)
     click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(function)
     return function
+
+
+def device_options(function: Function) -> Function:
+    """``--timeout`` and ``--memory``, which ``parse_devices`` takes."""
+    click.option("--memory", metavar="SIZE", help="Of arm64-vm, such as 2G.")(function)
+    click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS",
+                 help="For the goldens on each device; 600 unless said.")(function)  # fmt: skip
+    return function
+
+
+def parse_devices(flag: str, specs: Sequence[str], values: Mapping[str, Any]) -> Options:
+    """The devices' options; refuses those that no device takes.
+
+    Raises:
+        UnsupportedError: A device that isn't known.
+        UsageError: One named twice, or an option that none of them takes.
+    """
+    from ..devices import Options, kind_of
+    from ..errors import UsageError
+
+    kinds = [kind_of(spec) for spec in specs]
+    for spec in specs:
+        if specs.count(spec) > 1:
+            raise UsageError(f"{flag} {spec} is there twice")
+    if values["timeout"] is not None and not any(kind.module for kind in kinds):
+        raise UsageError(f"--timeout is for devices: name one with {flag}", hint="gemcut devices lists them.")
+    if values["memory"] is not None and not any(kind.takes_memory for kind in kinds):
+        raise UsageError(f"--memory is for arm64-vm: name it with {flag}", hint="gemcut devices lists them.")
+    return Options(values["timeout"], values["memory"])
 
 
 def console_progress() -> ConsoleProgress:

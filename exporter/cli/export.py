@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import Command, console_progress, emit, json_option, say, warn_unproven
+from .common import Command, console_progress, device_options, emit, json_option, parse_devices, say, warn_unproven
 
 if TYPE_CHECKING:
     from ..request import Published
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 @click.option("--chat-template", metavar="FILE|none", help="In place of the model's own; none for base models.")
 @click.option("--gate", type=click.Choice(["enforce", "report"]), default="enforce", show_default=True,
               help="report: publish a bundle that fails, marked as unproven.")  # fmt: skip
+@click.option("--prove-on", multiple=True, metavar="DEVICE",
+              help="Prove each bundle there too before it is published; any number of times. "
+                   "See gemcut devices.")  # fmt: skip
+@device_options
 @json_option
 def command(model: str | None, as_json: bool, **flags: Any) -> None:
     """Cut MODEL to a bundle for a target, prove it, and publish it.
@@ -58,6 +62,8 @@ def command(model: str | None, as_json: bool, **flags: Any) -> None:
         force=flags["force"],
         chat_template=flags["chat_template"],
         gate=flags["gate"],
+        prove_on=flags["prove_on"],
+        device_options=parse_devices("--prove-on", flags["prove_on"], flags),
     )
     from ..pipeline import export  # after the flags: it loads a lot
 
@@ -85,7 +91,7 @@ def _result(published: tuple[Published, ...]) -> object:
 
 
 def _bundle(published: Published) -> Any:
-    from ..report.documents import ExportedBundle
+    from ..report.documents import ExportedBundle, device_result
 
     manifest = published.manifest
     return ExportedBundle(
@@ -97,12 +103,13 @@ def _bundle(published: Published) -> Any:
         fidelity=manifest.fidelity.model_dump(mode="json") if manifest.fidelity else None,
         behaviour=manifest.behaviour.model_dump(mode="json") if manifest.behaviour else None,
         speed=published.speed,
+        devices=tuple(device_result(one) for one in published.devices),
     )
 
 
 def _show(published: Published) -> None:
     from ..report.console import path_text, size_text, table
-    from ..report.proof import show_behaviour, show_fidelity
+    from ..report.proof import show_behaviour, show_device, show_fidelity
 
     manifest, bundle = published.manifest, path_text(published.bundle)
     speed = ", ".join(f"{name} {rate:.0f} tokens/s" for name, rate in published.speed.items())
@@ -111,12 +118,15 @@ def _show(published: Published) -> None:
         ("runtime", f"{manifest.runtime.name} {manifest.runtime.version}"),
         ("size", size_text(published.size)),
         ("proven", "yes" if manifest.proven else "NO"),
+        ("also on", ", ".join(one.device for one in published.devices)),
         ("speed on this host", speed),
     ]
     if manifest.fidelity:
         show_fidelity(manifest.fidelity, manifest.gate.limits)
     if manifest.behaviour:
         show_behaviour(manifest.behaviour)
+    for one in published.devices:
+        show_device(one)
     table([row for row in rows if row[1]])
     for note in manifest.notes:
         say(f"note: {note}")

@@ -28,36 +28,56 @@ def command(bundle: Path, as_json: bool) -> None:
 
     with open_bundle(bundle) as opened:
         manifest, is_zip = opened.manifest, opened.is_zip
-        layout = _layout(opened)
+        layout, oldest = _of_runtime(opened)
     size = bundle.stat().st_size if is_zip else sum(f.stat().st_size for f in bundle.rglob("*") if f.is_file())
     warn_unproven(manifest, bundle)
     if as_json:
         tables = {head[0]: [dict(zip(head, row, strict=True)) for row in rows] for head, rows in layout}
         form: Literal["zip", "dir"] = "zip" if is_zip else "dir"
-        emit(Contents(str(bundle), form, size, manifest.model_dump(mode="json"), tables))
+        emit(Contents(str(bundle), form, size, oldest, manifest.model_dump(mode="json"), tables))
         return
-    _show(bundle, manifest, size, layout)
+    _show(bundle, manifest, size, layout, oldest)
 
 
-def _layout(opened: Bundle) -> Layout:
-    """What is inside the program's own file, as far as its runtime can say; a note where that isn't installed."""
+def _of_runtime(opened: Bundle) -> tuple[Layout, str | None]:
+    """What only its runtime can say: what is inside the program's file, and the oldest known release that can load it.
+
+    A note where that runtime isn't installed.
+    """
     from ..errors import LackingError
     from ..runtimes import get_runtime
 
+    manifest = opened.manifest
     try:
-        return get_runtime(opened.manifest.runtime.name).layout(opened.program)
+        runtime = get_runtime(manifest.runtime.name)
+        needed = (*manifest.operators, *manifest.kernels)
+        return runtime.layout(opened.program), runtime.oldest_with(needed, manifest.delegates)
     except LackingError as error:
-        say(f"note: what is inside {opened.manifest.program} isn't shown: {error.message} {error.hint or ''}")
-        return ()
+        say(f"note: what is inside {manifest.program} isn't shown: {error.message} {error.hint or ''}")
+        return (), None
 
 
-def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout) -> None:
+def _needs(manifest: Manifest, oldest: str | None) -> tuple[tuple[str, str], ...]:
+    """What the program needs of a runtime, as rows."""
+    own = [name for name in manifest.kernels if name not in manifest.operators]
+    calls = ", ".join(f"{name} x{count}" for name, count in manifest.delegates.items()) or "none"
+    rows = [
+        ("delegates", f"{calls}; {manifest.delegate_coverage:.1%} of the multiply-accumulates"),
+        ("operators", ", ".join(manifest.operators) or "none outside delegates"),
+    ]
+    if own:
+        rows.append(("and built in", ", ".join(own)))
+    if oldest:
+        rows.append(("all of them in", f"{manifest.runtime.name} {oldest}, the oldest known that has them, and later"))
+    return tuple(rows)
+
+
+def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout, oldest: str | None) -> None:
     from ..report.console import count_text, size_text, table
     from ..report.proof import show_behaviour, show_fidelity
 
     model, runtime = manifest.model, manifest.runtime
-    oldest = f", meant to load from {runtime.oldest} on" if runtime.oldest else ""
-    delegates = ", ".join(f"{name} x{calls}" for name, calls in manifest.delegates.items()) or "none"
+    meant = f", meant to load from {runtime.oldest} on" if runtime.oldest else ""
     say(f"{bundle}: {size_text(size)}\n")
     table(
         (
@@ -65,12 +85,11 @@ def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout) -> None:
             ("from", f"{model.source}{f' @ {model.revision}' if model.revision else ''}"),
             ("licence", manifest.licence.name or manifest.licence.id or "not known"),
             ("target", manifest.target),
-            ("runtime", f"{runtime.name} {runtime.version}{oldest}"),
+            ("runtime", f"{runtime.name} {runtime.version}{meant}"),
             ("context", f"{manifest.context} tokens, prompts in chunks of {manifest.prefill_chunk}"),
             ("vocabulary", str(manifest.vocab_size)),
             ("recipe", f"{manifest.recipe.name}: {manifest.recipe.description}"),
-            ("delegates", f"{delegates}; {manifest.delegate_coverage:.1%} of the multiply-accumulates"),
-            ("operators", ", ".join(manifest.operators) or "none outside delegates"),
+            *_needs(manifest, oldest),
             ("proven", "yes" if manifest.proven else "NO: " + "; ".join(manifest.unproven)),
         )
     )

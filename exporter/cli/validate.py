@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import EXIT_CONFORMANCE, EXIT_GATE, EXIT_PROVEN
-from .common import Command, console_progress, emit, json_option, say, warn, warn_unproven
+from .common import (
+    Command,
+    console_progress,
+    device_options,
+    emit,
+    json_option,
+    parse_devices,
+    say,
+    warn,
+    warn_unproven,
+)
 
 if TYPE_CHECKING:
     from ..request import Validated
@@ -16,62 +27,71 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--on", "devices", multiple=True, metavar="DEVICE",
+              help="Where to run it, any number of times; see gemcut devices. Default: host.")  # fmt: skip
+@device_options
 @json_option
-def command(bundle: Path, as_json: bool) -> int:
-    """Prove BUNDLE again on this machine, from its own goldens; its checkpoint isn't needed.
+def command(bundle: Path, devices: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Prove BUNDLE again, from its own goldens; its checkpoint isn't needed.
 
     Checks every byte, runs the program through the bundle's own tokenizer and template, and holds the
     results against the float model's and against what the exporting machine recorded.
+
+    With --on DEVICE that happens in the app's own Android library, in arm64 code under emulation, in a
+    virtual machine or on a phone: gemcut devices lists them and says what each proves.
     """
     from ..pipeline import validate
 
+    chosen = parse_devices("--on", devices, options)
     with console_progress() as progress:
-        found = validate(bundle, progress)
+        found = validate(bundle, progress, devices, chosen)
     warn_unproven(found.manifest, bundle)
     if as_json:
         emit(_result(found))
     else:
         _show(found)
-    for failure in (*found.conformance.failures, *found.verdict.reasons()):
+    for failure in _failures(found):
         warn(f"failed: {failure}")
-    if not found.conformance.passed:
+    if not found.conforms:
         return EXIT_CONFORMANCE
-    return EXIT_PROVEN if found.verdict.passed else EXIT_GATE
+    return EXIT_PROVEN if found.passed else EXIT_GATE
+
+
+def _failures(found: Validated) -> Iterator[str]:
+    if found.here:
+        yield from (*found.here.conformance.failures, *found.here.verdict.reasons())
+    for one in found.devices:
+        yield from (f"{one.device}: {failure}" for failure in one.failures)
 
 
 def _result(found: Validated) -> object:
-    from ..report.documents import ValidateResult
+    from ..report.documents import ValidateResult, device_result, here_result
 
-    conformance, verdict = found.conformance, found.verdict
     return ValidateResult(
         bundle=str(found.bundle),
-        passed=conformance.passed and verdict.passed,
+        passed=found.passed,
         proven=found.manifest.proven,
-        fidelity=verdict.fidelity.figures(),
-        positions=verdict.fidelity.positions,
-        violations=verdict.reasons(),
-        unmeasured=verdict.unmeasured,
-        behaviour=found.behaviour.rates(),
-        tool_calls=found.behaviour.tool_calls,
-        tolerance=conformance.tolerance,
-        max_logprob_diff=conformance.max_logprob_diff,
-        mean_kl=conformance.mean_kl,
-        failures=conformance.failures,
-        differences=conformance.differences,
+        here=here_result(found.here) if found.here else None,
+        devices=tuple(device_result(one) for one in found.devices),
         seconds=found.seconds,
     )
 
 
 def _show(found: Validated) -> None:
-    from ..report.proof import show_behaviour, show_conformance, show_fidelity, show_worst
+    from ..report.proof import show_behaviour, show_conformance, show_device, show_fidelity, show_worst
 
     say(f"{found.bundle}: every byte is as it was exported")
-    show_fidelity(found.verdict.fidelity, found.manifest.gate.limits)
-    for name in found.verdict.unmeasured:
-        say(f"{name} was measured at the export alone: the goldens hold no raw logits")
-    show_behaviour(found.behaviour)
-    show_conformance(found.conformance)
-    if not found.verdict.passed:
-        show_worst(found.verdict)
-    passed = found.verdict.passed and found.conformance.passed
-    say("proven on this machine" if passed else "NOT proven on this machine")
+    if found.here:
+        here = found.here
+        show_fidelity(here.verdict.fidelity, found.manifest.gate.limits)
+        for name in here.verdict.unmeasured:
+            say(f"{name} was measured at the export alone: the goldens hold no raw logits")
+        show_behaviour(here.behaviour)
+        show_conformance(here.conformance)
+        if not here.verdict.passed:
+            show_worst(here.verdict)
+        passed = here.verdict.passed and here.conformance.passed
+        say("proven on this machine" if passed else "NOT proven on this machine")
+    for one in found.devices:
+        show_device(one)
+        say(f"proven on {one.device}" if one.passed else f"NOT proven on {one.device}")

@@ -17,11 +17,14 @@ from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
 from ..chat import ChatLog
+from ..devices.base import Facts, Need
 from ..devices.bench import Benchmark
+from ..devices.proof import DeviceVerdict
 from ..doctor import Diagnosis
 from ..plan import Plan
 from ..prove.conformance import Difference, Tolerance
 from ..quantize import recipe
+from ..request import ProvenHere
 from ..stages import Recipe, Target
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -59,10 +62,35 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class DeviceResult:
+    """What a bundle did on a device. KL divergences and log-probabilities in nats.
+
+    failures: each real difference, and why it couldn't be run. facts: what the device is; null where it couldn't be
+    asked. tolerance: how far it may be from the exporting machine; differences: how far it is, prompt by prompt.
+    checks: beyond the program itself, the share of the prompts on which each held. peak_memory: bytes, of the process
+    that ran the program. seconds: of the proof; those of an emulated device say nothing of a real one.
+    """
+
+    device: str
+    runtime: str
+    passed: bool
+    failures: tuple[str, ...]
+    facts: Facts | None
+    tolerance: Tolerance | None
+    max_logprob_diff: float | None
+    mean_kl: float | None
+    differences: tuple[Difference, ...]
+    checks: dict[str, float | None]
+    peak_memory: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class ExportedBundle:
     """One bundle of an export. size in bytes; speed in tokens per second on this host.
 
-    proven: the gate was kept; unproven: how it was not. fidelity, behaviour: as in the manifest.
+    proven: the gate was kept; unproven: how it was not. fidelity, behaviour: as in the manifest. devices: those that
+    it was proven on besides this machine.
     """
 
     bundle: str
@@ -73,6 +101,38 @@ class ExportedBundle:
     fidelity: dict[str, Any] | None
     behaviour: dict[str, Any] | None
     speed: dict[str, float]
+    devices: tuple[DeviceResult, ...]
+
+
+@dataclass(frozen=True)
+class DeviceEntry:
+    """A kind of device. argument: what may follow its name. needs: what this machine lacks for it, by runtime.
+
+    ready: the runtimes whose bundles it can prove here now.
+    """
+
+    name: str
+    argument: str
+    proves: str
+    leaves_out: str
+    ready: tuple[str, ...]
+    needs: dict[str, tuple[Need, ...]]
+
+
+@dataclass(frozen=True)
+class DeviceList:
+    """``gemcut devices --json``."""
+
+    devices: tuple[DeviceEntry, ...]
+
+
+@dataclass(frozen=True)
+class DeviceSetup:
+    """``gemcut device setup --json``. ready: the runtimes that it can prove now. seconds: by step."""
+
+    device: str
+    ready: tuple[str, ...]
+    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -85,18 +145,15 @@ class ExportResult:
 
 
 @dataclass(frozen=True)
-class ValidateResult:
-    """``gemcut validate --json``. KL divergences and log-probabilities in nats.
+class HereResult:
+    """What a bundle did on this machine. KL divergences and log-probabilities in nats.
 
-    passed: bytes, gate and conformance. proven: what the manifest says of the export. fidelity, behaviour:
-    measured here; violations: of the manifest's limits; unmeasured: limits on figures that the goldens
-    alone don't give. tolerance: how far this machine may be from the exporting one; conformance: how far
-    it is; failures: where that is too far.
+    fidelity, behaviour: measured here; violations: of the manifest's limits; unmeasured: limits on figures that the
+    goldens alone don't give. tolerance: how far this machine may be from the exporting one; differences: how far it
+    is; failures: where that is too far.
     """
 
-    bundle: str
     passed: bool
-    proven: bool
     fidelity: dict[str, float | None]
     positions: int
     violations: tuple[str, ...]
@@ -108,19 +165,74 @@ class ValidateResult:
     mean_kl: float | None
     failures: tuple[str, ...]
     differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """``gemcut validate --json``.
+
+    passed: bytes, conformance and, on this machine, the gate. proven: what the manifest says of the export. here: this
+    machine; null where only devices were asked for.
+    """
+
+    bundle: str
+    passed: bool
+    proven: bool
+    here: HereResult | None
+    devices: tuple[DeviceResult, ...]
     seconds: dict[str, float]
+
+
+def here_result(here: ProvenHere) -> HereResult:
+    """This machine's part of a validation as a document."""
+    conformance, verdict = here.conformance, here.verdict
+    return HereResult(
+        passed=conformance.passed and verdict.passed,
+        fidelity=verdict.fidelity.figures(),
+        positions=verdict.fidelity.positions,
+        violations=verdict.reasons(),
+        unmeasured=verdict.unmeasured,
+        behaviour=here.behaviour.rates(),
+        tool_calls=here.behaviour.tool_calls,
+        tolerance=conformance.tolerance,
+        max_logprob_diff=conformance.max_logprob_diff,
+        mean_kl=conformance.mean_kl,
+        failures=conformance.failures,
+        differences=conformance.differences,
+    )
+
+
+def device_result(verdict: DeviceVerdict) -> DeviceResult:
+    """A device's verdict as a document."""
+    conformance = verdict.conformance
+    return DeviceResult(
+        device=verdict.device,
+        runtime=verdict.runtime,
+        passed=verdict.passed,
+        failures=verdict.failures,
+        facts=verdict.facts,
+        tolerance=conformance.tolerance if conformance else None,
+        max_logprob_diff=conformance.max_logprob_diff if conformance else None,
+        mean_kl=conformance.mean_kl if conformance else None,
+        differences=conformance.differences if conformance else (),
+        checks={check.name: check.rate for check in verdict.checks},
+        peak_memory=verdict.peak_memory,
+        seconds=verdict.seconds,
+    )
 
 
 @dataclass(frozen=True)
 class Contents:
     """``gemcut inspect --json``. size: bytes of all files. manifest: as ``manifest.schema.json`` has it.
 
+    oldest_runtime: the oldest known version of the runtime that has every operator and backend that the program needs.
     layout: tables of what is inside the program's own file (sections and signatures of a LiteRT one).
     """
 
     bundle: str
     format: Literal["dir", "zip"]
     size: int
+    oldest_runtime: str | None
     manifest: dict[str, Any]
     layout: dict[str, list[dict[str, str]]]
 
@@ -138,6 +250,8 @@ DOCUMENTS: dict[str, type] = {
     "recipes": RecipeList,
     "recipe": Recipe,
     "doctor": Diagnosis,
+    "devices": DeviceList,
+    "device": DeviceSetup,
 }
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .console import table
+from .console import size_text, table
 
 if TYPE_CHECKING:
     from ..bundle.manifest import BehaviourRecord, FidelityRecord
+    from ..devices.proof import DeviceVerdict
     from ..prove.behaviour import Behaviour
     from ..prove.conformance import Conformance
     from ..prove.fidelity import Fidelity
     from ..prove.gate import Verdict
 
+_EMULATED = "emulated: its speed says nothing of a device's"
 AT_LEAST = frozenset({"top1", "tool_calls"})
 FIGURES = {
     "mean_kl": "mean KL divergence (nats)",
@@ -61,8 +63,30 @@ def _rate(rate: float | None) -> str:
     return "-" if rate is None else f"{rate:.1%}"
 
 
+def show_device(verdict: DeviceVerdict) -> None:
+    """What a device is, and how far it is from the exporting machine."""
+    facts = verdict.facts
+    if facts is not None:
+        library = facts.library
+        rows = [
+            ("device", verdict.device),
+            ("system", f"{facts.system}, {facts.architecture}"),
+            ("processor", f"{facts.cpu} ({_EMULATED if facts.emulated else 'real'})"),
+            ("runtime", ", ".join(f"{name} {version}" for name, version in facts.runtimes.items())),
+            ("library", f"{library.name} {library.version}, sha256 {library.sha256}" if library else ""),
+            ("kernels and backends", f"{len(facts.kernels)}; {', '.join(facts.backends)}" if facts.kernels else ""),
+            ("peak memory", size_text(verdict.peak_memory) if verdict.peak_memory else ""),
+        ]
+        table([row for row in rows if row[1]])
+    if verdict.conformance is not None:
+        show_conformance(verdict.conformance)
+    checks = [(check.name.replace("_", " "), _rate(check.rate)) for check in verdict.checks]
+    if checks:
+        table(checks, ("on the device", "held on"))
+
+
 def show_conformance(conformance: Conformance, most: int = 10) -> None:
-    """This machine against the exporting one: both figures, and the prompts that differ most."""
+    """A machine against the exporting one: both figures, and the prompts that differ most."""
     tolerance = conformance.tolerance
     table(
         (

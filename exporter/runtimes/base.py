@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,8 +83,11 @@ class Runtime(Protocol):
     def version(self) -> str:
         """The installed version; raises LackingError with the command that installs it."""
 
-    def check(self, config: Any, recipe: Recipe) -> None:
-        """Refuses, from shapes alone, what this runtime would ignore or can't run; raises UnsupportedError."""
+    def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
+        """Refuses, from shapes alone, what this runtime would ignore or can't run; raises UnsupportedError.
+
+        oldest: the target's ``oldest_runtime``; refused where nothing is known of so old a release.
+        """
 
     def cache(self, config: Any, shape: Shape) -> CacheSpec:
         """The KV cache of a program of that shape."""
@@ -94,6 +97,15 @@ class Runtime(Protocol):
 
     def examine(self, lowered: Lowered) -> Lowered:
         """Adds what only running it tells of a program; called when the float model is gone, to save its memory."""
+
+    def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
+        """Refuses a program that release ``oldest`` can't load for want of an operator or a backend.
+
+        None, where the target names none, refuses nothing. Raises UnsupportedError that names what is lacking.
+        """
+
+    def oldest_with(self, kernels: Sequence[str], delegates: Collection[str]) -> str | None:
+        """The oldest release, of those whose operators are known here, that has all of these; None where none has."""
 
     def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
         """Writes the file that ships to ``out``; returns notes for the user."""

@@ -17,9 +17,32 @@ def test_inspect_shows_what_is_in_the_bundle(bundle: Path, capsys: pytest.Captur
     assert main(["inspect", str(bundle)]) == 0
     shown = capsys.readouterr()
     for word in ("follows", "linux-x86_64", "aten::embedding.out", "model.pte", "tokenizer.json", "mean KL", "97.00%",
-                 "embedding", "a note [on] it", "single bos"):  # fmt: skip
+                 "embedding", "a note [on] it", "single bos", "executorch 1.0.1, the oldest known"):  # fmt: skip
         assert word in shown.out
     assert shown.err == ""
+
+
+def test_inspect_tells_what_is_built_into_the_runtime_from_what_is_not(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernels = ["aten::embedding.out", "aten::grid_sampler_2d.out", "executorch_prim::sym_not.Scalar"]
+    path = make_bundle(operators=kernels[:2], kernels=kernels, delegates={"XnnpackBackend": 3})
+    assert main(["inspect", str(path)]) == 0
+    rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line)
+    assert [name.strip() for name in rows["operators"].split(",")] == kernels[:2]
+    assert rows["and built in"].strip() == kernels[2]
+    assert "XnnpackBackend x3" in rows["delegates"]
+    assert "executorch 1.5.1, the oldest known" in rows["all of them in"]
+
+
+def test_inspect_names_no_release_for_a_program_that_none_can_load(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_bundle(operators=["no::such"])
+    assert main(["inspect", str(path)]) == 0
+    assert "the oldest known" not in capsys.readouterr().out
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["oldest_runtime"] is None
 
 
 def test_inspect_reads_a_zip_as_a_directory(

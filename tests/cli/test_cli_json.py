@@ -55,6 +55,7 @@ def test_inspect(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = document("inspect", ["inspect", str(bundle)], capsys)
     assert found["size"] == sum(f.stat().st_size for f in bundle.rglob("*") if f.is_file())
     assert found["manifest"] == json.loads((bundle / "manifest.json").read_text())
+    assert found["oldest_runtime"] == "1.0.1"
 
 
 def test_bench(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

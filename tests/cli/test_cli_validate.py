@@ -23,7 +23,8 @@ def test_a_good_bundle_is_proven_again(proven: Callable[..., Path], capsys: pyte
     assert main(["validate", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     jsonschema.validate(found, json.loads(SCHEMA.read_text()))
-    assert (found["passed"], found["proven"], found["violations"], found["failures"]) == (True, True, [], [])
+    assert (found["passed"], found["proven"], found["devices"]) == (True, True, [])
+    assert (found["here"]["passed"], found["here"]["violations"], found["here"]["failures"]) == (True, [], [])
 
 
 def test_a_bundle_that_is_not_its_float_model_fails_the_gate(
@@ -40,6 +41,7 @@ def test_a_bundle_that_is_not_its_float_model_fails_the_gate(
     found = json.loads(capsys.readouterr().out)
     jsonschema.validate(found, json.loads(SCHEMA.read_text()))
     assert not found["passed"]
+    assert found["here"]["violations"]
 
 
 def test_a_machine_that_does_something_else_fails_conformance(

@@ -200,9 +200,10 @@ def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> No
     document = json.loads(done.stdout)
     jsonschema.validate(document, schema("validate"))
     assert document["passed"] is document["proven"] is True
-    assert document["violations"] == document["failures"] == []
-    assert document["positions"] == both.entry("litert")["fidelity"]["positions"]
-    assert {name: document["behaviour"][name] for name in ("engine_tokens", "engine_template", "engine_text")} == {
+    found = document["here"]
+    assert found["violations"] == found["failures"] == []
+    assert found["positions"] == both.entry("litert")["fidelity"]["positions"]
+    assert {name: found["behaviour"][name] for name in ("engine_tokens", "engine_template", "engine_text")} == {
         "engine_tokens": 1.0, "engine_template": 1.0, "engine_text": 1.0,
     }  # fmt: skip
     assert [path.name for path in work.iterdir()] == ["renamed.gemcut"]

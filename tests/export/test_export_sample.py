@@ -39,6 +39,10 @@ def test_the_bundle_holds_what_a_bundle_holds(sample_int4: Any) -> None:
     assert manifest["target"] == "android-arm64"
     assert manifest["recipe"]["name"] == "int4"
     assert manifest["delegates"].keys() == {"XnnpackBackend"}
+    own = set(manifest["kernels"]) - set(manifest["operators"])
+    assert set(manifest["operators"]) < set(manifest["kernels"])
+    assert own
+    assert all(name.startswith("executorch_prim::") for name in own)
     assert str(Path.home()) not in json.dumps(manifest)
 
 

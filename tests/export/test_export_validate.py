@@ -48,19 +48,20 @@ def test_the_sample_is_proven_again_from_another_folder(sample_int4: Any, tmp_pa
     document = json.loads(done.stdout)
     assert document["passed"] is True
     assert document["proven"] is True
-    assert document["violations"] == document["failures"] == []
-    assert document["max_logprob_diff"] <= document["tolerance"]["logprob"]
+    found = document["here"]
+    assert found["violations"] == found["failures"] == []
+    assert found["max_logprob_diff"] <= found["tolerance"]["logprob"]
     fidelity = sample_int4.document["fidelity"]
-    assert document["positions"] == fidelity["positions"]
-    assert document["fidelity"]["top1"] == pytest.approx(fidelity["top1"], abs=0.02)
+    assert found["positions"] == fidelity["positions"]
+    assert found["fidelity"]["top1"] == pytest.approx(fidelity["top1"], abs=0.02)
 
 
 def test_no_checkpoint_is_needed(unproven: Any, tmp_path: Path, run: Run) -> None:
     assert not (unproven.path.parent / "tiny").exists()
     done = run("validate", unproven.path, "--json", cwd=tmp_path)
-    document = json.loads(done.stdout)
-    assert document["failures"] == [], "it does here what it did at its export"
-    assert document["violations"] == [v for v in document["violations"] if "limit" in v] != []
+    found = json.loads(done.stdout)["here"]
+    assert found["failures"] == [], "it does here what it did at its export"
+    assert found["violations"] == [v for v in found["violations"] if "limit" in v] != []
     assert done.returncode == 5
 
 

@@ -122,4 +122,13 @@ def test_layers_cost_one_transformation_each_structure(made: Any) -> None:
 def test_no_operator_of_our_own_is_left_in_the_program(made: Any) -> None:
     assert not [name for name in made.lowered.operators if name.startswith("gemcut::")]
     assert "llama::custom_sdpa.out" in made.lowered.operators
+    assert set(made.lowered.operators) < set(made.lowered.kernels)
     assert not {"aten::linear.out", "aten::mm.out", "aten::mean.out", "aten::gelu.out"} & set(made.lowered.operators)
+
+
+def test_the_oldest_runtime_of_every_target_has_all_that_the_program_needs(made: Any) -> None:
+    from gemcut.target import list_targets, load_target
+
+    for name in list_targets():
+        made.plan.runtime.refuse_lacking(made.lowered, load_target(name).oldest_runtime["executorch"])
+    assert made.plan.runtime.oldest_with(made.lowered.kernels, made.lowered.delegates) == "1.0.1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,14 @@ class ExecuTorch:
 
         return require_version()
 
-    def check(self, config: Any, recipe: Recipe) -> None:
+    def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
         """See ``runtimes.base.Runtime``."""
         from ...graph.supported import refuse_unsupported
         from ...quantize.schemes import decide, without_weights
+        from .versions import oldest_fitting
 
+        if oldest is not None:
+            oldest_fitting(oldest)
         refuse_unsupported(config, self.name)
         decide(without_weights(config), recipe)
 
@@ -68,6 +71,20 @@ class ExecuTorch:
     def examine(self, lowered: Lowered) -> Lowered:
         """As it is: the program was read while it was lowered."""
         return lowered
+
+    def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
+        """See ``runtimes.base.Runtime``; ``versions`` has the lists."""
+        from .versions import refuse_lacking
+
+        if oldest is not None:
+            refuse_lacking(lowered.kernels, lowered.delegates, oldest)
+
+    def oldest_with(self, kernels: Sequence[str], delegates: Collection[str]) -> str | None:
+        """See ``runtimes.base.Runtime``."""
+        from .versions import oldest_with
+
+        release = oldest_with(kernels, delegates)
+        return release.version if release else None
 
     def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
         """The ``.pte`` as it is."""

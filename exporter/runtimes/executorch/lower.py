@@ -15,6 +15,10 @@ from .patches import require_version
 from .requirements import read_requirements
 from .twins import shared_twins
 
+# XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
+# rotary embedding alone has them, once for all layers; the portable kernels compute them.
+NEWER_NODES = frozenset({"sin.default", "cos.default"})
+
 
 def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progress) -> Lowered:
     """Lowers to XNNPACK, with one partitioner and each structure once, and writes the program.
@@ -46,6 +50,7 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
         runtime_version=version,
         program=out,
         operators=needs.operators,
+        kernels=needs.kernels,
         delegates=needs.delegates,
         vocab_size=int(constants["get_vocab_size"]),
         context=spec.context,
@@ -61,13 +66,18 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
 
 
 def _to_edge(traced: Traced, constants: dict[str, Any]) -> Any:
+    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     # The verifier knows no operators but ATen's and ExecuTorch's own; requirements are checked on the result.
     config = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
+    configs = [config for config in ALL_PARTITIONER_CONFIGS if config.target_name not in NEWER_NODES]
     return to_edge_transform_and_lower(
-        traced.program, partitioner=[XnnpackPartitioner()], constant_methods=constants, compile_config=config
+        traced.program,
+        partitioner=[XnnpackPartitioner(configs=configs)],
+        constant_methods=constants,
+        compile_config=config,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class LiteRT:
 
         return require_runtime()
 
-    def check(self, config: Any, recipe: Recipe) -> None:
+    def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
         """See ``runtimes.base.Runtime``."""
         from ...graph.supported import refuse_unsupported
         from ...quantize.schemes import decide, without_weights
@@ -67,6 +67,13 @@ class LiteRT:
         from .requirements import examine
 
         return examine(lowered)
+
+    def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
+        """Refuses nothing: LiteRT-LM has no way to ask an engine for its operators, and no list of them by release."""
+
+    def oldest_with(self, kernels: Sequence[str], delegates: Collection[str]) -> str | None:
+        """None: as ``refuse_lacking``."""
+        return None
 
     def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
         """The ``.litertlm``: program, tokenizer, metadata, and the manifest and goldens behind them."""

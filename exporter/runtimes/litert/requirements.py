@@ -18,7 +18,7 @@ DELEGATE = "XNNPACK"
 
 @dataclass(frozen=True)
 class Requirements:
-    """operators: builtin ones with their version. delegates: calls in a decode step.
+    """operators: builtin ones with the version that a runtime must have registered. delegates: calls in a decode step.
 
     delegated_share: of a decode step's multiply-accumulates, 0..1.
     """
@@ -32,7 +32,11 @@ def examine(lowered: Lowered) -> Lowered:
     """The same with operators, delegates and the share of the work that is in them."""
     needs = read_requirements(lowered.program)
     return dataclasses.replace(
-        lowered, operators=needs.operators, delegates=needs.delegates, delegated_macs=needs.delegated_share
+        lowered,
+        operators=needs.operators,
+        kernels=needs.operators,  # XNNPACK takes what it can when the program is loaded; all must be there nevertheless
+        delegates=needs.delegates,
+        delegated_macs=needs.delegated_share,
     )
 
 

@@ -1,0 +1,37 @@
+"""``gemcut device``."""
+
+from __future__ import annotations
+
+import click
+
+from .common import Command, console_progress, emit, json_option, say
+
+
+class _Commands(click.Group):
+    command_class = Command
+
+
+@click.group(cls=_Commands)
+def command() -> None:
+    """Set a device up; gemcut devices lists them."""
+
+
+@command.command("setup")
+@click.argument("name", metavar="DEVICE")
+@json_option
+def setup_command(name: str, as_json: bool) -> None:
+    """Fetch and build all that DEVICE needs here, through apt, pip and npm.
+
+    Debian's packages are installed, as root or by sudo without a password; all else goes to the cache
+    ($GEMCUT_CACHE), checked by hash. What is there already is left as it is.
+    """
+    from ..devices.setting_up import set_up
+    from ..report.documents import DeviceSetup
+
+    with console_progress() as progress:
+        ready, seconds = set_up(name, progress)
+    if as_json:
+        emit(DeviceSetup(name, ready, seconds))
+        return
+    say(f"{name} is ready for {', '.join(ready)} bundles")
+    say(f"next: gemcut validate BUNDLE --on {name}")

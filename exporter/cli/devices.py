@@ -1,0 +1,55 @@
+"""``gemcut devices``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import Command, emit, json_option, say
+
+if TYPE_CHECKING:
+    from ..devices.base import Need
+
+
+@click.command(cls=Command)
+@json_option
+def command(as_json: bool) -> None:
+    """List where a bundle can be proven, what each device proves, and what it lacks here.
+
+    Nothing is fetched or started. gemcut device setup NAME gets what a device lacks.
+    """
+    from ..devices import KINDS
+    from ..devices.setting_up import entry
+    from ..report.console import table
+    from ..report.documents import DeviceList
+
+    entries = tuple(entry(kind) for kind in KINDS)
+    if as_json:
+        emit(DeviceList(entries))
+        return
+    table(
+        (
+            (
+                f"{one.name}[:{one.argument}]" if one.argument else one.name,
+                one.proves,
+                one.leaves_out,
+                ", ".join(one.ready) or "no",
+            )
+            for one in entries
+        ),
+        ("device", "proves", "doesn't prove", "ready here for"),
+    )
+    for one in entries:
+        for what, names in _lacking(one.needs).items():
+            say(f"{one.name} lacks {what} (for {', '.join(names)})")
+    say("gemcut device setup NAME gets what a device lacks; gemcut validate BUNDLE --on NAME proves a bundle there.")
+
+
+def _lacking(needs: Mapping[str, Sequence[Need]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for runtime, lacking in needs.items():
+        for need in lacking:
+            found.setdefault(f"{need.what}: {need.command}", []).append(runtime)
+    return found

@@ -1,0 +1,320 @@
+"""``adb[:SERIAL]``: a phone, an Android emulator, or anything else with adbd, reached through the ordinary adb client.
+
+What runs there is the golden runner of the PyPI wheel, a glibc program, with its libraries, glibc and glibc's own
+loader beside it, started through that loader: it needs nothing of the device but its kernel, so no NDK is needed here.
+That proves the device's processor (the kernels that it chooses, its arithmetic), its kernel and its memory with the
+wheel's runtime. It does not prove the library that an app ships, nor Android's C library, nor the sandbox of an app:
+``android-lib`` proves the first.
+
+Which server: a device that is given as HOST:PORT is reached through an adb server of our own on a free port. One on
+USB, and an emulator, can be held by one server only; where the user's runs, it is asked, and left running. Where none
+runs, ours is started, with the user's key (``~/.android/adbkey``) read and never written, so that a phone that trusts
+this machine needs no new consent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shlex
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConformanceError, UnsupportedError
+from ..stages import Progress
+from .adb_client import (
+    CALL,
+    Client,
+    OwnServer,
+    choose,
+    connect,
+    require_adb,
+    require_same_version,
+    server_version,
+    users_address,
+    users_key,
+)
+from .adb_runner import FOLDER, executorch_command, stage_executorch, with_runtime
+from .base import Facts, Finished, Need
+from .fetching import apt_command
+
+if TYPE_CHECKING:
+    from ..bundle.open import Bundle
+    from ..prove.behaviour import Check
+    from ..prove.records import Golden, Recorded
+    from . import Options
+
+RUNTIMES = ("executorch",)
+_ROOTS = ("/data/local/tmp", "/tmp")  # what Android's shell user may write and execute in; what any Linux has
+_SLOWEST = 1e6  # bytes a second that a push or pull reaches at least
+_SETTLE = 30.0  # seconds until a connected device answers
+_APPEAR = 10.0  # seconds until a server that was just started has seen what is attached
+_PID = ".pid"
+_LOOK = "adb devices -l says what is attached"
+_MACHINES = {"aarch64": "aarch64", "arm64": "aarch64", "x86_64": "x86_64"}
+_NETWORK = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}")
+_MARK = "--gemcut--"
+_ASK = (
+    "for p in ro.build.version.release ro.product.model ro.soc.model ro.boot.qemu; do getprop $p 2>/dev/null || echo; "
+    f"done; echo {_MARK}; uname -sr; uname -m; echo {_MARK}; cat /proc/cpuinfo; echo {_MARK}; cat /proc/meminfo"
+)
+
+
+class AdbFolder:
+    """A folder on a device behind adb, made on entry: what ``base.Device`` asks of push, run and pull."""
+
+    def __init__(self, spec: str, client: Client, before: str = "") -> None:
+        """Makes it.
+
+        Args:
+            spec: The device, as messages name it.
+            client: Calls on it.
+            before: Shell commands that precede each program.
+
+        Raises:
+            ConformanceError: The device is lost, or has nowhere to put files.
+        """
+        self.spec, self._client, self._before, self.path = spec, client, before, ""
+        self._mark = f"gemcut-end-{secrets.token_hex(6)} "
+        self._last_word = f"echo {self._mark}$? >&2"
+        name = f"gemcut-{secrets.token_hex(6)}"
+        roots = " ".join(_ROOTS)
+        made = self.line(f"for d in {roots}; do mkdir -m 700 $d/{name} 2>/dev/null && echo $d/{name} && break; done")
+        self.path = made.stdout.strip()
+        if not self.path:
+            raise ConformanceError(f"{spec} lets nobody write in {' or '.join(_ROOTS)}: {made.stderr.strip()}")
+
+    def line(self, line: str, seconds: float = CALL) -> Finished:
+        """A line of shell; raises ConformanceError where the device is lost or too slow."""
+        return self._ended(f"{line}\n{self._last_word}", line.split()[0], seconds)
+
+    def _ended(self, script: str, what: str, seconds: float) -> Finished:
+        """Runs a script that ends with ``_last_word``: adb itself exits with 0 when it loses a device on the way."""
+        try:
+            done = self._client.shell(script, seconds)
+        except ConformanceError as error:
+            raise self._late(what, seconds) from error
+        errors, mark, code = done.stderr.rpartition(self._mark)
+        if not mark:
+            said = (done.stderr.strip().splitlines() or ["the connection ended"])[-1]
+            raise ConformanceError(f"{self.spec} was lost: {said}", hint=_LOOK)
+        return Finished(int(code), done.stdout, errors)
+
+    def push(self, source: Path, name: str) -> None:
+        """See ``base.Device``; ``name`` may be in a folder below, and a folder is copied whole."""
+        size = sum(f.stat().st_size for f in ([source] if source.is_file() else source.rglob("*")) if f.is_file())
+        if "/" in name:
+            self.line(f"mkdir -p {shlex.quote(f'{self.path}/{Path(name).parent}')}")
+        self._copy("push", str(source), f"{self.path}/{name}", size)
+
+    def pull(self, name: str, target: Path) -> None:
+        """See ``base.Device``."""
+        path = f"{self.path}/{name}"
+        said = self.line(f"stat -c %s {shlex.quote(path)}")
+        if said.code:
+            raise ConformanceError(f"{self.spec} has no file {name}: the program wrote none")
+        size = int(said.stdout)
+        self._copy("pull", path, str(target), size)
+        if target.stat().st_size != size:
+            raise ConformanceError(f"{self.spec}: of {name}'s {size} bytes {target.stat().st_size} came")
+
+    def _copy(self, verb: str, source: str, target: str, size: int) -> None:
+        limit = CALL + size / _SLOWEST
+        try:
+            done = self._client.call(verb, source, target, seconds=limit)
+        except ConformanceError as error:
+            raise self._late(f"adb {verb}", limit) from error
+        if done.code:
+            if not self._client.is_there():
+                raise ConformanceError(f"{self.spec} was lost during adb {verb}", hint=_LOOK)
+            lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.code}"]
+            raise ConformanceError(
+                f"{self.spec}: adb {verb} of {Path(source).name} failed: {lines[-1]}",
+                hint="the device's disk may be full: adb shell df",
+            )
+
+    def run(self, command: Sequence[str], seconds: float) -> Finished:
+        """See ``base.Device``."""
+        # adbd hangs up on the shell, which leads a session, when we are gone: the program must not outlive us there.
+        script = (
+            f"cd {shlex.quote(self.path)} && echo $$ > {_PID} && export HOME=$PWD TMPDIR=$PWD\n{self._before}\n"
+            f"trap 'kill -9 -$$ || kill -9 $program' HUP\n{shlex.join(command)} & program=$!\nwait $program\ncode=$?\n"
+            f"rm -f {_PID}\n(exit $code)\n{self._last_word}"
+        )
+        try:
+            return self._ended(script, Path(command[0]).name, seconds)
+        except KeyboardInterrupt:
+            self._kill()
+            raise
+
+    def _kill(self) -> None:
+        """Ends what ``run`` started, and its children: adbd gives every shell a session of its own."""
+        note = shlex.quote(f"{self.path}/{_PID}")
+        with suppress(ConformanceError):
+            self._client.shell(f"p=$(cat {note}) && rm {note} && {{ kill -9 -$p || kill -9 $p; }}", CALL / 4)
+
+    def _late(self, what: str, seconds: float) -> ConformanceError:
+        """What a call that took too long comes to; ends on the device what it may have left there."""
+        if not self._client.is_there():
+            said = f"{self.spec} was lost: {what} gave no answer in {seconds:.0f} seconds"
+            return ConformanceError(said, hint=_LOOK)
+        self._kill()
+        return ConformanceError(
+            f"{self.spec}: {what} took more than {seconds:.0f} seconds and was ended",
+            hint="the program hangs there, or the device is slow; --timeout SECONDS allows more",
+        )
+
+    def remove(self) -> None:
+        """Removes it; does nothing where the device is lost."""
+        with suppress(ConformanceError):
+            self._client.shell(f"rm -rf {shlex.quote(self.path)}")
+
+    def facts(self) -> Facts:
+        """System, processor and memory, without a runtime's."""
+        return read_facts(self.line(_ASK).stdout)
+
+    def machine(self) -> str:
+        """'aarch64' or 'x86_64'.
+
+        Raises:
+            UnsupportedError: It is another.
+        """
+        said = self.line("uname -m").stdout.strip()
+        if said not in _MACHINES:
+            raise UnsupportedError(
+                f"{self.spec} is a {said or 'nameless'} machine; there are runners for aarch64 and x86_64",
+                hint="take a device, or an emulator's image, of 64 bits",
+            )
+        return _MACHINES[said]
+
+
+def read_facts(said: str) -> Facts:
+    """Facts from what Android's properties, uname, /proc/cpuinfo and /proc/meminfo say."""
+    parts = [part.strip(" \n\r").splitlines() for part in f"{said}{3 * _MARK}".split(_MARK)]
+    props, kernel, cpus, memory = said.partition(_MARK)[0].splitlines(), *parts[1:4]
+    release, model, chip, qemu = (part.strip() for part in [*props, "", "", "", ""][:4])
+    system, machine = [*kernel, "", ""][:2]
+    pairs = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in cpus)]
+    named = dict(reversed(pairs))  # the first processor's
+    features = set((named.get("Features") or named.get("flags") or "").split())
+    for key, value in pairs:  # what the cores have in common: a program may run on any
+        features &= set(value.split()) if key in ("Features", "flags") else features
+    part = f"implementer {named.get('CPU implementer', '?')}, part {named.get('CPU part', '?')}"
+    total = next((int(line.split()[1]) for line in memory if line.startswith("MemTotal:")), 0)
+    android = f"Android {release} on {model} ({system})" if release else system
+    return Facts(
+        system=android,
+        architecture=machine,
+        cpu=chip or named.get("model name") or part,
+        features=tuple(sorted(features)),
+        cores=sum(key == "processor" for key, _ in pairs),
+        memory=total * 1024,
+        emulated=qemu == "1",
+    )
+
+
+class AdbDevice:
+    """``adb[:SERIAL]``; see the module."""
+
+    runtimes = RUNTIMES
+
+    def __init__(self, spec: str, seconds: float) -> None:
+        self.spec, self.seconds = spec, seconds
+        self._serial = spec.partition(":")[2]
+        self._server: OwnServer | None = None
+        self._folder: AdbFolder | None = None
+
+    def needs(self, runtime: str) -> tuple[Need, ...]:
+        """See ``base.Device``."""
+        from .native.build import needs as native_needs
+
+        adb = () if shutil.which("adb") else (Need("adb", apt_command(("adb",)), "adb"),)
+        return (*adb, *native_needs("aarch64"))
+
+    def refuse(self, runtime: str, version: str) -> None:
+        """See ``base.Device``."""
+        if runtime not in self.runtimes:
+            raise UnsupportedError(
+                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} ones",
+                hint="arm64-user and arm64-vm run LiteRT's",
+            )
+
+    def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
+        """See ``base.Device``."""
+        require_adb()
+        self._folder = AdbFolder(self.spec, self._client(work))
+        self._folder.push(stage_executorch(self._folder.machine(), work, progress), FOLDER)
+
+    def _client(self, work: Path) -> Client:
+        """Calls on the device that the user means, once it answers."""
+        if _NETWORK.fullmatch(self._serial):
+            self._server = OwnServer(work, everything=False, keys=users_key())
+            client = self._server.client(self._serial)
+            connect(client, _SETTLE)
+            return client
+        address = users_address()
+        running = server_version(address)
+        serial = self._serial or os.environ.get("ANDROID_SERIAL", "")
+        if running is None:
+            self._server = OwnServer(work, everything=True, keys=users_key())
+            return choose(self._server.client(serial), _APPEAR)
+        require_same_version(address, running)
+        return choose(Client(address, serial, {}), 0)
+
+    def push(self, source: Path, name: str) -> None:
+        """See ``base.Device``."""
+        self._there.push(source, name)
+
+    def run(self, command: Sequence[str], seconds: float) -> Finished:
+        """See ``base.Device``."""
+        return self._there.run(command, seconds)
+
+    def pull(self, name: str, target: Path) -> None:
+        """See ``base.Device``."""
+        self._there.pull(name, target)
+
+    @property
+    def _there(self) -> AdbFolder:
+        if self._folder is None:
+            raise RuntimeError("the device isn't prepared")
+        return self._folder
+
+    def runner(self, runtime: str) -> tuple[str, ...]:
+        """See ``base.Device``."""
+        return executorch_command(self._there.machine())
+
+    def facts(self, runtime: str) -> Facts:
+        """See ``base.Device``."""
+        return with_runtime(self._there.facts(), runtime, self.run((*self.runner(runtime), "facts"), CALL * 3))
+
+    def more(
+        self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
+    ) -> tuple[Check, ...]:
+        """None beyond the program."""
+        return ()
+
+    def close(self) -> None:
+        """See ``base.Device``; a server that isn't ours runs on."""
+        folder, self._folder = self._folder, None
+        server, self._server = self._server, None
+        try:
+            if folder:
+                folder.remove()
+        finally:
+            if server:
+                server.stop()
+
+    def __enter__(self) -> AdbDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def make(text: str, options: Options) -> AdbDevice:
+    """The device that ``adb[:SERIAL]`` names; nothing is started."""
+    return AdbDevice(text, options.limit)

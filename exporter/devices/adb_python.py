@@ -1,0 +1,84 @@
+"""An arm64 Python with LiteRT's wheels as it lies on a device behind adb: on a disk of its own, or pushed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ..stages import Progress
+from . import fetching
+from .arm64.package import GUEST, write_package
+from .arm64.sysroot import WHEELS, site, sysroot, sysroot_home
+
+PACKAGE = "package"  # the folder of Gemcut's own modules, within the device's
+_SITE = "site"
+_LOADER = "lib/ld-linux-aarch64.so.1"
+_LIBRARIES = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu")
+_LAYOUT = "1"  # of what ``tree`` makes
+# Documents, and what only a whole Debian needs.
+_LEFT_OUT = ("usr/share", "var", "etc", "boot", "home", "root", "srv", "mnt", "media", "opt", "run", "tmp")
+
+
+def tree_home(kind: str) -> Path:
+    """Where something made of ``tree`` is kept; it need not be there yet."""
+    return fetching.build_home(kind, sysroot_home().name, *(f"{name}=={version}" for name, version in WHEELS), _LAYOUT)
+
+
+def tree(progress: Progress, out: Path) -> Path:
+    """Debian's arm64 Python with the wheels in ``site``: hard links to the cache where it is of one file system.
+
+    Args:
+        progress: Told what is fetched.
+        out: The folder; it is made.
+
+    Raises:
+        LackingError: Something can't be fetched.
+    """
+    root, wheels = sysroot(progress), site(progress)
+    left_out = {str(root / name) for name in _LEFT_OUT}
+
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if os.path.join(folder, name) in left_out or name == "__pycache__"]
+
+    shutil.copytree(root, out, symlinks=True, copy_function=_link, ignore=ignore)
+    for wheel in wheels:
+        shutil.copytree(wheel, out / _SITE, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+    return out
+
+
+def _link(source: str, target: str) -> None:
+    if os.path.islink(source):
+        os.symlink(os.readlink(source), target)
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:  # two wheels' notes on themselves
+        return
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def python_command(root: str) -> tuple[str, ...]:
+    """Python's, where ``root`` is the tree's folder on the device, for what lies in ``PACKAGE`` and the wheels."""
+    settings = {
+        "PYTHONHOME": f"{root}/usr",
+        "PYTHONPATH": f"{PACKAGE}:{root}/{_SITE}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    libraries = ":".join(f"{root}/{name}" for name in _LIBRARIES)
+    return (
+        *("env", *(f"{name}={value}" for name, value in settings.items())),
+        *(f"{root}/{_LOADER}", "--library-path", libraries, f"{root}/usr/bin/python3.11", "-B"),
+    )
+
+
+def guest_command(root: str) -> tuple[str, ...]:
+    """LiteRT's golden runner's."""
+    return (*python_command(root), "-m", GUEST)
+
+
+def package(work: Path) -> Path:
+    """Gemcut's own modules for the device, to be pushed as ``PACKAGE``."""
+    write_package(work / PACKAGE)
+    return work / PACKAGE

@@ -1,0 +1,95 @@
+"""The golden runners as they lie on a device behind adb: with their libraries, a C library and its own loader."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConformanceError, LackingError
+from ..stages import Progress
+from . import processes
+from .base import Facts, Finished, Need
+from .fetching import apt_command, missing_packages
+
+FOLDER = "runtime"  # within the device's folder
+LOADERS = {"aarch64": "ld-linux-aarch64.so.1", "x86_64": "ld-linux-x86-64.so.2"}
+# What the wheel's libraries and the runner ask of the system, whether or not one of them does today.
+_SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1")
+_ASK = 30.0
+
+
+def need_packages(*names: str) -> tuple[Need, ...]:
+    """Debian packages that aren't here."""
+    return tuple(Need(name, apt_command((name,)), name) for name in missing_packages(*names))
+
+
+def stage(machine: str, built: Path, out: Path) -> None:
+    """Puts the native runner, its libraries, and the C library of the compiler with its loader in one folder.
+
+    Args:
+        machine: 'aarch64' or 'x86_64'.
+        built: What ``native.build`` made.
+        out: The folder; it is made.
+
+    Raises:
+        LackingError: The compiler lacks a library.
+    """
+    from .native.build import compiler
+
+    out.mkdir(parents=True)
+    for path in built.iterdir():
+        if path.is_file():
+            shutil.copy(path, out / path.name)
+    for name in (LOADERS[machine], *_SYSTEM):
+        found = Path(processes.run((compiler(machine), f"-print-file-name={name}"), _ASK).stdout.strip())
+        if not found.is_absolute():  # GCC's way to say that it has none
+            raise LackingError(f"{compiler(machine)} has no {name}", hint="reinstall its package")
+        shutil.copy(found, out / name)
+    (out / LOADERS[machine]).chmod(0o755)
+
+
+def stage_executorch(machine: str, work: Path, progress: Progress) -> Path:
+    """Builds ExecuTorch's runner for a machine where it isn't yet, and puts it with all it needs in one folder."""
+    from .native.build import build
+
+    out = work / FOLDER
+    stage(machine, build(machine, progress), out)
+    return out
+
+
+def executorch_command(machine: str) -> tuple[str, ...]:
+    """The runner's, seen from the device's folder."""
+    return (f"{FOLDER}/{LOADERS[machine]}", "--library-path", FOLDER, f"{FOLDER}/runner")
+
+
+def with_runtime(facts: Facts, runtime: str, done: Finished) -> Facts:
+    """Facts with what a golden runner's ``facts`` said.
+
+    Raises:
+        ConformanceError: It said nothing: it doesn't run there.
+    """
+    said = _spoken(done.stdout)
+    if done.code or not said:
+        log = " / ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.code}"
+        raise ConformanceError(f"the {runtime} runner doesn't run on {facts.system} ({facts.architecture}): {log}")
+    return replace(
+        facts,
+        runtimes={runtime: str(said.get("version") or "unknown")},
+        kernels=tuple(said.get("kernels", ())),
+        backends=tuple(said.get("backends", ())),
+        features=facts.features or tuple(said.get("features", ())),
+    )
+
+
+def _spoken(text: str) -> Mapping[str, Any]:
+    for line in reversed(text.splitlines()):
+        if line.startswith("{"):
+            try:
+                return dict(json.loads(line))
+            except ValueError:
+                continue
+    return {}

@@ -1,0 +1,322 @@
+"""The Java door: replies of ``LlmModule.generate``, through the classes that ship with the library, in OpenJDK.
+
+In one process run the library's own ``classes.jar`` and ``libexecutorch.so``, and Android's ``libfbjni.so`` and
+``libc++_shared.so``. The Java side of fbjni is compiled from React Native's sources; what it wants of Android and of
+SoLoader is in ``java/``, a few lines each.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ConformanceError, LackingError
+from ...prove.behaviour import Check, Miss
+from ...prove.conformance import compare
+from ...prove.records import Golden, Recorded, strip_stop
+from ...stages import Progress
+from .. import processes
+from ..base import Need
+from ..fetching import apt_command, archive_sha256, build_home, discard, making, npm, replace
+from . import toolchain
+from .libraries import AndroidLibrary, data, parse_npm, with_fbjni
+from .shims import BESIDE, make_stand_ins, make_system, source
+
+if TYPE_CHECKING:
+    from ...bundle.open import Bundle
+    from ...prove.template import ChatCodec
+
+CHECK = "java_text"
+PACKAGE = "openjdk-17-jdk-headless"
+_MAIN = "Replies"
+_LAUNCHER = "launcher"
+_LIBRARIES = ("libexecutorch.so", "libfbjni.so", "libc++_shared.so")  # as the Java classes ask for them
+# What fbjni's native library looks up by name, and what those extend; React Native has more in that folder.
+_FBJNI_SOURCES = (
+    "DestructorThread", "HybridClassBase", "HybridData", "IteratorHelper", "MapIteratorHelper", "NativeRunnable",
+    "ThreadScopeSupport",
+)  # fmt: skip
+_FBJNI_FOLDER = "ReactAndroid/src/main/java/com/facebook/jni"
+_RELEASE = "11"  # of the Java language and classes: ExecuTorch's own are of 8 and, since 1.3, 11
+
+
+@dataclass(frozen=True)
+class Jdk:
+    """A Java development kit. javac: its compiler. libjvm: its virtual machine. include: of jni.h."""
+
+    javac: Path
+    libjvm: Path
+    include: Path
+
+
+@cache
+def find_jdk() -> Jdk | None:
+    """The kit that ``javac`` on the path belongs to; None where there is none, or one without a virtual machine."""
+    found = shutil.which("javac")
+    if found is None:
+        return None
+    javac = Path(found).resolve()
+    home = javac.parent.parent
+    jdk = Jdk(javac, home / "lib/server/libjvm.so", home / "include")
+    return jdk if jdk.libjvm.is_file() and (jdk.include / "jni.h").is_file() else None
+
+
+def needs() -> tuple[Need, ...]:
+    """What the Java door lacks here; the device proves without it, and less."""
+    return () if find_jdk() else (Need("a Java development kit", apt_command((PACKAGE,)), PACKAGE, optional=True),)
+
+
+def why_not(library: AndroidLibrary) -> str | None:
+    """Why the Java door can't be tried for a library; None where it can."""
+    if library.classes is None:
+        return f"{library.text} brings no classes.jar with ExecuTorch's Java classes (an .aar does)"
+    if find_jdk() is None:
+        return f"there is no Java development kit here ({apt_command((PACKAGE,))})"
+    return None
+
+
+def build(library: AndroidLibrary, progress: Progress) -> Path:
+    """Builds, the first time, a folder with all that LlmModule takes: libraries, shims, classes and the launcher.
+
+    Raises:
+        LackingError: A compiler is missing or fails, or React Native's packages can't be fetched.
+    """
+    library, jdk = with_fbjni(library, progress), find_jdk()
+    if not (jdk and library.classes and library.fbjni and library.cxx):
+        raise RuntimeError(f"{library.text}: {why_not(library)}")
+    fbjni = npm(*parse_npm(data()["java"]["sources"]), progress)
+    ours = {path.relative_to(_java()).as_posix(): path for path in sorted(_java().rglob("*.java"))}
+    files = [library.file, library.fbjni, library.cxx]
+    home = build_home(
+        "android-java",
+        *(path.read_bytes() for path in (*files, library.classes)),
+        *ours,
+        *(path.read_bytes() for path in ours.values()),
+        *(archive_sha256(fbjni), toolchain.identity(library.arch)),
+        *(source("bionic.c"), source("log.c"), source("jvm.c"), str(jdk.javac)),
+        *((Path(__file__).parent / name).read_bytes() for name in ("java.py", "shims.py")),
+    )
+    if not _is_built(home, files):
+        progress.note(f"building the Java door of {library.text}")
+        with making(home) as place:
+            made = place / "made"
+            made.mkdir()
+            _make(files, library.classes, jdk, fbjni / _FBJNI_FOLDER, made)
+            discard(home)
+            replace(made, home)
+    return home
+
+
+def _is_built(home: Path, files: Sequence[Path]) -> bool:
+    """Whether a folder was built, and the libraries in it are still byte for byte what they were."""
+    with suppress(OSError):
+        return all((home / n).read_bytes() == f.read_bytes() for n, f in zip(_LIBRARIES, files, strict=True))
+    return False
+
+
+def _java() -> Path:
+    return Path(__file__).parent / "java"
+
+
+def _make(files: Sequence[Path], classes: Path, jdk: Jdk, fbjni: Path, out: Path) -> None:
+    placed = [out / name for name in _LIBRARIES]
+    for file, target in zip(files, placed, strict=True):
+        shutil.copyfile(file, target)
+    arch = toolchain.machine()
+    make_stand_ins(make_system(placed, arch, out), arch, out)
+    (out / "scratch/jvm.c").write_text(source("jvm.c"), encoding="utf-8")
+    include = ("-I", str(jdk.include), "-I", str(jdk.include / "linux"))
+    toolchain.call(("gcc", "-O2", *include, "-o", f"../{_LAUNCHER}", "jvm.c", "-ldl", BESIDE), out / "scratch")
+    sources = [*map(str, sorted(_java().rglob("*.java"))), *(str(fbjni / f"{name}.java") for name in _FBJNI_SOURCES)]
+    flags = ("-nowarn", "-encoding", "UTF-8", "-Xlint:-options", "--release", _RELEASE)
+    toolchain.call((str(jdk.javac), *flags, "-cp", str(classes), "-d", str(out / "classes"), *sources))
+    shutil.copyfile(classes, out / "classes.jar")
+    shutil.rmtree(out / "scratch")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt for LlmModule. length: its ``seqLen``, tokens that prompt and reply may have together.
+
+    In ExecuTorch 1.3.1 the reply alone may have so many ("Max new tokens resolved" in its log).
+    """
+
+    text: str
+    length: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What LlmModule gave. code: ExecuTorch's error, or 0. stats: its own, from ``onStats``."""
+
+    code: int
+    text: str
+    stats: str
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """How many tokens its tokenizer made of the prompt, as far as it says."""
+        try:
+            return int(json.loads(self.stats)["prompt_tokens"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def ask(
+    home: Path, program: Path, tokenizer: Path, asked: Sequence[Asked], work: Path, seconds: float
+) -> tuple[Reply, ...]:
+    """Asks LlmModule for the greedy replies to all prompts, in one Java process.
+
+    Args:
+        home: What ``build`` gave.
+        program: The bundle's ``.pte``.
+        tokenizer: Its ``tokenizer.json``.
+        asked: The prompts.
+        work: A scratch folder.
+        seconds: The time limit.
+
+    Raises:
+        ConformanceError: It crashed, or took longer.
+    """
+    folder = work / "java"
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [(one.length, one.text.encode()) for one in asked]
+    parts = [struct.pack(">i", len(texts)), *(struct.pack(">ii", n, len(text)) + text for n, text in texts)]
+    (folder / "asked").write_bytes(b"".join(parts))
+    jdk = find_jdk()
+    if jdk is None:
+        raise LackingError("there is no Java development kit here", hint=apt_command((PACKAGE,)))
+    classes = f"{home / 'classes'}:{home / 'classes.jar'}"
+    command = (str(home / _LAUNCHER), str(jdk.libjvm), classes, str(home), _MAIN)
+    done = processes.run((*command, str(program), str(tokenizer), "asked", "replies"), seconds, folder)
+    if done.code:
+        how = f"crashed (signal {done.signal})" if done.signal else f"ended with {done.code}"
+        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise ConformanceError(
+            f"LlmModule {how}: {last}", hint="the core API ran the same program: docs/devices.md says what differs"
+        )
+    return _read((folder / "replies").read_bytes(), len(asked))
+
+
+def _read(data: bytes, count: int) -> tuple[Reply, ...]:
+    at, found = 0, []
+
+    def text() -> str:
+        nonlocal at
+        (length,) = struct.unpack_from(">i", data, at)
+        at += 4 + length
+        return data[at - length : at].decode("utf-8", "replace")
+
+    for _ in range(count):
+        (code,) = struct.unpack_from(">i", data, at)
+        at += 4
+        found.append(Reply(code, text(), text()))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Case:
+    golden: Golden
+    host: Recorded
+    asked: Asked
+
+
+def java_text(
+    library: AndroidLibrary,
+    bundle: Bundle,
+    goldens: Sequence[Golden],
+    host: Sequence[Recorded],
+    work: Path,
+    seconds: float,
+    progress: Progress,
+) -> Check | None:
+    """Holds LlmModule's replies, through the bundle's own tokenizer, against the exporting machine's.
+
+    LlmModule's text ends with the stop token's own, where it is reached; both forms are taken. A reply that was cut
+    short for the record is compared as far as that goes, since LlmModule's ``seqLen`` isn't the same limit in every
+    version. One that parts from the record at a tie, as ``prove.conformance`` has it, is no miss.
+
+    Args:
+        library: The library under proof; ``why_not`` has nothing against it.
+        bundle: The bundle.
+        goldens: Its goldens.
+        host: What the exporting machine recorded.
+        work: A scratch folder.
+        seconds: The time limit of all prompts.
+        progress: Told what is built, and which goldens can't be asked.
+
+    Returns:
+        The check ``java_text``; None where no golden can be asked.
+
+    Raises:
+        ConformanceError: LlmModule crashed, doesn't take the program, or took longer.
+        LackingError: Something is missing to build the Java door.
+    """
+    from ...proving import codec_of
+
+    codec = codec_of(bundle)
+    bos = codec.decode([codec.bos_id]) if codec.bos_id is not None else ""
+    context = bundle.manifest.context
+    cases = [case for pair in zip(goldens, host, strict=True) if (case := _case(*pair, bos, codec.bos_id, context))]
+    if len(cases) < len(goldens):
+        progress.note(f"Java: {len(goldens) - len(cases)} of {len(goldens)} goldens can't be asked through LlmModule")
+    if not cases:
+        return None
+    home = build(library, progress)
+    program, tokenizer = bundle.program.resolve(), bundle.file("tokenizer.json").resolve()
+    replies = ask(home, program, tokenizer, [case.asked for case in cases], work, seconds)
+    stops = frozenset(bundle.manifest.stop_ids)
+    heard = {id(case.golden): (case, reply) for case, reply in zip(cases, replies, strict=True)}
+    pairs = zip(goldens, host, strict=True)
+    here = [_as_recorded(*heard[id(golden)], codec, stops) if id(golden) in heard else one for golden, one in pairs]
+    misses = []
+    for golden, difference in zip(goldens, compare(goldens, host, here).differences, strict=True):
+        if id(golden) not in heard:
+            continue
+        if wrong := _wrong(*heard[id(golden)], parted=difference.first_step is not None and not difference.tie):
+            misses.append(Miss(golden.prompt.id, wrong))
+    return Check(CHECK, len(cases), 1.0, tuple(misses))
+
+
+def _case(golden: Golden, host: Recorded, bos: str, bos_id: int | None, context: int) -> _Case | None:
+    """How a golden is asked; None where LlmModule can't be: there is no room for a reply, or it isn't text.
+
+    Of text that isn't valid UTF-8 LlmModule passes on nothing, or less.
+    """
+    count, reply = len(golden.prompt_ids), len(host.greedy_ids)
+    if not reply or count + reply > context or "\ufffd" in host.greedy_text or "\0" in golden.rendered:
+        return None
+    text = golden.rendered
+    if golden.prompt_ids[0] == bos_id and not text.startswith(bos):
+        text = bos + text  # as the tokenizer adds it to plain text; LlmModule is asked to add none
+    return _Case(golden, host, Asked(text, count + reply))
+
+
+def _as_recorded(case: _Case, reply: Reply, codec: ChatCodec, stops: frozenset[int]) -> Recorded:
+    """The host's record with LlmModule's reply in it, as token ids: the record's own for as long as the text agrees."""
+    words, ended = strip_stop(case.host.greedy_ids, stops)
+    said = codec.decode(words)
+    if reply.text in (said, codec.decode(case.host.greedy_ids)) or (not ended and reply.text.startswith(said)):
+        return case.host
+    agreed = 0
+    while agreed < len(words) and reply.text.startswith(codec.decode(words[: agreed + 1])):
+        agreed += 1
+    rest = codec.encode(reply.text[len(codec.decode(words[:agreed])) :])
+    return replaced(case.host, greedy_ids=(*words[:agreed], *rest))
+
+
+def _wrong(case: _Case, reply: Reply, parted: bool) -> str | None:
+    asked = len(case.golden.prompt_ids)
+    if reply.code:
+        return f"LlmModule.generate gave error {reply.code}"
+    if reply.prompt_tokens not in (None, asked):
+        return f"its tokenizer makes {reply.prompt_tokens} tokens of the prompt, not {asked}"
+    return f"{reply.text[:80]!r} instead of {case.host.greedy_text[:80]!r}" if parted else None

@@ -1,0 +1,4 @@
+package androidx.annotation;
+
+/** Stand-in. */
+public @interface Nullable {}

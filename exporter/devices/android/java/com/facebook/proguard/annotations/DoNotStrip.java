@@ -1,0 +1,4 @@
+package com.facebook.proguard.annotations;
+
+/** Stand-in: says something to a shrinker, and nothing here. */
+public @interface DoNotStrip {}

@@ -1,0 +1,324 @@
+"""The Android library under proof: found where the user names it, and kept byte for byte as it ships."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import struct
+import tomllib
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from ...errors import LackingError, UnsupportedError, UsageError, nearest
+from ...stages import Progress
+from ..fetching import build_home, discard, making, npm
+from ..fetching import replace as put_in_place
+
+NPM = "npm:"
+UNKNOWN = "unknown"
+JAVA_CLASSES = "classes.jar"
+# Folders of the Android ABIs, by the machine that Linux names (developer.android.com/ndk/guides/abis).
+ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}
+_ALL_ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64", "riscv64")
+# e_machine in the ELF header at byte 18 (elf.h): EM_386, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV.
+_MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"}
+# executorch::runtime::Program::load: exported by every ExecuTorch library since 0.4.
+_MARK = b"_ZN10executorch7runtime7Program4load"
+_OLD_MARK = b"_ZN5torch8executor7Program4load"
+_NOTE = "library.json"
+_ARCHIVES = (".aar", ".apk", ".zip")
+_SHARED_STL = "libc++_shared.so"
+_FBJNI = "libfbjni.so"
+
+
+@dataclass(frozen=True)
+class AndroidLibrary:
+    """An ExecuTorch library for Android.
+
+    text: as the user named it. file: a copy, byte for byte as it ships. name: the file's. version: of the ExecuTorch
+    runtime in it, as far as known. arch: as Linux names the machine. classes, fbjni, cxx: the Java classes, libfbjni.so
+    and libc++_shared.so that ship with it; None where none do.
+    """
+
+    text: str
+    file: Path
+    name: str
+    version: str
+    sha256: str
+    arch: str
+    classes: Path | None = None
+    fbjni: Path | None = None
+    cxx: Path | None = None
+
+
+@functools.cache
+def data() -> Mapping[str, Any]:
+    """``libraries.toml``."""
+    return tomllib.loads((Path(__file__).parent / "libraries.toml").read_text(encoding="utf-8"))
+
+
+class _Shelf(Protocol):
+    """Something that holds files by name."""
+
+    where: str
+
+    def names(self) -> list[str]: ...
+
+    def read(self, name: str) -> bytes: ...
+
+
+class _Folder:
+    def __init__(self, path: Path, where: str) -> None:
+        self._path, self.where = path, where
+
+    def names(self) -> list[str]:
+        return sorted(p.relative_to(self._path).as_posix() for p in self._path.rglob("*") if p.is_file())
+
+    def read(self, name: str) -> bytes:
+        return (self._path / name).read_bytes()
+
+
+class _Archive:
+    def __init__(self, path: Path, where: str) -> None:
+        self._path, self.where = path, where
+
+    def names(self) -> list[str]:
+        with zipfile.ZipFile(self._path) as packed:
+            return sorted(info.filename for info in packed.infolist() if not info.is_dir())
+
+    def read(self, name: str) -> bytes:
+        with zipfile.ZipFile(self._path) as packed:
+            return packed.read(name)
+
+
+def parse_npm(text: str) -> tuple[str, str]:
+    """Name and version of ``npm:PACKAGE@VERSION``, or without the ``npm:``.
+
+    Raises:
+        UsageError: It is none of that form.
+    """
+    name, at, version = text.removeprefix(NPM).rpartition("@")
+    if not (at and name and version):
+        known = {entry["source"].partition(",")[0] for entry in data()["known"].values()}
+        raise UsageError(
+            f"{text!r} is not npm:PACKAGE@VERSION: {nearest(text.removeprefix(NPM), known)}",
+            hint=f"for instance {data()['default']}",
+        )
+    return name, version
+
+
+def check(text: str, arch: str) -> None:
+    """Refuses, without fetching anything, what can't be an Android library of ExecuTorch's.
+
+    Raises:
+        UsageError: A file that isn't there, or a package without a version.
+        UnsupportedError: A file that is something else; see ``resolve``.
+    """
+    if text.startswith(NPM):
+        parse_npm(text)
+    else:
+        _choose(*_local(text), arch)
+
+
+def resolve(text: str, arch: str, progress: Progress | None = None) -> AndroidLibrary:
+    """Finds the library and copies it, with what ships beside it, into the cache.
+
+    Args:
+        text: Path of an ``.aar``, ``.apk`` or ``.so``, or ``npm:PACKAGE@VERSION``.
+        arch: ``x86_64`` or ``aarch64``.
+        progress: Told when a package is fetched.
+
+    Raises:
+        UsageError: There is no such file.
+        UnsupportedError: It holds no ExecuTorch library for that architecture; the message says what it holds.
+        LackingError: The package can't be fetched, or the disk is full.
+    """
+    if text.startswith(NPM):
+        name, version = parse_npm(text)
+        shelf: _Shelf = _packaged(npm(name, version, progress), f"{name}@{version}", arch)
+        only = None
+    else:
+        shelf, only = _local(text)
+    found = _choose(shelf, only, arch)
+    return _keep(text, arch, found)
+
+
+def _packaged(folder: Path, where: str, arch: str) -> _Shelf:
+    """An npm package's own folders, or the .aar in it that has a library for that architecture."""
+    own = _Folder(folder, where)
+    if not any(PurePosixPath(name).parent.name == ABIS[arch] for name in own.names()):
+        for archive in sorted(folder.rglob("*.aar")):
+            inner = _Archive(archive, f"{archive.name} of {where}")
+            if any(PurePosixPath(name).parent.name == ABIS[arch] for name in inner.names()):
+                return inner
+    return own
+
+
+def _local(text: str) -> tuple[_Shelf, str | None]:
+    """A file of the user's; of an ``.so`` the folder that it lies in, and its name."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        candidates = [name for name in beside if name.endswith((".so", *_ARCHIVES))]
+        raise UsageError(
+            f"there is no file {text}: {nearest(path.name, candidates)}",
+            hint="name an .aar, .apk or .so, or npm:PACKAGE@VERSION",
+        )
+    if zipfile.is_zipfile(path):
+        return _Archive(path, path.name), None
+    with path.open("rb") as file:
+        if file.read(4) == b"\x7fELF":
+            return _One(path), path.name
+    raise UnsupportedError(
+        f"{text} is neither a shared library nor an .aar or .apk",
+        hint="name an .aar, .apk or .so, or npm:PACKAGE@VERSION",
+    )
+
+
+class _One:
+    """One file alone; what lies beside it may be of another build."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.where = path, path.name
+
+    def names(self) -> list[str]:
+        return [self._path.name]
+
+    def read(self, name: str) -> bytes:
+        return self._path.read_bytes()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is to be kept: the library's name, and all files by the name they are kept under."""
+
+    name: str
+    files: Mapping[str, bytes]
+
+
+def _choose(shelf: _Shelf, only: str | None, arch: str) -> _Found:
+    if only is not None:
+        library = shelf.read(only)
+        _require_machine(library, only, arch)
+        _require_executorch(library, only)
+        return _Found(only, {only: library})
+    names = shelf.names()
+    libraries = [name for name in names if name.endswith(".so") and PurePosixPath(name).parent.name in _ALL_ABIS]
+    here = [name for name in libraries if PurePosixPath(name).parent.name == ABIS[arch]]
+    if not here:
+        abis = sorted({PurePosixPath(name).parent.name for name in libraries})
+        inside = f"libraries for {', '.join(abis)}" if abis else "no Android library at all"
+        raise UnsupportedError(
+            f"{shelf.where} has no library for {ABIS[arch]}; it holds {inside}",
+            hint="an app that is split by ABI has one .apk for each: name that one, or its .aar"
+            + ("; android-lib-arm64 runs arm64-v8a" if "arm64-v8a" in abis else ""),
+        )
+    for name in sorted(here, key=lambda name: ("executorch" not in name, name)):
+        library = shelf.read(name)
+        if _MARK in library:
+            _require_machine(library, name, arch)
+            return _with_company(shelf, names, name, library)
+    raise UnsupportedError(
+        f"{shelf.where} holds no ExecuTorch library for {ABIS[arch]}, but "
+        f"{', '.join(PurePosixPath(name).name for name in here)}",
+        hint="name the app's own .aar or .apk, or the .so that carries ExecuTorch",
+    )
+
+
+def _with_company(shelf: _Shelf, names: list[str], name: str, library: bytes) -> _Found:
+    """The library, and those beside it that its Java door takes."""
+    path = PurePosixPath(name)
+    files = {path.name: library}
+    for other in (_FBJNI, _SHARED_STL):
+        if (beside := (path.parent / other).as_posix()) in names:
+            files[other] = shelf.read(beside)
+    jars = [other for other in names if PurePosixPath(other).name == JAVA_CLASSES]
+    for jar in jars:
+        content = shelf.read(jar)
+        if b"org/pytorch/executorch" in content:  # member names stand in a zip as they are
+            files[JAVA_CLASSES] = content
+            break
+    return _Found(path.name, files)
+
+
+def _require_machine(library: bytes, name: str, arch: str) -> None:
+    machine = struct.unpack_from("<H", library, 18)[0] if library[:4] == b"\x7fELF" and len(library) > 20 else 0
+    if _MACHINES.get(machine) == arch:
+        return
+    named = _MACHINES.get(machine, f"machine {machine}")
+    found = f"for {named}" if machine else "no shared library"
+    hint = "android-lib-arm64 runs arm64 ones" if named == "aarch64" else "name the app's .aar or .apk"
+    raise UnsupportedError(f"{name} is {found}, not for {arch}", hint=hint)
+
+
+def _require_executorch(library: bytes, name: str) -> None:
+    if _MARK in library:
+        return
+    if _OLD_MARK in library:
+        raise UnsupportedError(f"{name} is of ExecuTorch before 0.4", hint="ship a newer runtime with the app")
+    raise UnsupportedError(
+        f"{name} exports no executorch::runtime::Program, so it isn't an ExecuTorch library, or hides its symbols",
+        hint="name the libexecutorch.so of org.pytorch:executorch-android or of the app's own build",
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _keep(text: str, arch: str, found: _Found) -> AndroidLibrary:
+    digests = {name: _sha256(content) for name, content in sorted(found.files.items())}
+    home = build_home("android-libraries", found.name, json.dumps(digests))
+    if not _is_kept(home, digests):
+        with making(home) as place:
+            made = place / "library"
+            made.mkdir()
+            for name, content in found.files.items():
+                (made / name).write_bytes(content)
+            (made / _NOTE).write_text(json.dumps(digests, indent=1), encoding="utf-8")
+            discard(home)
+            put_in_place(made, home)
+    sha256 = digests[found.name]
+    kept = {name: home / name for name in digests}
+    return AndroidLibrary(
+        text=text,
+        file=home / found.name,
+        name=found.name,
+        version=data()["known"].get(sha256, {}).get("version", UNKNOWN),
+        sha256=sha256,
+        arch=arch,
+        classes=kept.get(JAVA_CLASSES),
+        fbjni=kept.get(_FBJNI),
+        cxx=kept.get(_SHARED_STL),
+    )
+
+
+def _is_kept(home: Path, digests: Mapping[str, str]) -> bool:
+    with suppress(OSError):
+        return all(_sha256((home / name).read_bytes()) == digest for name, digest in digests.items())
+    return False
+
+
+def with_fbjni(library: AndroidLibrary, progress: Progress | None = None) -> AndroidLibrary:
+    """The library with Android's libfbjni.so and libc++_shared.so, from React Native's package where it brings none.
+
+    Raises:
+        LackingError: That package can't be fetched.
+    """
+    if library.fbjni is not None and library.cxx is not None:
+        return library
+    name, version = parse_npm(NPM + data()["java"]["native"])
+    folder = npm(name, version, progress)
+    for archive in sorted(folder.rglob("*-release.aar")):
+        shelf = _Archive(archive, archive.name)
+        wanted = {f"jni/{ABIS[library.arch]}/{each}": each for each in (_FBJNI, _SHARED_STL)}
+        if set(wanted) <= set(shelf.names()):
+            found = _Found(_FBJNI, {each: shelf.read(member) for member, each in wanted.items()})
+            kept = _keep(library.text, library.arch, found)
+            return replace(library, fbjni=library.fbjni or kept.fbjni, cxx=library.cxx or kept.cxx)
+    raise LackingError(f"{name}@{version} has no libfbjni.so", hint="gemcut device setup android-lib fetches it again")

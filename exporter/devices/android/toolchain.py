@@ -1,0 +1,128 @@
+"""The C and C++ compilers and binutils for each architecture, as Debian's packages bring them."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ConformanceError, LackingError
+from .. import processes
+from ..base import Finished, Need
+from ..fetching import apt_command
+
+SECONDS = 300.0  # for one call of a compiler, on a busy machine
+_SHOWN = 400  # characters of a compiler's message
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One dynamic symbol. version: its version node, empty for none. defined: here, rather than wanted from others."""
+
+    name: str
+    version: str
+    defined: bool
+    weak: bool
+
+
+def machine() -> str:
+    """This machine's architecture, as Linux names it."""
+    return {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+
+def prefix(arch: str) -> str:
+    """What stands before a tool's name: nothing for this machine's own."""
+    return "" if arch == machine() else f"{arch}-linux-gnu-"
+
+
+def emulator(arch: str) -> str | None:
+    """The user-mode QEMU for an architecture; None where there is none."""
+    return next((found for name in ("static", "") if (found := shutil.which(f"qemu-{arch}-{name}".strip("-")))), None)
+
+
+def needs(arch: str) -> Iterator[Need]:
+    """What this machine lacks to build and run programs for that architecture."""
+    foreign = arch != machine()
+    debian = arch.replace("_", "-")
+    compiler = f"g++-{debian}-linux-gnu" if foreign else "g++"
+    if shutil.which(f"{prefix(arch)}g++") is None:
+        yield Need(f"a C++ compiler for {arch}", apt_command((compiler,)), compiler)
+    if shutil.which("readelf") is None:
+        yield Need("readelf", apt_command(("binutils",)), "binutils")
+    if foreign and emulator(arch) is None:
+        yield Need("QEMU's user-mode emulation", apt_command(("qemu-user-static",)), "qemu-user-static")
+
+
+def sysroot(arch: str) -> Path:
+    """The folder that holds an architecture's libraries in ``lib``, for QEMU's -L.
+
+    Raises:
+        LackingError: There is no compiler.
+    """
+    done = call((f"{prefix(arch)}gcc", "-print-file-name=libc.so.6"))
+    return Path(done.stdout.strip()).resolve().parent.parent
+
+
+def identity(arch: str) -> str:
+    """The compiler's version, as it goes into a cache's key."""
+    return call((f"{prefix(arch)}gcc", "--version")).stdout.partition("\n")[0]
+
+
+def attempt(command: Sequence[str], folder: Path | None = None) -> Finished:
+    """Runs a tool; its messages are in English, whatever the user's language.
+
+    Raises:
+        LackingError: It isn't here, or takes too long.
+    """
+    try:
+        return processes.run(command, SECONDS, folder, env={"LC_ALL": "C"})
+    except ConformanceError as error:
+        raise LackingError(error.message, hint="this machine is busy: try again") from error
+
+
+def call(command: Sequence[str], folder: Path | None = None) -> Finished:
+    """Runs a tool that must succeed.
+
+    Raises:
+        LackingError: It isn't here, or fails; the message has its first error.
+    """
+    done = attempt(command, folder)
+    if done.code:
+        lines = [line for line in done.stderr.splitlines() if "error" in line or "undefined" in line]
+        said = (lines or done.stderr.splitlines() or ["it says nothing"])[0][:_SHOWN]
+        raise LackingError(
+            f"{Path(command[0]).name} fails: {said}",
+            hint="its version may not fit: gemcut device setup android-lib fetches Debian's",
+        )
+    return done
+
+
+def symbols(file: Path) -> tuple[Symbol, ...]:
+    """The dynamic symbols of a library of any architecture.
+
+    Raises:
+        LackingError: There is no readelf.
+    """
+    found = []
+    for line in call(("readelf", "--dyn-syms", "--wide", str(file))).stdout.splitlines():
+        # Num: Value Size Type Bind Vis Ndx Name[@[@]VERSION]
+        parts = line.split()
+        if len(parts) < 8 or not parts[0].rstrip(":").isdigit() or parts[4] == "LOCAL":
+            continue
+        name, _, version = parts[7].partition("@")
+        found.append(Symbol(name, version.lstrip("@"), parts[6] != "UND", parts[4] == "WEAK"))
+    return tuple(found)
+
+
+def dynamic(file: Path) -> tuple[str, tuple[str, ...]]:
+    """A library's own name (its file's, where it has none) and those of the libraries that it needs.
+
+    Raises:
+        LackingError: There is no readelf.
+    """
+    text = call(("readelf", "--dynamic", "--wide", str(file))).stdout
+    own = re.search(r"\(SONAME\).*\[(.+)\]", text)
+    return own[1] if own else file.name, tuple(re.findall(r"\(NEEDED\).*\[(.+)\]", text))

@@ -1,0 +1,101 @@
+"""What an app gets from LiteRT-LM's own engine, on a device: its greedy tokens against the Interpreter's there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ConformanceError, LackingError
+from ...prove.behaviour import Check, Miss
+from ...prove.conformance import compare
+from ...prove.records import Golden, Recorded
+from ...stages import Progress
+from ..base import Finished
+from ..orders import read_result
+
+if TYPE_CHECKING:
+    from ...bundle.open import Bundle
+
+PROMPTS = 3  # the shortest: each takes seconds under emulation, and all go through the engine on the exporting machine
+PROGRAM = "identity.litertlm"
+CACHE = "engine-cache"
+_TAIL = 3
+
+
+def check_engine(
+    bundle: Bundle,
+    goldens: Sequence[Golden],
+    host: Sequence[Recorded],
+    result: Path | None,
+    folder: Path,
+    ask: Callable[[bytes], Finished],
+    progress: Progress,
+) -> Check:
+    """Has the engine reply to the ``PROMPTS`` shortest goldens, through an identity bundle.
+
+    Args:
+        bundle: The bundle, with a ``.litertlm``.
+        goldens: All of them.
+        host: What the exporting machine recorded.
+        result: What the Interpreter gave on this device; None to take the exporting machine's replies instead.
+        folder: A folder of this machine's; ``PROGRAM``, to run on the device, is written there.
+        ask: Has ``engine_worker`` do a job, given as JSON, in the device's folder, where those two are.
+        progress: Told of it.
+
+    Returns:
+        ``engine_tokens``: the replies are the Interpreter's, or part from them at a tie (``prove.conformance``).
+
+    Raises:
+        ConformanceError: The engine crashes, or refuses the program.
+        LackingError: It can't be loaded.
+    """
+    from ...runtimes.litert.identity import write_identity
+
+    stops = bundle.manifest.stop_ids
+    device = read_result(result, goldens, stops, lambda ids: "") if result is not None else tuple(host)
+    replying = [index for index, one in enumerate(device) if one.greedy_ids]
+    chosen = sorted(replying, key=lambda i: len(goldens[i].prompt_ids) + len(device[i].greedy_ids))[:PROMPTS]
+    if not chosen:
+        return Check("engine_tokens", 0, 1.0, ())
+    progress.note(f"LiteRT-LM's engine, on {len(chosen)} prompts")
+    write_identity(bundle.program, folder / PROGRAM, bundle.manifest.vocab_size)
+    job = {
+        "task": "greedy",
+        "prompts": [list(goldens[index].prompt_ids) for index in chosen],
+        "max_new": [len(device[index].greedy_ids) for index in chosen],
+        "program": PROGRAM,
+        "cache": CACHE,
+        "threads": 1,
+    }
+    heard = _replies(ask(json.dumps(job).encode()))
+    if len(heard) != len(chosen):
+        raise ConformanceError(f"LiteRT-LM's engine answers {len(heard)} prompts of {len(chosen)}")
+    misses = []
+    for index, reply in zip(chosen, heard, strict=True):
+        same = replace(device[index], greedy_ids=tuple(reply))
+        found = compare([goldens[index]], [device[index]], [same])
+        misses += [Miss(goldens[index].prompt.id, failure) for failure in found.failures]
+    return Check("engine_tokens", len(chosen), 1.0, tuple(misses))
+
+
+def _replies(done: Finished) -> list[list[int]]:
+    """The worker's result, or the error that its end amounts to."""
+    said: dict[str, Any] = {}
+    for line in done.stdout.splitlines():
+        with suppress(ValueError):
+            said.update(json.loads(line))
+    log = " / ".join(done.stderr.strip().splitlines()[-_TAIL:])
+    if done.signal:
+        raise ConformanceError(f"LiteRT-LM's engine crashed on the device (signal {done.signal}): {log}")
+    if "lacking" in said:
+        raise LackingError(f"on the device {said['lacking']}", hint="gemcut device setup arm64-user fetches it")
+    if "refused" in said:
+        raise ConformanceError(f"LiteRT-LM refuses the program on the device: {said['refused']}")
+    if "result" not in said:
+        raise ConformanceError(f"LiteRT-LM's engine ended with {done.code} on the device: {log}")
+    replies: list[list[int]] = said["result"]
+    return replies

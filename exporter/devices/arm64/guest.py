@@ -1,0 +1,287 @@
+"""The golden runner for LiteRT, as it runs on a device: Python, numpy and ai_edge_litert are all that it needs.
+
+Run as ``python -m gemcut.devices.arm64.guest`` from a folder that holds the modules that ``package`` copies; see
+``devices.orders`` for its verbs. What runs the goldens there is ``prove.run`` itself, with the LiteRT runner.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import EXIT_BUG, EXIT_USAGE, ConformanceError, GemcutError
+from ...prove.prompts import Prompt
+from ...prove.records import Golden, Recorded
+from ...prove.run import run_bundle
+from ...runtimes.litert import engine_worker
+from ...runtimes.litert.runner import LiteRTRunner
+from ...runtimes.litert.version import cpu_flags
+from ...stages import FloatArray
+from ..orders import ORDER_MAGIC, RESULT_MAGIC
+
+_PACKAGES = ("ai-edge-litert", "litert-lm-api", "numpy")
+_KIB = 1024
+_LARGEST = ("load", "peak_memory")
+_Figures = dict[str, float]
+
+
+def facts() -> dict[str, Any]:
+    """What the device's own Python sees: ``features`` of the CPU, and the ``versions`` of the packages in it."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    features = cpu_flags(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
+    return {
+        "kernels": [],
+        "backends": [],
+        "version": found.get("ai-edge-litert", ""),
+        "features": sorted(features),
+        "versions": found,
+        "python": sys.version.split()[0],
+    }
+
+
+@dataclass(frozen=True)
+class _Order:
+    """goldens: with what ``run_bundle`` reads of them. context: tokens. stops: ids that end a reply."""
+
+    goldens: tuple[Golden, ...]
+    context: int
+    stops: frozenset[int]
+
+
+def read_order(path: Path) -> _Order:
+    """Reads what ``orders.write_order`` wrote.
+
+    A golden's reply, which the order doesn't hold, is so many zeros as the order allows, and ended by none: then
+    ``reply_budget`` gives that number.
+    """
+    data = path.read_bytes()
+    if not data.startswith(ORDER_MAGIC):
+        raise ValueError(f"{path.name} is no order for a golden runner")
+    numbers = np.frombuffer(data, "<i4", offset=len(ORDER_MAGIC))
+    count, _chunk, context, stop_count = (int(number) for number in numbers[:4])
+    at = 4 + stop_count
+    stops = frozenset(int(number) for number in numbers[4:at])
+    goldens = []
+    for index in range(count):
+        prompt, ids, first, rows, width, most = (int(number) for number in numbers[at : at + 6])
+        at += 6
+        tokens = tuple(int(number) for number in numbers[at : at + ids])
+        at += ids
+        top = numbers[at : at + rows * width].reshape(rows, width).astype(np.int32)
+        at += rows * width
+        goldens.append(_golden(f"golden {index + 1}", tokens, prompt, first, top, most))
+    if at != len(numbers):
+        raise ValueError(f"{path.name} has {len(numbers) - at} numbers too many")
+    return _Order(tuple(goldens), context, stops)
+
+
+def _golden(name: str, ids: tuple[int, ...], prompt: int, first: int, top: npt.NDArray[np.int32], most: int) -> Golden:
+    unknown = np.zeros(0, np.float32)  # the float model's figures: they stay where the comparison is made
+    return Golden(
+        prompt=Prompt(name, "text"),
+        rendered="",
+        prompt_ids=ids[:prompt],
+        ids=ids,
+        first=first,
+        topk_ids=top,
+        topk_logprobs=unknown,
+        target_logprobs=unknown,
+        greedy_ids=(0,) * most,
+        greedy_text="",
+        ended=False,
+        margin=unknown,
+    )
+
+
+def write_result(found: Sequence[Recorded], path: Path) -> None:
+    """Writes what the goldens gave, as ``orders.read_result`` reads it."""
+    parts = [np.array([len(found)], "<i4").tobytes()]
+    for one in found:
+        reply = np.array([len(one.greedy_ids), *one.greedy_ids], "<i4")
+        parts += [one.logprobs.astype("<f4").tobytes(), one.target_logprobs.astype("<f4").tobytes()]
+        parts += [one.top1.astype("<i4").tobytes(), reply.tobytes()]
+    path.write_bytes(RESULT_MAGIC + b"".join(parts))
+
+
+class _Timed:
+    """A runner that adds up seconds and tokens of its calls (see ``stages.Runner``)."""
+
+    def __init__(self, inner: LiteRTRunner) -> None:
+        self._inner = inner
+        self.vocab_size, self.max_context = inner.vocab_size, inner.max_context
+        self.prefill_chunk = inner.prefill_chunk
+        self.figures: _Figures = {"prefill": 0.0, "decode": 0.0, "tokens": 0, "steps": 0}
+
+    def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
+        """See ``stages.Runner``."""
+        began = time.perf_counter()
+        logits = self._inner.prefill(ids, position)
+        self._add("prefill", "tokens", len(ids), began)
+        return logits
+
+    def step(self, token: int, position: int) -> FloatArray:
+        """See ``stages.Runner``."""
+        began = time.perf_counter()
+        logits = self._inner.step(token, position)
+        self._add("decode", "steps", 1, began)
+        return logits
+
+    def _add(self, seconds: str, counted: str, count: int, began: float) -> None:
+        self.figures[seconds] += time.perf_counter() - began
+        self.figures[counted] += count
+
+    def close(self) -> None:
+        """See ``stages.Runner``."""
+        self._inner.close()
+
+
+def _run_some(program: Path, threads: int, order: _Order, numbers: Sequence[int]) -> tuple[list[Recorded], _Figures]:
+    """Runs these goldens in this process."""
+    began = time.perf_counter()
+    runner = _Timed(LiteRTRunner(program, threads, order.context))
+    load = time.perf_counter() - began
+    try:
+        goldens = [order.goldens[number] for number in numbers]
+        found = run_bundle(runner, goldens, order.stops, lambda ids: "", progress=_WithParent())
+    finally:
+        runner.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+    return list(found), {"load": load, **runner.figures, "peak_memory": peak}
+
+
+class _WithParent:
+    """Ends this process after the golden at hand once its parent is gone (see ``stages.Progress``)."""
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+
+    def update(self, done: float, total: float, what: str = "") -> None:
+        """See ``stages.Progress``."""
+        if os.getppid() != self._parent:
+            os._exit(EXIT_BUG)
+
+    def stage(self, name: str) -> None:
+        """See ``stages.Progress``."""
+
+    def note(self, text: str) -> None:
+        """See ``stages.Progress``."""
+
+
+def _child(pipe: Connection, program: Path, threads: int, order: _Order, numbers: Sequence[int]) -> None:
+    try:
+        pipe.send(_run_some(program, threads, order, numbers))
+    except GemcutError as error:
+        pipe.send(error)
+    finally:
+        pipe.close()
+
+
+def run(program: Path, order: Path, result: Path, threads: int, processes: int = 1) -> _Figures:
+    """Runs an order's goldens; returns the figures that ``devices.orders`` names.
+
+    Times are summed over the processes, load and peak_memory the largest's; under user mode the emulator's is in it.
+
+    Raises:
+        ConformanceError: The runtime refuses the program, or a process died.
+    """
+    read = read_order(order)
+    by_length = sorted(range(len(read.goldens)), key=lambda number: len(read.goldens[number].ids))
+    shares = [share for index in range(processes) if (share := by_length[index::processes])]
+    if len(shares) < 2:
+        parts = [_run_some(program, threads, read, share) for share in shares]
+    else:
+        parts = _run_forked(program, threads, read, shares)
+    found: dict[int, Recorded] = {}
+    for share, part in zip(shares, parts, strict=True):
+        found.update(zip(share, part[0], strict=True))
+    write_result([found[number] for number in range(len(found))], result)
+    figures: _Figures = {}
+    for _, part_figures in parts:
+        for name, value in part_figures.items():
+            figures[name] = max(figures.get(name, 0), value) if name in _LARGEST else figures.get(name, 0) + value
+    return figures
+
+
+def _run_forked(
+    program: Path, threads: int, order: _Order, shares: Sequence[Sequence[int]]
+) -> list[tuple[list[Recorded], _Figures]]:
+    context = get_context("fork")  # emulated, Python can't be started anew: its path is not the host's to run
+    started = []
+    for share in shares:
+        ours, theirs = context.Pipe(duplex=False)
+        child = context.Process(target=_child, args=(theirs, program, threads, order, share), daemon=True)
+        child.start()
+        theirs.close()
+        started.append((child, ours))
+    parts = []
+    for child, pipe in started:
+        try:
+            part = pipe.recv()
+        except EOFError as error:
+            child.join()
+            raise ConformanceError(f"the process that runs the program died (exit code {child.exitcode})") from error
+        if isinstance(part, GemcutError):
+            raise part
+        parts.append(part)
+        child.join()
+    return parts
+
+
+def engine(job: Path) -> None:
+    """Has LiteRT-LM's engine do a job of ``engine_worker``'s, which says what came out on stdout."""
+    (job.parent / json.loads(job.read_bytes())["cache"]).mkdir(exist_ok=True)
+    with job.open("rb") as file:
+        os.dup2(file.fileno(), sys.stdin.fileno())
+    engine_worker.main()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does what the arguments say, prints one JSON object, and returns the exit code.
+
+    Args:
+        arguments: As ``devices.orders`` has them, or ``engine JOB``; before them perhaps ``--processes N``, to share
+            the goldens among so many processes: an emulated thread takes a core of the host, and the program has one.
+    """
+    processes = 1
+    if arguments[:1] == ["--processes"]:
+        processes, arguments = int(arguments[1]), arguments[2:]
+    try:
+        if arguments[:1] == ["facts"]:
+            print(json.dumps(facts()))
+        elif arguments[:1] == ["run"] and len(arguments) == 5:
+            program, order, result = (Path(name) for name in arguments[1:4])
+            print(json.dumps(run(program, order, result, int(arguments[4]), processes)))
+        elif arguments[:1] == ["engine"] and len(arguments) == 2:
+            engine(Path(arguments[1]))
+        else:
+            print("[--processes N] facts, run PROGRAM ORDER RESULT THREADS, or engine JOB", file=sys.stderr)
+            return EXIT_USAGE
+    except GemcutError as error:
+        print(json.dumps({"error": error.message, "code": error.exit_code}))
+        return 1
+    except (OSError, ValueError) as error:
+        print(json.dumps({"error": str(error), "code": EXIT_BUG}))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

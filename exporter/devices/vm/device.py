@@ -1,0 +1,166 @@
+"""``arm64-vm`` as a device: the machine of ``machine`` behind the adb of ``devices.adb``, and behind that alone."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ConformanceError, UnsupportedError
+from ...stages import Progress
+from ..adb import AdbFolder
+from ..adb_client import OwnServer, connect
+from ..adb_python import PACKAGE, guest_command, package, python_command
+from ..adb_runner import FOLDER, executorch_command, need_packages, stage_executorch, with_runtime
+from ..base import Facts, Finished, Need
+from ..fetching import apt_command
+from .image import NEEDED, image, mke2fs, python_disk
+from .machine import CPU, QEMU, Machine, mebibytes
+
+if TYPE_CHECKING:
+    from ...bundle.open import Bundle
+    from ...prove.behaviour import Check
+    from ...prove.records import Golden, Recorded
+
+DEFAULT_MEMORY = "2G"
+RUNTIMES = ("executorch", "litert")
+_PYTHON = "/opt"  # where ``init.sh`` mounts the second disk
+_MACHINE = "aarch64"
+_SETTLE = 60.0
+_ASK = 60.0
+_LEAST_SHELL = "echo 1000 > /proc/self/oom_score_adj"  # when memory runs out, the program goes first
+_KILLED = 137
+_JOB = "job.json"
+
+
+class Arm64Vm:
+    """See the module. memory: of the machine, as QEMU writes it."""
+
+    runtimes = RUNTIMES
+
+    def __init__(self, spec: str, seconds: float, memory: str = DEFAULT_MEMORY) -> None:
+        """Raises UsageError where memory is no size, or too small."""
+        self.spec, self.seconds, self.memory = spec, seconds, memory
+        self._mebibytes = mebibytes(memory)
+        self._machine: Machine | None = None
+        self._server: OwnServer | None = None
+        self._folder: AdbFolder | None = None
+        self._pulled: Path | None = None
+
+    def needs(self, runtime: str) -> tuple[Need, ...]:
+        """See ``base.Device``."""
+        from ..native.build import needs as native_needs
+
+        tools = {QEMU: "qemu-system-arm", "adb": "adb"}
+        missing = [package for name, package in tools.items() if not shutil.which(name)]
+        lacking = [Need(package, apt_command((package,)), package) for package in missing]
+        compiler = native_needs(_MACHINE) if runtime == "executorch" else ()
+        return (*lacking, *need_packages(*NEEDED, "e2fsprogs"), *compiler)
+
+    def refuse(self, runtime: str, version: str) -> None:
+        """See ``base.Device``."""
+        if runtime not in self.runtimes:
+            raise UnsupportedError(
+                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} ones",
+                hint="gemcut devices says what each device proves.",
+            )
+
+    def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
+        """See ``base.Device``."""
+        mke2fs()
+        booted = image(progress)
+        native = runtime == "executorch"
+        staged = stage_executorch(_MACHINE, work, progress) if native else package(work)
+        library = None if native else python_disk(progress)
+        progress.note(f"booting {self.spec} with {self.memory}")
+        self._machine = Machine(booted, self._mebibytes, work, library)
+        self._server = OwnServer(work, everything=False)
+        client = self._server.client(f"localhost:{self._machine.port}")
+        connect(client, _SETTLE)
+        self._folder = AdbFolder(self.spec, client, _LEAST_SHELL)
+        self._folder.push(staged, FOLDER if native else PACKAGE)
+
+    @property
+    def _there(self) -> AdbFolder:
+        if self._folder is None:
+            raise RuntimeError("the device isn't prepared")
+        return self._folder
+
+    def push(self, source: Path, name: str) -> None:
+        """See ``base.Device``."""
+        self._there.push(source, name)
+
+    def run(self, command: Sequence[str], seconds: float) -> Finished:
+        """See ``base.Device``; also raises ConformanceError where the machine's memory didn't do."""
+        try:
+            done = self._there.run(command, seconds)
+        except ConformanceError as error:
+            if self._machine and self._machine.killed_for_memory():
+                raise self._too_big() from error
+            raise
+        if done.code == _KILLED and self._machine and self._machine.killed_for_memory():
+            raise self._too_big()
+        return done
+
+    def _too_big(self) -> ConformanceError:
+        return ConformanceError(
+            f"{self.spec}: the program doesn't fit into {self.memory} of memory: the machine's kernel ended it",
+            hint="gemcut plan says what a bundle needs to run; a coarser recipe or a shorter --context needs less.",
+        )
+
+    def pull(self, name: str, target: Path) -> None:
+        """See ``base.Device``."""
+        self._there.pull(name, target)
+        self._pulled = target
+
+    def runner(self, runtime: str) -> tuple[str, ...]:
+        """See ``base.Device``."""
+        return executorch_command(_MACHINE) if runtime == "executorch" else guest_command(_PYTHON)
+
+    def facts(self, runtime: str) -> Facts:
+        """See ``base.Device``."""
+        found = replace(self._there.facts(), cpu=f"{CPU} (QEMU)", emulated=True)
+        return with_runtime(found, runtime, self.run((*self.runner(runtime), "facts"), _ASK))
+
+    def more(
+        self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
+    ) -> tuple[Check, ...]:
+        """See ``base.Device``: LiteRT-LM's engine on the shortest goldens."""
+        if bundle.manifest.runtime.name != "litert":
+            return ()
+        from ..arm64.engine import CACHE, PROGRAM, check_engine
+        from ..arm64.package import ENGINE
+
+        local = work / "engine"
+        local.mkdir()
+
+        def ask(job: bytes) -> Finished:
+            (local / _JOB).write_bytes(job)
+            for name in (_JOB, PROGRAM):
+                self.push(local / name, name)
+            self._there.line(f"mkdir -p {self._there.path}/{CACHE}")
+            command = shlex.join((*python_command(_PYTHON), "-m", ENGINE))
+            return self.run(("sh", "-c", f"exec {command} < {_JOB}"), self.seconds)
+
+        return (check_engine(bundle, goldens, host, self._pulled, local, ask, progress),)
+
+    def close(self) -> None:
+        """See ``base.Device``."""
+        machine, self._machine = self._machine, None
+        server, self._server = self._server, None
+        self._folder = None  # it goes with the machine's disk
+        try:
+            if server:
+                server.stop()
+        finally:
+            if machine:
+                machine.stop()
+
+    def __enter__(self) -> Arm64Vm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
