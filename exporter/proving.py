@@ -163,8 +163,6 @@ def device_record(verdict: DeviceVerdict) -> DeviceRecord:
     assert facts is not None, "what ran has said what it is"
     return DeviceRecord(
         device=verdict.device,
-        system=facts.system,
-        cpu=facts.cpu,
         runtime=dict(facts.runtimes).get(verdict.runtime, ""),
         library=facts.library.name if facts.library else None,
         library_sha256=facts.library.sha256 if facts.library else None,

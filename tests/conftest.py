@@ -57,6 +57,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def kept_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What devices fetch and build, kept from one session to the next: it is checked by hash, and slow to get."""
+    kept = request.config.cache
+    return kept.mkdir("gemcut-devices") if kept else tmp_path_factory.mktemp("devices")
+
+
+@pytest.fixture(scope="session")
 def sample_int4(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The sample for android-arm64 with the target's own recipe."""
     return export(tmp_path_factory.mktemp("int4") / "bundle", "--target", "android-arm64")

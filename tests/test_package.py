@@ -300,7 +300,8 @@ def commands(*names: str) -> Iterator[list[str]]:
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 ALL = list(dict.fromkeys(map(tuple, commands(*PAGES))))
 EXPORTS = [words for words in ALL if words[:2] == ("gemcut", "export")]
-QUICK = [words for words in ALL if words[0] == "gemcut" and words not in EXPORTS]
+DEVICES = [words for words in ALL if words[:3] == ("gemcut", "device", "setup") or "--on" in words]
+QUICK = [words for words in ALL if words[0] == "gemcut" and words not in (*EXPORTS, *DEVICES)]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+@\w+")
 
 
@@ -352,13 +353,34 @@ def test_readme_commands_run(
     assert shown.out.strip()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", DEVICES, ids=" ".join)
+def test_readme_commands_of_devices_run(
+    words: tuple[str, ...],
+    desk: Path,
+    kept_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("GEMCUT_CACHE", str(kept_cache))
+    code = main(list(words[1:]))
+    shown = capsys.readouterr()
+    if code == 8:
+        pytest.skip(f"this machine can't set that device up: {shown.err}")
+    assert code == 0, shown.err
+    assert "proven on" in shown.out or "is ready for" in shown.out
+
+
 @pytest.mark.parametrize("words", EXPORTS, ids=" ".join)
 def test_readme_commands_of_export_have_flags_that_exist(words: tuple[str, ...]) -> None:
     from gemcut.cli.export import command
+    from gemcut.devices import kind_of
     from gemcut.quantize.recipe import list_recipes
     from gemcut.target import list_targets
 
     flags = command.make_context("export", list(words[2:])).params
+    assert all(kind_of(spec) for spec in flags["prove_on"])
     assert flags["target"] in list_targets()
     assert flags["recipe"] in {None, "careful.toml", *list_recipes()}
     model = flags["model"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -29,14 +28,12 @@ class Silent:
         return
 
 
-@pytest.fixture(scope="session", autouse=True)
-def device_cache(own_cache: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """What devices fetch and build, kept from one session to the next: it is checked by hash, and is slow to get."""
-    config = request.config
-    kept = config.cache.mkdir("gemcut-devices") if config.cache else Path(tempfile.mkdtemp())
+@pytest.fixture(scope="package", autouse=True)
+def device_cache(own_cache: Path, kept_cache: Path) -> Iterator[Path]:
+    """These tests' cache is the one that is kept."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEMCUT_CACHE", str(kept))
-        yield kept
+        patch.setenv("GEMCUT_CACHE", str(kept_cache))
+        yield kept_cache
 
 
 @cache
@@ -51,7 +48,7 @@ def _set_up(spec: str) -> str:
     return ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ready(device_cache: Path) -> Callable[[str, str], None]:
     """Sets a device up where this machine allows it (root, or sudo without a password), else skips with the command."""
 
