@@ -156,11 +156,17 @@ class _Stream:
             self.link.streams.pop(self.local, None)
 
 
+def _hear_hang_ups() -> None:
+    """As on a device: whoever started the tests may have had them ignored (nohup), and a shell can't trap those."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 async def _shell(stream: _Stream, line: str, adbd: FakeAdbd) -> None:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", line, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
-    )
+        "sh", "-c", line, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True,
+        preexec_fn=_hear_hang_ups,
+    )  # fmt: skip
 
     async def pump(kind: int, source: asyncio.StreamReader) -> None:
         while data := await source.read(1 << 14):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
+import random
 import signal
 import socket
 import subprocess
@@ -25,9 +25,7 @@ from gemcut.devices.native.build import needs
 from gemcut.devices.proof import Subject, prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("adb") is None, reason="there is no adb here: apt-get install -y adb gets it"
-)
+LONG = f"{random.randrange(10**6, 10**7)}.5"  # seconds, and how our own sleeping processes are known from others'
 PHONE = f"""\
 14
 Pixel 6
@@ -50,6 +48,11 @@ CPU part	: 0xd44
 MemTotal:        {7_654_321} kB
 MemFree:          123456 kB
 """
+
+
+@pytest.fixture(autouse=True)
+def adb_is_here(ready: Callable[[str, str], None]) -> None:
+    ready("adb", "executorch")
 
 
 @pytest.fixture
@@ -139,18 +142,24 @@ def test_a_push_that_fails_says_why(folder: adb.AdbFolder, tmp_path: Path) -> No
 def test_what_takes_too_long_is_ended_there_too(folder: adb.AdbFolder) -> None:
     began = time.monotonic()
     with pytest.raises(ConformanceError, match="took more than 1 seconds and was ended"):
-        folder.run(("sh", "-c", "sleep 4711.5 & sleep 4711.5; true"), 1)
+        folder.run(("sh", "-c", f"sleep {LONG} & sleep {LONG}; true"), 1)
     assert time.monotonic() - began < 15
-    assert gone("4711.5")
+    assert gone(LONG)
 
 
 def test_a_device_lost_on_the_way_is_an_error_at_once(folder: adb.AdbFolder, adbd: FakeAdbd) -> None:
-    threading.Timer(1, adbd.drop).start()
+    def pull_the_cable() -> None:
+        until = time.monotonic() + 30
+        while not running(f"sleep\0{LONG}") and time.monotonic() < until:
+            time.sleep(0.05)
+        adbd.drop()
+
+    threading.Thread(target=pull_the_cable).start()
     began = time.monotonic()
     with pytest.raises(ConformanceError, match="was lost"):
-        folder.run(("sleep", "4712.5"), 60)
+        folder.run(("sleep", LONG), 60)
     assert time.monotonic() - began < 20
-    assert gone("4712.5")
+    assert gone(LONG)
 
 
 def test_a_device_that_falls_silent_is_an_error_within_the_limit(folder: adb.AdbFolder, adbd: FakeAdbd) -> None:
@@ -181,19 +190,19 @@ def test_nothing_is_left_after_kill_9(adbd: FakeAdbd, tmp_path: Path) -> None:
         device = adb.AdbDevice("adb:{adbd.serial}", 60)
         device._folder = adb.AdbFolder(device.spec, device._client(Path({str(tmp_path)!r})))
         print(device._server.address.port, flush=True)
-        device.run(("sleep", "4713.5"), 600)
+        device.run(("sleep", {LONG!r}), 600)
     """
     child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
     assert child.stdout
     port = int(child.stdout.readline())
     until = time.monotonic() + 20
-    while not running("sleep\x004713.5") and time.monotonic() < until:
+    while not running(f"sleep\0{LONG}") and time.monotonic() < until:
         time.sleep(0.05)
-    assert running("sleep\x004713.5")
+    assert running(f"sleep\0{LONG}")
     child.kill()
     child.wait()
     child.stdout.close()
-    assert gone("4713.5")
+    assert gone(LONG)
     assert server_version(Address("127.0.0.1", port)) is None
     assert gone(str(port))
 

@@ -113,9 +113,8 @@ def test_needs_name_the_command(monkeypatch):
         assert all(need.command for need in found)
 
 
-def test_a_cpu_that_this_qemu_lacks(tmp_path, silent):
-    if profiles.emulator() is None:
-        pytest.skip("there is no qemu-aarch64-static: apt-get install qemu-user-static")
+def test_a_cpu_that_this_qemu_lacks(ready, tmp_path, silent):
+    ready("arm64-user", "executorch")
     path = tmp_path / "mine.toml"
     path.write_text('description = "d"\nqemu_cpu = "cortex-z9"\noldest_qemu = "99.0"\ncpuinfo = "Features : fp"\n')
     with pytest.raises(LackingError, match=r"99\.0 or later that knows cortex-z9") as caught:
@@ -125,11 +124,11 @@ def test_a_cpu_that_this_qemu_lacks(tmp_path, silent):
 
 
 @pytest.fixture(scope="module")
-def auxiliary(tmp_path_factory):
+def auxiliary(ready, tmp_path_factory):
     """A program for arm64 that prints AT_HWCAP and AT_HWCAP2."""
-    compiler, qemu = shutil.which("aarch64-linux-gnu-gcc"), profiles.emulator()
-    if not compiler or not qemu:
-        pytest.skip("no arm64 compiler or qemu: apt-get install g++-aarch64-linux-gnu qemu-user-static")
+    ready("arm64-user", "executorch")
+    compiler = shutil.which("aarch64-linux-gnu-gcc")
+    assert compiler
     folder = tmp_path_factory.mktemp("auxiliary")
     (folder / "a.c").write_text(AUXILIARY)
     subprocess.run([compiler, "-static", "-o", folder / "a", folder / "a.c"], check=True)

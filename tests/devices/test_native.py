@@ -282,16 +282,12 @@ def test_a_failing_compiler_is_quoted_and_leaves_nothing(
 
 
 def test_the_same_source_is_the_same_on_arm64(
-    float32: Subject, python: Any, device_cache: Path, tmp_path: Path
+    float32: Subject, python: Any, ready: Callable[[str, str], None], tmp_path: Path
 ) -> None:
     """One golden and the features that the emulated processor has. qemu's own sysroot is Debian's cross libraries."""
+    ready("arm64-user", "executorch")
     sysroot = Path("/usr/aarch64-linux-gnu")
-    if native.needs("aarch64") or not shutil.which("qemu-aarch64-static") or not sysroot.is_dir():
-        pytest.skip("no arm64 here; apt-get install g++-aarch64-linux-gnu qemu-user-static")
-    try:
-        arm = native.build("aarch64") / native.RUNNER
-    except LackingError as error:
-        pytest.skip(f"{error.message}; {error.hint}")
+    arm = native.build("aarch64") / native.RUNNER
     features = {}
     for cpu in ("cortex-a53", "cortex-a76"):
         prefix = ("qemu-aarch64-static", "-cpu", cpu, "-L", str(sysroot))

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as replaced
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +56,6 @@ class Jdk:
     include: Path
 
 
-@cache
 def find_jdk() -> Jdk | None:
     """The kit that ``javac`` on the path belongs to; None where there is none, or one without a virtual machine."""
     found = shutil.which("javac")
