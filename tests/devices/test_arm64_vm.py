@@ -102,8 +102,9 @@ def test_nothing_is_left_when_we_are_ended(
 ) -> None:
     ready(SPEC, "executorch")
     program = f"""
-        import sys
+        import signal, sys
         from pathlib import Path
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from conftest import Silent
         from gemcut.devices import make_device
@@ -118,11 +119,14 @@ def test_nothing_is_left_when_we_are_ended(
     child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE)
     assert child.stdout
     assert child.stdout.readline() == b"up\n"
-    assert children_of_adb_or_qemu(tmp_path)
+    until = time.monotonic() + 60
+    while not any(said.startswith("adb") and "sleep 600" in said for said in children_of_adb_or_qemu(tmp_path)):
+        assert time.monotonic() < until, children_of_adb_or_qemu(tmp_path)
+        time.sleep(0.1)
     os.kill(child.pid, number)
     child.wait(60)
     child.stdout.close()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while children_of_adb_or_qemu(tmp_path) and time.monotonic() < until:
         time.sleep(0.1)
     assert not children_of_adb_or_qemu(tmp_path)
