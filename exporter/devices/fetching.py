@@ -325,6 +325,8 @@ def build_home(kind: str, *parts: bytes | str) -> Path:
 
 
 def _last(text: str) -> str:
+    """The line that says why: pip's and apt's last; npm's first after its code, for what follows is advice."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "ERR" in line.upper()] or lines
-    return (telling[-1] if telling else "it says nothing")[-_TAIL:]
+    npm = [line for line in telling if line.startswith("npm error") and not line.startswith("npm error code")]
+    return ((npm[0] if npm else telling[-1]) if telling else "it says nothing")[-_TAIL:]

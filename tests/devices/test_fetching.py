@@ -194,3 +194,14 @@ def test_the_contents_name_every_file():
     noted = json.loads((folder / ".contents.json").read_text())
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(noted["files"]) == files - {".contents.json"}
+
+
+def test_an_unknown_npm_package_is_said_in_npms_own_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEMCUT_CACHE", str(tmp_path / "cache"))
+    if shutil.which("npm") is None:
+        pytest.skip(f"there is no npm: {fetching.apt_command(('npm',))}")
+    with pytest.raises(LackingError, match="no-such-package-of-gemcut@1") as caught:
+        fetching.npm("no-such-package-of-gemcut", "1.0.0")
+    assert "complete log" not in caught.value.message
+    assert "npm pack" in caught.value.hint
+    assert not list((tmp_path / "cache").rglob("*.tgz"))
