@@ -26,6 +26,7 @@ from tests.conftest import Exported
 from tests.devices.conftest import Silent
 
 PACKAGE = "npm:react-native-executorch@0.8.4"
+OLDEST = "npm:react-native-executorch@0.7.3"
 NEWER = "npm:react-native-executorch@0.9.3"
 # Of the x86-64 library in that package, as `sha256sum` gives it.
 SHA256 = "23ae791531256f7db76ab93180ca8d12bb049b6a72ccd2ce9c4afcc492e7086b"
@@ -235,6 +236,16 @@ def test_sample_in_core_and_java(subject: Subject, ready: Ready, tmp_path: Path,
     assert verdict.peak_memory > 1 << 20
     (found,) = verdict.checks
     assert (found.name, found.applies, found.rate) == ("java_text", len(some.goldens), 1.0)
+
+
+def test_the_oldest_library_runs_it_too(subject: Subject, ready: Ready, tmp_path: Path, silent: Silent) -> None:
+    """ExecuTorch 1.0's delegate knows fewer nodes than today's (``NEWER_NODES``), which no list of kernels says."""
+    ready("android-lib", "executorch")
+    verdict = prove_on(first(subject, 2), f"android-lib:{OLDEST}", tmp_path, silent)
+    assert verdict.passed, verdict.failures
+    assert verdict.facts is not None
+    assert verdict.facts.library is not None
+    assert verdict.facts.library.version == "about 1.0.1"
 
 
 def test_sample_on_arm64(subject: Subject, ready: Ready, tmp_path: Path, silent: Silent) -> None:
