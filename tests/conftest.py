@@ -38,9 +38,9 @@ class Exported:
     result: dict[str, Any]
 
 
-def export(out: Path, *arguments: object) -> Exported:
-    """Exports through the command line and fails with its output where that fails."""
-    done = gemcut("export", *arguments, "-o", out, "--json")
+def export(out: Path, cache: Path, *arguments: object) -> Exported:
+    """Exports through the command line, with a cache of this session's, and fails with its output where that fails."""
+    done = gemcut("export", *arguments, "-o", out, "--json", env={"GEMCUT_CACHE": str(cache)})
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     (bundle,) = result["bundles"]
@@ -64,19 +64,20 @@ def kept_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def sample_int4(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def sample_int4(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The sample for android-arm64 with the target's own recipe."""
-    return export(tmp_path_factory.mktemp("int4") / "bundle", "--target", "android-arm64")
+    return export(tmp_path_factory.mktemp("int4") / "bundle", own_cache, "--target", "android-arm64")
 
 
 @pytest.fixture(scope="session")
-def sample_litert(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def sample_litert(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The sample for android-arm64 and LiteRT, with the target's own recipe."""
-    return export(tmp_path_factory.mktemp("litert") / "bundle", "--target", "android-arm64", "--runtime", "litert")
+    out = tmp_path_factory.mktemp("litert") / "bundle"
+    return export(out, own_cache, "--target", "android-arm64", "--runtime", "litert")
 
 
 @pytest.fixture(scope="session")
-def sample_float32(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def sample_float32(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The sample for this machine, nothing quantized, as a zip."""
     out = tmp_path_factory.mktemp("float32") / "bundle.gemcut"
-    return export(out, "--target", "linux-x86_64", "--recipe", "float32", "--context", 512, "--format", "zip")
+    return export(out, own_cache, "--target", "linux-x86_64", "--recipe", "float32", "--context", 512, "--format", "zip")

@@ -28,7 +28,7 @@ class Silent:
         return
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def device_cache(own_cache: Path, kept_cache: Path) -> Iterator[Path]:
     """These tests' cache is the one that is kept."""
     with pytest.MonkeyPatch.context() as patch:
@@ -48,7 +48,7 @@ def _set_up(spec: str) -> str:
     return ""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def ready(device_cache: Path) -> Callable[[str, str], None]:
     """Sets a device up where this machine allows it (root, or sudo without a password), else skips with the command."""
 
