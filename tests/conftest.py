@@ -80,4 +80,5 @@ def sample_litert(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def sample_float32(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The sample for this machine, nothing quantized, as a zip."""
     out = tmp_path_factory.mktemp("float32") / "bundle.gemcut"
-    return export(out, own_cache, "--target", "linux-x86_64", "--recipe", "float32", "--context", 512, "--format", "zip")
+    words = ("--target", "linux-x86_64", "--recipe", "float32", "--context", 512, "--format", "zip")
+    return export(out, own_cache, *words)
