@@ -98,7 +98,7 @@ def validate(path: Path, progress: Progress, on: Sequence[str] = (), options: Op
             with clock.stage("prove", "Running the goldens"):
                 proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), Path(work), progress)
             with clock.stage("compare", "Comparing with the exporting machine"):
-                conformance = compare(subject.goldens, subject.host, proof.recorded)
+                conformance = compare(subject.goldens, subject.host, proof.recorded, subject.share)
                 here = ProvenHere(proof.verdict, proof.behaviour, conformance)
         verdicts = proving.prove_on_devices(subject, on, Path(work), clock, progress, options)
         return Validated(path, bundle.manifest, here, verdicts, clock.seconds)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConformanceError, LackingError, UnsupportedError
 from ..prove.behaviour import Check
-from ..prove.conformance import Conformance, compare
+from ..prove.conformance import Conformance, compare, share_of
 from ..stages import Progress
 from . import Options, make_device
 from .base import Device, Facts, Finished
@@ -92,6 +92,11 @@ class Subject:
         """The runtime's name."""
         return self.bundle.manifest.runtime.name
 
+    @property
+    def share(self) -> float:
+        """Of the quantization noise that machines may differ by (``conformance.share_of``)."""
+        return share_of((rule.weight, rule.activation) for rule in self.bundle.manifest.recipe.rules)
+
 
 def check_devices(specs: Sequence[str], runtimes: Mapping[str, str], options: Options | None = None) -> None:
     """Refuses, before any work, a device that can't prove any of these bundles, or that this machine can't provide.
@@ -158,7 +163,7 @@ def prove_on(
             facts = device.facts(runtime)
             _require_kernels(subject.bundle.manifest, facts, device.spec)
             recorded, figures = _run(subject, device, facts, Path(folder))
-            conformance = compare(subject.goldens, subject.host, recorded)
+            conformance = compare(subject.goldens, subject.host, recorded, subject.share)
             checks = device.more(subject.bundle, subject.goldens, subject.host, Path(folder), progress)
         except ConformanceError as error:
             refused = error.message

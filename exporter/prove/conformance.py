@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,16 @@ from ..errors import ConformanceError
 from .fidelity import fidelity_top64, kl_buckets
 from .records import Golden, Recorded
 
-# Other kernels round otherwise, and a rounding that falls to the other side moves a quantized activation by
-# one step: a small part of what quantization itself did. Half of that noise is far more than kernels that
-# compute the same thing differ by, and far less than what a wrong one does.
+# Other kernels round otherwise, and a rounding that falls to the other side moves a quantized activation by one step.
+# With four-bit weights that is a small part of what quantization itself did, since the weights' error is the same
+# everywhere: half of the noise is far more than kernels that compute the same thing differ by (measured: a tenth, of
+# the KL a hundredth), and far less than what a wrong one does.
 SHARE = 0.5
+# With weights of eight bits the noise is that of the activations' roundings. A first one that falls to the other side
+# makes others fall so in every layer after it, until two machines' roundings have nothing to do with each other: the
+# difference of two independent errors is the square root of two as large as each.
+INDEPENDENT = 2.0**0.5
+_FEW_BITS = frozenset({"int2", "int3", "int4"})
 LOGPROB_FLOOR = 1e-3
 KL_FLOOR = 1e-6
 
@@ -77,7 +83,22 @@ class Conformance:
             )
 
 
-def tolerance_of(goldens: Sequence[Golden], host: Sequence[Recorded]) -> Tolerance:
+def share_of(schemes: Iterable[tuple[str, str]]) -> float:
+    """How much of the quantization noise two machines may differ by, in log-probabilities.
+
+    Args:
+        schemes: Weight and activation of each of the recipe's rules, as the manifest names them (``int4``,
+            ``int8-dynamic``).
+
+    Returns:
+        ``INDEPENDENT`` where activations are quantized and no weight has fewer than eight bits; ``SHARE`` otherwise.
+    """
+    pairs = tuple(schemes)
+    rounded = any(activation.startswith("int8") for _, activation in pairs)
+    return INDEPENDENT if rounded and not any(weight in _FEW_BITS for weight, _ in pairs) else SHARE
+
+
+def tolerance_of(goldens: Sequence[Golden], host: Sequence[Recorded], share: float = SHARE) -> Tolerance:
     """Derives the tolerance from the quantization noise: the host's bundle against the float model.
 
     A difference of f times the noise in the log-probabilities is one of f squared in the KL, which is
@@ -91,8 +112,8 @@ def tolerance_of(goldens: Sequence[Golden], host: Sequence[Recorded]) -> Toleran
     noise = found.max_logprob_diff if np.isfinite(found.max_logprob_diff) else 0.0
     noise_kl = found.mean_kl if np.isfinite(found.mean_kl) else 0.0
     return Tolerance(
-        logprob=max(LOGPROB_FLOOR, SHARE * noise),
-        kl=max(KL_FLOOR, SHARE * SHARE * noise_kl),
+        logprob=max(LOGPROB_FLOOR, share * noise),
+        kl=max(KL_FLOOR, share * share * noise_kl),
         noise=found.max_logprob_diff,
         noise_kl=found.mean_kl,
     )
@@ -148,7 +169,9 @@ def _failures(differences: Sequence[Difference], tolerance: Tolerance, mean_kl: 
     return failures
 
 
-def compare(goldens: Sequence[Golden], host: Sequence[Recorded], here: Sequence[Recorded]) -> Conformance:
+def compare(
+    goldens: Sequence[Golden], host: Sequence[Recorded], here: Sequence[Recorded], share: float = SHARE
+) -> Conformance:
     """Compares this machine's run with the host's.
 
     Replies may part at a tie: where the likelier of the two tokens was so by no more than the tolerance, for
@@ -160,12 +183,13 @@ def compare(goldens: Sequence[Golden], host: Sequence[Recorded], here: Sequence[
         goldens: The float model's side.
         host: What the exporting machine recorded.
         here: What ``run_bundle`` gave on this machine.
+        share: Of the quantization noise; see ``share_of``.
 
     Raises:
         ConformanceError: If the three aren't of the same goldens. A failed comparison raises nothing; see
             ``Conformance.require``.
     """
-    tolerance = tolerance_of(goldens, host)
+    tolerance = tolerance_of(goldens, host, share)
     if [r.logprobs.shape for r in host] != [r.logprobs.shape for r in here]:
         raise ConformanceError("the two runs are not of the same goldens", hint="copy or export the bundle again")
     trios = zip(goldens, host, here, strict=True)

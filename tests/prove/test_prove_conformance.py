@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gemcut.errors import ConformanceError
-from gemcut.prove.conformance import compare, tolerance_of
+from gemcut.prove.conformance import INDEPENDENT, SHARE, compare, share_of, tolerance_of
 from gemcut.prove.goldens import Recorded
 from gemcut.prove.run import run_bundle
 from table_model import STOP, Floats, World
@@ -113,3 +113,37 @@ def test_a_machine_whose_logits_are_not_numbers_does_not_conform(world: World) -
     assert not compare(world.goldens, host, broken).passed
     with pytest.raises(ConformanceError, match="not of the same goldens"):
         compare(world.goldens, host, host[:-1])
+
+
+@pytest.mark.parametrize(
+    ("schemes", "share"),
+    [
+        ((("int8", "float32"), ("int8", "int8-dynamic")), INDEPENDENT),
+        ((("int8", "float32"), ("int4", "int8-dynamic")), SHARE),
+        ((("float32", "float32"),), SHARE),
+        ((("int8", "float32"),), SHARE),
+    ],
+)
+def test_the_share_of_the_noise_follows_the_scheme(schemes: tuple[tuple[str, str], ...], share: float) -> None:
+    assert share_of(schemes) == share
+
+
+def test_a_tolerance_is_that_share_of_the_noise_and_of_its_square_in_the_kl(world: World) -> None:
+    host = _run(world, _scaled(0.4))
+    half, whole = tolerance_of(world.goldens, host), tolerance_of(world.goldens, host, INDEPENDENT)
+    assert whole.logprob / half.logprob == pytest.approx(INDEPENDENT / SHARE)
+    assert whole.kl / half.kl == pytest.approx((INDEPENDENT / SHARE) ** 2)
+
+
+def test_two_machines_with_half_of_their_roundings_in_common_conform_where_weights_have_eight_bits(
+    world: World,
+) -> None:
+    """Each as far from the float model as the other: the noise of the host allows for that, and half of it doesn't."""
+
+    def other(logits: Floats, ids: list[int]) -> Floats:
+        common, own = _scaled(0.1), _scaled(0.2 * 0.75**0.5, seed=9)
+        return own(common(logits, ids), ids)  # type: ignore[operator, no-any-return]
+
+    host, here = _run(world, _scaled(0.2)), _run(world, other)
+    assert not compare(world.goldens, host, here).passed
+    assert compare(world.goldens, host, here, INDEPENDENT).passed

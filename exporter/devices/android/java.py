@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConformanceError, LackingError
 from ...prove.behaviour import Check, Miss
-from ...prove.conformance import compare
+from ...prove.conformance import compare, share_of
 from ...prove.records import Golden, Recorded, strip_stop
 from ...stages import Progress
 from .. import processes
@@ -276,7 +276,8 @@ def java_text(
     pairs = zip(goldens, host, strict=True)
     here = [_as_recorded(*heard[id(golden)], codec, stops) if id(golden) in heard else one for golden, one in pairs]
     misses = []
-    for golden, difference in zip(goldens, compare(goldens, host, here).differences, strict=True):
+    share = share_of((rule.weight, rule.activation) for rule in bundle.manifest.recipe.rules)
+    for golden, difference in zip(goldens, compare(goldens, host, here, share).differences, strict=True):
         if id(golden) not in heard:
             continue
         if wrong := _wrong(*heard[id(golden)], parted=difference.first_step is not None and not difference.tie):
