@@ -92,7 +92,7 @@ def validate(path: Path, progress: Progress, on: Sequence[str] = (), options: Op
             bundle.verify()
             get_runtime(bundle.manifest.runtime.name)
             subject = proving.subject_of(bundle)
-            check_devices([spec for spec in on if spec != HOST], proving.versions_of(bundle.manifest), options)
+            check_devices(on, proving.versions_of(bundle.manifest), options)
         here = None
         if HOST in on or not on:
             with clock.stage("prove", "Running the goldens"):

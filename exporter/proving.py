@@ -163,7 +163,7 @@ def device_record(verdict: DeviceVerdict) -> DeviceRecord:
     assert facts is not None, "what ran has said what it is"
     return DeviceRecord(
         device=verdict.device,
-        runtime=dict(facts.runtimes).get(verdict.runtime, ""),
+        runtimes=dict(facts.runtimes),
         library=facts.library.name if facts.library else None,
         library_sha256=facts.library.sha256 if facts.library else None,
         max_logprob_diff=conformance.max_logprob_diff,

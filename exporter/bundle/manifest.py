@@ -136,13 +136,13 @@ class BehaviourRecord(_Part):
 class DeviceRecord(_Part):
     """A device that the bundle was proven on at export, against the exporting machine.
 
-    ``device``: as on the command line, defaults filled in. ``runtime``: the runtime's version there; ``library``,
+    ``device``: as on the command line, defaults filled in. ``runtimes``: versions there, by name; ``library``,
     ``library_sha256``: of the app's library, where that is what ran. Log-probabilities and KL divergences in nats,
     with their tolerances. ``checks``: the share (0..1) of the prompts on which each held.
     """
 
     device: str
-    runtime: str = ""
+    runtimes: dict[str, str] = {}
     library: str | None = None
     library_sha256: Sha256 | None = None
     max_logprob_diff: Figure

@@ -19,6 +19,7 @@ from gemcut.devices.base import Facts, Finished, Library, Need
 from gemcut.devices.orders import ORDER_MAGIC, read_result, write_order
 from gemcut.devices.proof import Subject, check_devices, prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
+from gemcut.proving import device_record
 
 # A golden runner of Python's: it answers from the recorded outputs, so that what is around it can be tested alone.
 RUNNER = """
@@ -84,7 +85,8 @@ class Here:
 
     def facts(self, runtime: str) -> Facts:
         library = Library("libx.so", "1.1.0", "0" * 64)
-        return Facts("Linux", "x86_64", "any", (), 2, 10**9, False, library=library, kernels=self.kernels)
+        runtimes = {"executorch": "1.1.0"}
+        return Facts("Linux", "x86_64", "any", (), 2, 10**9, False, runtimes, library, self.kernels)
 
     def more(self, *arguments: Any) -> tuple[()]:
         return ()
@@ -160,6 +162,8 @@ def test_a_spoiled_result(sample: Subject, tmp_path: Path, spoil: Callable[[byte
 def test_the_same_results_are_proven(on_here: Callable[..., Any], sample: Subject) -> None:
     verdict = on_here({"result": result_bytes(sample.host).hex()})
     assert (verdict.passed, verdict.conformance.max_logprob_diff, verdict.peak_memory) == (True, 0.0, 12345678)
+    record = device_record(verdict)
+    assert (record.device, record.runtimes, record.library_sha256) == ("here", {"executorch": "1.1.0"}, "0" * 64)
 
 
 def test_other_results_are_a_verdict(on_here: Callable[..., Any], sample: Subject) -> None:
@@ -205,6 +209,10 @@ def test_a_device_for_another_runtime_is_refused_before_any_work(
     monkeypatch.setattr("gemcut.devices.proof.make_device", lambda spec, options: Here(tmp_path, {}))
     with pytest.raises(UnsupportedError, match="runs executorch bundles, not litert ones"):
         check_devices(("here",), {"litert": "2.3.0"})
+
+
+def test_the_host_is_proven_on_in_any_case() -> None:
+    check_devices(("host",), {"executorch": "1.5.1", "litert": "0.18.1"})
 
 
 @pytest.mark.parametrize(
