@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .bundle.manifest import Manifest, manifest_bytes
 from .bundle.staging import Staging
+from .evidence import Evidence
 from .packing import add_papers, add_tokenizer, first_manifest
 from .prove.golden_files import GOLDENS, RECORDED, load_goldens, save_recorded
 from .prove.template import ChatCodec
@@ -18,9 +20,7 @@ from .stages import Lowered, Progress
 if TYPE_CHECKING:
     from .bundle.open import Bundle
     from .clock import Clock
-    from .devices.proof import DeviceVerdict
     from .planning import ExportPlan
-    from .prove.records import Recorded
     from .reference_stage import Goldens
 
 
@@ -41,9 +41,7 @@ class Draft:
         self.staging = staging
         self.runtime = plan.runtime
         self.parameters = 0
-        self.speed: dict[str, float] = {}
-        self.devices: tuple[DeviceVerdict, ...] = ()
-        self._recorded: tuple[Recorded, ...] = ()
+        self.evidence: Evidence | None = None
 
     def add_tokenizer(self) -> None:
         """Puts tokenizer, template and generation config into the bundle; ``codec`` is read from there."""
@@ -77,23 +75,32 @@ class Draft:
         """The bundle as it lies on the disk."""
         return self.staging.draft(self.manifest)
 
-    def proven(self, proof: Proof, speed: dict[str, float]) -> None:
-        """Takes figures and verdict into the manifest."""
+    def judged(self, proof: Proof) -> None:
+        """Takes figures and verdict into the manifest, and the proof into the evidence."""
         self.manifest = proven_manifest(self.manifest, proof)
-        self.speed, self._recorded = speed, proof.recorded
+        self.evidence = Evidence(self.manifest, proof.goldens, proof.recorded, proof.verdict, proof.behaviour)
 
-    def proven_on(self, verdicts: tuple[DeviceVerdict, ...]) -> None:
+    def found(self, **figures: Any) -> None:
+        """Takes more that was found out into the evidence: ``speed``, ``devices``, ``budgets``, ``size``."""
+        assert self.evidence is not None, "judged comes first"
+        self.evidence = dataclasses.replace(self.evidence, **figures)
+
+    def proven_on(self) -> None:
         """Takes what devices did with it into the manifest."""
-        self.devices = verdicts
-        self.manifest = self.manifest.model_copy(update={"devices": tuple(device_record(one) for one in verdicts)})
+        assert self.evidence is not None, "judged comes first"
+        records = tuple(device_record(one) for one in self.evidence.devices)
+        self.manifest = self.manifest.model_copy(update={"devices": records})
 
     def seal(self, progress: Progress) -> None:
         """Adds what only a proven bundle has; what runs stays byte for byte what was proven."""
-        for name, data in save_recorded(self._recorded).items():
+        assert self.evidence is not None, "judged comes first"
+        for name, data in save_recorded(self.evidence.recorded).items():
             self.staging.add(name, data)
         add_papers(self.staging, self.plan.checkpoint, self.manifest)
         if self.runtime.embeds_manifest:
             self._package(self.staging.finish(self.manifest), progress)
+        self.manifest = self.staging.finish(self.manifest)
+        self.found(manifest=self.manifest, size=sum(record.size for record in self.manifest.files.values()))
 
     def publish(self) -> Path:
         """Puts the bundle in its place."""
@@ -101,8 +108,9 @@ class Draft:
 
     def published(self, place: Path, seconds: dict[str, float], peak_memory: int) -> Published:
         """What there is to say of it in its place."""
-        size = bundle_size(place)
-        return Published(place, size, self.manifest, seconds, peak_memory, self.speed, self.devices)
+        assert self.evidence is not None, "judged comes first"
+        evidence = dataclasses.replace(self.evidence, bundle=place)
+        return Published(place, bundle_size(place), self.manifest, evidence, seconds, peak_memory)
 
     def _package(self, manifest: Manifest, progress: Progress) -> tuple[str, ...]:
         """(Re)makes the program's file with this manifest inside, where the runtime's file can hold one."""

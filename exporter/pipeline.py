@@ -8,19 +8,23 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from . import packing, proving, reference_stage
+from . import holding, packing, proving, reference_stage
+from .budgets import bundle_bytes
 from .bundle.open import open_bundle
 from .bundle.staging import Staging
 from .clock import Clock
 from .devices import HOST, Options
 from .devices.bench import peak_memory
 from .devices.proof import check_devices
+from .devices.verdict_file import verdict_from
 from .draft import Draft
+from .evidence import Evidence
 from .planning import make_plans
 from .prove.conformance import compare
-from .request import ExportRequest, GateFailed, ProvenHere, Published, Validated
+from .request import ExportRequest, ProvenHere, Published, Validated
 from .runtimes import get_runtime
 from .stages import Progress
 
@@ -58,21 +62,31 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
                 with clock.stage("prove", f"Proving the packed {draft.runtime.name} bundle"):
                     gate = draft.plan.recipe.gate
                     proof = proving.prove(bundle, gate, draft.staging.work, progress, goldens.logits())
-                if not proof.verdict.passed and request.gate == "enforce":
-                    raise GateFailed(proof.verdict, draft.runtime.name)
+                    draft.judged(proof)
+                holding.hold_gate(drafts, proof, request)
                 with clock.stage("measure", "Measuring its speed on this host"):
-                    draft.proven(proof, proving.measure_speed(bundle, draft.staging.work, progress))
-                draft.proven_on(proving.require_on_devices(bundle, proof, request, draft.staging.work, clock, progress))
-        with clock.stage("publish", "Publishing"):
+                    draft.found(speed=proving.measure_speed(bundle, draft.staging.work, progress))
+                draft.found(devices=proving.prove_on_named_devices(
+                    bundle, proof, request, draft.staging.work, clock, progress))  # fmt: skip
+                holding.hold_devices(drafts)
+        with clock.stage("seal", "Sealing"):
             for draft in drafts:
                 draft.seal(progress)
+        holding.hold_budgets(drafts, request, clock, progress)
+        with clock.stage("publish", "Publishing"):
             places = [draft.publish() for draft in drafts]
     return tuple(
         draft.published(place, clock.seconds, peak_memory()) for place, draft in zip(places, drafts, strict=True)
     )
 
 
-def validate(path: Path, progress: Progress, on: Sequence[str] = (), options: Options | None = None) -> Validated:
+def validate(
+    path: Path,
+    progress: Progress,
+    on: Sequence[str] = (),
+    options: Options | None = None,
+    verdicts: Sequence[Path] = (),
+) -> Validated:
     """Proves a bundle again from its own goldens, with no access to the checkpoint.
 
     Args:
@@ -80,6 +94,7 @@ def validate(path: Path, progress: Progress, on: Sequence[str] = (), options: Op
         progress: Told what happens.
         on: Devices to prove it on; this machine where none is named.
         options: Of the devices.
+        verdicts: Files that the demo app wrote on phones.
 
     Raises:
         ConformanceError: a byte of it changed, or its program can't be run here. A verdict that failed raises nothing.
@@ -93,12 +108,16 @@ def validate(path: Path, progress: Progress, on: Sequence[str] = (), options: Op
             get_runtime(bundle.manifest.runtime.name)
             subject = proving.subject_of(bundle)
             check_devices(on, proving.versions_of(bundle.manifest), options)
-        here = None
-        if HOST in on or not on:
+        here, evidence = None, Evidence(bundle.manifest, tuple(subject.goldens), bundle=path)
+        if HOST in on or not (on or verdicts):
             with clock.stage("prove", "Running the goldens"):
                 proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), Path(work), progress)
             with clock.stage("compare", "Comparing with the exporting machine"):
                 conformance = compare(subject.goldens, subject.host, proof.recorded, subject.share)
                 here = ProvenHere(proof.verdict, proof.behaviour, conformance)
-        verdicts = proving.prove_on_devices(subject, on, Path(work), clock, progress, options)
-        return Validated(path, bundle.manifest, here, verdicts, clock.seconds)
+                evidence = replace(evidence, recorded=proof.recorded, verdict=proof.verdict, behaviour=proof.behaviour,
+                                   conformance=conformance)  # fmt: skip
+        found = proving.prove_on_devices(subject, on, Path(work), clock, progress, options)
+        found += tuple(verdict_from(subject, file, progress) for file in verdicts)
+        evidence = replace(evidence, devices=found, size=bundle_bytes(bundle))
+        return Validated(path, bundle.manifest, here, found, clock.seconds, evidence)

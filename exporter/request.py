@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .devices import Options
-from .errors import GateError, UnsupportedError, UsageError, nearest
+from .errors import ConformanceError, GateError, GemcutError, UnsupportedError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from .bundle.manifest import Manifest
     from .devices.proof import DeviceVerdict
+    from .evidence import Evidence
+    from .project.limits import Budgets
     from .prove.behaviour import Behaviour
     from .prove.conformance import Conformance
     from .prove.gate import Verdict
-
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ExportRequest:
     chat_template: a file, 'none' for a base model, None for the checkpoint's own.
     gate: 'report' publishes a bundle that failed the gate, marked as unproven.
     prove_on: devices to prove each bundle on that they can run, besides this machine, and their options.
+    budgets: what each bundle must keep, besides the recipe's gate. sealed: told of each finished manifest before
+    anything is published; it may raise.
     """
 
     model: str | None = None
@@ -49,6 +54,8 @@ class ExportRequest:
     gate: Literal["enforce", "report"] = "enforce"
     prove_on: tuple[str, ...] = ()
     device_options: Options = field(default_factory=Options)
+    budgets: Budgets | None = None
+    sealed: Callable[[Manifest], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,17 +63,25 @@ class Published:
     """A bundle in its place.
 
     size: bytes. seconds: by stage. peak_memory: bytes, of the exporting process.
-    speed: figures on this host in tokens per second, such as ``decode`` and ``prefill``.
-    devices: what it did on each device that it was proven on.
+    evidence: all that was found out about it.
     """
 
     bundle: Path
     size: int
     manifest: Manifest
+    evidence: Evidence
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
-    speed: dict[str, float] = field(default_factory=dict)
-    devices: tuple[DeviceVerdict, ...] = ()
+
+    @property
+    def speed(self) -> dict[str, float]:
+        """Figures on this host in tokens per second, such as ``decode`` and ``prefill``."""
+        return self.evidence.speed
+
+    @property
+    def devices(self) -> tuple[DeviceVerdict, ...]:
+        """What it did on each device that it was proven on."""
+        return self.evidence.devices
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,7 @@ class Validated:
     """A bundle proven again: every byte as it was, and run on its own goldens.
 
     here: on this machine; None where only devices were asked for. devices: on each of those. seconds: by stage.
+    evidence: all that was found out.
     """
 
     bundle: Path
@@ -94,6 +110,7 @@ class Validated:
     here: ProvenHere | None
     devices: tuple[DeviceVerdict, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    evidence: Evidence | None = None
 
     @property
     def conforms(self) -> bool:
@@ -106,15 +123,37 @@ class Validated:
         return self.conforms and (self.here is None or self.here.verdict.passed)
 
 
-class GateFailed(GateError):
-    """An export that its gate held back: nothing was published. ``verdict`` says where it was worst."""
+class HeldBack(GemcutError):
+    """An export that was proven wanting: nothing was published. ``evidence``: of each bundle that was run, in order."""
 
-    def __init__(self, verdict: Verdict, runtime: str) -> None:
+    evidence: tuple[Evidence, ...]
+
+
+class GateFailed(HeldBack, GateError):
+    """An export that its gate held back: nothing was published.
+
+    ``verdict``, of the last bundle of the evidence, says where it was worst.
+    """
+
+    def __init__(self, verdict: Verdict, runtime: str, evidence: Sequence[Evidence]) -> None:
         super().__init__(
             f"the {runtime} bundle failed its gate, nothing was published: " + "; ".join(verdict.reasons()),
             hint="Try a finer recipe (gemcut recipes), or publish it marked as unproven with --gate report.",
         )
         self.verdict = verdict
+        self.evidence = tuple(evidence)
+
+
+class DeviceFailed(HeldBack, ConformanceError):
+    """An export that a device held back: nothing was published."""
+
+    def __init__(self, verdict: DeviceVerdict, evidence: Sequence[Evidence]) -> None:
+        super().__init__(
+            f"on {verdict.device} the {verdict.runtime} bundle does not what it did here: "
+            + "; ".join(verdict.failures),
+            hint="docs/devices.md says what each device proves; gemcut validate --on shows every prompt.",
+        )
+        self.evidence = tuple(evidence)
 
 
 def parse_runtimes(text: str) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; nothing to say to it at exit either
         return EXIT_BROKEN_PIPE
     except Exception as error:
-        known = _as_known(error)
+        known = as_known(error)
         if "--verbose" in words:
             traceback.print_exception(error)
         if known is not None:
@@ -135,7 +135,7 @@ def _handle_terminate() -> Any:
         return None
 
 
-def _as_known(error: Exception) -> GemcutError | None:
+def as_known(error: Exception) -> GemcutError | None:
     """The error that a user can act on, for one that says so in another way."""
     if isinstance(error, GemcutError):
         return error

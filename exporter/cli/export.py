@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import EXIT_PROVEN, UsageError
 from .common import Command, console_progress, device_options, emit, json_option, parse_devices, say, warn_unproven
+from .reporting import report_options, reporting
 
 if TYPE_CHECKING:
-    from ..request import Published
+    from ..request import ExportRequest, Published
+    from .reporting import Report
+
+PROJECT_FILE = "gemcut.toml"
+_OF_PROJECTS = ("only", "locked")
 
 
 @click.command(cls=Command)
 @click.argument("model", required=False)
-@click.option("--target", required=True, metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
+@click.option("--target", metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
 @click.option("--runtime", default="executorch", show_default=True, metavar="NAME[,NAME]", help="What runs it there.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
@@ -36,19 +42,68 @@ if TYPE_CHECKING:
 @click.option("--prove-on", multiple=True, metavar="DEVICE",
               help="Prove each bundle there too before it is published; any number of times. "
                    "See gemcut devices.")  # fmt: skip
+@click.option("--only", multiple=True, metavar="NAME", help="Of gemcut.toml: this bundle alone; any number of times.")
+@click.option("--locked", is_flag=True, help="Of gemcut.toml: refuse anything that is not as gemcut.lock has it.")
 @device_options
+@report_options
 @json_option
-def command(model: str | None, as_json: bool, **flags: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: Any) -> int:
     """Cut MODEL to a bundle for a target, prove it, and publish it.
 
     MODEL is a directory or a hub id, org/name[@revision]; without it, the sample that ships with Gemcut.
     With --runtime executorch,litert there is a bundle each, from one run of the float model.
     If anything fails, nothing is published.
-    """
-    from ..report.proof import show_worst
-    from ..request import ExportRequest, GateFailed, parse_lengths, parse_runtimes
 
-    request = ExportRequest(
+    With neither MODEL nor --target, in a folder that has a gemcut.toml: builds every bundle of it that is out of
+    date, and says why for each. gemcut init writes one.
+    """
+    if model is None and flags["target"] is None:
+        return _export_project(ctx, as_json, flags)
+    for name in _OF_PROJECTS:
+        if flags[name]:
+            raise UsageError(f"--{name} is for {PROJECT_FILE}: leave out MODEL and --target")
+    if flags["target"] is None:
+        raise UsageError("Missing option '--target'.", hint="gemcut targets lists them; gemcut export --help.")
+    with reporting(flags, "export", Path(model).name if model else "sample") as report:
+        published = _export(_request(model, flags), report)
+    for one in published:
+        warn_unproven(one.manifest, one.bundle)
+    if as_json:
+        emit(_result(published))
+        return EXIT_PROVEN
+    for one in published:
+        _show(one)
+    _show_run(published[-1])
+    return EXIT_PROVEN
+
+
+def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) -> int:
+    """Builds what ``gemcut.toml`` lists; a flag that its keys stand for is refused by name."""
+    if not Path(PROJECT_FILE).is_file():
+        raise UsageError(
+            f"no --target, and no {PROJECT_FILE} here",
+            hint="gemcut export MODEL --target NAME makes one bundle (gemcut targets lists them); "
+            f"gemcut init writes a {PROJECT_FILE} that lists an app's bundles.",
+        )
+    taken = {"only", "locked", "force", "as_json", "verbose", "junit", "sarif", "html", "summary", "model"}
+    for name in flags:
+        given = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and name not in taken:
+            flag = {"form": "format", "devices": "on"}.get(name, name).replace("_", "-")
+            raise UsageError(
+                f"--{flag} without MODEL and --target: with {PROJECT_FILE} it is a key of a bundle there",
+                hint=f"gemcut.schema.json and docs/configuration.md have the keys of {PROJECT_FILE}.",
+            )
+    from .project import export_project
+
+    return export_project(flags, as_json)
+
+
+def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
+    from ..request import ExportRequest, parse_lengths, parse_runtimes
+
+    return ExportRequest(
         model=model,
         target=flags["target"],
         runtimes=parse_runtimes(flags["runtime"]),
@@ -65,22 +120,24 @@ def command(model: str | None, as_json: bool, **flags: Any) -> None:
         prove_on=flags["prove_on"],
         device_options=parse_devices("--prove-on", flags["prove_on"], flags),
     )
+
+
+def _export(request: ExportRequest, report: Report) -> tuple[Published, ...]:
+    """Exports; what held it back goes to stderr and into the reports."""
     from ..pipeline import export  # after the flags: it loads a lot
+    from ..report import outcome
+    from ..report.proof import show_held_back
+    from ..request import HeldBack
 
     try:
         with console_progress() as progress:
             published = export(request, progress)
-    except GateFailed as error:
-        show_worst(error.verdict, to_stderr=True)
+    except HeldBack as error:
+        show_held_back(error)
+        report.add(*outcome.held_back(error.evidence))
         raise
-    for one in published:
-        warn_unproven(one.manifest, one.bundle)
-    if as_json:
-        emit(_result(published))
-        return
-    for one in published:
-        _show(one)
-    _show_run(published[-1])
+    report.add(*map(outcome.published, published))
+    return published
 
 
 def _result(published: tuple[Published, ...]) -> object:

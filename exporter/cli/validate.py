@@ -20,6 +20,7 @@ from .common import (
     warn,
     warn_unproven,
 )
+from .reporting import report_options, reporting
 
 if TYPE_CHECKING:
     from ..request import Validated
@@ -29,22 +30,31 @@ if TYPE_CHECKING:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--on", "devices", multiple=True, metavar="DEVICE",
               help="Where to run it, any number of times; see gemcut devices. Default: host.")  # fmt: skip
+@click.option("--from", "verdicts", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+              help="A verdict that the demo app wrote on a phone; any number of times.")  # fmt: skip
 @device_options
+@report_options
 @json_option
-def command(bundle: Path, devices: tuple[str, ...], as_json: bool, **options: Any) -> int:
+def command(
+    bundle: Path, devices: tuple[str, ...], verdicts: tuple[Path, ...], as_json: bool, **options: Any
+) -> int:
     """Prove BUNDLE again, from its own goldens; its checkpoint isn't needed.
 
     Checks every byte, runs the program through the bundle's own tokenizer and template, and holds the
     results against the float model's and against what the exporting machine recorded.
 
     With --on DEVICE that happens in the app's own Android library, in arm64 code under emulation, in a
-    virtual machine or on a phone: gemcut devices lists them and says what each proves.
+    virtual machine or on a phone: gemcut devices lists them and says what each proves. With --from FILE it is
+    what an app found out on its phone that is held against the exporting machine's record.
     """
     from ..pipeline import validate
+    from ..report import outcome
 
     chosen = parse_devices("--on", devices, options)
-    with console_progress() as progress:
-        found = validate(bundle, progress, devices, chosen)
+    with reporting(options, "validate", bundle.name) as report:
+        with console_progress() as progress:
+            found = validate(bundle, progress, devices, chosen, verdicts)
+        report.add(outcome.validated(found))
     warn_unproven(found.manifest, bundle)
     if as_json:
         emit(_result(found))

@@ -77,13 +77,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run found: seconds, and bytes resident."""
+    """What one run found: seconds, and bytes resident. written: bytes that the runtime wrote beside the program."""
 
     load: float
     prefill: tuple[float, ...]
     decode: float
     memory_before: int
     peak_memory: int
+    written: int = 0
 
 
 def choose_prompts(asked: Sequence[int], context: int) -> tuple[int, ...]:

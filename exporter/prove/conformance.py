@@ -74,14 +74,6 @@ class Conformance:
         """Whether this machine does what the host did."""
         return not self.failures
 
-    def require(self) -> None:
-        """Raises ConformanceError, naming the worst prompt and position, if it doesn't."""
-        if self.failures:
-            raise ConformanceError(
-                "the bundle does here not what it did on the exporting machine: " + "; ".join(self.failures),
-                hint="use the runtime version that the manifest names; gemcut doctor says what is installed",
-            )
-
 
 def share_of(schemes: Iterable[tuple[str, str]]) -> float:
     """How much of the quantization noise two machines may differ by, in log-probabilities.

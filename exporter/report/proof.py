@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .console import size_text, table
@@ -10,10 +10,12 @@ from .console import size_text, table
 if TYPE_CHECKING:
     from ..bundle.manifest import BehaviourRecord, FidelityRecord
     from ..devices.proof import DeviceVerdict
+    from ..evidence import Evidence
     from ..prove.behaviour import Behaviour
     from ..prove.conformance import Conformance
     from ..prove.fidelity import Fidelity
     from ..prove.gate import Verdict
+    from ..request import HeldBack
 
 _EMULATED = "emulated: its speed says nothing of a device's"
 AT_LEAST = frozenset({"top1", "tool_calls"})
@@ -85,7 +87,7 @@ def show_device(verdict: DeviceVerdict) -> None:
         table(checks, ("on the device", "held on"))
 
 
-def show_conformance(conformance: Conformance, most: int = 10) -> None:
+def show_conformance(conformance: Conformance, most: int = 10, to_stderr: bool = False) -> None:
     """A machine against the exporting one: both figures, and the prompts that differ most."""
     tolerance = conformance.tolerance
     table(
@@ -98,6 +100,7 @@ def show_conformance(conformance: Conformance, most: int = 10) -> None:
             ("mean KL divergence (nats)", f"{conformance.mean_kl:.3g}", f"<= {tolerance.kl:.3g}"),
         ),
         (f"conformance ({len(conformance.differences)} prompts)", "", "tolerance"),
+        to_stderr=to_stderr,
     )
     differing = [
         d for d in conformance.differences if d.max_logprob_diff > tolerance.logprob or d.first_step is not None
@@ -107,7 +110,7 @@ def show_conformance(conformance: Conformance, most: int = 10) -> None:
         for d in sorted(differing, key=lambda d: -d.max_logprob_diff)[:most]
     )
     if differing:
-        table(rows, ("prompt", "log-probability", "position", "KL", "reply"))
+        table(rows, ("prompt", "log-probability", "position", "KL", "reply"), to_stderr=to_stderr)
 
 
 def _parting(step: int | None, tie: bool) -> str:
@@ -134,3 +137,23 @@ def show_worst(verdict: Verdict, to_stderr: bool = False) -> None:
         ("prompt", "worst position", "KL there", "log-probability off", "mean KL", "top-1", "failed"),
         to_stderr=to_stderr,
     )
+
+
+def show_budgets(evidence: Sequence[Evidence], to_stderr: bool = False) -> None:
+    """Every budget of every bundle in one table."""
+    from ..budgets import rows
+
+    found = [(one.manifest.runtime.name, *row) for one in evidence for row in rows(one.budgets)]
+    if found:
+        table(found, ("runtime", "budget", "measured", "limit", ""), to_stderr=to_stderr)
+
+
+def show_held_back(error: HeldBack) -> None:
+    """On stderr, what held an export back: the worst prompts, what a device did, the budgets."""
+    for one in error.evidence:
+        if one.verdict is not None and not one.verdict.passed:
+            show_worst(one.verdict, to_stderr=True)
+        for device in one.devices:
+            if device.conformance is not None and not device.passed:
+                show_conformance(device.conformance, to_stderr=True)
+    show_budgets(error.evidence, to_stderr=True)

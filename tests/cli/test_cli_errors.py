@@ -146,7 +146,8 @@ sys.exit(main(["doctor"]))
     [
         (["exprt"], 2, "unknown command 'exprt': did you mean 'export'"),
         (["diff", "a", "b"], 2, "unknown command 'diff'"),
-        (["export"], 2, "Missing option '--target'"),
+        (["export"], 2, "no --target, and no gemcut.toml here"),
+        (["export", "some-model"], 2, "Missing option '--target'"),
         (["export", "--target", "android-arm64", "--context", "0"], 2, "--context"),
         (["export", "--target", "android-arm64", "--format", "tar"], 2, "'tar' is not one of"),
         (["export", "--target", "android-arm64", "--colour"], 2, "No such option"),

@@ -13,6 +13,7 @@ import pytest
 from gemcut import pipeline
 from gemcut.bundle.open import open_bundle
 from gemcut.cli import main
+from gemcut.evidence import Evidence
 from gemcut.prove.fidelity import Fidelity, Place, PromptFidelity
 from gemcut.prove.gate import Verdict, Violation
 from gemcut.request import ExportRequest, GateFailed, Published
@@ -31,7 +32,8 @@ def requests(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[ExportReques
         with open_bundle(bundle) as opened:
             manifest = opened.manifest
         speed = {"prefill": 1500.0, "decode": 90.0}
-        return (Published(bundle, 12_300_000, manifest, {"lower": 2.5}, 700_000_000, speed),)
+        evidence = Evidence(manifest, speed=speed)
+        return (Published(bundle, 12_300_000, manifest, evidence, {"lower": 2.5}, 700_000_000),)
 
     monkeypatch.setattr(pipeline, "export", export)
     return seen
@@ -88,7 +90,7 @@ def test_json_is_one_document(requests: list[ExportRequest], bundle: Path, capsy
 
 
 def test_a_failed_gate_shows_the_worst_prompt_and_position_and_exits_5(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = Place("alarm", 31, 2.5, 3.0, False)
     fidelity = Fidelity("full-vocabulary", 1, 40, 0.3, 2.5, 0.8, 1.4, 3.0, 4.0, (place,),
@@ -96,7 +98,8 @@ def test_a_failed_gate_shows_the_worst_prompt_and_position_and_exits_5(
     verdict = Verdict((Violation("mean_kl", 0.3, 0.1, "alarm", 31),), fidelity, "because")
 
     def export(request: ExportRequest, progress: Any) -> tuple[Published, ...]:
-        raise GateFailed(verdict, "executorch")
+        with open_bundle(bundle) as opened:
+            raise GateFailed(verdict, "executorch", (Evidence(opened.manifest, verdict=verdict),))
 
     monkeypatch.setattr(pipeline, "export", export)
     assert main(["export", "--target", "android-arm64"]) == 5
@@ -124,7 +127,7 @@ def test_an_unproven_bundle_is_announced(
 
     def export(request: ExportRequest, progress: Any) -> tuple[Published, ...]:
         with open_bundle(path) as opened:
-            return (Published(path, 1, opened.manifest),)
+            return (Published(path, 1, opened.manifest, Evidence(opened.manifest)),)
 
     monkeypatch.setattr(pipeline, "export", export)
     assert main(["export", "--target", "android-arm64", "--gate", "report"]) == 0

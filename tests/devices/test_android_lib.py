@@ -277,8 +277,7 @@ def test_an_operator_that_it_lacks_is_named(subject: Subject, ready: Ready, tmp_
     verdict = prove_on(replace(first(subject, 1), bundle=bundle), "android-lib", tmp_path, silent)
     assert "lacks the operator aten::nothing.out" in verdict.refused
     assert "about 1.1.0" in verdict.refused
-    with pytest.raises(ConformanceError):
-        verdict.require()
+    assert not verdict.passed
 
 
 def test_a_damaged_program_is_a_verdict(subject: Subject, ready: Ready, tmp_path: Path, silent: Silent) -> None:

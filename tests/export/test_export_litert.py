@@ -43,6 +43,7 @@ STAGES = (
     "Packing for litert",
     "Proving the packed litert bundle",
     "Measuring its speed on this host",
+    "Sealing",
     "Publishing",
 )
 

@@ -22,6 +22,7 @@ STAGES = (
     "Packing for executorch",
     "Proving the packed executorch bundle",
     "Measuring its speed on this host",
+    "Sealing",
     "Publishing",
 )
 

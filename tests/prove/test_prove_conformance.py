@@ -27,7 +27,6 @@ def test_the_same_machine_conforms_exactly(world: World) -> None:
     assert found.passed
     assert found.max_logprob_diff == found.mean_kl == 0
     assert all(d.first_step is None for d in found.differences)
-    found.require()
 
 
 def test_a_tenth_of_the_quantization_noise_conforms_and_all_of_it_does_not(world: World) -> None:
@@ -42,11 +41,7 @@ def test_a_tenth_of_the_quantization_noise_conforms_and_all_of_it_does_not(world
     assert 0 < near.mean_kl < near.tolerance.kl
     far = compare(world.goldens, host, _run(world, other(1.5)))
     assert not far.passed
-    with pytest.raises(ConformanceError, match="does here not what it did") as caught:
-        far.require()
-    assert caught.value.exit_code == 6
-    assert "tolerance" in caught.value.message
-    assert caught.value.hint
+    assert "tolerance" in far.failures[0]
 
 
 def test_float32_is_held_to_the_floor(world: World) -> None:

@@ -241,7 +241,8 @@ def bench(
             job = {"task": "bench", "prompts": list(prompts) if index else [], "steps": steps if index else 0}
             values = _ask(job, place / program.name, place, threads)
             if index:
-                found.append(Run(**{**values, "prefill": tuple(values["prefill"])}))
+                written = sum(file.stat().st_size for file in (place / "cache").rglob("*") if file.is_file())
+                found.append(Run(**{**values, "prefill": tuple(values["prefill"]), "written": written}))
     return found
 
 

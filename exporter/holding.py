@@ -1,0 +1,60 @@
+"""What holds an export back before anything is published: the gate, devices, and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .request import DeviceFailed, ExportRequest, GateFailed
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .draft import Draft
+    from .evidence import Evidence
+    from .proving import Proof
+    from .stages import Progress
+
+
+def evidence_of(drafts: Sequence[Draft]) -> tuple[Evidence, ...]:
+    """What was found out so far, of each bundle that has been run."""
+    return tuple(draft.evidence for draft in drafts if draft.evidence is not None)
+
+
+def hold_gate(drafts: Sequence[Draft], proof: Proof, request: ExportRequest) -> None:
+    """Raises GateFailed where the last proof failed and the gate is enforced."""
+    if proof.verdict.passed or request.gate != "enforce":
+        return
+    found = evidence_of(drafts)
+    raise GateFailed(proof.verdict, found[-1].manifest.runtime.name, found)
+
+
+def hold_devices(drafts: Sequence[Draft]) -> None:
+    """Raises DeviceFailed where a device does not what this machine did; else the manifest takes what they did."""
+    found = evidence_of(drafts)
+    for verdict in found[-1].devices:
+        if not verdict.passed:
+            raise DeviceFailed(verdict, found)
+    drafts[len(found) - 1].proven_on()
+
+
+def hold_budgets(drafts: Sequence[Draft], request: ExportRequest, clock: Clock, progress: Progress) -> None:
+    """Holds every finished bundle against the budgets, and shows the sealed manifests to whoever asked to see them.
+
+    Raises:
+        BudgetFailed: any bundle is over any of them; all of it is told at once.
+    """
+    from . import budgets
+
+    if request.budgets is not None:
+        for draft in drafts:
+            with clock.stage("budgets", f"Holding the {draft.runtime.name} bundle against its budgets"):
+                assert draft.evidence is not None, "every draft has been proven"
+                with draft.opened() as bundle:
+                    lines = budgets.hold(bundle, draft.evidence, request.budgets, draft.staging.work, progress)
+                draft.found(budgets=tuple(lines))
+        found = evidence_of(drafts)
+        if budgets.failed(found):
+            raise budgets.BudgetFailed(found)
+    if request.sealed is not None:
+        for draft in drafts:
+            request.sealed(draft.manifest)

@@ -1,0 +1,214 @@
+"""What was found out, in the one form that every report is made from: JUnit, SARIF, HTML, summary and annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import EXIT_BUDGET, EXIT_CONFORMANCE, EXIT_GATE
+
+if TYPE_CHECKING:
+    from ..devices.proof import DeviceVerdict
+    from ..evidence import Evidence
+    from ..prove.conformance import Conformance
+    from ..request import Published, Validated
+
+Action = Literal["export", "validate", "diff", "check"]
+State = Literal["published", "up to date", "proven", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file of the user's. path: relative to the working directory where it lies below; line: from 1."""
+
+    path: str
+    line: int = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked.
+
+    rule: stable, ``area.figure``: areas are fidelity, behaviour, conformance, budget, runtime, template, lock, diff and
+    error. exit_code: that of a run that fails by it alone; 0 where it passed. measured, limit: figures, where it has
+    any. prompt, position: where it was worst.
+    """
+
+    rule: str
+    passed: bool
+    message: str
+    exit_code: int = 0
+    measured: float | None = None
+    limit: float | None = None
+    prompt: str | None = None
+    position: int | None = None
+    hint: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one bundle. name: in ``gemcut.toml``, or the bundle's own.
+
+    place: where the user's files name it; a finding may have a nearer one. seconds: by stage. peak_memory: bytes, of
+    the process. evidence: None where no bundle was run.
+    """
+
+    action: Action
+    name: str
+    state: State
+    findings: tuple[Finding, ...] = ()
+    runtime: str = ""
+    target: str = ""
+    place: Place | None = None
+    bundle: Path | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+    evidence: Evidence | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings that didn't pass."""
+        return tuple(one for one in self.findings if not one.passed)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all did."""
+        return self.state != "failed" and not self.failures
+
+
+def findings_of(evidence: Evidence) -> tuple[Finding, ...]:
+    """Everything that was checked of a bundle, passed or not: gate, behaviour, devices and budgets."""
+    return (
+        *_gate(evidence),
+        *_behaviour(evidence),
+        *(_conformance("host", evidence.conformance) if evidence.conformance else ()),
+        *(finding for verdict in evidence.devices for finding in _device(verdict)),
+        *_budgets(evidence),
+    )
+
+
+def _gate(evidence: Evidence) -> Iterator[Finding]:
+    verdict = evidence.verdict
+    if verdict is None:
+        return
+    broken = {one.figure: one for one in verdict.violations}
+    limits = evidence.manifest.gate.limits
+    figures = verdict.fidelity.figures()
+    for name in dict.fromkeys((*figures, *broken)):
+        limit, value, violation = limits.get(name), figures.get(name), broken.get(name)
+        if violation is not None and name in (*figures, "finite"):
+            yield Finding(
+                f"fidelity.{name}", False, str(violation), EXIT_GATE, violation.measured, violation.limit,
+                violation.prompt, violation.position, verdict.reason or None,
+            )  # fmt: skip
+        elif violation is None and limit is not None and value is not None:
+            message = f"{name} {value:.4g}, limit {limit:.4g}"
+            yield Finding(f"fidelity.{name}", True, message, measured=value, limit=limit)
+
+
+def _behaviour(evidence: Evidence) -> Iterator[Finding]:
+    behaviour = evidence.behaviour
+    if behaviour is None:
+        return
+    for check in behaviour.checks:
+        if check.rate is None:
+            continue
+        miss = check.misses[0] if check.misses else None
+        message = f"{check.name.replace('_', ' ')} held on {check.rate:.1%} of {check.applies} prompts"
+        if miss is not None:
+            message += f" (prompt {miss.prompt!r}: {miss.detail})"
+        yield Finding(
+            f"behaviour.{check.name}", check.passed, message, 0 if check.passed else EXIT_GATE, check.rate, check.limit,
+            miss.prompt if miss else None,
+        )  # fmt: skip
+    limit, rate = evidence.manifest.gate.limits.get("tool_calls"), behaviour.tool_calls
+    if rate is not None:
+        passed = limit is None or rate >= limit
+        miss = behaviour.tool_call_misses[0] if behaviour.tool_call_misses else None
+        message = f"tool calls are the float model's on {rate:.1%} of the prompts"
+        if miss is not None:
+            message += f" (prompt {miss.prompt!r}: {miss.detail})"
+        yield Finding(
+            "behaviour.tool_calls", passed, message, 0 if passed else EXIT_GATE, rate, limit,
+            miss.prompt if miss else None,
+        )  # fmt: skip
+
+
+def _conformance(device: str, conformance: Conformance) -> Iterator[Finding]:
+    tolerance = conformance.tolerance
+    said = (
+        f"on {device}: largest log-probability difference {conformance.max_logprob_diff:.3g} (tolerance "
+        f"{tolerance.logprob:.3g}), mean KL {conformance.mean_kl:.3g} (tolerance {tolerance.kl:.3g})"
+    )
+    message = f"on {device}: {'; '.join(conformance.failures)}" if conformance.failures else said
+    worst = max(conformance.differences, key=lambda one: one.max_logprob_diff)
+    yield Finding(
+        f"conformance.{device.partition(':')[0]}", conformance.passed, message,
+        0 if conformance.passed else EXIT_CONFORMANCE, conformance.max_logprob_diff, tolerance.logprob,
+        worst.prompt, worst.position,
+    )  # fmt: skip
+
+
+def _device(verdict: DeviceVerdict) -> Iterator[Finding]:
+    rule = f"conformance.{verdict.device.partition(':')[0]}"
+    if verdict.conformance is None or (verdict.failures and verdict.conformance.passed):
+        message = f"on {verdict.device}: {'; '.join(verdict.failures)}"
+        yield Finding(rule, verdict.passed, message, 0 if verdict.passed else EXIT_CONFORMANCE)
+    else:
+        yield from _conformance(verdict.device, verdict.conformance)
+
+
+def _budgets(evidence: Evidence) -> Iterator[Finding]:
+    for line in evidence.budgets:
+        code = 0 if line.passed else EXIT_BUDGET
+        yield Finding(f"budget.{line.name}", line.passed, str(line), code, line.measured, line.limit)
+
+
+def published(one: Published, name: str | None = None, place: Place | None = None) -> Outcome:
+    """What became of a bundle that was published. name: in ``gemcut.toml``; the bundle's own where None."""
+    return _of(one.evidence, "export", "published", name or one.bundle.name, place, one.seconds, one.peak_memory)
+
+
+def held_back(evidence: Sequence[Evidence], name: str | None = None, place: Place | None = None) -> tuple[Outcome, ...]:
+    """What became of the bundles of an export of which nothing was published, since one of them failed."""
+    found = [_of(one, "export", "done", name or one.manifest.model.name, place) for one in evidence]
+    note = "not published: another bundle of the same export failed"
+    return tuple(
+        replace(one, state="failed") if one.failures else replace(one, notes=(*one.notes, note)) for one in found
+    )
+
+
+def validated(one: Validated) -> Outcome:
+    """What became of a bundle that was proven again."""
+    assert one.evidence is not None, "a validation has found something out"
+    return _of(one.evidence, "validate", "proven", one.bundle.name, None, one.seconds)
+
+
+def _of(
+    evidence: Evidence,
+    action: Action,
+    state: State,
+    name: str,
+    place: Place | None,
+    seconds: dict[str, float] | None = None,
+    peak_memory: int = 0,
+) -> Outcome:
+    manifest, findings = evidence.manifest, findings_of(evidence)
+    return Outcome(
+        action=action,
+        name=name,
+        state="failed" if any(not one.passed for one in findings) and state == "proven" else state,
+        findings=findings,
+        runtime=manifest.runtime.name,
+        target=manifest.target,
+        place=place,
+        bundle=evidence.bundle,
+        seconds=seconds or {},
+        peak_memory=peak_memory,
+        evidence=evidence,
+        notes=manifest.notes,
+    )
