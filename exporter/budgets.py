@@ -9,26 +9,24 @@ from __future__ import annotations
 import statistics
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bundle.archive import CHUNK
-from .bundle.manifest import MANIFEST
 from .devices.bench import Job, Run, decode_steps, measure
 from .errors import BudgetError, UsageError
+from .project.limits import RATIOS, Budgets, baseline_places
 from .request import HeldBack
 
 if TYPE_CHECKING:
     from .bundle.open import Bundle
     from .evidence import Evidence
-    from .project.limits import Budgets
     from .stages import Progress
 
 ROUNDS = 3
-RATIOS = ("load_time", "prefill", "decode")
 MEASURED = (*RATIOS, "peak_memory", "device_size")
 AT_LEAST = frozenset(("prefill", "decode", "top1", "tool_calls"))
 BYTES = frozenset(("download_size", "device_size", "peak_memory"))
@@ -127,7 +125,7 @@ def hold(bundle: Bundle, evidence: Evidence, budgets: Budgets, work: Path, progr
         UsageError: The baseline is not of the same runtime, or isn't a bundle.
         ConformanceError: One of the two can't be run here, or the baseline was changed.
     """
-    wanted = {name: limit for name in TITLES if (limit := getattr(budgets, name)) is not None}
+    wanted = budgets.set()
     found = _known(evidence)
     if "download_size" in wanted:
         found["download_size"] = float(download_size(bundle))
@@ -218,7 +216,7 @@ def open_baseline(path: Path, runtime: str) -> Bundle:
     from .bundle.open import open_bundle
 
     hint = "Keep a bundle as the baseline: export without the ratios once, and copy it there."
-    places = list(_candidates(path, runtime))
+    places = list(baseline_places(path, runtime))
     if not places:
         raise UsageError(f"there is no baseline at {path}", hint=hint)
     bundle = open_bundle(places[0])
@@ -228,14 +226,6 @@ def open_baseline(path: Path, runtime: str) -> Bundle:
         raise UsageError(f"the baseline {places[0]} is of {of}, not of {runtime}", hint=hint)
     bundle.verify()
     return bundle
-
-
-def _candidates(path: Path, runtime: str) -> Iterator[Path]:
-    if path.is_file() or (path / MANIFEST).is_file():
-        yield path
-    elif path.is_dir():
-        yield from sorted(path.glob(f"*-{runtime}"))
-        yield from sorted(path.glob(f"*-{runtime}.gemcut"))
 
 
 class _Silent:

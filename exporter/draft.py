@@ -106,11 +106,11 @@ class Draft:
         """Puts the bundle in its place."""
         return self.staging.publish(self.manifest)
 
-    def published(self, place: Path, seconds: dict[str, float], peak_memory: int) -> Published:
+    def published(self, place: Path, clock: Clock) -> Published:
         """What there is to say of it in its place."""
         assert self.evidence is not None, "judged comes first"
         evidence = dataclasses.replace(self.evidence, bundle=place)
-        return Published(place, bundle_size(place), self.manifest, evidence, seconds, peak_memory)
+        return Published(place, bundle_size(place), self.manifest, evidence, clock.seconds, clock.memory)
 
     def _package(self, manifest: Manifest, progress: Progress) -> tuple[str, ...]:
         """(Re)makes the program's file with this manifest inside, where the runtime's file can hold one."""

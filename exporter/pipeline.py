@@ -17,7 +17,6 @@ from .bundle.open import open_bundle
 from .bundle.staging import Staging
 from .clock import Clock
 from .devices import HOST, Options
-from .devices.bench import peak_memory
 from .devices.proof import check_devices
 from .devices.verdict_file import verdict_from
 from .draft import Draft
@@ -75,9 +74,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
         holding.hold_budgets(drafts, request, clock, progress)
         with clock.stage("publish", "Publishing"):
             places = [draft.publish() for draft in drafts]
-    return tuple(
-        draft.published(place, clock.seconds, peak_memory()) for place, draft in zip(places, drafts, strict=True)
-    )
+    return tuple(draft.published(place, clock) for place, draft in zip(places, drafts, strict=True))
 
 
 def validate(

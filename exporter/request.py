@@ -62,7 +62,7 @@ class ExportRequest:
 class Published:
     """A bundle in its place.
 
-    size: bytes. seconds: by stage. peak_memory: bytes, of the exporting process.
+    size: bytes. seconds, memory (most bytes resident in the exporting process): by stage.
     evidence: all that was found out about it.
     """
 
@@ -71,7 +71,12 @@ class Published:
     manifest: Manifest
     evidence: Evidence
     seconds: dict[str, float] = field(default_factory=dict)
-    peak_memory: int = 0
+    memory: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def peak_memory(self) -> int:
+        """Most bytes that the exporting process had resident in any stage."""
+        return max(self.memory.values(), default=0)
 
     @property
     def speed(self) -> dict[str, float]:

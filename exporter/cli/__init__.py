@@ -22,9 +22,12 @@ EXIT_BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
 NOISE_LINES = 20
 
 COMMANDS = {
-    "export": "Cut MODEL to a proven bundle for a target.",
+    "init": "Write a gemcut.toml that lists an app's bundles.",
+    "export": "Cut MODEL to a proven bundle for a target; or build what gemcut.toml lists.",
     "validate": "Prove a bundle again from its own goldens, here or on a device.",
     "inspect": "Show what is in a bundle.",
+    "diff": "Show what changed between two bundles, and whether it matters.",
+    "check": "Say whether an app's runtime will run a bundle.",
     "bench": "Measure a bundle's speed and memory on this host.",
     "chat": "Talk to a bundle.",
     "plan": "Estimate size, memory and speed of MODEL on a target, without its weights.",

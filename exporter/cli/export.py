@@ -144,7 +144,7 @@ def _result(published: tuple[Published, ...]) -> object:
     from ..report.documents import ExportResult
 
     last = published[-1]
-    return ExportResult(tuple(_bundle(one) for one in published), last.seconds, last.peak_memory)
+    return ExportResult(tuple(_bundle(one) for one in published), last.seconds, last.memory, last.peak_memory)
 
 
 def _bundle(published: Published) -> Any:

@@ -137,10 +137,14 @@ class DeviceSetup:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """``gemcut export --json``: a bundle for each runtime. seconds: by stage. peak_memory: bytes, of this process."""
+    """``gemcut export --json``: a bundle for each runtime. seconds, memory (most bytes resident): by stage.
+
+    peak_memory: bytes, of this process.
+    """
 
     bundles: tuple[ExportedBundle, ...]
     seconds: dict[str, float]
+    memory: dict[str, int]
     peak_memory: int
 
 

@@ -52,8 +52,8 @@ class Finding:
 class Outcome:
     """What became of one bundle. name: in ``gemcut.toml``, or the bundle's own.
 
-    place: where the user's files name it; a finding may have a nearer one. seconds: by stage. peak_memory: bytes, of
-    the process. evidence: None where no bundle was run.
+    place: where the user's files name it; a finding may have a nearer one. seconds, memory (most bytes resident): by
+    stage. evidence: None where no bundle was run.
     """
 
     action: Action
@@ -65,9 +65,14 @@ class Outcome:
     place: Place | None = None
     bundle: Path | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    peak_memory: int = 0
+    memory: dict[str, int] = field(default_factory=dict)
     evidence: Evidence | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def peak_memory(self) -> int:
+        """Most bytes resident in any stage; 0 where it wasn't measured."""
+        return max(self.memory.values(), default=0)
 
     @property
     def failures(self) -> tuple[Finding, ...]:
@@ -103,11 +108,16 @@ def _gate(evidence: Evidence) -> Iterator[Finding]:
         if violation is not None and name in (*figures, "finite"):
             yield Finding(
                 f"fidelity.{name}", False, str(violation), EXIT_GATE, violation.measured, violation.limit,
-                violation.prompt, violation.position, verdict.reason or None,
+                violation.prompt, violation.position, _advice(verdict.reason),
             )  # fmt: skip
         elif violation is None and limit is not None and value is not None:
             message = f"{name} {value:.4g}, limit {limit:.4g}"
             yield Finding(f"fidelity.{name}", True, message, measured=value, limit=limit)
+
+
+def _advice(reason: str) -> str:
+    why = f" The limit is what it is because: {reason}" if reason else ""
+    return f"Try a finer recipe (gemcut recipes lists them).{why}"
 
 
 def _behaviour(evidence: Evidence) -> Iterator[Finding]:
@@ -122,8 +132,8 @@ def _behaviour(evidence: Evidence) -> Iterator[Finding]:
         if miss is not None:
             message += f" (prompt {miss.prompt!r}: {miss.detail})"
         yield Finding(
-            f"behaviour.{check.name}", check.passed, message, 0 if check.passed else EXIT_GATE, check.rate, check.limit,
-            miss.prompt if miss else None,
+            f"behaviour.{check.name}", check.passed, message, 0 if check.passed else EXIT_GATE, check.rate,
+            check.limit or None, miss.prompt if miss else None,
         )  # fmt: skip
     limit, rate = evidence.manifest.gate.limits.get("tool_calls"), behaviour.tool_calls
     if rate is not None:
@@ -170,7 +180,7 @@ def _budgets(evidence: Evidence) -> Iterator[Finding]:
 
 def published(one: Published, name: str | None = None, place: Place | None = None) -> Outcome:
     """What became of a bundle that was published. name: in ``gemcut.toml``; the bundle's own where None."""
-    return _of(one.evidence, "export", "published", name or one.bundle.name, place, one.seconds, one.peak_memory)
+    return _of(one.evidence, "export", "published", name or one.bundle.name, place, one.seconds, one.memory)
 
 
 def held_back(evidence: Sequence[Evidence], name: str | None = None, place: Place | None = None) -> tuple[Outcome, ...]:
@@ -195,7 +205,7 @@ def _of(
     name: str,
     place: Place | None,
     seconds: dict[str, float] | None = None,
-    peak_memory: int = 0,
+    memory: dict[str, int] | None = None,
 ) -> Outcome:
     manifest, findings = evidence.manifest, findings_of(evidence)
     return Outcome(
@@ -208,7 +218,7 @@ def _of(
         place=place,
         bundle=evidence.bundle,
         seconds=seconds or {},
-        peak_memory=peak_memory,
+        memory=memory or {},
         evidence=evidence,
         notes=manifest.notes,
     )

@@ -33,7 +33,7 @@ def requests(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> list[ExportReques
             manifest = opened.manifest
         speed = {"prefill": 1500.0, "decode": 90.0}
         evidence = Evidence(manifest, speed=speed)
-        return (Published(bundle, 12_300_000, manifest, evidence, {"lower": 2.5}, 700_000_000),)
+        return (Published(bundle, 12_300_000, manifest, evidence, {"lower": 2.5}, {"lower": 700_000_000}),)
 
     monkeypatch.setattr(pipeline, "export", export)
     return seen

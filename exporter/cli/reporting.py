@@ -1,0 +1,146 @@
+"""``--junit``, ``--sarif``, ``--html`` and ``--summary``, for every command that finds something out.
+
+A command that has them takes :func:`report_options` and does its work within :func:`reporting`::
+
+    with reporting(flags, "export", "chat") as report:
+        report.add(outcome)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import EXIT_INTERRUPTED, GemcutError, UsageError
+from .common import warn
+
+if TYPE_CHECKING:
+    from ..report.outcome import Action, Outcome, Place
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_FLAGS = {
+    "junit": "JUnit XML: a test for each thing checked, as CI services show them.",
+    "sarif": "SARIF 2.1.0: what failed, beside the code that names it.",
+    "html": "One page with plots and texts side by side, that opens offline.",
+    "summary": "Markdown; $GITHUB_STEP_SUMMARY gets it too where it is set.",
+}
+
+
+def report_options(function: Function) -> Function:
+    """``--junit``, ``--sarif``, ``--html`` and ``--summary``, handed to the command as paths or None."""
+    for name, text in reversed(_FLAGS.items()):
+        kind = click.Path(path_type=Path, dir_okay=True)
+        click.option(f"--{name}", metavar="FILE", type=kind, help=f"Also write {text}")(function)
+    return function
+
+
+class Bug(GemcutError):
+    """A mistake of ours, as the command line words it."""
+
+
+class Interrupted(GemcutError):
+    """Ctrl-C, or a CI service that cancels the job."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+@dataclass
+class Report:
+    """What a command found out so far."""
+
+    action: Action
+    name: str
+    place: Place | None = None
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def add(self, *outcomes: Outcome) -> None:
+        """Takes what became of one bundle, or of several, into the reports."""
+        self.outcomes += outcomes
+
+    def failed_by(self, error: GemcutError) -> None:
+        """Takes an error in as a finding, unless one that ends with the same exit code is there and says more."""
+        from ..report.outcome import Finding, Outcome
+
+        if any(finding.exit_code == error.exit_code for one in self.outcomes for finding in one.failures):
+            return
+        rule = f"error.{type(error).__name__}"
+        finding = Finding(rule, False, error.message, error.exit_code, hint=error.hint)
+        self.add(Outcome(self.action, self.name, "failed", (finding,), place=self.place))
+
+
+@contextmanager
+def reporting(
+    flags: Mapping[str, Any],
+    action: Action,
+    name: str,
+    place: Place | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Report]:
+    """Writes the reports at the end, whatever the end is.
+
+    An error becomes a finding, of the class's name, message, hint and exit code. An interrupted command leaves reports
+    of what it had found. Where ``GITHUB_ACTIONS`` is ``true``, what failed is also annotated, on stderr: GitHub reads
+    both streams, and stdout holds results alone.
+
+    Args:
+        flags: The command's parameters, of which ``junit``, ``sarif``, ``html`` and ``summary`` are read.
+        action: The command.
+        name: Of what it works on, for an error that belongs to no bundle.
+        place: Where the user's files name that.
+        environ: The environment.
+
+    Raises:
+        UsageError: Before any work, a report that couldn't be written; after it, one that wasn't.
+        LackingError: ``--html`` without the package that draws.
+    """
+    from ..report.writing import ReportFiles, check_files
+
+    files = ReportFiles(**{flag: flags.get(flag) for flag in _FLAGS})
+    check_files(files)
+    report = Report(action, name, place)
+    try:
+        yield report
+    except (KeyboardInterrupt, click.Abort):
+        report.failed_by(Interrupted("interrupted before all was done"))
+        _write(report, files, environ, mask=True)
+        raise
+    except Exception as error:
+        report.failed_by(_known(error))
+        _write(report, files, environ, mask=True)
+        raise
+    _write(report, files, environ, mask=False)
+
+
+def _write(report: Report, files: Any, environ: Mapping[str, str], mask: bool) -> None:
+    """Writes them all. mask: another error is on its way, which this one must not hide."""
+    from ..report.annotations import workflow_commands
+    from ..report.writing import write_reports
+
+    for line in workflow_commands(report.outcomes, environ):
+        warn(line)
+    try:
+        for sentence in write_reports(report.outcomes, files, environ):
+            warn(f"warning: {sentence}")
+    except Exception as error:
+        if not mask:
+            raise
+        warn(f"warning: {error}")
+
+
+def _known(error: Exception) -> GemcutError:
+    """The error as the command line will show it."""
+    from . import as_known
+
+    if isinstance(error, click.ClickException):
+        return UsageError(error.format_message())
+    known = as_known(error)
+    if known is not None:
+        return known
+    return Bug(f"this is a bug of ours: {type(error).__name__}: {str(error).strip() or 'no message'}")

@@ -1,0 +1,65 @@
+"""Outcomes as one HTML page that opens offline: no file beside it, no network, nothing that runs but its own script.
+
+The page's content security policy allows two scripts by their hashes, plotly's and its own, and no request at all, so
+that no text of a model's can run or load anything even if escaping failed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..outcome import Outcome
+
+_FOLDER = Path(__file__).parent
+
+
+def html_report(outcomes: Sequence[Outcome]) -> str:
+    """The page. The same outcomes, and the same version of plotly, give the same text.
+
+    Raises:
+        ModuleNotFoundError: plotly isn't installed.
+    """
+    import jinja2
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    from .. import shown
+    from .view import sections
+
+    style = (_FOLDER / "style.css").read_text(encoding="utf-8")
+    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
+    plotly = get_plotlyjs().replace("\r\n", "\n").replace("\r", "\n")  # as a browser reads it, before it hashes
+    found = sections(outcomes)
+    drawn = any(plot for section in found for plot in section.plots.values())
+    scripts = (plotly, script) if drawn else ()
+    allowed = " ".join(f"'sha256-{_sha256(text)}'" for text in scripts) or "'none'"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=_visible,
+    )  # fmt: skip
+    return environment.get_template("page.html.jinja").render(
+        title=shown.heading(outcomes),
+        policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'",
+        style=Markup(style),
+        scripts=[Markup(text) for text in scripts],
+        sections=found,
+    )
+
+
+def _visible(value: Any) -> Any:
+    """Control characters as their pictures (U+2400 and on): a browser drops some and changes others in silence."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(chr(0x2400 + ord(c)) if c < " " and c not in "\t\n" else c for c in value)
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,212 @@
+"""What the page shows of each outcome: findings, plots with their tables, texts side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import shown
+from ..console import path_text, size_text
+from .drawing import Plot, Table
+
+if TYPE_CHECKING:
+    from ...evidence import Evidence
+    from ...prove.conformance import Conformance
+    from ...prove.fidelity import Fidelity
+    from ..outcome import Finding, Outcome
+    from .differing import Pair
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row of the table of findings; all text."""
+
+    passed: bool
+    title: str
+    rule: str
+    measured: str
+    limit: str
+    message: str
+    hint: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One outcome. anchor: its id in the page. facts: rows of what it is. plots: by topic, None where there is none.
+
+    notes: what is to be said of a topic in words. tables: of devices and budgets. pairs: the worst prompts.
+    """
+
+    anchor: str
+    title: str
+    state: str
+    passed: bool
+    facts: tuple[tuple[str, str], ...]
+    checks: tuple[Check, ...]
+    plots: dict[str, Plot | None]
+    tables: dict[str, Table]
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+    prompts: int = 0
+
+    @property
+    def failed(self) -> int:
+        """How many checks failed."""
+        return sum(not check.passed for check in self.checks)
+
+
+def sections(outcomes: Sequence[Outcome]) -> tuple[Section, ...]:
+    """A section for each outcome, in their order."""
+    titles = shown.numbered(shown.label(one) for one in outcomes)
+    return tuple(_section(one, title, f"b{i}") for i, (one, title) in enumerate(zip(outcomes, titles, strict=True), 1))
+
+
+def _section(outcome: Outcome, title: str, anchor: str) -> Section:
+    evidence = outcome.evidence
+    fidelity = _fidelity(evidence)
+    plots, tables = _plots(outcome)
+    return Section(
+        anchor=anchor,
+        title=title,
+        state=outcome.state,
+        passed=outcome.passed,
+        facts=_facts(outcome, fidelity),
+        checks=tuple(_check(finding, outcome) for finding in outcome.findings),
+        plots=plots,
+        tables=tables,
+        pairs=_pairs(outcome, fidelity),
+        notes=outcome.notes,
+        prompts=len(evidence.goldens) if evidence else 0,
+    )
+
+
+def _check(finding: Finding, outcome: Outcome) -> Check:
+    path, line = shown.place_of(finding, outcome)
+    places = [shown.where(finding)]
+    if finding.place or outcome.place:
+        places.append(f"{path}:{line}")
+    return Check(
+        finding.passed,
+        shown.rule_title(finding.rule),
+        finding.rule,
+        shown.number(finding.rule, finding.measured),
+        shown.number(finding.rule, finding.limit),
+        finding.message,
+        finding.hint or "",
+        "; ".join(part for part in places if part),
+    )
+
+
+def _fidelity(evidence: Evidence | None) -> Fidelity | None:
+    """The gate's, or else what goldens and record give."""
+    from ...prove.fidelity import fidelity_top64
+
+    if evidence is None:
+        return None
+    if evidence.verdict is not None:
+        return evidence.verdict.fidelity
+    return fidelity_top64(evidence.goldens, evidence.recorded) if evidence.goldens and evidence.recorded else None
+
+
+def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str], ...]:
+    from ..proof import FIGURES, figure_text
+
+    evidence = outcome.evidence
+    rows = [
+        ("command", f"gemcut {outcome.action}"),
+        ("bundle", path_text(outcome.bundle) if outcome.bundle else ""),
+        ("target", outcome.target),
+        ("runtime", outcome.runtime),
+    ]
+    if evidence is not None:
+        manifest = evidence.manifest
+        rows += [
+            ("runtime", f"{manifest.runtime.name} {manifest.runtime.version}"),
+            ("model", f"{manifest.model.name}{f' at {manifest.model.revision}' if manifest.model.revision else ''}"),
+            ("recipe", f"{manifest.recipe.name}: {manifest.recipe.description}".rstrip(": ")),
+            ("size", size_text(evidence.size) if evidence.size else ""),
+            *((f"{name} on this host", f"{rate:.0f} tokens/s") for name, rate in evidence.speed.items()),
+        ]
+    if fidelity is not None:
+        named = ((title, figure_text(name, getattr(fidelity, name))) for name, title in FIGURES.items())
+        rows += [(title, text) for title, text in named if text != "-"]
+    rows.append(("peak memory", size_text(outcome.peak_memory) if outcome.peak_memory else ""))
+    return tuple({name: text for name, text in rows if text}.items())
+
+
+def _conformances(evidence: Evidence) -> dict[str, Conformance]:
+    found = {"host": evidence.conformance} if evidence.conformance else {}
+    return {**found, **{one.device: one.conformance for one in evidence.devices if one.conformance}}
+
+
+def _plots(outcome: Outcome) -> tuple[dict[str, Plot | None], dict[str, Table]]:
+    from . import fidelity, plots, size
+
+    evidence, tables = outcome.evidence, {}
+    found: dict[str, Plot | None] = {}
+    if evidence is not None:
+        if evidence.goldens and evidence.recorded:
+            found["fidelity"] = fidelity.fidelity_plot(evidence.goldens, evidence.recorded)
+        found["size"] = size.size_plot(evidence.manifest, evidence.size)
+        if evidence.manifest.operators or evidence.manifest.delegates:
+            found["delegates"] = plots.delegate_plot(evidence.manifest)
+        devices = _conformances(evidence)
+        found["conformance"] = plots.conformance_plot(devices) if devices else None
+        if evidence.conformance or evidence.devices:
+            tables["conformance"] = _device_table(evidence)
+        if evidence.budgets:
+            found["budgets"] = plots.budget_plot(evidence.budgets)
+            tables["budgets"] = _budget_table(evidence)
+    found["stages"] = plots.stages_plot(outcome.seconds) if outcome.seconds else None
+    found["memory"] = plots.memory_plot(outcome.memory) if outcome.memory else None
+    return found, tables
+
+
+def _device_table(evidence: Evidence) -> Table:
+    rows = []
+    if evidence.conformance:
+        rows.append(("host", "this machine", *_figures(evidence.conformance), _verdict(evidence.conformance.passed),
+                     "; ".join(evidence.conformance.failures)))  # fmt: skip
+    for one in evidence.devices:
+        facts = one.facts
+        what = f"{facts.cpu}, {facts.system}{' (emulated)' if facts.emulated else ''}" if facts else "not reached"
+        figures = _figures(one.conformance) if one.conformance else ("-", "-")
+        rows.append((one.device, what, *figures, _verdict(one.passed), "; ".join(one.failures)))
+    heads = ("device", "what it is", "log-probability difference", "mean KL", "verdict", "what failed")
+    return Table("Conformance by device", heads, tuple(rows))
+
+
+def _figures(found: Conformance) -> tuple[str, str]:
+    limits = found.tolerance
+    return f"{found.max_logprob_diff:.3g} of {limits.logprob:.3g}", f"{found.mean_kl:.3g} of {limits.kl:.3g}"
+
+
+def _verdict(passed: bool) -> str:
+    return "✓ passed" if passed else "✗ FAILED"
+
+
+def _budget_table(evidence: Evidence) -> Table:
+    from ...budgets import TITLES
+
+    rows = []
+    for line in evidence.budgets:
+        kept = "✓ kept" if line.passed else "✗ OVER" if line.measured is not None else "✗ NOT MEASURED"
+        limit = f"{'≥' if line.at_least else '≤'} {line.text(line.limit)}"
+        rows.append((TITLES.get(line.name, line.name), line.text(line.measured), limit, kept, line.why))
+    heads = ("budget", "measured", "limit", "verdict", "why")
+    return Table("Budgets", heads, tuple(rows), frozenset({1, 2}))
+
+
+def _pairs(outcome: Outcome, fidelity: Fidelity | None) -> tuple[Pair, ...]:
+    from .differing import pairs
+
+    evidence = outcome.evidence
+    if evidence is None or fidelity is None or not evidence.goldens or not evidence.recorded:
+        return ()
+    failed: dict[str, list[str]] = {}
+    for finding in outcome.failures:
+        if finding.prompt is not None:
+            failed.setdefault(finding.prompt, []).append(shown.rule_title(finding.rule))
+    return pairs(evidence.goldens, evidence.recorded, fidelity, failed)
