@@ -10,6 +10,7 @@ from .bundle.manifest import Manifest, manifest_bytes
 from .bundle.staging import Staging
 from .evidence import Evidence
 from .packing import add_papers, add_tokenizer, first_manifest
+from .prompt.format import PROMPT_FILE
 from .prove.golden_files import GOLDENS, RECORDED, load_goldens, save_recorded
 from .prove.template import ChatCodec
 from .proving import Proof, bundle_size, device_record, proven_manifest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .bundle.open import Bundle
     from .clock import Clock
     from .planning import ExportPlan
+    from .prompting import CompiledPrompt
     from .reference_stage import Goldens
 
 
@@ -42,6 +44,7 @@ class Draft:
         self.runtime = plan.runtime
         self.parameters = 0
         self.evidence: Evidence | None = None
+        self._notes: tuple[str, ...] = ()
 
     def add_tokenizer(self) -> None:
         """Puts tokenizer, template and generation config into the bundle; ``codec`` is read from there."""
@@ -51,6 +54,11 @@ class Draft:
         """Puts the float model's side of the goldens into the bundle."""
         for name, data in goldens.files.items():
             self.staging.add(name, data)
+
+    def add_prompt(self, prompt: CompiledPrompt) -> None:
+        """Puts the compiled chat template into the bundle."""
+        self.staging.add(PROMPT_FILE, prompt.data)
+        self._notes = prompt.notes
 
     def build(self, model: Any, clock: Clock) -> None:
         """Makes the program; ``model`` is used up.
@@ -69,7 +77,7 @@ class Draft:
         if self.plan.plain_program:
             self.staging.add("model.tflite", self.lowered.program)
         notes = self._package(self.manifest, progress)
-        self.manifest = self.manifest.model_copy(update={"notes": (*self.manifest.notes, *notes)})
+        self.manifest = self.manifest.model_copy(update={"notes": (*self.manifest.notes, *self._notes, *notes)})
 
     def opened(self) -> Bundle:
         """The bundle as it lies on the disk."""

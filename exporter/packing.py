@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from . import __version__
@@ -19,6 +18,7 @@ from .bundle.manifest import (
     TensorRecord,
 )
 from .bundle.staging import Staging
+from .installed import public_version
 from .prove.template import ChatCodec, load_codec
 from .stages import Gate, Lowered
 
@@ -81,7 +81,7 @@ def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, paramet
             oldest=plan.target.oldest_runtime.get(lowered.runtime),
         ),
         exporter=__version__,
-        libraries={name: version(name) for name in plan.runtime.libraries},
+        libraries={name: public_version(name) for name in plan.runtime.libraries},
         recipe=_recipe(plan),
         program=plan.runtime.program_name,
         context=lowered.context,

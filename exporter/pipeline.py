@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from . import holding, packing, proving, reference_stage
+from . import holding, packing, prompting, proving, reference_stage
 from .budgets import bundle_bytes
 from .bundle.open import open_bundle
 from .bundle.staging import Staging
@@ -51,6 +51,10 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
             goldens = reference_stage.make_goldens(plans, model, drafts[0].codec, stagings[0].work, progress)
             for draft in drafts:
                 draft.add_goldens(goldens)
+        with clock.stage("prompt", "Compiling the chat template"):
+            prompt = prompting.compile_prompt(drafts[0].codec, plans[0].checkpoint.stop_ids, goldens.prompts)
+            for draft in drafts:
+                draft.add_prompt(prompt)
         for draft in drafts:
             draft.build(reference_stage.model_for(draft, drafts, model), clock)
         del model

@@ -12,7 +12,7 @@ from .checkpoint import load_float_model
 from .prove.golden_files import save_goldens
 from .prove.goldens import LogitsFile
 from .prove.goldens import make_goldens as _make_goldens
-from .prove.prompts import choose_prompts, load_prompts
+from .prove.prompts import Prompt, choose_prompts, load_prompts
 from .reference import TransformersReference
 from .stages import Progress
 
@@ -26,10 +26,14 @@ OWN_PROMPTS = "golden_prompts.jsonl"
 
 @dataclass(frozen=True)
 class Goldens:
-    """files: by name in the bundle. logits: opens the float model's logits [N, V] of all scored positions."""
+    """files: by name in the bundle. logits: opens the float model's logits [N, V] of all scored positions.
+
+    prompts: what it was asked.
+    """
 
     files: dict[str, bytes]
     logits: Callable[[], LogitsFile]
+    prompts: tuple[Prompt, ...]
 
 
 def load_model(plan: ExportPlan) -> Any:
@@ -49,7 +53,7 @@ def make_goldens(
     reference = TransformersReference(model)
     file = LogitsFile(work / "float_logits.f32", reference.vocab_size)
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
-    return Goldens(save_goldens(goldens), file.open)
+    return Goldens(save_goldens(goldens), file.open, tuple(prompts))
 
 
 def model_for(draft: Draft, drafts: Sequence[Draft], model: Any) -> Any:

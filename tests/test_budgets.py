@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from gemcut.budgets import TITLES, BudgetFailed, BudgetLine, download_size, hold, open_baseline, rows
 from gemcut.bundle.open import open_bundle
 from gemcut.errors import ConformanceError, UsageError

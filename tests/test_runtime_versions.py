@@ -43,7 +43,7 @@ def release(version: str) -> Any:
 
 
 def test_the_known_releases_the_oldest_first() -> None:
-    assert [each.version for each in known()] == ["1.0.1", "1.1.0", "1.3.1", "1.5.1"]
+    assert [each.version for each in known()] == ["1.0.1", "1.1.0", "1.3.1", "1.4.1", "1.5.1"]
     for each in known():
         assert XNNPACK in each.backends
         assert {"aten::add.out", "executorch_prim::et_view.default", "llama::custom_sdpa.out"} <= each.kernels
@@ -57,7 +57,7 @@ def test_no_release_has_less_than_the_one_before() -> None:
 
 
 def test_what_the_notes_say_of_the_releases() -> None:
-    assert [len(each.kernels) for each in known()] == [253, 258, 261, 270]
+    assert [len(each.kernels) for each in known()] == [253, 258, 261, 268, 270]
     assert lacking_kernels([LATE, "aten::add.out"], release("1.1.0")) == (LATE,)
     assert lacking_kernels([LATE, "aten::add.out"], release("1.3.1")) == ()
     assert lacking_backends(["VulkanBackend", XNNPACK], release("1.1.0")) == ("VulkanBackend",)
@@ -103,7 +103,7 @@ def test_a_release_has_what_the_newest_known_before_it_has(asked: str, found: st
 def test_a_release_older_than_all_known_is_refused_with_those_that_are() -> None:
     with pytest.raises(UnsupportedError, match=r"ExecuTorch 1\.0\.0.*older than any") as caught:
         oldest_fitting("1.0.0")
-    assert "1.0.1, 1.1.0, 1.3.1, 1.5.1" in str(caught.value.hint)
+    assert "1.0.1, 1.1.0, 1.3.1, 1.4.1, 1.5.1" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("name", list_targets())
@@ -122,7 +122,7 @@ def test_the_oldest_release_with_all_of_them() -> None:
     assert found("aten::grid_sampler_2d.out") == "1.1.0"
     assert found("aten::grid_sampler_2d.out", LATE) == "1.3.1"
     assert found(backends=("VulkanBackend",)) == "1.3.1"
-    assert found("executorch_prim::sym_not.Scalar") == "1.5.1"
+    assert found("executorch_prim::sym_not.Scalar") == "1.4.1"
     assert found("no::such") is None
     assert oldest_with([LATE], []) is release("1.3.1")
 
@@ -261,5 +261,5 @@ def test_a_target_of_an_unknown_age_is_refused_before_anything_is_loaded(
     code, document, stages = export(target_with(tmp_path, "0.7.0"))
     assert code == 4
     assert "ExecuTorch 0.7.0" in document["error"]["message"]
-    assert "1.0.1, 1.1.0, 1.3.1, 1.5.1" in document["error"]["hint"]
+    assert "1.0.1, 1.1.0, 1.3.1, 1.4.1, 1.5.1" in document["error"]["hint"]
     assert "Loading the float model" not in stages

@@ -93,7 +93,7 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
             flag = {"form": "format", "devices": "on"}.get(name, name).replace("_", "-")
             raise UsageError(
                 f"--{flag} without MODEL and --target: with {PROJECT_FILE} it is a key of a bundle there",
-                hint=f"gemcut.schema.json and docs/configuration.md have the keys of {PROJECT_FILE}.",
+                hint=f"docs/configuration.md has the keys of {PROJECT_FILE}, and so has .gemcut/gemcut.schema.json.",
             )
     from .project import export_project
 

@@ -21,6 +21,11 @@ def _lines(entries: Iterable[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(e, sort_keys=True, ensure_ascii=False) + "\n" for e in entries).encode()
 
 
+def _split(data: bytes) -> list[str]:
+    """The lines; not by ``splitlines``, to which U+2028, which a text may hold, is the end of one."""
+    return [line for line in data.decode().split("\n") if line]
+
+
 def _ints(parts: Iterable[Sequence[int]]) -> Ids32:
     return np.concatenate([np.asarray(part, np.int32) for part in parts])
 
@@ -125,7 +130,7 @@ def load_goldens(read: Mapping[str, bytes]) -> tuple[Golden, ...]:
     found = []
     try:
         tensors = _Tensors(read[GOLDENS[0]])
-        for line in read[GOLDENS[1]].decode().splitlines():
+        for line in _split(read[GOLDENS[1]]):
             found.append(_load_golden(json.loads(line), tensors))
         tensors.done()
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -171,7 +176,7 @@ def load_recorded(read: Mapping[str, bytes]) -> tuple[Recorded, ...]:
     found = []
     try:
         tensors = _Tensors(read[RECORDED[0]])
-        for line in read[RECORDED[1]].decode().splitlines():
+        for line in _split(read[RECORDED[1]]):
             entry = json.loads(line)
             found.append(
                 Recorded(

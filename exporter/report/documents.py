@@ -17,11 +17,14 @@ from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
 from ..chat import ChatLog
+from ..check import CheckResult
 from ..devices.base import Facts, Need
 from ..devices.bench import Benchmark
 from ..devices.proof import DeviceVerdict
 from ..doctor import Diagnosis
 from ..plan import Plan
+from ..project import tables
+from ..project.records import ProjectResult, ProjectStarted
 from ..prove.conformance import Difference, Tolerance
 from ..quantize import recipe
 from ..request import ProvenHere
@@ -244,8 +247,11 @@ class Contents:
 DOCUMENTS: dict[str, type] = {
     "error": Failure,
     "export": ExportResult,
+    "project": ProjectResult,
+    "init": ProjectStarted,
     "validate": ValidateResult,
     "inspect": Contents,
+    "check": CheckResult,
     "bench": Benchmark,
     "chat": ChatLog,
     "plan": Plan,
@@ -269,6 +275,7 @@ def schemas() -> dict[Path, str]:
     found = {PACKAGE / "schemas" / f"{name}.schema.json": _schema(kind) for name, kind in DOCUMENTS.items()}
     found[next(iter(target.list_targets().values())).with_name("target.schema.json")] = target.schema()
     found[Path(recipe.__file__).with_name("recipe.schema.json")] = recipe.schema()
+    found[Path(tables.__file__).with_name("gemcut.schema.json")] = tables.schema()
     return {path: json.dumps(_stamped(schema), indent=2, sort_keys=True) + "\n" for path, schema in found.items()}
 
 

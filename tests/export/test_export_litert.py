@@ -32,6 +32,7 @@ STAGES = (
     "Opening the checkpoint",
     "Loading the float model",
     "Running the float model on the golden prompts",
+    "Compiling the chat template",
     "Quantizing: int4",
     "Tracing",
     "Lowering for ExecuTorch",

@@ -1,0 +1,220 @@
+"""The very library that an app ships: its registry read by loading it, or else its strings."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError, nearest
+from . import facts
+from .compare import Compared, Lack, count, table_for, tables, why
+from .needs import Need
+
+if TYPE_CHECKING:
+    from ..devices.base import Facts
+    from ..stages import Progress
+
+_ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}  # as Linux and as Android names them
+# What each runtime leaves in its library: a built-in operator's name, and the namespace in symbols and messages.
+_MARKS = {"executorch": (b"executorch_prim::",), "litert": (b"litert2lm", b"litert::lm", b"LiteRtLm")}
+_UNKNOWN = "unknown"
+_STRING = re.compile(rb"[\x20-\x7e]{4,}(?=\0)")
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A library with its runtime in it. files: ABI -> its bytes. loaded: what it said of itself, where it was loaded.
+
+    version: of the runtime, as far as known; at_least: it has all that this release has. notes: why it wasn't loaded.
+    """
+
+    name: str
+    files: Mapping[str, bytes]
+    loaded: Facts | None = None
+    at_least: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str | None:
+        """The runtime's version, where its file is known."""
+        found = self.loaded.library.version if self.loaded and self.loaded.library else _UNKNOWN
+        return None if found == _UNKNOWN else found.removeprefix("about ")
+
+    @functools.cached_property
+    def _strings(self) -> Mapping[str, frozenset[bytes]]:
+        return {abi: frozenset(_STRING.findall(data)) for abi, data in self.files.items()}
+
+    def holds(self, name: str, abi: str) -> bool:
+        """Whether that ABI's library holds it as a C string, or as the end of one: linkers merge those."""
+        sought = name.encode()
+        return sought in self._strings[abi] or sought + b"\0" in self.files[abi]
+
+
+def open_library(text: str, runtime: str, progress: Progress) -> Shipped | None:
+    """Finds the runtime's library, and loads it where this machine can.
+
+    Args:
+        text: Path of an ``.aar``, ``.apk``, ``.aab`` or ``.so``, or ``npm:PACKAGE@VERSION``.
+        runtime: ``executorch`` or ``litert``.
+        progress: Told when something is fetched or built.
+
+    Returns:
+        None where the file holds no library of that runtime.
+
+    Raises:
+        UsageError: There is no such file.
+        UnsupportedError: It is no library and no archive of any.
+        LackingError: A package can't be fetched.
+    """
+    progress.stage(f"Reading {text}")
+    found = dict(_libraries(text, progress))
+    marked = {abi: data for abi, (_, data) in found.items() if any(mark in data for mark in _MARKS[runtime])}
+    if not marked:
+        return None
+    name = next(found[abi][0] for abi in marked)
+    loaded, notes = _load(text, runtime, marked, progress) if runtime == "executorch" else (None, ())
+    shipped = Shipped(name, marked, loaded, notes=notes)
+    return Shipped(name, marked, loaded, _at_least(shipped) if runtime == "executorch" else None, notes)
+
+
+def _libraries(text: str, progress: Progress) -> Iterator[tuple[str, tuple[str, bytes]]]:
+    """ABI -> name and bytes of the library that is likeliest the runtime's: the first with a mark, else the first."""
+    every = sorted(_shared(text, progress), key=lambda each: ("executorch" not in each[1], each[1]))
+    marks = [mark for own in _MARKS.values() for mark in own]
+    for abi in dict.fromkeys(each[0] for each in every):
+        own = [(name, data) for other, name, data in every if other == abi]
+        yield abi, next((each for each in own if any(mark in each[1] for mark in marks)), own[0])
+
+
+def _shared(text: str, progress: Progress) -> list[tuple[str, str, bytes]]:
+    """ABI, name and bytes of every shared library."""
+    if text.startswith("npm:"):
+        from ..devices.android.libraries import parse_npm
+        from ..devices.fetching import npm
+
+        folder = npm(*parse_npm(text), progress)
+        archives = [each for path in sorted(folder.rglob("*.aar")) for each in _archive(path)]
+        plain = [(path.parent.name, path.name, path.read_bytes()) for path in sorted(folder.rglob("*.so"))
+                 if path.parent.name in _ABIS.values()]  # fmt: skip
+        return plain or archives
+    path = Path(text).expanduser()
+    if not path.is_file():
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UsageError(f"there is no file {text}: {nearest(path.name, beside)}")
+    if zipfile.is_zipfile(path):
+        if found := _archive(path):
+            return found
+        raise UnsupportedError(
+            f"{text} holds no shared library for Android",
+            hint="name the app's .apk or .aab, or the runtime's own .aar; an app split by ABI has an .apk for each",
+        )
+    data = path.read_bytes()
+    if data[:4] == b"\x7fELF" and len(data) > 20:
+        machine = {62: "x86_64", 183: "arm64-v8a"}.get(int.from_bytes(data[18:20], "little"), "another ABI")  # elf.h
+        return [(machine, path.name, data)]
+    raise UnsupportedError(f"{text} is neither a shared library nor an archive", hint="name an .aar, .apk, .aab or .so")
+
+
+def _archive(path: Path) -> list[tuple[str, str, bytes]]:
+    with zipfile.ZipFile(path) as packed:
+        names = (PurePosixPath(info.filename) for info in packed.infolist())
+        wanted = [name for name in names if name.suffix == ".so" and name.parent.name in _ABIS.values()]
+        return [(name.parent.name, name.name, packed.read(str(name))) for name in wanted]
+
+
+def _load(
+    text: str, runtime: str, files: Mapping[str, bytes], progress: Progress
+) -> tuple[Facts | None, tuple[str, ...]]:
+    """What the library says of itself, natively or under emulation; else why not."""
+    from ..devices.android.toolchain import machine
+
+    notes: list[str] = []
+    for arch in sorted((arch for arch, abi in _ABIS.items() if abi in files), key=lambda each: each != machine()):
+        spec = f"{'android-lib' if arch == machine() else 'android-lib-arm64'}:{text}"
+        if arch != machine() and arch != "aarch64":
+            continue
+        try:
+            with _prepared(spec, runtime, progress) as said:
+                return said, tuple(notes)
+        except (LackingError, ConformanceError, UnsupportedError, OSError) as error:
+            hint = f" ({error.hint})" if isinstance(error, LackingError) and error.hint else ""
+            notes.append(f"the library for {_ABIS[arch]} was not loaded: {error}{hint}")
+    return None, tuple(notes) or ("there is no library in it that this machine can load",)
+
+
+@contextmanager
+def _prepared(spec: str, runtime: str, progress: Progress) -> Iterator[Facts]:
+    from ..devices import make_device
+
+    device = make_device(spec)
+    device.refuse(runtime, "")
+    for need in device.needs(runtime):
+        if not need.optional:
+            raise LackingError(f"{need.what} is not here", hint=need.command)
+    with tempfile.TemporaryDirectory(prefix="gemcut-") as work:
+        try:
+            device.prepare(runtime, Path(work), progress)
+            yield device.facts(runtime)
+        finally:
+            device.close()
+
+
+def _at_least(shipped: Shipped) -> str | None:
+    """The newest known release all of whose kernels the library has: what that has elsewhere, it has too."""
+    if shipped.version is not None:
+        return shipped.version
+    for known in sorted(facts.kernels().known, key=lambda each: Version(each.version), reverse=True):
+        if shipped.loaded is not None:
+            has_all = known.names <= set(shipped.loaded.kernels)
+        else:
+            has_all = all(shipped.holds(name, abi) for name in known.names for abi in shipped.files)
+        if has_all:
+            return known.version
+    return None
+
+
+def by_library(runtime: str, needs: Sequence[Need], shipped: Shipped) -> Compared:
+    """Holds needs against a library.
+
+    Operators and backends: as the loaded library has them registered, and by their names in the other ABIs' files. Node
+    types: by the names that the delegate's library carries. All else: as the release has it that it is at least.
+    """
+    missing, unknown = [], []
+    for need in needs:
+        newer = table_for(tables(runtime, None), need).oldest_with([need.name])
+        lack = Lack(need.kind, need.name, why(runtime, need), newer)
+        has = _has(runtime, need, shipped)
+        if has == "no":
+            missing.append(lack)
+        elif has == "unknown":
+            unknown.append(lack)
+    source = f"{shipped.name}, {' and '.join(sorted(shipped.files))}"
+    how = "asked by loading it" if shipped.loaded else "its strings"
+    return Compared(tuple(missing), tuple(unknown), count(needs), (f"{source}: {how}",), shipped.notes)
+
+
+def _has(runtime: str, need: Need, shipped: Shipped) -> facts.Has:
+    named = all(shipped.holds(need.name, abi) for abi in shipped.files)
+    if need.kind in ("operator", "backend"):
+        if not named:
+            return "no"
+        if shipped.loaded is None:
+            return "yes"
+        return "yes" if need.name in (*shipped.loaded.kernels, *shipped.loaded.backends) else "no"
+    if need.kind == "node" and re.fullmatch(r"XNN\w+", need.name) and not named:
+        carries = all(shipped.holds("XNNFullyConnected", abi) for abi in shipped.files)
+        if carries:  # it has the names of node types, and not this one
+            return "no"
+    table = table_for(tables(runtime, None), need)
+    if shipped.at_least is not None:
+        return "yes" if named or table.ask(need.name, shipped.at_least) == "yes" else "unknown"
+    return "yes" if named or all(need.name in each.names for each in table.known) else "unknown"

@@ -1,0 +1,93 @@
+"""``gemcut check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import EXIT_CONFORMANCE, EXIT_PROVEN, EXIT_UNSUPPORTED
+from .common import Command, console_progress, emit, json_option, say, warn
+from .reporting import report_options, reporting
+
+if TYPE_CHECKING:
+    from ..check import CheckResult, Lack, RuntimeCheck
+
+_VERDICTS = {
+    "runs": "runs this bundle",
+    "may": "may run this bundle: nothing is missing, as far as can be told",
+    "fails": "does NOT run this bundle",
+    "unknown": "isn't known to run this bundle",
+}
+_WAYS = {
+    "release": "by what is known of the release",
+    "library": "by the library itself, loaded and asked",
+    "strings": "by the library's strings, which may name more than it has",
+}
+
+
+@click.command(cls=Command)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--runtime", "asked", required=True, metavar="R", help="What the app ships; see above.")
+@report_options
+@json_option
+def command(bundle: Path, asked: str, as_json: bool, **reports: Any) -> int:
+    """Say whether an app's runtime will run BUNDLE, and if not, what it lacks.
+
+    \b
+    R is one of
+      a version     executorch-android==1.1.0, litertlm-android==0.11.0,
+                    react-native-executorch==0.8.4, org.pytorch:executorch-android:1.1.0
+      a file        build.gradle, build.gradle.kts, libs.versions.toml, package.json
+      a folder      the app's: all such files in it
+      the library   app-release.apk, .aab, .aar, libexecutorch.so, npm:PACKAGE@VERSION
+
+    A version is held against what is known of that release. A library is loaded and asked; where this machine
+    can't load it, its strings are read, and the verdict is only that it may run. Nothing of the bundle is run:
+    gemcut validate --on android-lib:LIBRARY does that.
+
+    Exit code: 0 it runs, or may; 6 it doesn't; 4 it can't be known.
+    """
+    from ..check import check
+    from ..check.outcome import outcome
+
+    with reporting(reports, "check", bundle.name) as report:
+        with console_progress() as progress:
+            found = check(bundle, asked, progress)
+        report.add(outcome(found))
+    if as_json:
+        emit(found)
+    else:
+        _show(found)
+    for one in found.runtimes:
+        for said, lacks in (("lacks", one.missing), ("isn't known to have", one.unknown)):
+            if lacks:
+                warn(f"failed: {one.title} {said} {', '.join(lack.name for lack in lacks)}")
+    return {"fails": EXIT_CONFORMANCE, "unknown": EXIT_UNSUPPORTED}.get(found.verdict, EXIT_PROVEN)
+
+
+def _show(found: CheckResult) -> None:
+    for one in found.runtimes:
+        _show_runtime(one)
+
+
+def _show_runtime(one: RuntimeCheck) -> None:
+    from ..check.compare import WORDS
+    from ..report.console import path_text, table
+
+    place = f" ({path_text(Path(one.file))}:{one.line})" if one.file else ""
+    say(f"{one.title}{place} {_VERDICTS[one.verdict]}")
+    lacks = [_row(lack, "missing") for lack in one.missing] + [_row(lack, "not known") for lack in one.unknown]
+    if lacks:
+        table(lacks, ("what", "name", "", "why", "since"))
+    looked = ", ".join(f"{number} {WORDS[kind][number != 1]}" for kind, number in one.checked.items())
+    rows = [("told", _WAYS[one.way]), ("looked for", looked)]
+    rows += [("to avoid it" if one.missing else "to settle it", each) for each in one.advice]
+    rows += [("note", each) for each in one.notes]
+    rows += [("source", each) for each in one.sources]
+    table(rows)
+
+
+def _row(lack: Lack, state: str) -> tuple[str, str, str, str, str]:
+    return lack.kind, lack.name, state, lack.why, lack.newer or ""

@@ -1,0 +1,119 @@
+"""``gemcut export`` in a folder with a ``gemcut.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EXIT_PROVEN
+from .common import console_progress, emit, say, warn
+from .reporting import reporting
+
+if TYPE_CHECKING:
+    from ..project.build import Built
+    from .reporting import Report
+
+
+def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path()) -> int:
+    """Builds what is out of date in ``root``, and shows what became of each bundle.
+
+    Args:
+        flags: The command's parameters: ``only``, ``locked``, ``force`` and the reports' are read.
+        as_json: One document instead of a table.
+        root: The folder of ``gemcut.toml``.
+
+    Returns:
+        The exit code: that of the first bundle that failed, in the file's order.
+
+    Raises:
+        GemcutError: Nothing could be built at all: the file, the lock or a name is wrong.
+    """
+    from ..project.build import build_project
+    from ..project.config import FILE
+    from ..report.outcome import Place
+    from . import as_known
+
+    with reporting(flags, "export", FILE, Place(str(root / FILE))) as report:
+        built = _build(build_project, root, flags, as_known, report)
+    _warn(built, root)
+    if as_json:
+        _emit(built, root, flags)
+    else:
+        _show(built)
+    return next((one.error.exit_code for one in built if one.error), EXIT_PROVEN)
+
+
+def _build(
+    build_project: Any, root: Path, flags: Mapping[str, Any], known: Any, report: Report
+) -> tuple[Built, ...]:
+    from ..project.config import ProjectError
+
+    try:
+        with console_progress() as progress:
+            built: tuple[Built, ...] = build_project(
+                root, flags["only"], flags["locked"], flags["force"], progress, known=known
+            )
+    except ProjectError as error:
+        report.add(_mistaken(error))
+        raise
+    for one in built:
+        report.add(*one.outcomes)
+    return built
+
+
+def _mistaken(error: Any) -> Any:
+    """What is wrong with gemcut.toml, each mistake a finding at its line."""
+    from ..report.outcome import Finding, Outcome, Place
+
+    findings = tuple(
+        Finding("error.ProjectError", False, one.message, one.exit_code, hint=one.hint,
+                place=Place(str(error.path), one.line))
+        for one in error.mistakes
+    )  # fmt: skip
+    return Outcome("export", str(error.path), "failed", findings, place=findings[0].place)
+
+
+def _warn(built: tuple[Built, ...], root: Path) -> None:
+    """What went wrong, and what to look at, on stderr."""
+    from ..project.schema_file import outdated
+    from ..report.proof import show_held_back
+    from ..request import HeldBack
+
+    for one in built:
+        if isinstance(one.error, HeldBack):
+            show_held_back(one.error)
+    for one in built:
+        if one.error is not None:
+            warn(f"error: {one.entry.file}:{one.entry.line}: bundles.{one.entry.name}: {one.error.message}")
+            if one.error.hint:
+                warn(f"hint: {one.error.hint}")
+    if old := outdated(root):
+        warn(f"note: {old} is another gemcut's: gemcut init --schema writes it anew")
+
+
+def _emit(built: tuple[Built, ...], root: Path, flags: Mapping[str, Any]) -> None:
+    from ..project.config import FILE
+    from ..project.records import ProjectResult, record_of
+
+    passed = all(one.error is None and one.state != "not built" for one in built)
+    emit(ProjectResult(str(root / FILE), bool(flags["locked"]), passed, tuple(map(record_of, built))))
+
+
+def _show(built: tuple[Built, ...]) -> None:
+    from ..report.console import path_text, size_text, table
+
+    rows = []
+    for one in built:
+        seconds = f"{one.seconds:.1f} s" if one.seconds else ""
+        sizes = {each.bundle: size_text(each.size) for each in one.published}
+        first: tuple[str, str, str] = (one.entry.name, one.state, seconds)
+        for place in one.places or (None,):
+            rows.append((*first, sizes.get(place, "") if place else "", path_text(place) if place else ""))
+            first = ("", "", "")
+    table(rows, ("bundle", "state", "took", "size", "where"))
+    for one in built:
+        if one.reasons:
+            say(f"{one.entry.name} was out of date: {'; '.join(one.reasons)}")
+        for note in one.notes:
+            say(f"note: {one.entry.name}: {note}")

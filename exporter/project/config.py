@@ -1,0 +1,295 @@
+"""Reading ``gemcut.toml``: every mistake at once, each with file, line and the nearest right word."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import EXIT_UNSUPPORTED, EXIT_USAGE, GemcutError, UsageError, nearest
+from .limits import Budgets
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+FILE = "gemcut.toml"
+SAMPLE = "sample"
+HINT = "docs/configuration.md explains every key; gemcut init writes a file to begin with."
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
+_TYPES = {
+    "model_type": "should be a table",
+    "model_attributes_type": "should be a table",
+    "dict_type": "should be a table: write [bundles.NAME]",
+    "tuple_type": "should be a list: [...]",
+    "string_type": 'should be text: "..."',
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "bool_type": "should be true or false",
+    "too_short": "is empty",
+    "string_too_short": "is empty",
+}
+_FIRST = {"extra_forbidden": 0, "literal_error": 1}  # a misspelt key is why another is missing
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing wrong in the file. line: from 1. exit_code: of an error that is this alone."""
+
+    line: int
+    message: str
+    exit_code: int = EXIT_USAGE
+    hint: str = HINT
+
+
+class ProjectError(GemcutError):
+    """``gemcut.toml`` can't be taken. ``mistakes`` are in the file's order; the first decides the exit code."""
+
+    def __init__(self, path: Path, mistakes: list[Mistake]) -> None:
+        self.path = path
+        self.mistakes = tuple(sorted(mistakes, key=lambda one: one.line))
+        self.exit_code = self.mistakes[0].exit_code
+        said = [f"{path}:{one.line}: {one.message}" for one in self.mistakes]
+        whole = said[0] if len(said) == 1 else "\n  ".join([f"{len(said)} mistakes in {path}:", *said])
+        super().__init__(whole, hint=self.mistakes[0].hint)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a checkpoint comes from. text: as the file has it.
+
+    folder: of the sample or a directory; None for a hub id. hub_id, revision: as written; a revision may be a branch.
+    """
+
+    text: str
+    kind: Literal["sample", "directory", "hub"]
+    folder: Path | None = None
+    hub_id: str = ""
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class BundleEntry:
+    """One bundle of ``gemcut.toml``, its defaults filled in; paths are ready to use.
+
+    file, line: of its table; lines: of its keys (``budgets.mean_kl``), wherever they stand. output: the bundle's place,
+    or with several runtimes the folder that holds one each. timeout: seconds. Else as ``ExportRequest``.
+    """
+
+    name: str
+    file: Path
+    line: int
+    model: ModelSource
+    target: str
+    runtimes: tuple[str, ...]
+    output: Path
+    recipe: str | None = None
+    context: int | None = None
+    prefill_lengths: tuple[int, ...] = ()
+    dynamic_shape: bool | None = None
+    plain_tflite: bool = False
+    chat_template: str | None = None
+    format: Literal["dir", "zip"] = "dir"
+    prove_on: tuple[str, ...] = ()
+    timeout: float | None = None
+    device_memory: str | None = None
+    budgets: Budgets = field(default_factory=Budgets)
+    written: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """``gemcut.toml``, read and checked. root: the folder that it lies in; entries: in the file's order."""
+
+    root: Path
+    path: Path
+    entries: tuple[BundleEntry, ...]
+
+    def select(self, names: tuple[str, ...]) -> tuple[BundleEntry, ...]:
+        """The named entries in the file's order; all where none is named.
+
+        Raises:
+            UsageError: A name that isn't there; the message has the nearest.
+        """
+        known = {entry.name: entry for entry in self.entries}
+        for name in names:
+            if name not in known:
+                raise UsageError(f"--only {name}: {self.path} has no such bundle: {nearest(name, known)}")
+        return tuple(entry for entry in self.entries if not names or entry.name in names)
+
+
+def read_project(root: Path) -> Project:
+    """Reads ``gemcut.toml`` in ``root``, and looks at all that it names: targets, recipes, templates, devices.
+
+    Raises:
+        UsageError: There is none, or it can't be read.
+        ProjectError: It is no TOML, or anything in it is wrong; all of it is told.
+    """
+    path = root / FILE
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {path}", hint="gemcut init writes one.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: {error.reason}", hint="Save it as UTF-8.") from error
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from error
+    data, lines = _parsed(path, text)
+    tables = _validated(path, data, lines)
+    return _project(root, path, tables, lines)
+
+
+def _parsed(path: Path, text: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    from .positions import lines_of, mistake_of
+
+    try:
+        return tomllib.loads(text), lines_of(text)
+    except tomllib.TOMLDecodeError as error:
+        line, reason = mistake_of(text, error)
+        raise ProjectError(path, [Mistake(line, f"not TOML: {reason}")]) from error
+    except RecursionError as error:
+        raise ProjectError(path, [Mistake(1, "nested too deeply")]) from error
+
+
+def _validated(path: Path, data: dict[str, Any], lines: dict[tuple[str, ...], int]) -> dict[str, Any]:
+    """The file as its tables have it, only what is set; raises ProjectError with all that they don't take."""
+    from pydantic import ValidationError
+
+    from .tables import ProjectFile
+
+    try:
+        read = ProjectFile.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        errors = error.errors()
+        inner = {each["loc"][:-1] for each in errors}  # a list with a wrong item is also said to be too short
+        found = [each for each in errors if not (each["type"] == "too_short" and each["loc"] in inner)]
+        found.sort(key=lambda each: _FIRST.get(each["type"], 2))
+        raise ProjectError(path, [_explain(each, lines) for each in found]) from error
+    return read.model_dump(exclude_unset=True)
+
+
+def _explain(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> Mistake:
+    from typing import get_args
+
+    from .positions import line_of
+    from .tables import NAME_PATTERN, RuntimeName
+
+    loc = tuple(str(part) for part in error["loc"] if part != "[key]")
+    line, where, kind = line_of(lines, loc), ".".join(loc), error["type"]
+    if kind == "extra_forbidden":
+        known = _known(loc[:-1])
+        return Mistake(line, f"unknown key '{where}': {nearest(loc[-1], known)}", EXIT_UNSUPPORTED)
+    if kind == "literal_error":
+        choices = get_args(RuntimeName) if "runtimes" in loc else ("dir", "zip")
+        return Mistake(line, f"{where} = '{error['input']}': {nearest(str(error['input']), choices)}", EXIT_UNSUPPORTED)
+    if loc == ("bundles",) and kind in ("missing", "too_short"):
+        return Mistake(line, "it lists no bundle", hint="Add a table [bundles.NAME] with model and target.")
+    if error["loc"][-1:] == ("[key]",):
+        return Mistake(line, f"'{loc[-1]}' is no name for a bundle: letters, digits, - and _ ({NAME_PATTERN})")
+    value = error["input"]
+    shown = f" = {json.dumps(value, ensure_ascii=False)}" if isinstance(value, str | int | float) else ""
+    message = _TYPES.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    return Mistake(line, f"{where}{shown}: {message}")
+
+
+def _known(table: tuple[str, ...]) -> list[str]:
+    """The keys that a table of the file takes."""
+    from .tables import BudgetTable, BundleTable, DefaultsTable, ProjectFile
+
+    if table[-1:] == ("budgets",) and len(table) > 1:
+        return list(BudgetTable.model_fields)
+    if not table:
+        return list(ProjectFile.model_fields)
+    return list((DefaultsTable if table == ("defaults",) else BundleTable).model_fields)
+
+
+def _project(root: Path, path: Path, tables: dict[str, Any], lines: dict[tuple[str, ...], int]) -> Project:
+    from .checking import check_entry, check_outputs
+
+    defaults: dict[str, Any] = tables.get("defaults", {})
+    entries: list[BundleEntry] = []
+    mistakes: list[Mistake] = []
+    for name, table in tables["bundles"].items():
+        values = {**defaults, **table, "budgets": {**defaults.get("budgets", {}), **table.get("budgets", {})}}
+        where = dict(_lines(name, values, lines))
+        missing = [key for key in ("model", "target") if key not in values]
+        if missing:
+            mistakes += [Mistake(where[""], f"bundles.{name} has no {key}", hint=_lacks(key)) for key in missing]
+            continue
+        entry = _entry(root, path, name, values, where)
+        found = list(check_entry(entry))
+        mistakes += found
+        entries.append(entry)
+    mistakes += check_outputs(entries)
+    if mistakes:
+        raise ProjectError(path, mistakes)
+    return Project(root, path, tuple(entries))
+
+
+def _lacks(key: str) -> str:
+    examples = {"model": 'model = "org/name@revision"', "target": 'target = "android-arm64"'}
+    return f"Add {examples[key]}, here or in [defaults]."
+
+
+def _lines(name: str, values: dict[str, Any], lines: dict[tuple[str, ...], int]) -> Iterator[tuple[str, int]]:
+    """The line of each key that holds for a bundle: its own, else that in [defaults]; '' is the table's."""
+    table = lines.get(("bundles", name), 1)
+    yield "", table
+    keys = [(key,) for key in values] + [("budgets", key) for key in values["budgets"]]
+    for key in keys:
+        places = (("bundles", name, *key), ("defaults", *key))
+        yield ".".join(key), next((lines[place] for place in places if place in lines), table)
+
+
+def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dict[str, int]) -> BundleEntry:
+    form = values.get("format", "dir")
+    runtimes = tuple(values.get("runtimes", ("executorch",)))
+    zipped = form == "zip" and len(runtimes) == 1
+    output = values.get("output", f"bundles/{name}.gemcut" if zipped else f"bundles/{name}")
+    template, baseline = values.get("chat_template"), values.get("baseline")
+    return BundleEntry(
+        name=name,
+        file=path,
+        line=where[""],
+        model=_model(root, values["model"]),
+        target=_name_or_file(root, values["target"]),
+        runtimes=runtimes,
+        output=root / Path(output).expanduser(),
+        recipe=_name_or_file(root, values["recipe"]) if "recipe" in values else None,
+        context=values.get("context"),
+        prefill_lengths=tuple(sorted(values.get("prefill_lengths", ()))),
+        dynamic_shape=values.get("dynamic_shape"),
+        plain_tflite=bool(values.get("plain_tflite", False)),
+        chat_template=template if template in (None, "none") else str(root / Path(template).expanduser()),
+        format=form,
+        prove_on=tuple(values.get("prove_on", ())),
+        timeout=values.get("timeout"),
+        device_memory=values.get("device_memory"),
+        budgets=Budgets(**values["budgets"], baseline=root / Path(baseline).expanduser() if baseline else None),
+        written=values,
+        lines=where,
+    )
+
+
+def _model(root: Path, text: str) -> ModelSource:
+    """What ``model`` means: the sample, else a directory that is there, else a hub id, else a directory that isn't."""
+    if text == SAMPLE:
+        from ..sample import sample_path
+
+        return ModelSource(text, "sample", sample_path())
+    folder = root / Path(text).expanduser()
+    match = _HUB_ID.fullmatch(text)
+    if match is None or folder.exists():
+        return ModelSource(text, "directory", folder)
+    return ModelSource(text, "hub", None, match["id"], match["revision"])
+
+
+def _name_or_file(root: Path, text: str) -> str:
+    """A shipped name as it is, a file relative to the project's; told apart as ``datafile.locate`` does."""
+    is_file = text.endswith(".toml") or "/" in text or "\\" in text
+    return str(root / Path(text).expanduser()) if is_file else text

@@ -1,0 +1,179 @@
+"""What a bundle would be made from now: everything that gemcut.lock records, found out without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..bundle.open import open_bundle
+from ..installed import public_version
+from ..quantize.recipe import load_recipe
+from ..target import load_target
+from .config import BundleEntry
+from .hashing import Hashes
+from .limits import baseline_places
+from .lock import Inputs, LockedBundle, Option, manifest_sha256
+from .sources import file_hashes, resolve
+
+if TYPE_CHECKING:
+    from ..bundle.manifest import Manifest
+    from ..stages import Recipe, Target
+
+GEMCUT = "gemcut"
+# Runtime -> the package whose version is the runtime's own.
+PACKAGES = {"executorch": "executorch", "litert": "litert-lm"}
+# Of a target's file: what explains it to people, what only gemcut plan reads, and the recipe, which has its own hash.
+_ASIDE = ("path", "description", "choices", "memory_bandwidth", "compute", "recipe")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The inputs of one entry, by runtime. revision: the commit of a hub id. notes: what couldn't be found out."""
+
+    inputs: dict[str, Inputs]
+    revision: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def inputs_of(entry: BundleEntry, locked: dict[str, LockedBundle], hashes: Hashes) -> Found:
+    """What the entry's bundles would be made from now.
+
+    Args:
+        entry: Read and checked.
+        locked: What gemcut.lock has of it: which libraries count, and a hub's commit where the hub can't be asked.
+        hashes: Of files.
+
+    Raises:
+        GemcutError: Whatever is wrong with target, recipe or baseline.
+        OSError: A file of the checkpoint can't be read.
+    """
+    first = next((one for one in locked.values() if one.model == entry.model.text), None)
+    revision: str | None = None
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = {}
+    if entry.model.folder is not None:
+        files = file_hashes(entry.model.folder, hashes, entry.chat_template is None)
+    else:
+        revision, notes = resolve(entry.model, first.revision if first else None)
+        if first is not None and first.revision == revision:
+            files = first.files  # a commit's files are always the same
+    found = {}
+    for runtime in entry.runtimes:
+        then = locked.get(runtime)
+        known = then.versions if then else {}
+        found[runtime] = _inputs(entry, runtime, revision, files, versions(known), _baseline(entry, runtime, then))
+    return Found(found, revision, notes)
+
+
+def versions(known: dict[str, str] | Iterable[str]) -> dict[str, str]:
+    """The installed versions of these packages. One that isn't installed has not moved: it keeps the known one."""
+    found = {}
+    for name in known:
+        try:
+            found[name] = __version__ if name == GEMCUT else public_version(name)
+        except metadata.PackageNotFoundError:
+            if isinstance(known, dict):
+                found[name] = known[name]
+    return found
+
+
+def locked_bundle(
+    entry: BundleEntry, found: Found, manifest: Manifest, place: Path, root: Path, hashes: Hashes, processor: str
+) -> LockedBundle:
+    """What gemcut.lock is to say of a bundle that has just been published."""
+    runtime = manifest.runtime.name
+    inputs = found.inputs[runtime]
+    names = (GEMCUT, *manifest.libraries, PACKAGES[runtime])
+    # The manifest has the files as they were read; of the template, only the one in use.
+    read = {name: sha for name, sha in manifest.model.files.items() if "chat_template" not in name}
+    return LockedBundle(
+        **inputs.model_copy(update={"files": {**inputs.files, **read}, "versions": versions(names)}).model_dump(),
+        place=relative(place, root),
+        bundle=manifest_sha256(manifest),
+        zip=hashes.of(place) if entry.format == "zip" else None,
+        processor=processor,
+        contents={name: record.sha256 for name, record in manifest.files.items()},
+    )
+
+
+def relative(path: Path, root: Path) -> str:
+    """A path as the lock has it: from the project's folder, with slashes, also where it climbs out of it."""
+    return Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
+
+
+def _inputs(
+    entry: BundleEntry,
+    runtime: str,
+    revision: str | None,
+    files: dict[str, str],
+    known: dict[str, str],
+    baseline: str | None,
+) -> Inputs:
+    target = load_target(entry.target)
+    recipe = _recipe(entry, target, runtime)
+    return Inputs(
+        model=entry.model.text,
+        revision=revision,
+        target=target.name,
+        target_sha256=_target_hash(target, runtime),
+        recipe=recipe.name,
+        recipe_sha256=_hash({k: v for k, v in dataclasses.asdict(recipe).items() if k != "path"}),
+        baseline=baseline,
+        options=_options(entry),
+        budgets=entry.budgets.set(),
+        versions=known,
+        files=files,
+    )
+
+
+def _recipe(entry: BundleEntry, target: Target, runtime: str) -> Recipe:
+    """The recipe that the export takes, as ``planning.make_plans`` chooses it."""
+    own = target.litert.recipe if runtime == "litert" and target.litert is not None else None
+    return load_recipe(entry.recipe or own or target.recipe)
+
+
+def _target_hash(target: Target, runtime: str) -> str:
+    said = {key: value for key, value in dataclasses.asdict(target).items() if key not in _ASIDE}
+    own = said.pop("litert")
+    if runtime == "litert" and own is not None:
+        said["litert"] = {key: value for key, value in own.items() if key != "recipe"}
+    return _hash(said)
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _options(entry: BundleEntry) -> dict[str, Option]:
+    """Everything else that changes the bundle, where it is set; what only says how to work on it is left out."""
+    asked: dict[str, Any] = {
+        "chat_template": entry.written.get("chat_template"),
+        "context": entry.context,
+        "dynamic_shape": entry.dynamic_shape,
+        "format": entry.format,
+        "output": relative(entry.output, entry.file.parent),
+        "plain_tflite": entry.plain_tflite or None,
+        "prefill_lengths": list(entry.prefill_lengths) or None,
+        "prove_on": list(entry.prove_on) or None,
+    }
+    if entry.chat_template not in (None, "none"):
+        asked["the chat template's file"] = hashlib.sha256(Path(entry.chat_template).read_bytes()).hexdigest()
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _baseline(entry: BundleEntry, runtime: str, locked: LockedBundle | None) -> str | None:
+    """The SHA-256 of the baseline's manifest. One that isn't here has not moved; a build that needs it says so."""
+    if entry.budgets.baseline is None:
+        return None
+    place = next(baseline_places(entry.budgets.baseline, runtime), None)
+    if place is None:
+        return locked.baseline if locked else None
+    with open_bundle(place) as bundle:
+        return manifest_sha256(bundle.manifest)

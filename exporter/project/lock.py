@@ -1,0 +1,288 @@
+"""``gemcut.lock``: what each bundle was made from, and what came out. TOML, the same bytes for the same facts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from ..bundle.manifest import Manifest, manifest_bytes
+from ..datafile import DataFile
+from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    from .config import Project
+
+FILE = "gemcut.lock"
+VERSION = 1
+HEAD = "# Written by gemcut export: what each bundle was made from. Commit it; gemcut export --locked holds to it.\n"
+AGAIN = "Run gemcut export without --locked, look at what changed, and commit gemcut.lock."
+_SHORT = 12
+_LONG = 100_000
+_WIDTHS = ("avx512_vnni", "avx512f", "avx2")  # a virtual machine may hide what its processor has
+
+Option = str | int | bool | list[str] | list[int]
+
+
+class Inputs(DataFile):
+    """What one runtime's bundle is made from.
+
+    model: as gemcut.toml has it; revision: the commit of a hub id. target, recipe: their names; the hashes are of what
+    their files say, comments left out. options, budgets: those that are set. baseline: of its manifest. versions: of
+    Gemcut and its libraries. files: SHA-256 of each of the checkpoint's files.
+    """
+
+    model: str
+    revision: str | None = None
+    adapter: Literal["none"] = "none"
+    target: str
+    target_sha256: str
+    recipe: str
+    recipe_sha256: str
+    baseline: str | None = None
+    options: dict[str, Option] = Field(default_factory=dict)
+    budgets: dict[str, int | float] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+class LockedBundle(Inputs):
+    """A bundle as it was made.
+
+    place: from the folder of gemcut.toml. bundle: SHA-256 of its manifest, which has those of all its files; zip: of
+    the .gemcut file. processor: where it was made; goldens are floats, which processors round differently. contents:
+    SHA-256 of each file in it.
+    """
+
+    place: str
+    bundle: str
+    zip: str | None = None
+    processor: str = ""
+    contents: dict[str, str] = Field(default_factory=dict)
+
+
+class Lock(DataFile):
+    """All of gemcut.lock: name -> runtime -> bundle."""
+
+    version: Literal[1] = 1
+    bundles: dict[str, dict[str, LockedBundle]] = Field(default_factory=dict)
+
+    def of(self, name: str) -> dict[str, LockedBundle]:
+        """Its bundles by runtime; none where it was never made."""
+        return self.bundles.get(name, {})
+
+
+@dataclass(frozen=True)
+class Move:
+    """One thing that is not what gemcut.lock has. old, new: '' for a thing that wasn't there, or is gone."""
+
+    what: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        if not self.old or not self.new:
+            return f"{self.what} is {'gone' if self.old else 'new'}"
+        if _is_hash(self.old) and _is_hash(self.new):
+            return f"{self.what} changed"
+        return f"{self.what} {self.old} -> {self.new}"
+
+    @property
+    def full(self) -> str:
+        """With the hashes."""
+        if _is_hash(self.old) and _is_hash(self.new):
+            return f"{self.what} changed ({self.old[:_SHORT]} -> {self.new[:_SHORT]})"
+        return str(self)
+
+
+class LockError(UsageError):
+    """``--locked``: gemcut.lock doesn't fit what is here. ``moves``: each thing that moved, in words."""
+
+    def __init__(self, moves: Sequence[str]) -> None:
+        super().__init__(f"--locked: not as {FILE} has it: {'; '.join(moves)}", hint=AGAIN)
+        self.moves = tuple(moves)
+
+
+def read_lock(root: Path) -> Lock | None:
+    """``gemcut.lock`` in ``root``; None where there is none.
+
+    Raises:
+        UsageError: It can't be read, or somebody else than Gemcut wrote in it.
+        UnsupportedError: A newer Gemcut wrote it.
+    """
+    path, again = root / FILE, "Take it from version control again, or remove it and run gemcut export."
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {error}", hint=again) from error
+    if re.search(r"^(<{7} |>{7} |={7}$)", text, re.MULTILINE):
+        raise UsageError(f"{path} has conflict markers of a merge in it", hint=again)
+    try:
+        data = tomllib.loads(text)
+        version = data.get("version")
+        if type(version) is int and version > VERSION:
+            raise UnsupportedError(f"{path} has version {version}; this gemcut reads up to {VERSION}",
+                                   hint="Upgrade gemcut: pip install --upgrade gemcut")  # fmt: skip
+        return Lock.model_validate(data)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}", hint=again) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg']}", hint=again) from error
+
+
+def lock_text(lock: Lock) -> str:
+    """The lock's one written form: sorted by name, nothing that is not set."""
+    import tomli_w
+
+    data = lock.model_dump(exclude_none=True, exclude_defaults=False)
+    return HEAD + tomli_w.dumps(_sorted(data))
+
+
+def write_lock(root: Path, project: Project, name: str, made: dict[str, LockedBundle]) -> None:
+    """Takes what was made of one bundle into ``gemcut.lock``, in one rename; drops what gemcut.toml has no more.
+
+    Raises:
+        UsageError, UnsupportedError: As ``read_lock``.
+        LackingError: The folder can't be written.
+    """
+    before = (read_lock(root) or Lock()).bundles  # read again: another --only may have written since
+    known = {entry.name for entry in project.entries}
+    kept = {key: value for key, value in before.items() if key in known}
+    text = lock_text(Lock(bundles={**kept, name: made}))
+    path = root / FILE
+    with contextlib.suppress(OSError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    try:
+        handle, temporary = tempfile.mkstemp(dir=root, prefix=f".{FILE}.")
+        try:
+            with open(handle, "w", encoding="utf-8") as sink:
+                sink.write(text)
+                sink.flush()
+                os.fsync(sink.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        hint = "The bundle itself is in place."
+        raise LackingError(f"{path} can't be written: {error.strerror}", hint=hint) from error
+
+
+def moves(locked: LockedBundle, now: Inputs) -> tuple[Move, ...]:
+    """What is not as gemcut.lock has it, in the order of its keys."""
+    found = [Move(key, *_texts(locked, now, key)) for key in ("model", "target", "recipe")]
+    for key, name in (("target_sha256", f"target {now.target}"), ("recipe_sha256", f"recipe {now.recipe}")):
+        if getattr(locked, key.partition("_")[0]) == getattr(now, key.partition("_")[0]):
+            found.append(Move(name, getattr(locked, key), getattr(now, key)))
+    if locked.model == now.model:
+        found.append(Move(f"the commit of {now.model}", locked.revision or "", now.revision or ""))
+        if locked.revision == now.revision:
+            found += _table("", locked.files, now.files)
+    found.append(Move("the baseline bundle", locked.baseline or "", now.baseline or ""))
+    found += _table("", _spelt(locked.options), _spelt(now.options), unset="default")
+    found += _table("budgets.", _spelt(locked.budgets), _spelt(now.budgets), unset="none")
+    found += _table("", locked.versions, now.versions)
+    return tuple(move for move in found if move.old != move.new)
+
+
+def manifest_sha256(manifest: Manifest) -> str:
+    """The SHA-256 of a manifest as it is written: the bundle's, since it has those of all files."""
+    return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+
+
+def check_sealed(name: str, locked: LockedBundle, manifest: Manifest) -> str | None:
+    """Holds a finished bundle against the one that gemcut.lock has.
+
+    Args:
+        name: In gemcut.toml.
+        locked: What the lock has of this runtime.
+        manifest: Whole, with all files.
+
+    Returns:
+        None where they are the same; a note where they differ only in what was measured, on another processor.
+
+    Raises:
+        ConformanceError: They are not the same bundle.
+    """
+    sha = manifest_sha256(manifest)
+    if sha == locked.bundle:
+        return None
+    here = {file: record.sha256 for file, record in manifest.files.items()}
+    both = here.keys() | locked.contents.keys()
+    different = sorted(file for file in both if here.get(file) != locked.contents.get(file))
+    measured = [file for file in different if is_measured(file)]
+    what = f"{name} ({manifest.runtime.name}) is not the bundle in {FILE} ({locked.bundle[:_SHORT]} -> {sha[:_SHORT]})"
+    which = f"{', '.join(different) or 'manifest.json alone'} differ{'s' * (len(different) < 2)}"
+    elsewhere = processor() != locked.processor
+    if measured == different and elsewhere:
+        return (f"{what}: {which}, which hold what was measured; locked on {locked.processor}, this is {processor()}, "
+                "and processors round differently")  # fmt: skip
+    where = f" (locked on {locked.processor}, this is {processor()})" if elsewhere else ""
+    raise ConformanceError(f"{what}: {which}{where}", hint=AGAIN)
+
+
+def is_measured(file: str) -> bool:
+    """Whether a file of a bundle holds floats that were measured: goldens, the card, and what embeds them."""
+    return file.startswith("goldens/") or file == "README.md" or file.endswith(".litertlm")
+
+
+def processor() -> str:
+    """This machine's processor, as its maker names it."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+        if named:
+            widest = next((name for name in _WIDTHS if re.search(rf"\b{name}\b", text)), "")
+            return " ".join([platform.machine(), *named[1].split(), widest]).strip()
+        part = re.findall(r"^CPU (?:implementer|part)\s*:\s*(\S+)$", text, re.MULTILINE)
+        if part:
+            return f"{platform.machine()} {' '.join(sorted(set(part)))}"
+    return f"{platform.machine()} {platform.processor()}".strip()
+
+
+def _is_hash(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) is not None
+
+
+def _texts(locked: Inputs, now: Inputs, key: str) -> tuple[str, str]:
+    return str(getattr(locked, key)), str(getattr(now, key))
+
+
+def _spelt(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: _word(value) for key, value in values.items()}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) and value >= _LONG else str(value)
+
+
+def _table(prefix: str, old: dict[str, str], new: dict[str, str], unset: str = "") -> Iterable[Move]:
+    for key in [*old, *(key for key in new if key not in old)]:
+        yield Move(prefix + key, old.get(key, unset), new.get(key, unset))
+
+
+def _sorted(data: Any) -> Any:
+    """Tables by name, plain values before tables, as TOML wants them."""
+    if not isinstance(data, dict):
+        return data
+    keys = sorted(data, key=lambda key: (isinstance(data[key], dict), key))
+    return {key: _sorted(data[key]) for key in keys}

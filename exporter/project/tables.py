@@ -1,0 +1,131 @@
+"""The tables of ``gemcut.toml``: what an editor and ``config.py`` hold the file against."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from .. import datafile
+from .limits import SIZE_PATTERN, parse_size
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+
+def _bytes(value: Any) -> Any:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    Field(ge=1),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE_PATTERN}]}),
+]
+Text = Annotated[str, Field(min_length=1)]
+Length = Annotated[int, Field(ge=1)]
+Ratio = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+RuntimeName = Literal["executorch", "litert"]
+
+
+class BudgetTable(datafile.DataFile):
+    """What the bundle must keep besides its recipe's gate. Over any of these, nothing is published (exit code 7)."""
+
+    download_size: Size | None = Field(
+        default=None, description="At most, as a download: compressed. Bytes, or '12 MB' (1000s), or '12 MiB' (1024s)."
+    )
+    device_size: Size | None = Field(
+        default=None, description="At most, on the device: the bundle and what the runtime writes beside it."
+    )
+    peak_memory: Size | None = Field(default=None, description="At most, of a process that runs the goldens.")
+    load_time: Ratio | None = Field(default=None, description="At most this many times the baseline's.")
+    prefill: Ratio | None = Field(default=None, description="Tokens per second, at least this part of the baseline's.")
+    decode: Ratio | None = Field(default=None, description="Tokens per second, at least this part of the baseline's.")
+    mean_kl: float | None = Field(default=None, ge=0, description="Nats from the float model, at most.")
+    top1: Share | None = Field(default=None, description="Share of likeliest tokens that are the float model's, least.")
+    tool_calls: Share | None = Field(default=None, description="Share of the float model's tool calls, at least.")
+
+
+class DefaultsTable(datafile.DataFile):
+    """What every bundle takes that doesn't say otherwise."""
+
+    model: Text | None = Field(
+        default=None,
+        description="'sample', a directory relative to this file, or a hub id: org/name or org/name@revision.",
+    )
+    adapter: Text | None = Field(default=None, description="A LoRA adapter. Not supported yet: refused.")
+    target: Text | None = Field(
+        default=None, description="What kind of device: a name (gemcut targets), or a TOML file relative to this one."
+    )
+    runtimes: tuple[RuntimeName, ...] | None = Field(
+        default=None, min_length=1, description="What runs it there, a bundle each. Default: executorch."
+    )
+    recipe: Text | None = Field(
+        default=None, description="How to quantize: a name (gemcut recipes) or a TOML file. Default: the target's."
+    )
+    context: int | None = Field(default=None, ge=1, description="Tokens of prompt and reply. Default: the target's.")
+    prefill_lengths: tuple[Length, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="LiteRT: tokens of each prefill signature; ExecuTorch: one, the most per call.",
+    )
+    dynamic_shape: bool | None = Field(
+        default=None, description="LiteRT: one prefill of any length in place of fixed ones."
+    )
+    plain_tflite: bool | None = Field(default=None, description="LiteRT: the bare model.tflite too.")
+    chat_template: Text | None = Field(
+        default=None, description="A Jinja file in place of the model's template; 'none' for a base model."
+    )
+    format: Literal["dir", "zip"] | None = Field(default=None, description="A folder, or one .gemcut file.")
+    prove_on: tuple[Text, ...] | None = Field(
+        default=None, description="Devices to prove the bundle on before it is published (gemcut devices)."
+    )
+    timeout: float | None = Field(default=None, ge=1, description="Seconds for the goldens on each device.")
+    device_memory: Text | None = Field(default=None, description="Of arm64-vm, such as '2G'.")
+    budgets: BudgetTable = Field(default_factory=BudgetTable, description="What each bundle must keep.")
+
+
+class BundleTable(DefaultsTable):
+    """One bundle; with several runtimes, one for each of them."""
+
+    output: Text | None = Field(
+        default=None, description="Where it goes, relative to this file. Default: bundles/NAME (.gemcut for a zip)."
+    )
+    baseline: Text | None = Field(
+        default=None, description="A bundle to compare speeds with, relative to this file: for budgets that are ratios."
+    )
+
+
+class ProjectFile(datafile.DataFile):
+    """What ``gemcut.toml`` holds."""
+
+    model_config = ConfigDict(title="Gemcut project")
+
+    defaults: DefaultsTable = Field(default_factory=DefaultsTable)
+    bundles: dict[Name, BundleTable] = Field(
+        min_length=1, description="By name; gemcut export --only NAME makes one alone."
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of ``gemcut.toml``, as ``project/gemcut.schema.json`` has it."""
+    found = ProjectFile.model_json_schema()
+    found["properties"]["bundles"]["additionalProperties"] = False  # a name that isn't one
+    without_null: dict[str, Any] = _without_null(found)
+    return without_null
+
+
+def _without_null(node: Any) -> Any:
+    """The same schema for a language that has no null: a key that isn't set isn't there. Editors then say it simply."""
+    if isinstance(node, list):
+        return [_without_null(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {key: _without_null(value) for key, value in node.items() if (key, value) != ("default", None)}
+    kinds = [kind for kind in plain.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del plain["anyOf"]
+        return {**kinds[0], **plain}
+    return {**plain, "anyOf": kinds} if kinds else plain
