@@ -157,5 +157,5 @@ def compile_codec(codec: ChatCodec, stop_ids: Iterable[int]) -> form.PromptFile:
         return form.PromptFile(chat=None, tools=None, bos=bos, stop=stop, reasons=reasons)
     added = (str(entry.content) for entry in codec.tokenizer.get_added_tokens_decoder().values())
     special = sorted(text for text in added if text in codec.template.source)
-    later = Template(codec.template.source, codec.template._special_tokens, datetime.datetime(*_OTHER_DAY))
+    later = Template(codec.template.source, codec.template.special_tokens, datetime.datetime(*_OTHER_DAY))
     return compile_prompt(codec.render, bos=bos, stop=stop, special=special, other_day=later.render)

@@ -52,8 +52,7 @@ class _Reader:
     def value(self, writer: form.Writer, depth: int = 0) -> Any:
         if depth > _DEEPEST:
             raise self.fail(f"at most {_DEEPEST} levels")
-        if isinstance(writer, form.RefWriter):
-            writer = self.writers[writer.name]
+        writer = self.resolved(writer)
         if isinstance(writer, form.StringWriter):
             return self.string(writer)
         if isinstance(writer, form.NumberWriter):
@@ -67,6 +66,10 @@ class _Reader:
         if isinstance(writer, form.AnyWriter):
             return self.any(writer, depth)
         raise self.fail("a value that can be read")
+
+    def resolved(self, writer: Any) -> Any:
+        """The writer that a reference names; any other, and None, as it is."""
+        return self.writers[writer.name] if isinstance(writer, form.RefWriter) else writer
 
     def string(self, writer: form.StringWriter) -> str:
         if writer.open:
@@ -150,8 +153,7 @@ class _Reader:
         return self.string(writer.key)
 
     def quotes(self, writer: form.Writer) -> form.StringWriter | None:
-        if isinstance(writer, form.RefWriter):
-            writer = self.writers[writer.name]
+        writer = self.resolved(writer)
         found = writer.string if isinstance(writer, form.AnyWriter) else writer
         return found if isinstance(found, form.StringWriter) and found.open else None
 
@@ -186,7 +188,7 @@ class _Reader:
             if word and re.compile(re.escape(word) + r"(?!\w)").match(self.text, self.at):
                 self.at += len(word)
                 return value
-        for inner in (writer.map, writer.list):
+        for inner in map(self.resolved, (writer.map, writer.list)):
             opened = getattr(inner, "open", "")
             began = self.at
             if opened and self.take(opened):
@@ -224,4 +226,4 @@ def parse_calls(prompt: form.PromptFile, text: str) -> tuple[list[ToolCall], str
             return found, trim(words, "both")
         reader.at = start
         call = reader.value(prompt.tools.call)
-        found.append(ToolCall(call["name"], call["arguments"]))
+        found.append(ToolCall(call["name"], call.get("arguments", {})))

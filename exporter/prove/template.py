@@ -142,7 +142,7 @@ class Template:
         from jinja2.exceptions import TemplateSyntaxError
 
         self.source = source
-        self._special_tokens = dict(special_tokens or {})
+        self.special_tokens = dict(special_tokens or {})
         try:
             self._template = _compile(source, lambda form: (now or datetime.datetime.now()).strftime(form))
         except TemplateSyntaxError as error:
@@ -168,7 +168,7 @@ class Template:
                 tools=[dict(tool) for tool in tools] if tools else None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
-                **self._special_tokens,
+                **self.special_tokens,
             )
         except SecurityError as error:
             raise CheckpointError(

@@ -31,7 +31,7 @@ def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = (), to_stderr: b
         if not heads and not grid.columns:
             for index in range(len(row)):
                 grid.add_column(no_wrap=index == 0)
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console(file=out, width=None if out.isatty() else PLAIN_WIDTH, highlight=False).print(grid)
 
 

@@ -18,13 +18,16 @@ from pydantic_core.core_schema import DataclassSchema
 from .. import target
 from ..chat import ChatLog
 from ..check import CheckResult
+from ..devices import verdict_file
 from ..devices.base import Facts, Need
 from ..devices.bench import Benchmark
 from ..devices.proof import DeviceVerdict
+from ..diff.records import DiffResult
 from ..doctor import Diagnosis
 from ..plan import Plan
 from ..project import tables
 from ..project.records import ProjectResult, ProjectStarted
+from ..prompt import format as prompt_format
 from ..prove.conformance import Difference, Tolerance
 from ..quantize import recipe
 from ..request import ProvenHere
@@ -251,6 +254,7 @@ DOCUMENTS: dict[str, type] = {
     "init": ProjectStarted,
     "validate": ValidateResult,
     "inspect": Contents,
+    "diff": DiffResult,
     "check": CheckResult,
     "bench": Benchmark,
     "chat": ChatLog,
@@ -276,6 +280,8 @@ def schemas() -> dict[Path, str]:
     found[next(iter(target.list_targets().values())).with_name("target.schema.json")] = target.schema()
     found[Path(recipe.__file__).with_name("recipe.schema.json")] = recipe.schema()
     found[Path(tables.__file__).with_name("gemcut.schema.json")] = tables.schema()
+    found[prompt_format.SCHEMA_FILE] = prompt_format.prompt_schema()
+    found[verdict_file.SCHEMA_FILE] = verdict_file.verdict_schema()
     return {path: json.dumps(_stamped(schema), indent=2, sort_keys=True) + "\n" for path, schema in found.items()}
 
 

@@ -145,7 +145,8 @@ def test_the_bundle_holds_what_a_bundle_holds(bundle: Path, manifest: dict[str, 
     present = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
     assert present == {
         "manifest.json", "manifest.sha256", "model.litertlm", "model.tflite", "tokenizer.json", "tokenizer.model",
-        "tokenizer_config.json", "config.json", "chat_template.jinja", "generation_config.json", *GOLDENS, *RECORDED,
+        "tokenizer_config.json", "config.json", "chat_template.jinja", "prompt.json", "generation_config.json",
+        *GOLDENS, *RECORDED,
         "LICENSE", "NOTICE", "README.md",
     }  # fmt: skip
     jsonschema.validate(manifest, json.loads(SCHEMA_FILE.read_text()))

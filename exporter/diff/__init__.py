@@ -1,0 +1,1 @@
+"""``gemcut diff``: what changed between two bundles, and whether it matters."""

@@ -1,0 +1,139 @@
+"""Size: by file, by section of a ``.litertlm``, by class of tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..bundle.archive import CHUNK
+from ..bundle.manifest import MANIFEST, SIDE_FILE
+from ..report.console import size_text
+from .records import Change, SizeLine, Sizes, TensorLine, same
+
+if TYPE_CHECKING:
+    from ..bundle.manifest import Manifest, TensorRecord
+    from ..bundle.open import Bundle
+
+# ExecuTorch's extended header (schema/extended_header.h): after the flatbuffer's own first eight bytes "eh00", the
+# header's length, the flatbuffer's size, and where the segments begin; little-endian. Segments hold the constants and
+# what delegates compiled.
+_PTE = struct.Struct("<8x4sIQQ")
+_PTE_MAGIC = b"eh00"
+GROWN = 0.01  # less than a hundredth more is what another version string or runtime note adds
+_Listing = dict[str, tuple[int, str]]  # size and sha256 by name
+
+
+def compare_sizes(a: Bundle, b: Bundle) -> tuple[Sizes, tuple[str, ...]]:
+    """Both bundles' files and sections, and notes on what couldn't be looked into."""
+    sections_a, note_a = _sections(a)
+    sections_b, note_b = _sections(b)
+    notes = tuple(dict.fromkeys(note for note in (note_a, note_b) if note))
+    listing_a, listing_b = _files(a), _files(b)
+    files = _lines(listing_a, listing_b)
+    sections = () if notes else _lines(sections_a, sections_b)
+    return (
+        Sizes(
+            sum(size for size, _ in listing_a.values()),
+            sum(size for size, _ in listing_b.values()),
+            a.manifest.files[a.manifest.program].size,
+            b.manifest.files[b.manifest.program].size,
+            files,
+            sections,
+        ),
+        notes,
+    )
+
+
+def _files(bundle: Bundle) -> _Listing:
+    found = {name: (record.size, record.sha256) for name, record in bundle.manifest.files.items()}
+    side = bundle.read(SIDE_FILE)
+    return {**found, MANIFEST: (len(bundle.read(MANIFEST)), side.decode()), SIDE_FILE: (len(side), side.decode())}
+
+
+def _sections(bundle: Bundle) -> tuple[_Listing, str | None]:
+    """The sections of the program's file; none where it has no such thing."""
+    if bundle.manifest.program.endswith(".pte"):
+        return _pte_sections(*bundle.locate(bundle.manifest.program)), None
+    if not bundle.manifest.program.endswith(".litertlm"):
+        return {}, f"sections of {bundle.manifest.program}: its format isn't known here"
+    from ..runtimes.litert.container import read_sections, section_sha256
+
+    path = bundle.program
+    try:
+        sections = read_sections(path)
+    except ModuleNotFoundError as error:
+        return {}, f"sections of {bundle.manifest.program}: '{error.name}' is missing: pip install 'gemcut[litert]'"
+    seen: Counter[str] = Counter()
+    found: _Listing = {}
+    for section in sections:
+        label = " ".join(part for part in (section.kind, section.model_type or section.name) if part)
+        seen[label] += 1
+        name = label if seen[label] == 1 else f"{label} #{seen[label]}"
+        found[name] = (section.size, section_sha256(path, section))
+    return found, None
+
+
+def _pte_sections(path: Path, offset: int, length: int) -> _Listing:
+    """The flatbuffer and the segments of a ``.pte``; nothing where it is too old to have a header that says so."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        head = file.read(_PTE.size)
+        if len(head) < _PTE.size:
+            return {}
+        magic, _, graph, segments = _PTE.unpack(head)
+        if magic != _PTE_MAGIC or not _PTE.size < graph <= segments <= length:
+            return {}
+        found = {}
+        for name, begin, end in (("graph", 0, segments), ("constants and delegates", segments, length)):
+            file.seek(offset + begin)
+            digest, left = hashlib.sha256(), end - begin
+            while left:
+                chunk = file.read(min(left, CHUNK))
+                digest.update(chunk)
+                left -= len(chunk)
+            found[name] = (end - begin, digest.hexdigest())
+    return found
+
+
+def _lines(a: _Listing, b: _Listing) -> tuple[SizeLine, ...]:
+    return tuple(
+        SizeLine(name, a[name][0] if name in a else None, b[name][0] if name in b else None, a.get(name) == b.get(name))
+        for name in sorted({*a, *b})
+    )
+
+
+def judge_size(sizes: Sizes) -> Change:
+    """Growing by a hundredth or more matters: every user downloads it."""
+    if sizes.a == sizes.b:
+        return same("size")
+    change = sizes.b / sizes.a - 1
+    what = f"{size_text(sizes.a)} -> {size_text(sizes.b)} ({sizes.b - sizes.a:+,} bytes, {change:+.1%})"
+    if change >= GROWN:
+        return Change("size", "matters", what, "every user downloads and stores it")
+    return Change("size", "harmless", what, "smaller" if change < 0 else f"less than {GROWN:.0%} more")
+
+
+def compare_tensors(a: Manifest, b: Manifest) -> tuple[TensorLine, ...]:
+    """Every class of tensors that either program has."""
+    names = sorted({*a.tensors, *b.tensors})
+    return tuple(_tensor_line(name, a.tensors.get(name), b.tensors.get(name)) for name in names)
+
+
+def _tensor_line(name: str, a: TensorRecord | None, b: TensorRecord | None) -> TensorLine:
+    return TensorLine(
+        name, a.bytes if a else None, b.bytes if b else None, dict(a.schemes) if a else {}, dict(b.schemes) if b else {}
+    )
+
+
+def judge_tensors(lines: tuple[TensorLine, ...]) -> Change:
+    """Another way of storing weights matters; other bytes for the same way don't."""
+    stored = [line.name for line in lines if line.schemes_a != line.schemes_b]
+    sized = [line.name for line in lines if line.bytes_a != line.bytes_b]
+    if stored:
+        return Change("tensors", "matters", f"stored otherwise: {', '.join(stored)}", "weights are rounded otherwise")
+    if sized:
+        return Change("tensors", "harmless", f"other bytes: {', '.join(sized)}", "stored in the same way")
+    return same("tensors")

@@ -1,0 +1,180 @@
+"""The limits of ``--fail-on``: a small grammar, and how a comparison is held to them.
+
+::
+
+    limits    = limit { "," limit }
+    limit     = AREA | FIGURE (">" | "<") [ "+" | "-" ] NUMBER [ UNIT ]
+    UNIT      = "%" | "B" | "kB" | "MB" | "GB"
+
+An area alone means any change in it. With a sign the number is a change from the first bundle to the second, with
+``%`` a part of the first's; without a sign it is the second bundle's own figure.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ..errors import UsageError, nearest
+from ..report.console import size_text
+from .records import AREAS, DiffResult, ThresholdLine
+
+# Each figure, and what it counts.
+FIGURES: Mapping[str, str] = MappingProxyType(
+    {
+        "size": "bytes of all files",
+        "program": "bytes of the program's file",
+        "mean_kl": "mean KL divergence from the float model, nats",
+        "p99_kl": "99th percentile of the KL, nats",
+        "top1": "share of positions with the float model's likeliest token",
+        "perplexity_ratio": "perplexity against the float model's",
+        "max_logprob_diff": "largest log-probability difference, nats",
+        "tool_calls": "share of tool calls that are exactly the float model's",
+        "coverage": "share of the work in delegates",
+        "texts": "replies that differ between the two",
+        "matters": "areas in which a change matters",
+    }
+)
+_BYTES = frozenset({"size", "program"})
+_COUNTS = frozenset({"texts", "matters"})  # of the comparison itself: they have no first and second
+_UNITS = {"": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+_LIMIT = re.compile(
+    r"(?P<name>[A-Za-z_][\w-]*)\s*(?:(?P<sign>[<>])\s*(?P<plus>[+-])?\s*"
+    r"(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-z]*))?"
+)
+_EXAMPLES = "size>+5%, size>10MB, mean_kl>+0.001, top1<-0.01, texts>0, operators"
+_HINT = f"such as {_EXAMPLES}; gemcut diff --help has all names"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One limit. value: None means any change. over: passed by more, not by less. unit: ``%`` or of bytes."""
+
+    text: str
+    name: str
+    over: bool = True
+    change: bool = False
+    relative: bool = False
+    value: float | None = None
+
+
+def parse_thresholds(written: Iterable[str]) -> tuple[Threshold, ...]:
+    """Reads what was written after ``--fail-on``, any number of times.
+
+    Raises:
+        UsageError: It isn't of the grammar; with the nearest name where that is what is wrong.
+    """
+    return tuple(_parse(one.strip()) for some in written for one in some.split(","))
+
+
+def _parse(text: str) -> Threshold:
+    found = _LIMIT.fullmatch(text)
+    if found is None:
+        what = "has an empty limit" if not text else f"{text!r} can't be read"
+        raise UsageError(f"--fail-on {what}", hint=_HINT)
+    name = found["name"]
+    if name not in FIGURES and name not in AREAS:
+        raise UsageError(f"--fail-on: unknown name {name!r}: {nearest(name, {*FIGURES, *AREAS})}", hint=_HINT)
+    if found["sign"] is None:
+        if name not in AREAS and name != "matters":
+            raise UsageError(f"--fail-on {name}: a figure needs a limit", hint=f"such as {name}>+0.001")
+        return Threshold(text, name)
+    if name not in FIGURES:
+        raise UsageError(
+            f"--fail-on {text}: {name!r} is no figure", hint=f"--fail-on {name} alone means any change in it"
+        )
+    return _figure(text, found)
+
+
+def _figure(text: str, found: re.Match[str]) -> Threshold:
+    name, unit, signed = found["name"], found["unit"], found["plus"] is not None
+    if name in _COUNTS and (signed or unit):
+        raise UsageError(f"--fail-on {text}: {name} counts what differs", hint=f"without sign and unit: {name}>0")
+    if unit == "%" and not signed:
+        raise UsageError(
+            f"--fail-on {text}: per cent of what?", hint=f"with a sign it is of the first bundle's: {name}>+5%"
+        )
+    if unit not in ("%", *_UNITS) or (unit not in ("", "%") and name not in _BYTES):
+        known = ("%", *(one for one in _UNITS if one)) if name in _BYTES else ("%",)
+        raise UsageError(f"--fail-on {text}: unknown unit {unit!r}: {nearest(unit, known)}", hint=_HINT)
+    value = float(found["number"]) * (0.01 if unit == "%" else _UNITS[unit])
+    return Threshold(text, name, found["sign"] == ">", signed, unit == "%", -value if found["plus"] == "-" else value)
+
+
+def hold(limit: Threshold, found: DiffResult) -> ThresholdLine:
+    """Holds a comparison to one limit; what can't be measured doesn't keep it."""
+    if limit.value is None:
+        return _any_change(limit, found)
+    if limit.name in _COUNTS:
+        return _counted(limit, found)
+    a, b = _values(limit.name, found)
+    if a is None and b is None and limit.change and limit.name == "tool_calls":
+        return _line(limit, True, None, "neither float model makes a tool call")
+    if b is None or (limit.change and a is None):
+        side = "second" if b is None else "first"
+        return _line(limit, False, None, f"can't be measured: the {side} bundle has no {limit.name}")
+    if not limit.change or a is None:
+        return _line(limit, not _past(limit, b), b, f"{limit.name} is {_shown(limit, b)}")
+    measured = b - a
+    if limit.relative:
+        measured = measured / abs(a) if a else math.copysign(math.inf, measured) if measured else 0.0
+    way = "stayed" if not measured else "rose by" if measured > 0 else "fell by"
+    how = "" if not measured else f" {_shown(limit, abs(measured))}"
+    message = f"{limit.name} {way}{how}: {_plain(limit, a)} -> {_plain(limit, b)}"
+    return _line(limit, not _past(limit, measured), measured, message)
+
+
+def _past(limit: Threshold, measured: float) -> bool:
+    assert limit.value is not None
+    return measured > limit.value if limit.over else measured < limit.value
+
+
+def _line(limit: Threshold, passed: bool, measured: float | None, message: str) -> ThresholdLine:
+    return ThresholdLine(limit.text, limit.name, passed, measured, limit.value, message)
+
+
+def _values(name: str, found: DiffResult) -> tuple[float | None, float | None]:
+    if name == "size":
+        return found.sizes.a, found.sizes.b
+    if name == "program":
+        return found.sizes.program_a, found.sizes.program_b
+    if name == "tool_calls":
+        return found.behaviour.tool_calls_a, found.behaviour.tool_calls_b
+    if name == "coverage":
+        return found.coverage_a, found.coverage_b
+    line = next((one for one in found.behaviour.figures if one.name == name), None)
+    return (line.a, line.b) if line else (None, None)
+
+
+def _counted(limit: Threshold, found: DiffResult) -> ThresholdLine:
+    if limit.name == "texts":
+        if not found.behaviour.chats:
+            return _line(limit, False, None, "can't be measured: the bundles were not asked one same prompt")
+        count, what = len(found.behaviour.texts), f"of {found.behaviour.chats} replies differ"
+    else:
+        areas = [one.area for one in found.changes if one.severity == "matters"]
+        count, what = len(areas), f"areas with a change that matters{': ' if areas else ''}{', '.join(areas)}"
+    return _line(limit, not _past(limit, count), count, f"{count} {what}")
+
+
+def _any_change(limit: Threshold, found: DiffResult) -> ThresholdLine:
+    if limit.name == "matters":
+        return _counted(Threshold(limit.text, "matters", value=0.0), found)
+    change = found.change(limit.name)
+    if change is None:
+        why = next((note for note in found.uncompared if limit.name in note), "the bundles are too different")
+        return _line(limit, False, None, f"can't be compared: {why}")
+    if change.severity == "same":
+        return _line(limit, True, None, f"{limit.name.replace('_', ' ')}: no change")
+    return _line(limit, False, None, f"{change.what} ({change.severity}: {change.reason})")
+
+
+def _shown(limit: Threshold, value: float) -> str:
+    return f"{value:.2%}" if limit.relative else _plain(limit, value)
+
+
+def _plain(limit: Threshold, value: float) -> str:
+    return f"{size_text(value)}" if limit.name in _BYTES else f"{value:.4g}"
