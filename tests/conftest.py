@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,39 @@ def gemcut(
         text=True,
         check=False,
     )
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str) -> None:
+        return
+
+    def update(self, done: float, total: float, what: str = "") -> None:
+        return
+
+    def note(self, text: str) -> None:
+        return
+
+
+@pytest.fixture(scope="session")
+def debian() -> Callable[..., None]:
+    """Installs Debian packages where this machine allows it (root, or sudo without a password), else skips."""
+    from gemcut.devices.fetching import apt_install
+    from gemcut.errors import LackingError
+
+    def want(*packages: str) -> None:
+        try:
+            apt_install(packages, Silent())
+        except LackingError as error:
+            pytest.skip(f"{error.message}; {error.hint}")
+
+    return want
+
+
+@pytest.fixture(scope="session")
+def silent() -> Silent:
+    return Silent()
 
 
 @dataclass(frozen=True)

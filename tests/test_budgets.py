@@ -23,14 +23,6 @@ from gemcut.proving import codec_of, subject_of
 HUGE = 1e12
 
 
-class Silent:
-    def stage(self, name: str) -> None: ...
-
-    def update(self, done: float, total: float, what: str = "") -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-
 def evidence_of(path: Path) -> Evidence:
     """What the export of a bundle found out, from its own record."""
     with open_bundle(path) as bundle:
@@ -42,10 +34,10 @@ def evidence_of(path: Path) -> Evidence:
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Callable[..., dict[str, BudgetLine]]:
+def held(tmp_path: Path, silent: Any) -> Callable[..., dict[str, BudgetLine]]:
     def run(path: Path, **limits: Any) -> dict[str, BudgetLine]:
         with open_bundle(path) as bundle:
-            lines = hold(bundle, evidence_of(path), Budgets(**limits), tmp_path, Silent())
+            lines = hold(bundle, evidence_of(path), Budgets(**limits), tmp_path, silent)
         return {line.name: line for line in lines}
 
     return run

@@ -82,7 +82,3 @@ def few() -> Callable[[Subject, int], Subject]:
 
     return cut
 
-
-@pytest.fixture
-def silent() -> Silent:
-    return Silent()

@@ -14,9 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-LACKING = "Chromium is not installed: apt-get install chromium"
+PACKAGE = "chromium"
 _SECONDS = 60.0
+
+
+def chromium() -> str | None:
+    """The browser's command; None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Browser:
@@ -26,12 +30,13 @@ class Browser:
     """
 
     def __init__(self) -> None:
-        assert CHROMIUM is not None
+        command = chromium()
+        assert command is not None
         self._profile = tempfile.TemporaryDirectory(prefix="gemcut-chromium-")
         there, self._write = os.pipe()
         self._read, back = os.pipe()
         words = [
-            CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+            command, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
             "--remote-debugging-pipe", f"--user-data-dir={self._profile.name}", "--window-size=1200,900", "about:blank",
         ]  # fmt: skip
         self._process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,13 @@ def page(outcomes: tuple[Outcome, ...], tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
+def chromium(debian: Callable[..., None]) -> Iterator[Any]:
     """A headless Chromium."""
-    from browser import CHROMIUM, LACKING, Browser
+    import browser
+    from browser import Browser
 
-    if CHROMIUM is None:
-        pytest.skip(LACKING)
+    if browser.chromium() is None:
+        debian(browser.PACKAGE)
     with Browser() as found:
         yield found
 

@@ -39,11 +39,11 @@ _MAIN = "Replies"
 _LAUNCHER = "launcher"
 _LIBRARIES = ("libexecutorch.so", "libfbjni.so", "libc++_shared.so")  # as the Java classes ask for them
 # What fbjni's native library looks up by name, and what those extend; React Native has more in that folder.
-_FBJNI_SOURCES = (
+FBJNI_SOURCES = (
     "DestructorThread", "HybridClassBase", "HybridData", "IteratorHelper", "MapIteratorHelper", "NativeRunnable",
     "ThreadScopeSupport",
 )  # fmt: skip
-_FBJNI_FOLDER = "ReactAndroid/src/main/java/com/facebook/jni"
+FBJNI_FOLDER = "ReactAndroid/src/main/java/com/facebook/jni"
 _RELEASE = "11"  # of the Java language and classes: ExecuTorch's own are of 8 and, since 1.3, 11
 
 
@@ -91,7 +91,7 @@ def build(library: AndroidLibrary, progress: Progress) -> Path:
     if not (jdk and library.classes and library.fbjni and library.cxx):
         raise RuntimeError(f"{library.text}: {why_not(library)}")
     fbjni = npm(*parse_npm(data()["java"]["sources"]), progress)
-    ours = {path.relative_to(_java()).as_posix(): path for path in sorted(_java().rglob("*.java"))}
+    ours = {path.relative_to(java_folder()).as_posix(): path for path in sorted(java_folder().rglob("*.java"))}
     files = [library.file, library.fbjni, library.cxx]
     home = build_home(
         "android-java",
@@ -107,7 +107,7 @@ def build(library: AndroidLibrary, progress: Progress) -> Path:
         with making(home) as place:
             made = place / "made"
             made.mkdir()
-            _make(files, library.classes, jdk, fbjni / _FBJNI_FOLDER, made)
+            _make(files, library.classes, jdk, fbjni / FBJNI_FOLDER, made)
             discard(home)
             replace(made, home)
     return home
@@ -120,7 +120,7 @@ def _is_built(home: Path, files: Sequence[Path]) -> bool:
     return False
 
 
-def _java() -> Path:
+def java_folder() -> Path:
     return Path(__file__).parent / "java"
 
 
@@ -133,7 +133,7 @@ def _make(files: Sequence[Path], classes: Path, jdk: Jdk, fbjni: Path, out: Path
     (out / "scratch/jvm.c").write_text(source("jvm.c"), encoding="utf-8")
     include = ("-I", str(jdk.include), "-I", str(jdk.include / "linux"))
     toolchain.call(("gcc", "-O2", *include, "-o", f"../{_LAUNCHER}", "jvm.c", "-ldl", BESIDE), out / "scratch")
-    sources = [*map(str, sorted(_java().rglob("*.java"))), *(str(fbjni / f"{name}.java") for name in _FBJNI_SOURCES)]
+    sources = [*map(str, sorted(java_folder().rglob("*.java"))), *(str(fbjni / f"{name}.java") for name in FBJNI_SOURCES)]
     flags = ("-nowarn", "-encoding", "UTF-8", "-Xlint:-options", "--release", _RELEASE)
     toolchain.call((str(jdk.javac), *flags, "-cp", str(classes), "-d", str(out / "classes"), *sources))
     shutil.copyfile(classes, out / "classes.jar")
