@@ -135,6 +135,7 @@ _COMMAND = """
             if end == "bug":
                 raise ZeroDivisionError("by us")
             if end == "interrupt":
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
                 os.kill(os.getpid(), signal.SIGINT)
         common.say("done")
         return 0

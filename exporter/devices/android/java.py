@@ -121,6 +121,7 @@ def _is_built(home: Path, files: Sequence[Path]) -> bool:
 
 
 def java_folder() -> Path:
+    """Where Android's and SoLoader's own few classes lie that the library asks for."""
     return Path(__file__).parent / "java"
 
 
