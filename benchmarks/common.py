@@ -60,16 +60,6 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-class Silent:
-    """A ``gemcut.stages.Progress`` that says nothing: a benchmark says itself which round it is in."""
-
-    def stage(self, name: str) -> None: ...
-
-    def update(self, done: float, total: float, what: str = "") -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-
 class BenchmarkError(GemcutError):
     """A program that a benchmark runs failed."""
 

@@ -13,12 +13,12 @@ import click
 from gemcut.cli.common import open_checked
 from gemcut.devices import bench
 from gemcut.report.console import table
+from gemcut.stages import Silent
 
 from . import bandwidth
 from .common import (
     Command,
     Figure,
-    Silent,
     environment,
     figure,
     json_option,

@@ -20,6 +20,7 @@ from .devices.bench import Job, Run, decode_steps, measure
 from .errors import BudgetError, UsageError
 from .project.limits import RATIOS, Budgets, baseline_places
 from .request import HeldBack
+from .stages import Silent
 
 if TYPE_CHECKING:
     from .bundle.open import Bundle
@@ -187,7 +188,7 @@ def _measure(bundle: Bundle, baseline: Path | None, work: Path, progress: Progre
         for number in range(ROUNDS):
             progress.update(number, ROUNDS, f"round {number + 1} of {ROUNDS}")
             for own, job in zip(runs, jobs, strict=True):
-                own += measure(job, 1, _Silent())
+                own += measure(job, 1, Silent())
     ratios = {} if baseline is None else _ratios(*runs)
     own = runs[0]
     return Measured(_median(r.peak_memory for r in own), _median(r.written for r in own), ratios)
@@ -226,16 +227,6 @@ def open_baseline(path: Path, runtime: str) -> Bundle:
         raise UsageError(f"the baseline {places[0]} is of {of}, not of {runtime}", hint=hint)
     bundle.verify()
     return bundle
-
-
-class _Silent:
-    """Progress that nobody sees: the rounds are told instead."""
-
-    def stage(self, name: str) -> None: ...
-
-    def update(self, done: float, total: float, what: str = "") -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 def failed(evidence: Sequence[Evidence]) -> bool:

@@ -62,6 +62,19 @@ class Progress(Protocol):
         """Something the user should know; not an error."""
 
 
+class Silent:
+    """Progress that nobody watches."""
+
+    def stage(self, name: str) -> None:
+        """A new stage begins."""
+
+    def update(self, done: float, total: float, what: str = "") -> None:
+        """``done`` of ``total`` units of the present stage."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know; not an error."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """The limits that a bundle must keep; None where a figure has no limit.

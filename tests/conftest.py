@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gemcut.stages import Silent
 
 
 def gemcut(
@@ -26,19 +27,6 @@ def gemcut(
         text=True,
         check=False,
     )
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def stage(self, name: str) -> None:
-        return
-
-    def update(self, done: float, total: float, what: str = "") -> None:
-        return
-
-    def note(self, text: str) -> None:
-        return
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,13 @@ import pytest
 from gemcut.bundle.open import open_bundle
 from gemcut.devices.bench import Job, Run
 from gemcut.errors import ConformanceError, UsageError
+from gemcut.stages import Silent
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import litert, litert_runs, litert_steps, litert_upstream, models  # noqa: E402
-from benchmarks.common import BenchmarkError, Silent, figure  # noqa: E402
+from benchmarks.common import BenchmarkError, figure  # noqa: E402
 from benchmarks.litert_upstream import Lengths, export_upstream, lengths_of, tensorflow_stub  # noqa: E402
 
 SCHEMA = "tensorflow.lite.python.schema_py_generated"

@@ -11,7 +11,7 @@ import pytest
 from gemcut.errors import CheckpointError, UnsupportedError, UsageError
 from gemcut.plan import Plan, estimate
 from gemcut.quantize.recipe import load_recipe
-from gemcut.stages import Recipe
+from gemcut.stages import Recipe, Silent
 from gemcut.target import load_target
 
 GEMMA3_270M = {
@@ -32,12 +32,6 @@ TINY = {
     "use_double_wide_mlp": True, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
     "max_position_embeddings": 256,
 }  # fmt: skip
-
-
-class Silent:
-    def stage(self, name: str) -> None: ...
-    def update(self, done: float, total: float, what: str = "") -> None: ...
-    def note(self, text: str) -> None: ...
 
 
 def config(family: str, **settings: Any) -> Any:

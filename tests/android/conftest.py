@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gemcut.stages import Silent
 
 DEMO = Path(__file__).parents[2] / "android_demo"
 CORE = DEMO / "core"
@@ -24,19 +25,6 @@ JDK = "openjdk-17-jdk-headless"
 # --release 8 and every warning but the one that 8 is old: what an Android build takes too.
 JAVAC = ("javac", "-J-Xmx512m", "--release", "8", "-Xlint:all", "-Xlint:-options", "-Werror", "-encoding", "UTF-8")
 JAVA = ("java", "-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def stage(self, name: str) -> None:
-        return
-
-    def update(self, done: float, total: float, what: str = "") -> None:
-        return
-
-    def note(self, text: str) -> None:
-        return
 
 
 def _lacking() -> list[str]:

@@ -15,6 +15,7 @@ from gemcut.devices.android.device import write_root
 from gemcut.devices.android.libraries import resolve
 from gemcut.errors import LackingError
 from gemcut.sample.tools import TOOLS
+from gemcut.stages import Silent
 
 from tests.android.app_helpers import (
     APP,
@@ -28,7 +29,6 @@ from tests.android.app_helpers import (
     with_prompt,
     zipped,
 )
-from tests.android.conftest import Silent
 from tests.conftest import Exported, gemcut
 
 LIBRARY = "npm:react-native-executorch@0.8.4"

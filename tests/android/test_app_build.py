@@ -15,9 +15,10 @@ import pytest
 from gemcut.devices.android.libraries import resolve
 from gemcut.devices.fetching import apt_command, apt_install, npm
 from gemcut.errors import LackingError
+from gemcut.stages import Silent
 
 from tests.android.app_helpers import APP, DEMO, SCREENLESS, compiled, digest, with_prompt
-from tests.android.conftest import Core, Silent
+from tests.android.conftest import Core
 from tests.conftest import Exported
 
 SMOKE = DEMO / "smoke"

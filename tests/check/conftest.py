@@ -114,24 +114,6 @@ def sine_bundle(sine_program: Path, with_program: Remade) -> Path:
     return with_program(sine_program, "sine")
 
 
-class Silent:
-    """Progress that nobody watches."""
-
-    def stage(self, name: str) -> None:
-        return
-
-    def update(self, done: float, total: float, what: str = "") -> None:
-        return
-
-    def note(self, text: str) -> None:
-        return
-
-
-@pytest.fixture
-def silent() -> Silent:
-    return Silent()
-
-
 @pytest.fixture(scope="module")
 def package(device_cache: Path) -> Callable[[str], Path]:
     """``package("react-native-executorch@0.8.4")``: its folder, fetched by npm, or the test is skipped."""

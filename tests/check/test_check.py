@@ -14,9 +14,10 @@ from gemcut.check.compare import by_release, oldest_release
 from gemcut.check.needs import Need, read_executorch, read_needs
 from gemcut.check.outcome import outcome
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
+from gemcut.stages import Silent
 from packaging.version import Version
 
-from tests.check.conftest import LATE, Silent, remake
+from tests.check.conftest import LATE, remake
 from tests.conftest import Exported
 
 OLD, MIDDLE, NEW = "0.7.3", "0.8.4", "0.9.3"  # of react-native-executorch: ExecuTorch 1.0.1, 1.1.0, 1.3.1

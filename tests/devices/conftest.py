@@ -13,19 +13,7 @@ from gemcut.devices import make_device
 from gemcut.devices.proof import Subject
 from gemcut.errors import LackingError
 from gemcut.proving import subject_of
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def stage(self, name: str) -> None:
-        return
-
-    def update(self, done: float, total: float, what: str = "") -> None:
-        return
-
-    def note(self, text: str) -> None:
-        return
+from gemcut.stages import Silent
 
 
 @pytest.fixture(scope="module", autouse=True)

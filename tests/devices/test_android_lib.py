@@ -21,9 +21,9 @@ from gemcut.devices.orders import write_order
 from gemcut.devices.proof import Subject, missing_kernels, prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
 from gemcut.prove.records import Recorded
+from gemcut.stages import Silent
 
 from tests.conftest import Exported
-from tests.devices.conftest import Silent
 
 PACKAGE = "npm:react-native-executorch@0.8.4"
 OLDEST = "npm:react-native-executorch@0.7.3"

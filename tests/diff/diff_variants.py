@@ -12,18 +12,9 @@ from gemcut.diff.records import DiffResult
 from gemcut.diff.thresholds import parse_thresholds
 from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_goldens, save_recorded
 from gemcut.prove.records import Golden, Recorded
+from gemcut.stages import Silent
 
 Variant = Callable[..., Path]
-
-
-class Silent:
-    """Progress that nobody looks at."""
-
-    def stage(self, name: str) -> None: ...
-
-    def update(self, done: float, total: float, what: str = "") -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 def compare(a: Path, b: Path, *limits: str) -> DiffResult:

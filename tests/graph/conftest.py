@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gemcut.stages import Silent
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,6 @@ class Made:
     float_model: Any
     plan: Any
     lowered: Any
-
-
-class Quiet:
-    """A ``Progress`` that says nothing."""
-
-    def stage(self, name: str) -> None: ...
-
-    def update(self, done: float, total: float, what: str = "") -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 def target_with_chunk(folder: Path, chunk: int) -> Path:
@@ -62,7 +53,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
             output=folder / "bundle",
         )
         (plan,) = make_plans(request)
-        lowered = plan.runtime.build(plan.order, load_float_model(plan.checkpoint), folder, Clock(Quiet()))
+        lowered = plan.runtime.build(plan.order, load_float_model(plan.checkpoint), folder, Clock(Silent()))
         return Made(lowered.program, load_float_model(plan.checkpoint), plan, lowered)
 
     return build

@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.stages import Scheme
+from gemcut.stages import Scheme, Silent
 
 CONTEXT = 80
 PREFILL = (8, 16)
 FLOAT = Scheme("float32", "float32")
-
-
-class Silent:
-    """A ``Progress`` that shows nothing."""
-
-    def stage(self, name: str) -> None: ...
-    def update(self, done: float, total: float, what: str = "") -> None: ...
-    def note(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)

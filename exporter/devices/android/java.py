@@ -134,7 +134,8 @@ def _make(files: Sequence[Path], classes: Path, jdk: Jdk, fbjni: Path, out: Path
     (out / "scratch/jvm.c").write_text(source("jvm.c"), encoding="utf-8")
     include = ("-I", str(jdk.include), "-I", str(jdk.include / "linux"))
     toolchain.call(("gcc", "-O2", *include, "-o", f"../{_LAUNCHER}", "jvm.c", "-ldl", BESIDE), out / "scratch")
-    sources = [*map(str, sorted(java_folder().rglob("*.java"))), *(str(fbjni / f"{name}.java") for name in FBJNI_SOURCES)]
+    of_fbjni = [fbjni / f"{name}.java" for name in FBJNI_SOURCES]
+    sources = [*map(str, (*sorted(java_folder().rglob("*.java")), *of_fbjni))]
     flags = ("-nowarn", "-encoding", "UTF-8", "-Xlint:-options", "--release", _RELEASE)
     toolchain.call((str(jdk.javac), *flags, "-cp", str(classes), "-d", str(out / "classes"), *sources))
     shutil.copyfile(classes, out / "classes.jar")
