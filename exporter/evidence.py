@@ -23,7 +23,8 @@ class Evidence:
     manifest: as far as it was known. goldens, recorded: the float model's and the bundle's outputs, prompt by prompt.
     verdict: of the gate, with the fidelity. conformance: this machine against the exporting one; None at an export.
     devices: where else it was run. budgets: each limit of ``gemcut.toml`` and what was measured.
-    speed: figures on this host in tokens per second. size: bytes of the bundle, 0 where it was not finished.
+    speed: figures on this host in tokens per second. size: bytes of the bundle, 0 where it was not finished. seconds,
+    memory (most bytes resident): by stage, so far.
     """
 
     manifest: Manifest
@@ -37,3 +38,5 @@ class Evidence:
     speed: dict[str, float] = field(default_factory=dict)
     size: int = 0
     bundle: Path | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)

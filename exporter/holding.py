@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .request import DeviceFailed, ExportRequest, GateFailed
@@ -15,22 +16,23 @@ if TYPE_CHECKING:
     from .stages import Progress
 
 
-def evidence_of(drafts: Sequence[Draft]) -> tuple[Evidence, ...]:
+def evidence_of(drafts: Sequence[Draft], clock: Clock) -> tuple[Evidence, ...]:
     """What was found out so far, of each bundle that has been run."""
-    return tuple(draft.evidence for draft in drafts if draft.evidence is not None)
+    found = (draft.evidence for draft in drafts if draft.evidence is not None)
+    return tuple(replace(one, seconds=dict(clock.seconds), memory=dict(clock.memory)) for one in found)
 
 
-def hold_gate(drafts: Sequence[Draft], proof: Proof, request: ExportRequest) -> None:
+def hold_gate(drafts: Sequence[Draft], proof: Proof, request: ExportRequest, clock: Clock) -> None:
     """Raises GateFailed where the last proof failed and the gate is enforced."""
     if proof.verdict.passed or request.gate != "enforce":
         return
-    found = evidence_of(drafts)
+    found = evidence_of(drafts, clock)
     raise GateFailed(proof.verdict, found[-1].manifest.runtime.name, found)
 
 
-def hold_devices(drafts: Sequence[Draft]) -> None:
+def hold_devices(drafts: Sequence[Draft], clock: Clock) -> None:
     """Raises DeviceFailed where a device does not what this machine did; else the manifest takes what they did."""
-    found = evidence_of(drafts)
+    found = evidence_of(drafts, clock)
     for verdict in found[-1].devices:
         if not verdict.passed:
             raise DeviceFailed(verdict, found)
@@ -52,7 +54,7 @@ def hold_budgets(drafts: Sequence[Draft], request: ExportRequest, clock: Clock, 
                 with draft.opened() as bundle:
                     lines = budgets.hold(bundle, draft.evidence, request.budgets, draft.staging.work, progress)
                 draft.found(budgets=tuple(lines))
-        found = evidence_of(drafts)
+        found = evidence_of(drafts, clock)
         if budgets.failed(found):
             raise budgets.BudgetFailed(found)
     if request.sealed is not None:

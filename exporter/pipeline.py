@@ -66,12 +66,12 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
                     gate = draft.plan.recipe.gate
                     proof = proving.prove(bundle, gate, draft.staging.work, progress, goldens.logits())
                     draft.judged(proof)
-                holding.hold_gate(drafts, proof, request)
+                holding.hold_gate(drafts, proof, request, clock)
                 with clock.stage("measure", "Measuring its speed on this host"):
                     draft.found(speed=proving.measure_speed(bundle, draft.staging.work, progress))
                 draft.found(devices=proving.prove_on_named_devices(
                     bundle, proof, request, draft.staging.work, clock, progress))  # fmt: skip
-                holding.hold_devices(drafts)
+                holding.hold_devices(drafts, clock)
         with clock.stage("seal", "Sealing"):
             for draft in drafts:
                 draft.seal(progress)

@@ -217,8 +217,8 @@ def _of(
         target=manifest.target,
         place=place,
         bundle=evidence.bundle,
-        seconds=seconds or {},
-        memory=memory or {},
+        seconds=evidence.seconds if seconds is None else seconds,
+        memory=evidence.memory if memory is None else memory,
         evidence=evidence,
         notes=manifest.notes,
     )
