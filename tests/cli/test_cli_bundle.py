@@ -32,7 +32,7 @@ def test_inspect_tells_what_is_built_into_the_runtime_from_what_is_not(
     assert [name.strip() for name in rows["operators"].split(",")] == kernels[:2]
     assert rows["and built in"].strip() == kernels[2]
     assert "XnnpackBackend x3" in rows["delegates"]
-    assert "executorch 1.5.1, the oldest known" in rows["all of them in"]
+    assert "executorch 1.4.1, the oldest known" in rows["all of them in"]
 
 
 def test_inspect_names_no_release_for_a_program_that_none_can_load(

@@ -145,7 +145,7 @@ sys.exit(main(["doctor"]))
     ("words", "code", "message"),
     [
         (["exprt"], 2, "unknown command 'exprt': did you mean 'export'"),
-        (["diff", "a", "b"], 2, "unknown command 'diff'"),
+        (["checks", "a"], 2, "unknown command 'checks': did you mean 'check'"),
         (["export"], 2, "no --target, and no gemcut.toml here"),
         (["export", "some-model"], 2, "Missing option '--target'"),
         (["export", "--target", "android-arm64", "--context", "0"], 2, "--context"),
