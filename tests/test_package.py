@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import email
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -287,21 +289,38 @@ def test_the_installed_wheel_exports_the_sample_from_another_folder(
     assert [path.name for path in work.iterdir()] == ["bundles"]
 
 
-# The README
+# The README and the pages
 
-
-def commands(*names: str) -> Iterator[list[str]]:
-    """The lines of the shell blocks of these pages, as words."""
-    for name in names:
-        for block in re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
-            yield from (shlex.split(line, comments=True) for line in block.splitlines() if line.strip())
-
-
+BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```sh\n(?P<text>.*?)```", re.DOTALL)
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
-ALL = list(dict.fromkeys(map(tuple, commands(*PAGES))))
-EXPORTS = [words for words in ALL if words[:2] == ("gemcut", "export")]
+# Pages whose commands are one story, each set run in order in a folder of its own: an app's repository.
+WALKS = (("docs/configuration.md", "docs/ci.md"), ("docs/in-your-app.md",))
+# All that is marked as not run, and why: nothing else may be.
+NOT_RUN = {"gradle -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone"}
+
+
+def lines(name: str) -> Iterator[tuple[str, str | None]]:
+    """The lines of the shell blocks of a page, continued ones as one, each with the reason why it isn't run."""
+    for block in BLOCK.finditer((ROOT / name).read_text(encoding="utf-8")):
+        for line in block["text"].replace("\\\n", " ").splitlines():
+            if line.strip():
+                yield line, block["why"]
+
+
+def commands(*names: str) -> Iterator[tuple[str, ...]]:
+    """The lines of the shell blocks of these pages that are run, as words."""
+    for name in names:
+        yield from (tuple(shlex.split(line, comments=True)) for line, why in lines(name) if why is None)
+
+
+IN_ORDER = {name for walk in WALKS for name in walk}
+EVERY = list(dict.fromkeys(commands(*PAGES)))
+ALL = list(dict.fromkeys(commands(*(name for name in PAGES if name not in IN_ORDER))))
+PROJECT = [words for words in ALL if words[:2] == ("gemcut", "init") or
+           (words[:2] == ("gemcut", "export") and set(words[2::2]) <= {"--only", "--locked"})]  # fmt: skip
+EXPORTS = [words for words in ALL if words[:2] == ("gemcut", "export") and words not in PROJECT]
 DEVICES = [words for words in ALL if words[:3] == ("gemcut", "device", "setup") or "--on" in words]
-QUICK = [words for words in ALL if words[0] == "gemcut" and words not in (*EXPORTS, *DEVICES)]
+QUICK = [words for words in ALL if words[0] == "gemcut" and words not in (*PROJECT, *EXPORTS, *DEVICES)]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+@\w+")
 
 
@@ -329,7 +348,13 @@ def desk(sample_int4: Any, sample_litert: Any, tmp_path_factory: pytest.TempPath
 def test_the_readme_opens_with_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.startswith("# Gemcut\n\n```sh\nmake demo\nmake test\n```\n")
-    assert {words[1] for words in ALL if words[0] == "gemcut"} >= set(COMMANDS)
+    assert {words[1] for words in EVERY if words[0] == "gemcut"} >= set(COMMANDS)
+
+
+def test_only_what_cannot_be_run_is_marked_as_not_run() -> None:
+    assert {line: why for name in PAGES for line, why in lines(name) if why is not None} == NOT_RUN
+    known = {"gemcut", "make", "python"}
+    assert {words[0] for words in ALL} <= known, "a test must run it, or NOT_RUN say why none can"
 
 
 @pytest.mark.parametrize("words", [w for w in ALL if w[0] == "make"], ids=" ".join)
@@ -427,6 +452,89 @@ def test_readme_commands_of_the_sample_run_in_short(words: tuple[str, ...], tmp_
         [sys.executable, *words[1:], *SHORT[words[2]]], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_readme_commands_of_a_project_run_in_order(tmp_path: Path) -> None:
+    assert PROJECT[0] == ("gemcut", "init")
+    for words in PROJECT:
+        done = subprocess.run(
+            [sys.executable, "-m", "gemcut.cli", *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+    assert (tmp_path / "gemcut.lock").is_file()
+
+
+# The pages that are one story
+
+
+def verdict_of(bundle: Path) -> dict[str, Any]:
+    """What the demo would write on a phone that does to the last bit what the exporting machine did."""
+    from gemcut.bundle.manifest import MANIFEST
+    from gemcut.bundle.open import open_bundle
+    from gemcut.devices.verdict_file import FORMAT, SCHEMA_VERSION
+    from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
+
+    def text(array: Any, kind: str) -> str:
+        return base64.b64encode(array.astype(kind).tobytes()).decode()
+
+    with open_bundle(bundle) as opened:
+        runtime = opened.manifest.runtime
+        sha256 = hashlib.sha256(opened.read(MANIFEST)).hexdigest()
+        goldens = load_goldens({name: opened.read(name) for name in GOLDENS})
+        recorded = load_recorded({name: opened.read(name) for name in RECORDED})
+    parts = [
+        {
+            "id": golden.prompt.id, "logprobs": text(one.logprobs, "<f4"),
+            "target_logprobs": text(one.target_logprobs, "<f4"), "top1": text(one.top1, "<i4"),
+            "greedy_ids": list(one.greedy_ids), "greedy_text": one.greedy_text,
+        }
+        for golden, one in zip(goldens, recorded, strict=True)
+    ]  # fmt: skip
+    phone = {"maker": "Maker", "model": "Phone 1", "system": "Android 14", "abi": "arm64-v8a", "cpu": "Cortex-A76",
+             "cores": 8, "memory": 8 << 30}  # fmt: skip
+    return {
+        "format": FORMAT, "schema_version": SCHEMA_VERSION, "manifest_sha256": sha256,
+        "runtime": {"name": runtime.name, "version": runtime.version}, "library": None, "device": phone,
+        "app": {"id": "org.gemcut.demo", "version": "0.1"}, "goldens": parts, "tokens_per_second": 30.0,
+        "peak_memory": 0, "refused": None, "passed": True, "max_logprob_diff": 0.0, "mean_kl": 0.0, "failures": [],
+    }  # fmt: skip
+
+
+def settled(line: str, page: str, app: Path) -> None:
+    """What the reader does by hand before a line: gemcut.toml as the page has it, the verdict from the phone."""
+    if page == "docs/in-your-app.md" and line == "gemcut export":
+        (project,) = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+        (app / "gemcut.toml").write_text(project, encoding="utf-8")
+    if "--from" in line:
+        (app / "gemcut-verdict.json").write_text(json.dumps(verdict_of(app / "bundles" / "assistant")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk[-1])
+def test_the_commands_of_a_story_run_in_order(walk: tuple[str, ...], tmp_path: Path) -> None:
+    """In the sample app's repository, before it had a gemcut.toml, with the sample as the team's fine-tune."""
+    from gemcut.sample import sample_path
+
+    app = tmp_path / "app"
+    left_out = shutil.ignore_patterns("gemcut.toml", "gemcut.lock", ".gemcut", "bundles")
+    shutil.copytree(ROOT / "tests" / "app_repo", app, ignore=left_out)
+    shutil.copytree(sample_path(), app / "models" / "assistant")
+    subprocess.run(["git", "init", "--quiet", str(app)], check=True)
+    gemcut = tmp_path / "bin" / "gemcut"
+    gemcut.parent.mkdir()
+    gemcut.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m gemcut.cli "$@"\n')
+    gemcut.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{gemcut.parent}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
+    for page in walk:
+        for line, why in lines(page):
+            if why is not None:
+                continue
+            settled(line, page, app)
+            done = subprocess.run(
+                ["bash", "-c", line], cwd=app, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{page}: {line}\n{done.stdout}{done.stderr}"
 
 
 def test_every_file_that_the_pages_link_to_is_there() -> None:

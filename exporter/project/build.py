@@ -16,7 +16,7 @@ from ..report.outcome import Finding, Outcome, Place
 from ..request import ExportRequest, HeldBack, Published
 from .config import BundleEntry, Project, read_project
 from .hashing import Hashes
-from .inputs import locked_bundle
+from .inputs import locked_bundle, relative
 from .lock import AGAIN, FILE, Lock, LockError, check_sealed, manifest_sha256, processor, read_lock, write_lock
 from .status import Status, examine
 
@@ -183,7 +183,7 @@ class _Builder:
             reasons,
             (*status.notes, *notes, *dict.fromkeys(note for one in published for note in one.manifest.notes)),
             published,
-            tuple(one.bundle for one in published),
+            tuple(self.project.root / relative(one.bundle, self.project.root) for one in published),
             outcomes=tuple(_placed(outcome.published(one, entry.name, place_of(entry)), entry) for one in published),
             seconds=time.monotonic() - began,
         )
