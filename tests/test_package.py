@@ -82,7 +82,7 @@ def test_the_metadata(wheel: Path) -> None:
     folder = next(name.split("/")[0] for name in opened.namelist() if ".dist-info/" in name)
     found = email.message_from_bytes(opened.read(f"{folder}/METADATA"))
     assert (found["Name"], found["Requires-Python"], found["License-Expression"]) == ("gemcut", ">=3.11", "Apache-2.0")
-    assert {"executorch", "litert", "all"} <= set(found.get_all("Provides-Extra", []))
+    assert {"executorch", "litert", "report", "all"} <= set(found.get_all("Provides-Extra", []))
     required = [Requirement(line) for line in found.get_all("Requires-Dist", [])]
     always = {each.name for each in required if each.marker is None}
     assert not always & {"torch", "executorch", "transformers", "torchao", "litert-torch", "ai-edge-litert"}
@@ -91,7 +91,9 @@ def test_the_metadata(wheel: Path) -> None:
     assert litert | shared <= extra(required, "litert")
     assert "executorch" not in extra(required, "litert")
     assert not litert & extra(required, "executorch")
-    assert extra(required, "all") == extra(required, "executorch") | extra(required, "litert")
+    assert extra(required, "report") == {"plotly"}
+    parts = [extra(required, name) for name in ("executorch", "litert", "report")]
+    assert extra(required, "all") == set().union(*parts)
     everything = {name for each in found.get_all("Provides-Extra", []) for name in extra(required, each)}
     assert not everything & set(FOREIGN)
     assert opened.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
