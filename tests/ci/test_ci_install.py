@@ -29,7 +29,8 @@ def wheel(folder: Path, name: str, version: str, metadata: str = "", script: str
         if script:
             out.writestr(f"{info}/entry_points.txt", f"[console_scripts]\n{name} = {name}:main\n")
         out.writestr(f"{info}/RECORD", "")
-    (place / "index.html").write_text(f'<!DOCTYPE html><a href="{path.name.replace("+", "%2B")}">{path.name}</a>')
+    links = (f'<a href="{one.name.replace("+", "%2B")}">{one.name}</a>' for one in sorted(place.glob("*.whl")))
+    (place / "index.html").write_text(f"<!DOCTYPE html>{''.join(links)}")
     return path
 
 
@@ -39,14 +40,16 @@ def install(machine: Callable[..., Machine], tmp_path: Path) -> Callable[..., tu
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     extras = "Provides-Extra: executorch\nProvides-Extra: report\n"
-    needs = f"{extras}Requires-Dist: torch=={TORCH}; extra == 'executorch'\n"
+    needs = f"{extras}Requires-Dist: torch=={TORCH}; extra == 'executorch'\nRequires-Dist: cutter\n"
     says = "def main():\n    print('gemcut of a test')\n"
     source = wheel(tmp_path / "own", "gemcut", "0.1.0", needs, says)
     wheel(tmp_path / "pypi", "torch", TORCH)
+    for version in ("1.0", "2.0"):
+        wheel(tmp_path / "pypi", "cutter", version)
     wheel(tmp_path / "cpu", "torch", f"{TORCH}+cpu")
     (step,) = [one for one in load(ROOT / "action.yml")["runs"]["steps"] if one["name"] == "Install Gemcut"]
 
-    def run(**inputs: str) -> tuple[Step, str]:
+    def run(lock: str = "", **inputs: str) -> tuple[Step, str]:
         there = machine("install")
         for name in ("PIP_NO_INDEX", "PIP_NO_BUILD_ISOLATION"):
             del there.environment[name]
@@ -55,11 +58,16 @@ def install(machine: Callable[..., Machine], tmp_path: Path) -> Callable[..., tu
             "PATH": f"{venv / 'bin'}{os.pathsep}{there.environment['PATH']}",
             "GITHUB_ACTION_PATH": str(there.action),
         }
-        whole = {"source": str(source), "extras": "executorch", "torch-index": ""} | inputs
+        own = {"source": str(source), "extras": "executorch", "torch-index": "", "working-directory": "."}
+        whole = own | {"locked": "true"} | inputs
+        if lock:
+            (there.workspace / "gemcut.lock").write_text(lock)
+        else:
+            (there.workspace / "gemcut.lock").unlink(missing_ok=True)
         (done,) = run_steps(there, [step], {"inputs": whole}, {})
         words = [str(venv / "bin" / "python"), "-m", "pip", "list", "--format", "freeze", "--disable-pip-version-check"]
         listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-        return done, next((line for line in listed.splitlines() if line.startswith("torch==")), "")
+        return done, " ".join(line for line in listed.splitlines() if line.startswith(("cutter==", "torch==")))
 
     return run
 
@@ -67,14 +75,34 @@ def install(machine: Callable[..., Machine], tmp_path: Path) -> Callable[..., tu
 def test_the_index_of_cpu_wheels_wins(install: Callable[..., tuple[Step, str]], tmp_path: Path) -> None:
     step, torch = install(**{"torch-index": (tmp_path / "cpu").as_uri()})
     assert step.status == "success", step.stderr
-    assert torch == f"torch=={TORCH}+cpu"
+    assert torch == f"cutter==2.0 torch=={TORCH}+cpu"
     assert step.stdout.endswith("gemcut of a test\n")
 
 
 def test_without_it_pip_takes_its_own(install: Callable[..., tuple[Step, str]]) -> None:
     step, torch = install()
     assert step.status == "success", step.stderr
-    assert torch == f"torch=={TORCH}"
+    assert torch == f"cutter==2.0 torch=={TORCH}"
+
+
+LOCK = f"""version = 1
+[bundles.chat.executorch.versions]
+cutter = "1.0"
+gemcut = "0.0.9"
+torch = "{TORCH}"
+"""
+
+
+def test_a_lock_holds_back_later_releases(install: Callable[..., tuple[Step, str]], tmp_path: Path) -> None:
+    step, found = install(LOCK, **{"torch-index": (tmp_path / "cpu").as_uri()})
+    assert step.status == "success", step.stderr
+    assert found == f"cutter==1.0 torch=={TORCH}+cpu"
+
+
+def test_without_locked_the_lock_holds_nothing_back(install: Callable[..., tuple[Step, str]]) -> None:
+    step, found = install(LOCK, locked="false")
+    assert step.status == "success", step.stderr
+    assert found == f"cutter==2.0 torch=={TORCH}"
 
 
 HOSTILE = ("$(touch pwned)", "`touch pwned`", "; touch pwned #", '" ; touch pwned ; "', "x\ntouch pwned")
