@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from .. import schema
 from ..errors import ConformanceError, UnsupportedError
 
 SCHEMA_VERSION = 1
@@ -281,14 +282,9 @@ def read_manifest(data: bytes, side: bytes, where: str) -> Manifest:
 
 def manifest_schema() -> dict[str, Any]:
     """The JSON Schema of the manifest that is shipped as ``manifest.schema.json``."""
-    schema = Manifest.model_json_schema()
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "Gemcut bundle manifest",
-    }
+    return schema.titled_schema(Manifest, "Gemcut bundle manifest")
 
 
 def schema_text() -> str:
     """The content that ``manifest.schema.json`` should have."""
-    return json.dumps(manifest_schema(), indent=2, sort_keys=True) + "\n"
+    return schema.schema_text(manifest_schema())

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .. import schema
 from ..bundle.manifest import MANIFEST, Sha256
 from ..errors import ConformanceError, UnsupportedError, UsageError
 from ..prove.conformance import Conformance, compare
@@ -331,13 +332,9 @@ def verdict_from(subject: Subject, path: Path, progress: Progress | None = None)
 
 def verdict_schema() -> dict[str, Any]:
     """The JSON Schema that is shipped as ``verdict.schema.json``."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **VerdictFile.model_json_schema(),
-        "title": "Gemcut verdict of a phone",
-    }
+    return schema.titled_schema(VerdictFile, "Gemcut verdict of a phone")
 
 
 def schema_text() -> str:
     """The content that ``verdict.schema.json`` should have."""
-    return json.dumps(verdict_schema(), indent=2, sort_keys=True) + "\n"
+    return schema.schema_text(verdict_schema())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .. import schema
 from ..errors import ConformanceError, UnsupportedError
 
 PROMPT_FILE = "prompt.json"
@@ -252,13 +253,9 @@ def read_prompt(data: bytes | str, where: str = PROMPT_FILE) -> PromptFile:
 
 def prompt_schema() -> dict[str, Any]:
     """The JSON Schema that is shipped as ``prompt.schema.json``."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **PromptFile.model_json_schema(),
-        "title": "Gemcut compiled prompt",
-    }
+    return schema.titled_schema(PromptFile, "Gemcut compiled prompt")
 
 
 def schema_text() -> str:
     """The content that ``prompt.schema.json`` should have."""
-    return json.dumps(prompt_schema(), indent=2, sort_keys=True) + "\n"
+    return schema.schema_text(prompt_schema())

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +30,7 @@ from ..prompt import format as prompt_format
 from ..prove.conformance import Difference, Tolerance
 from ..quantize import recipe
 from ..request import ProvenHere
+from ..schema import DIALECT, schema_text
 from ..stages import Recipe, Target
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -282,7 +282,7 @@ def schemas() -> dict[Path, str]:
     found[Path(tables.__file__).with_name("gemcut.schema.json")] = tables.schema()
     found[prompt_format.SCHEMA_FILE] = prompt_format.prompt_schema()
     found[verdict_file.SCHEMA_FILE] = verdict_file.verdict_schema()
-    return {path: json.dumps(_stamped(schema), indent=2, sort_keys=True) + "\n" for path, schema in found.items()}
+    return {path: schema_text(_stamped(schema)) for path, schema in found.items()}
 
 
 class _WithDocstrings(GenerateJsonSchema):
@@ -316,7 +316,7 @@ def _closed(node: Any) -> Any:
 
 
 def _stamped(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": DIALECT, **schema}
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def _tool(api: Any, declaration: Mapping[str, Any]) -> Any:
             return dict(declaration)
 
         def execute(self, param: Any) -> None:
-            raise NotImplementedError
+            raise AssertionError("tools are declared for the prompt alone; the engine is never told to run one")
 
     return Declared()
 
