@@ -91,6 +91,10 @@ class TensorIndex:
             message = f"{entry.shard.name}: tensor '{name}' can't be read: {error}"
             raise CheckpointError(message, hint=_AGAIN) from error
 
+    def is_mapped(self, name: str) -> bool:
+        """Whether ``get`` gives the file's own bytes; where it doesn't (a merge), each call costs memory and time."""
+        return name in self._entries
+
     @property
     def total_bytes(self) -> int:
         """Bytes of all tensors as stored."""

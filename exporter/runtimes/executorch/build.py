@@ -10,6 +10,7 @@ from ...clock import Clock
 from ...graph.decoder import adapt, trace
 from ...graph.macs import attention_macs, linear_macs
 from ...quantize.apply import apply_recipe
+from ...scratch import Scratch
 from ...stages import Lowered
 from ..base import Order
 from .lower import lower
@@ -18,7 +19,7 @@ from .lower import lower
 def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
     """Quantizes ``model`` in place, traces it with its cache inside, and lowers it to ``work / model.pte``."""
     with clock.stage("quantize", f"Quantizing: {order.recipe.name}"):
-        quantized = apply_recipe(model, order.recipe)
+        quantized = apply_recipe(model, order.recipe, Scratch(work))
         module = adapt(model)
     with clock.stage("graph", "Tracing"):
         traced = trace(module, order.cache)

@@ -13,6 +13,7 @@ from .idle import idle_work_skipped
 from .order import ordered_constants, plan_in_graph_order
 from .patches import require_version
 from .requirements import read_requirements
+from .spill import constants_in_files
 from .twins import shared_twins
 
 # XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
@@ -34,15 +35,16 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
         LackingError: another ExecuTorch than the one this was written for.
     """
     version = require_version()
-    progress.update(0, 3, "partitioning for XNNPACK")
-    with idle_work_skipped(), ordered_constants(), shared_twins() as twins:
-        edge = _to_edge(traced, constants)
-    progress.update(1, 3, "emitting the program")
-    with idle_work_skipped(), branching_emitter():
-        program = _to_program(edge)
-    progress.update(2, 3, "writing the program")
-    with out.open("wb") as file:
-        program.write_to_file(file)
+    with constants_in_files(out.parent):
+        progress.update(0, 3, "partitioning for XNNPACK")
+        with idle_work_skipped(), ordered_constants(), shared_twins() as twins:
+            edge = _to_edge(traced, constants)
+        progress.update(1, 3, "emitting the program")
+        with idle_work_skipped(), branching_emitter():
+            program = _to_program(edge)
+        progress.update(2, 3, "writing the program")
+        with out.open("wb") as file:
+            program.write_to_file(file)
     needs = read_requirements(program.executorch_program)
     spec = traced.spec
     return Lowered(
