@@ -88,7 +88,8 @@ def _stored(tensors: TensorIndex, stored: str, scratch: Scratch) -> torch.Tensor
     """A tensor of the checkpoint, checked; matrices as mapped, all else float32 in memory."""
     import torch
 
-    tensor = tensors.get(stored)
+    as_is = tensors.is_mapped(stored)
+    tensor = tensors.mapped(stored) if as_is else tensors.get(stored)
     if tensor.dim() < 2:
         small = tensor.to(torch.float32, copy=True)
         check_finite(small, tensors, stored)
@@ -96,4 +97,4 @@ def _stored(tensors: TensorIndex, stored: str, scratch: Scratch) -> torch.Tensor
     rows = max(1, CHUNK // max(1, tensor[0].numel()))
     for part in tensor.split(rows):
         check_finite(part if part.element_size() <= 4 else part.float(), tensors, stored)
-    return tensor if tensors.is_mapped(stored) else scratch.kept(tensor)
+    return tensor if as_is else scratch.kept(tensor)
