@@ -165,7 +165,7 @@ def takes_tools(codec: Codec) -> bool:
 def takes_results(codec: Codec) -> bool:
     """Whether the template renders declarations, a call that the model made, and its result."""
     function = {"name": _PROBE_NAME, "arguments": {"word": _PROBE_TEXT}}
-    chat = [
+    chat: list[dict[str, Any]] = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "tool_calls": [{"id": "probe0001", "type": "function", "function": function}]},
         {"role": "tool", "tool_call_id": "probe0001", "name": _PROBE_NAME, "content": _PROBE_RESULT},
