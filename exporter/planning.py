@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bundle.staging import check_output
-from .checkpoint import check_context, open_checkpoint, refuse_runtime
+from .checkpoint import check_context, open_checkpoint
 from .errors import UnsupportedError, UsageError, nearest
 from .graph.cache import CacheSpec
 from .quantize.recipe import load_recipe
@@ -75,7 +75,6 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
 def _plan(
     request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: Runtime, recipe: Recipe
 ) -> ExportPlan:
-    refuse_runtime(checkpoint.family, runtime.name)
     shape = _shape(request, checkpoint, target, runtime)
     oldest = target.oldest_runtime.get(runtime.name)
     runtime.check(checkpoint.text_config, recipe, oldest)  # what can't be kept is said now, not in minutes

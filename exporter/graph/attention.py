@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from .cache import CacheSpec, StepState
+from ..errors import UnsupportedError
+from . import softcap as softcapped
+from .cache import MASKED, CacheSpec, StepState, rows_for
 
 NAME = "gemcut_sdpa"
-# Far below any logit, and finite: sums of several stay finite in float32.
-MASKED = -1.0e9
 
 
 def attend(  # type: ignore[no-untyped-def]
@@ -30,22 +30,32 @@ def attend(  # type: ignore[no-untyped-def]
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls in every layer.
 
-    query: [1, heads, S, head dim]; key, value: [1, slots, KV heads, head dim], the caches.
-    attention_mask: [1, 1, S, ring slots] float32 for sliding layers that can pass their window, else None.
+    query: [1, heads, S, head dim]; key, value: the caches as stored.
+    attention_mask: not read; masks are the step's (``StepState``).
+    softcap: Gemma 2's, which goes another way (see ``softcap``). sliding_window: None in full layers.
     Returns [1, S, heads, head dim]. S is 1 in layers that transformers runs for the last position alone.
     """
     state: StepState = kwargs["step_state"]
+    if kwargs.get("s_aux") is not None:
+        raise UnsupportedError(
+            f"{type(module).__name__} has attention sinks, which Gemcut can't lower.",
+            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+        )
+    if softcap is not None:
+        return softcapped.attend(query, key, value, state, scaling, softcap, sliding_window is not None)
     rows = query.transpose(1, 2)
     start = state.end - rows.shape[1]
     scale = float(scaling if scaling is not None else query.shape[-1] ** -0.5)
-    if attention_mask is None or state.in_window is None:
+    if sliding_window is None or state.in_window is None:
         return torch.ops.llama.custom_sdpa(rows, key, value, start, None, 0.0, True, scale), None
 
-    mask = attention_mask[0, 0]
+    mask = rows_for(state.window_mask, rows.shape[1])
     return torch.ops.gemcut.window_sdpa(rows, key, value, mask, state.in_window, start, scale), None
 
 

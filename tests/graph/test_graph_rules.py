@@ -17,7 +17,7 @@ def config(**changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
+        ({"layer_types": ["full_attention"] * 5 + ["chunked_attention"]}, "layer_types"),
         ({"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         (
             {"rope_parameters": {"full_attention": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e6}}},
@@ -33,13 +33,24 @@ def test_what_has_no_adaptation_is_refused_with_its_key(changes: dict[str, Any],
     assert caught.value.exit_code == 4
 
 
-def test_experts_are_refused() -> None:
-    from gemcut.graph.supported import refuse_unsupported
-    from transformers import Gemma4TextConfig
+def refuse(**of: Any) -> None:
+    from gemcut.graph.supported import refuse_modules
+    from gemcut.quantize.schemes import without_weights
+    from transformers import AutoConfig
 
-    moe = Gemma4TextConfig(enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=32)
-    with pytest.raises(UnsupportedError, match="enable_moe_block"):
-        refuse_unsupported(moe)
+    refuse_modules(without_weights(AutoConfig.for_model(**of)))
+
+
+def test_what_the_modules_show_is_refused_with_their_names() -> None:
+    small = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100}
+    with pytest.raises(UnsupportedError, match="a state or an attention of its own kind"):
+        refuse(model_type="mamba", **small)
+    with pytest.raises(UnsupportedError, match=r"model\.layers\.0\.mlp\.experts .* layout .* is_transposed"):
+        refuse(model_type="gpt_oss", num_local_experts=2, **small)
+
+
+def test_experts_of_a_family_that_nothing_names_are_taken_by_their_layout() -> None:
+    refuse(model_type="qwen3_moe", num_hidden_layers=1, hidden_size=64, vocab_size=100, num_experts=4)
 
 
 def test_the_cache_is_a_ring_in_local_layers_whole_in_full_ones_and_absent_where_shared() -> None:
