@@ -124,7 +124,7 @@ class StepState:
 
 
 def rows_for(mask: torch.Tensor | None, tokens: int | torch.SymInt) -> torch.Tensor:
-    """The rows [tokens, slots] of a step's mask for a layer's queries: all, or the last where it runs for that alone."""
+    """A step's mask [tokens, slots] for a layer's queries: all rows, or the last where it runs for that alone."""
     assert mask is not None
     return mask[-1:] if isinstance(tokens, int) and tokens == 1 else mask
 

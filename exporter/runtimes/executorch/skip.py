@@ -1,7 +1,7 @@
 """Jumps over the experts that no token chose (see ``graph.routing``).
 
-An expert's part of the program begins at the opaque call ``gemcut::chosen`` and ends at the write of its results. In the
-emitted program the call becomes
+An expert's part of the program begins at the opaque call ``gemcut::chosen`` and ends at the write of its results. In
+the emitted program the call becomes
 
     jump_false hit -> behind the write
     eq(choices, number) -> chosen

@@ -2,8 +2,8 @@
 
 ExecuTorch 1.5's partitioner leaves every operator on such a tensor to the portable kernels, since XNNPACK takes no
 empty tensor and the partitioner doesn't ask for the size's bounds (``_check_inputs_are_valid_dtypes`` in
-``backends/xnnpack/partition/config/xnnpack_config.py``). The delegate itself is given the upper bound and takes each call's own size, as it
-does for any other dynamic one.
+``backends/xnnpack/partition/config/xnnpack_config.py``). The delegate itself is given the upper bound and takes each
+call's own size, as it does for any other dynamic one.
 """
 
 from __future__ import annotations
