@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+Change = Callable[[Any], None]
 WINDOW = 16
 LOCAL, FULL = "sliding_attention", "full_attention"
 _SIZES = {
@@ -122,3 +124,61 @@ CASES = {
     for make in (llama2, gemma1, gemma2, gemma3, gemma3_4b, gemma3n, gemma4, gemma4_dense, gemma4_experts,
                  gemma4_unified, qwen3)
 }  # fmt: skip
+
+
+def _without_attention_softcap(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.self_attn.attn_logit_softcapping = None
+
+
+def _without_final_softcap(model: Any) -> None:
+    model.config.final_logit_softcapping = 1e6
+
+
+def _without_sparsity(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.mlp.activation_sparsity = 0.0
+
+
+def _zeroed(*names: str) -> Change:
+    def change(model: Any) -> None:
+        found = [p for name, p in model.named_parameters() if name.endswith(names)]
+        assert found
+        for parameter in found:
+            parameter.zero_()
+
+    return change
+
+
+def _of_one(*names: str) -> Change:
+    def change(model: Any) -> None:
+        found = [value for name, value in model.state_dict().items() if name.endswith(names)]
+        assert found
+        for value in found:
+            value.fill_(1.0)
+
+    return change
+
+
+def _with_experts_swapped(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.experts.down_proj.copy_(layer.experts.down_proj.flip(0))
+
+
+FEATURES: dict[str, dict[str, Change]] = {
+    "gemma2": {"attention softcap": _without_attention_softcap, "final softcap": _without_final_softcap},
+    "gemma3": {"QK-norm": _zeroed("q_norm.weight", "k_norm.weight")},
+    "gemma3n": {
+        "sparsity": _without_sparsity,
+        "Laurel": _zeroed("post_laurel_norm.weight"),
+        "AltUp's prediction": _zeroed("prediction_coefs.weight"),
+        "AltUp's correction": _zeroed("correction_coefs.weight"),
+        "AltUp's scale": _zeroed("correct_output_scale"),
+        "per-layer embeddings": _zeroed("embed_tokens_per_layer.weight"),
+    },
+    "gemma4": {"per-layer embeddings": _zeroed("embed_tokens_per_layer.weight")},
+    "gemma4_dense": {"layer scalars": _of_one("layer_scalar")},
+    "gemma4_experts": {"which expert": _with_experts_swapped, "expert scales": _of_one("per_expert_scale")},
+    "gemma4_unified": {"final softcap": _without_final_softcap},
+}
+"""A family's features, and what takes each of them away from its float model."""
