@@ -251,7 +251,7 @@ def test_golden_chats_are_rendered_byte_for_byte(core: Any, compiled: tuple[Path
     chats = [golden for golden in subject.goldens if golden.prompt.kind != "text"]
     cases = [
         {"prompt": 0, "messages": list(one.prompt.messages), "tools": list(one.prompt.tools),
-         "generation": one.prompt.add_generation_prompt}
+         "generation": one.prompt.add_generation_prompt, "thinking": one.prompt.thinking}
         for one in chats
     ]  # fmt: skip
     answers = core.ask("render", lines=[line([json.loads(prompt_text(prompt))]), *map(line, cases)])
