@@ -74,7 +74,7 @@ def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, paramet
             model_type=checkpoint.text_config.model_type,
             parameters=parameters,
             files=checkpoint.hashes,
-            adapter=_adapter(checkpoint),
+            adapter=adapter_record(checkpoint),
         ),
         target=plan.target.name,
         runtime=RuntimeRecord(
@@ -109,7 +109,8 @@ def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, paramet
     )
 
 
-def _adapter(checkpoint: Checkpoint) -> AdapterRecord | None:
+def adapter_record(checkpoint: Checkpoint) -> AdapterRecord | None:
+    """What the manifest says of the adapter that was merged in."""
     adapter = checkpoint.adapter
     if adapter is None:
         return None

@@ -15,7 +15,7 @@ from .quantize.recipe import load_recipe
 from .request import ExportRequest
 from .runtimes import get_runtime
 from .runtimes.base import Order, Shape
-from .sample import sample_path
+from .sample import adapter_path, sample_path
 from .stages import LitertChoices, Recipe, Target
 from .target import load_target
 
@@ -141,7 +141,12 @@ def _offered(name: str, target: Target) -> str:
 
 
 def _open(request: ExportRequest) -> Checkpoint:
-    if request.model is not None:
-        return open_checkpoint(request.model, chat_template=request.chat_template)
-    checkpoint = open_checkpoint(str(sample_path()), chat_template=request.chat_template)
-    return dataclasses.replace(checkpoint, name=SAMPLE, source=SAMPLE)
+    """The checkpoint; with an adapter, under both of their names."""
+    model = str(sample_path()) if request.model is None else request.model
+    adapter = None if request.adapter is None else adapter_path(request.adapter)
+    checkpoint = open_checkpoint(model, chat_template=request.chat_template, adapter=adapter)
+    if request.model is None:
+        checkpoint = dataclasses.replace(checkpoint, name=SAMPLE, source=SAMPLE)
+    if checkpoint.adapter is not None:
+        checkpoint = dataclasses.replace(checkpoint, name=f"{checkpoint.name}-{checkpoint.adapter.name}")
+    return checkpoint

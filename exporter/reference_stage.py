@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint.mapped import map_float_model
+from .memory import give_back
 from .prove.golden_files import save_goldens
 from .prove.goldens import LogitsFile
 from .prove.goldens import make_goldens as _make_goldens
@@ -50,16 +51,17 @@ def make_goldens(
     """Runs the float model on the checkpoint's own prompts and the built-in ones, as far as every plan holds them."""
     checkpoint, window = plans[0].checkpoint, plans[0].cache.window
     context = min(plan.shape.context for plan in plans)
-    own_file = _own_prompts(checkpoint)
+    own_file = own_prompts(checkpoint)
     own = load_prompts(own_file) if own_file is not None and codec.has_template else []
     prompts = choose_prompts(codec, window, context, own)
     reference = TransformersReference(model)
     file = LogitsFile(work / "float_logits.f32", reference.vocab_size)
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
+    give_back()
     return Goldens(save_goldens(goldens), file.open, tuple(prompts))
 
 
-def _own_prompts(checkpoint: Checkpoint) -> Path | None:
+def own_prompts(checkpoint: Checkpoint) -> Path | None:
     """The prompts that come with a fine-tune's adapter, else with the checkpoint."""
     folders = [checkpoint.path] if checkpoint.adapter is None else [checkpoint.adapter.path, checkpoint.path]
     return next((folder / OWN_PROMPTS for folder in folders if (folder / OWN_PROMPTS).is_file()), None)

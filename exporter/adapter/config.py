@@ -17,6 +17,8 @@ from ..errors import CheckpointError, UnsupportedError, nearest
 
 FILE = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+# What an export reads of an adapter's folder; the prompts, which it is proven with, need not be there.
+FILES = (FILE, WEIGHTS, "golden_prompts.jsonl")
 # How training went, and which modules the tensors' names say anyway: nothing of it changes what is merged.
 _INERT = frozenset((
     "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "exclude_modules", "inference_mode",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..checkpoint.hub import safe_name
 from ..checkpoint.tensors import TensorIndex, read_header
 from ..errors import CheckpointError, UnsupportedError, nearest
-from .config import FILE, WEIGHTS, AdapterConfig, read_config
+from .config import FILE, FILES, WEIGHTS, AdapterConfig, read_config
 from .merging import Factors, Update, merge_embedding, merge_linear
 from .naming import Named, read_name
 
@@ -58,7 +58,9 @@ class Adapter:
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each of its files, by name; computed when first asked for."""
         found = {}
-        for name in (FILE, WEIGHTS):
+        for name in FILES:
+            if not (self.path / name).is_file():
+                continue
             with (self.path / name).open("rb") as file:
                 found[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return found

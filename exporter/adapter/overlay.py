@@ -39,6 +39,10 @@ class AdaptedTensors(TensorIndex):
         """Whether ``get`` gives the file's own bytes: not of what the adapter touches."""
         return super().is_mapped(name) and name not in self._parameters
 
+    def mapped(self, name: str) -> torch.Tensor:
+        """The file's own bytes; of what the adapter touches, the merged tensor, which is in memory."""
+        return self.get(name) if name in self._parameters else super().mapped(name)
+
     def get(self, name: str) -> torch.Tensor:
         """The tensor as the fine-tune has it; do not write to it.
 

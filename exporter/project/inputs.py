@@ -141,9 +141,9 @@ def _adapter_files(entry: BundleEntry, hashes: Hashes) -> dict[str, str]:
     """SHA-256 of the adapter's files, by name; one that isn't there the export itself will miss."""
     if entry.adapter is None:
         return {}
-    from ..adapter.config import FILE, WEIGHTS
+    from ..adapter.config import FILES
 
-    return {name: hashes.of(entry.adapter / name) for name in (FILE, WEIGHTS) if (entry.adapter / name).is_file()}
+    return {name: hashes.of(entry.adapter / name) for name in FILES if (entry.adapter / name).is_file()}
 
 
 def _recipe(entry: BundleEntry, target: Target, runtime: str) -> Recipe:

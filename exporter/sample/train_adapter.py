@@ -171,9 +171,7 @@ def train(settings: Settings) -> None:
             print(f"step {step:4d}  loss {mean:.4f}  {took / (step + 1):.2f} s/step", flush=True)
     save_adapter(layers, settings)
     write_goldens(settings.out)
-    model.train(False)
-    for layer in layers.values():
-        layer.rounding = False
+    model, tokenizer = load(sample_path(), settings.out)  # as it was written, and merged as an export does it
     for label, held in (("its own", held_out_calls(50, 11, DIARY)), ("the model's", held_out_calls(50, 11))):
         print(f"held-out calls of {label} actions: {score_model(model, tokenizer, held).percent:.0f}%", flush=True)
     print(f"{(time.monotonic() - started) / 60:.1f} min", flush=True)
