@@ -6,14 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from .devices.bench import peak_memory
+from .memory import anonymous_memory
 from .stages import Progress
 
-# Linux, proc(5): pages of this process that no file backs. The system keeps no mark of the most there were.
-_STATUS = Path("/proc/self/status")
-_FIELD = "RssAnon:"
+# Seconds.
 _EVERY = 0.02
 
 
@@ -63,14 +61,3 @@ class _Watch:
         self._done.set()
         self._thread.join()
         return max(self._most, anonymous_memory() or 0)
-
-
-def anonymous_memory() -> int | None:
-    """Bytes of this process that are in memory and that no file backs; None where the system doesn't say."""
-    try:
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith(_FIELD):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
