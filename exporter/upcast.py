@@ -33,7 +33,7 @@ def float32_at_use(model: nn.Module) -> Iterator[None]:
             if not own:
                 continue
             if type(module).forward is nn.Linear.forward:
-                module.forward = _linear(module)  # type: ignore[method-assign]
+                module.forward = _linear(module)
                 undo.append((module, None))
             elif isinstance(module, nn.Embedding):
                 undo.append((module, _hooked(module, _gather_rows, own)))

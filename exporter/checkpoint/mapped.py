@@ -95,6 +95,7 @@ def _stored(tensors: TensorIndex, stored: str, scratch: Scratch) -> torch.Tensor
         check_finite(small, tensors, stored)
         return small
     rows = max(1, CHUNK // max(1, tensor[0].numel()))
-    for part in tensor.split(rows):
+    for first in range(0, len(tensor), rows):
+        part = tensor[first : first + rows]
         check_finite(part if part.element_size() <= 4 else part.float(), tensors, stored)
     return tensor if as_is else scratch.kept(tensor)

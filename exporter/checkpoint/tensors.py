@@ -105,7 +105,10 @@ class TensorIndex:
             raise CheckpointError(message, hint=_AGAIN) from error
 
     def is_mapped(self, name: str) -> bool:
-        """Whether the tensor is as the file has it, so that ``mapped`` can give it; False for a merged one."""
+        """Whether the tensor is as the file has it, so that ``mapped`` can give it; False for a merged one.
+
+        Who overrides ``get`` overrides this too.
+        """
         return name in self._entries
 
     def mapped(self, name: str) -> torch.Tensor:
