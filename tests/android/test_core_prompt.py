@@ -14,7 +14,7 @@ import pytest
 from gemcut.bundle.open import open_bundle
 from gemcut.prompt.format import PROMPT_FILE, PromptFile, prompt_text, read_prompt
 from gemcut.prompt.parsing import parse_calls
-from gemcut.prompt.rendering import PromptRefused, render_prompt
+from gemcut.prompt.rendering import PromptRefused, render_prompt, without_thoughts
 from gemcut.proving import subject_of
 
 Case = dict[str, Any]
@@ -277,7 +277,8 @@ def python_calls(prompt: PromptFile, text: str) -> dict[str, Any]:
         calls, words = parse_calls(prompt, text)
     except ValueError as error:
         return {"at": int(str(error).split("character ")[1].split(":")[0])}
-    return {"calls": [{"name": call.name, "arguments": call.arguments} for call in calls], "words": words}
+    named = [{"name": call.name, "arguments": call.arguments} for call in calls]
+    return {"calls": named, "words": words, "spoken": without_thoughts(prompt, text)}
 
 
 def java_calls(answer: dict[str, Any]) -> dict[str, Any]:
