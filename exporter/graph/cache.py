@@ -108,14 +108,16 @@ class StepState:
     """Where the present call stands; read by the cache and the attention function while tracing.
 
     end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring slots of the tokens.
+    ring_end: how many of a ring's slots softcapped attention reads: those behind are not written yet.
     in_window: bool scalar tensor, or None where no position can lie beyond the window. window_mask: float32
-    [S, ring slots], additive, or None there too. causal_mask: float32 [S, context], additive, where attention takes
-    one. rotary: the call's tables by layer type.
+    [S, ring slots read], additive, or None there too. causal_mask: float32 [S, end], additive, for softcapped
+    attention. rotary: the call's tables by layer type.
     """
 
     def __init__(self) -> None:
         self.start: torch.SymInt | int = 0
         self.end: torch.SymInt | int = 0
+        self.ring_end: torch.SymInt | int = 0
         self.slots: torch.Tensor | None = None
         self.in_window: torch.Tensor | None = None
         self.window_mask: torch.Tensor | None = None

@@ -95,7 +95,11 @@ class DecoderProgram(nn.Module):
         if spec.windowed:
             state.slots = torch.remainder(positions, spec.ring_slots)
             state.in_window = (last < spec.window).squeeze(0)
-            state.window_mask = attention.window_mask(last, behind, self.ring_slots, spec)
+            ring = self.ring_slots
+            if self.softcapped:  # ``custom_sdpa`` takes its mask past the window alone, where the ring is full
+                state.ring_end = torch.sym_min(state.end, spec.ring_slots)  # type: ignore[no-untyped-call]
+                ring = ring[: state.ring_end]
+            state.window_mask = attention.window_mask(last, behind, ring, spec)
         if self.softcapped:
             state.causal_mask = softcap.causal_mask(last, behind, self.context_slots[: state.end])
 

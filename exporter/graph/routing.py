@@ -28,6 +28,7 @@ class ChosenExperts(SplitExperts):
     def __init__(self, experts: Any) -> None:
         super().__init__(experts)
         self.register_buffer("numbers", torch.arange(len(self.gate_up_proj)), persistent=False)
+        self.width = int(experts.down_proj.shape[1])
         self._share: ExpertShare | None = None
 
     def bind(self, share: ExpertShare) -> None:
@@ -100,7 +101,7 @@ def bind_experts(model: nn.Module, chunk: int) -> ExpertShare | None:
             hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
         )
     define_operators()
-    share = ExpertShare(chunk, int(each), found[0].down_proj[0].out_features)
+    share = ExpertShare(chunk, int(each), found[0].width)
     for module in found:
         module.bind(share)
     return share

@@ -7,7 +7,7 @@ What a kernel of its own would do is kept where it costs most:
 - Keys are stored transposed, [KV heads, head dim, slots], values [KV heads, slots, head dim]: both products take the
   cache as it lies. ``llama::update_cache`` writes both, with what comes before the slots as its batch.
 - Queries that share a key head are rows of one product, so no key is copied.
-- Full layers read the slots written so far, not the whole context.
+- A layer reads the slots written so far, not the whole context or ring.
 
 Source of the formula: Gemma Team 2024, "Gemma 2: Improving Open Language Models at a Practical Size", section 2.
 """
@@ -62,15 +62,14 @@ def attend(
     scale = float(scaling if scaling is not None else width**-0.5)
     keys, values = key.view(kv_heads, width, slots), value.view(kv_heads, slots, width)
     mask = state.window_mask if sliding and state.in_window is not None else state.causal_mask
-    if mask is state.causal_mask:  # a ring past the window is full, and within it reads zeros that its mask hides
-        slots = state.end
-        keys, values = keys[:, :, :slots], values[:, :slots]
+    seen = state.end if mask is state.causal_mask else state.ring_end
+    keys, values = keys[:, :, :seen], values[:, :seen]
     groups = heads // kv_heads
     rows = query[0].contiguous().view(kv_heads, groups, tokens, width)
     rows = rows.reshape(kv_heads, groups * tokens, width) * (scale / cap)
     scores = torch.tanh(torch.bmm(rows, keys)) * cap
-    scores = scores.view(kv_heads, groups, tokens, slots) + rows_for(mask, tokens)[None, None]
-    shares = torch.softmax(scores, dim=-1).view(kv_heads, groups * tokens, slots)
+    scores = scores.view(kv_heads, groups, tokens, seen) + rows_for(mask, tokens)[None, None]
+    shares = torch.softmax(scores, dim=-1).view(kv_heads, groups * tokens, seen)
     out = torch.bmm(shares, values).view(kv_heads, groups, tokens, width)
     return out.permute(2, 0, 1, 3).reshape(1, tokens, heads, width), None
 

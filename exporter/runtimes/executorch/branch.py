@@ -67,11 +67,14 @@ def expand(plan: Any) -> int:
 def _expand_chain(chain: Any, expanders: dict[int, Any]) -> int:
     """Expands one chain's calls; destinations that are known as old instructions are set when all are placed."""
     _refuse_other_jumps(chain)
-    old, new, place, pending = chain.instructions, [], [], []
+    old: list[Any] = chain.instructions
+    new: list[Any] = []
+    place: list[int] = []
+    pending: list[tuple[Any, int]] = []
     uses = skip.uses_of(old)
     for index, instruction in enumerate(old):
         place.append(len(new))
-        expander = expanders.get(getattr(instruction.instr_args, "op_index", None))
+        expander = expanders.get(getattr(instruction.instr_args, "op_index", -1))
         if expander is None:
             new.append(instruction)
         elif isinstance(expander, skip.Skips):
