@@ -47,6 +47,7 @@ def attend(  # type: ignore[no-untyped-def]
             f"{type(module).__name__} has attention sinks, which Gemcut can't lower.",
             hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
         )
+    _refuse_other_window(module, key.shape[1], sliding_window, state)
     if softcap is not None:
         return softcapped.attend(query, key, value, state, scaling, softcap, sliding_window is not None)
     rows = query.transpose(1, 2)
@@ -57,6 +58,22 @@ def attend(  # type: ignore[no-untyped-def]
 
     mask = rows_for(state.window_mask, rows.shape[1])
     return torch.ops.gemcut.window_sdpa(rows, key, value, mask, state.in_window, start, scale), None
+
+
+def _refuse_other_window(  # type: ignore[no-untyped-def]
+    module, slots: int, window: int | None, state: StepState
+) -> None:
+    """What a layer asks for has to be what the cache was made for from the configuration."""
+    spec = state.spec
+    if spec is None or not spec.windowed:
+        return
+    wanted = spec.context if window is None else spec.ring_slots
+    if slots != wanted or window not in (None, spec.window):
+        raise UnsupportedError(
+            f"{type(module).__name__} of layer {module.layer_idx} asks for a window of {window}, but config.json gives "
+            f"that layer a cache of {slots} slots ('layer_types', 'sliding_window').",
+            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+        )
 
 
 def no_mask(*args: Any, **kwargs: Any) -> None:

@@ -107,14 +107,15 @@ def _shares_keys(config) -> list[bool]:  # type: ignore[no-untyped-def]
 class StepState:
     """Where the present call stands; read by the cache and the attention function while tracing.
 
-    end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring slots of the tokens.
-    ring_end: how many of a ring's slots softcapped attention reads: those behind are not written yet.
-    in_window: bool scalar tensor, or None where no position can lie beyond the window. window_mask: float32
+    spec: of the whole cache. end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring
+    slots of the tokens. ring_end: how many of a ring's slots softcapped attention reads: those behind are not written
+    yet. in_window: bool scalar tensor, or None where no position can lie beyond the window. window_mask: float32
     [S, ring slots read], additive, or None there too. causal_mask: float32 [S, end], additive, for softcapped
     attention. rotary: the call's tables by layer type.
     """
 
     def __init__(self) -> None:
+        self.spec: CacheSpec | None = None
         self.start: torch.SymInt | int = 0
         self.end: torch.SymInt | int = 0
         self.ring_end: torch.SymInt | int = 0

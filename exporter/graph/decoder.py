@@ -48,6 +48,7 @@ class DecoderProgram(nn.Module):
         self.model = model
         self.spec = spec
         self.state = StepState()
+        self.state.spec = spec
         self.softcapped = softcap.is_softcapped(model.config)
         kind = softcap.SoftcapCache if self.softcapped else ProgramCache
         self.cache = kind(spec, self, self.state)

@@ -76,6 +76,22 @@ def test_a_context_within_the_window_needs_no_ring_and_no_mask() -> None:
     assert {layer.slots for layer in spec.layers if layer} == {32}
 
 
+@pytest.mark.parametrize(("slots", "window"), [(39, None), (64, 32), (39, 16)])
+def test_a_layer_that_asks_for_another_window_than_its_cache_has_is_refused(slots: int, window: int | None) -> None:
+    """Else a ring would be read as if it were whole, or the other way about."""
+    import torch
+    from gemcut.graph.attention import attend
+    from gemcut.graph.cache import StepState, cache_spec
+
+    state = StepState()
+    state.spec = cache_spec(config(), 64, 8)
+    assert state.spec.ring_slots == 39
+    layer, query, cache = torch.nn.Identity(), torch.zeros(1, 4, 1, 8), torch.zeros(1, slots, 1, 8)
+    layer.layer_idx = 2
+    with pytest.raises(UnsupportedError, match=f"layer 2 asks for a window of {window}.*cache of {slots} slots"):
+        attend(layer, query, cache, cache, None, sliding_window=window, step_state=state)
+
+
 def test_a_module_that_only_calls_itself_a_norm_is_refused() -> None:
     import torch
     from gemcut.graph.norm import delegable_norm
