@@ -17,8 +17,8 @@ _Q = torch.ops.quantized_decomposed
 _BITS = {"int8": 8, "int4": 4}
 
 
-# Elements that are float32 at a time while a matrix is quantized: 64 MB.
-_PIECE = 1 << 24
+# Elements that are float32 at a time while a matrix is quantized: 16 MB.
+_PIECE = 1 << 22
 
 
 def quantize_rows(weight: torch.Tensor, scheme: Scheme, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor]:
