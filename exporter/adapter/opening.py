@@ -44,7 +44,8 @@ class Base:
 class Adapter:
     """An opened adapter: all of it is checked against its base, and no weight is merged yet.
 
-    updates: by parameter, as transformers names it. notes: what the user should know.
+    updates: by parameter, as transformers names it. untied: a head that config.json ties to the embedding is one of its
+    own now. notes: what the user should know.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Adapter:
     config: AdapterConfig
     tensors: TensorIndex
     updates: Mapping[str, Update]
+    untied: bool = False
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -113,14 +115,17 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
     updates = {}
     for parameter in dict.fromkeys(str(named.parameter) for named in used):
         updates[parameter] = _update([named for named in used if named.parameter == parameter], config)
-    if base.tied:
-        updates = _tied(updates, config, tensors)
+    shapes = {HEAD: base.shapes[EMBEDDING], **base.shapes} if base.tied else base.shapes
     for parameter, update in updates.items():
-        _check_shapes(parameter, update, tensors, base.shapes[parameter], config, used)
+        _check_shapes(parameter, update, tensors, shapes[parameter], config, used)
     for named in used:
         _check_finite(named.tensor, tensors)
-    notes = _notes(config, len(known) - len(used), base.tied and EMBEDDING in updates, folder)
-    return Adapter(folder, safe_name(folder.resolve().name), config, tensors, updates, notes)
+    untied = base.tied and _untied(updates, config, tensors)
+    if base.tied and not untied:
+        updates.pop(HEAD, None)
+    how = None if not base.tied else "untied" if untied else "tied" if EMBEDDING in updates else None
+    notes = _notes(config, len(known) - len(used), how, folder)
+    return Adapter(folder, safe_name(folder.resolve().name), config, tensors, updates, untied, notes)
 
 
 def _open_weights(folder: Path) -> TensorIndex:
@@ -188,29 +193,24 @@ def _update(parts: list[Named], config: AdapterConfig) -> Update:
     )
 
 
-def _tied(updates: dict[str, Update], config: AdapterConfig, tensors: TensorIndex) -> dict[str, Update]:
-    """Of a model whose head is its embedding: the one matrix's update, where the adapter leaves them one."""
+def _untied(updates: Mapping[str, Update], config: AdapterConfig, tensors: TensorIndex) -> bool:
+    """Whether the adapter gives a model whose head is its embedding a head apart, as PEFT's merge does then.
+
+    Raises:
+        UnsupportedError: The head is adapted by factors, which PEFT's merge adds to the embedding as well.
+    """
     import torch
 
-    head, embedding = updates.pop(HEAD, None), updates.get(EMBEDDING)
-    apart = 'Train on a base with "tie_word_embeddings": false and a head of its own, and name that as MODEL.'
+    head, embedding = updates.get(HEAD), updates.get(EMBEDDING)
     if head is not None and head.a is not None:
         raise UnsupportedError(
             f"{WEIGHTS}: '{head.a}' adapts the head, which is this model's embedding: merged, it would change both",
-            hint=apart,
+            hint='Train on a base with "tie_word_embeddings": false and a head of its own, and name that as MODEL.',
         )
     mine = embedding.replacement if embedding else None
     if head is not None and head.replacement is not None:
-        if mine is None or not torch.equal(tensors.get(mine), tensors.get(head.replacement)):
-            raise UnsupportedError(
-                f"{WEIGHTS}: '{head.replacement}' is a head apart from the embedding, and config.json ties them",
-                hint=apart,
-            )
-    elif mine is not None and _was_saved(mine, config) and not config.tying:
-        raise UnsupportedError(
-            f"{WEIGHTS}: '{mine}' was trained apart from the head, and config.json ties them", hint=apart
-        )
-    return updates
+        return mine is None or not torch.equal(tensors.get(mine), tensors.get(head.replacement))
+    return mine is not None and _was_saved(mine, config) and not config.tying
 
 
 def _was_saved(tensor: str, config: AdapterConfig) -> bool:
@@ -269,13 +269,15 @@ def _check_finite(name: str, tensors: TensorIndex) -> None:
             )
 
 
-def _notes(config: AdapterConfig, left_out: int, tied: bool, folder: Path) -> tuple[str, ...]:
+def _notes(config: AdapterConfig, left_out: int, head: str | None, folder: Path) -> tuple[str, ...]:
     named = f", which names {config.base_name} as its base," if config.base_name else ""
     notes = [f"the {config.kind} adapter {safe_name(folder.resolve().name)}{named} is merged in"]
     if left_out:
         notes.append(f"{left_out} of the adapter's tensors are of parts that the text model doesn't have: left out")
-    if tied:
+    if head == "tied":
         notes.append("the adapter changes the embedding, and with it the head that is tied to it, as PEFT's merge does")
+    if head == "untied":
+        notes.append("the adapter was trained with a head apart from the embedding: the bundle holds both")
     if (folder / "chat_template.jinja").is_file():
         notes.append("the adapter's folder has a chat template, which is not used: name it with --chat-template")
     return tuple(notes)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoint.families import layouts
 from ..checkpoint.tensors import TensorIndex
 from .opening import EMBEDDING, HEAD, Adapter, Base, open_adapter
 
@@ -24,10 +26,15 @@ class AdaptedTensors(TensorIndex):
         base: The checkpoint's.
         adapter: Opened against it.
         parameters: Names in the checkpoint -> transformers' names of the parameters that they are.
+        aliases: More names -> the tensor that each of them is, before the adapter.
     """
 
-    def __init__(self, base: TensorIndex, adapter: Adapter, parameters: Mapping[str, str]) -> None:
-        super().__init__({name: base._entry(name) for name in base.names()}, base.shards)
+    def __init__(
+        self, base: TensorIndex, adapter: Adapter, parameters: Mapping[str, str], aliases: Mapping[str, str]
+    ) -> None:
+        entries = {name: base._entry(name) for name in base.names()}
+        super().__init__(entries | {name: entries[stored] for name, stored in aliases.items()}, base.shards)
+        self._aliases = aliases
         self._adapter = adapter
         self._parameters = {stored: name for stored, name in parameters.items() if name in adapter.updates}
 
@@ -49,13 +56,13 @@ class AdaptedTensors(TensorIndex):
         Raises:
             CheckpointError: There is no such tensor, or its file changed since it was opened.
         """
-        tensor = super().get(name)
+        tensor = super().get(self._aliases.get(name, name))
         return self._adapter.merged(self._parameters[name], tensor) if name in self._parameters else tensor
 
 
 def adapt(
     folder: Path, tensors: TensorIndex, names: Mapping[str, str], text_config: PreTrainedConfig
-) -> tuple[AdaptedTensors, Adapter]:
+) -> tuple[AdaptedTensors, Adapter, PreTrainedConfig]:
     """Opens an adapter for a checkpoint and lays it over the checkpoint's tensors.
 
     Args:
@@ -64,6 +71,9 @@ def adapt(
         names: As ``weight_map`` returned them: transformers' names -> names in the checkpoint.
         text_config: The text part's.
 
+    Returns:
+        The tensors, the adapter, and the configuration: another one where the adapter unties head and embedding.
+
     Raises:
         CheckpointError, UnsupportedError: As ``open_adapter`` has it.
     """
@@ -71,7 +81,15 @@ def adapt(
     shapes = {name: tensors.shape(stored) for name, stored in names.items() if not (tied and name == HEAD)}
     adapter = open_adapter(folder, Base(shapes, tied, _spare(text_config)))
     parameters = {stored: EMBEDDING if tied and name == HEAD else name for name, stored in names.items()}
-    return AdaptedTensors(tensors, adapter, parameters), adapter
+    aliases: dict[str, str] = {}
+    if adapter.untied:
+        text_config = copy.deepcopy(text_config)
+        text_config.tie_word_embeddings = False
+        embedding = names[EMBEDDING]
+        head = next(one.head for one in layouts() if f"{one.decoder}embed_tokens.weight" == embedding)
+        parameters[head] = HEAD
+        aliases = {} if head in tensors else {head: embedding}
+    return AdaptedTensors(tensors, adapter, parameters, aliases), adapter, text_config
 
 
 def _spare(text_config: PreTrainedConfig) -> re.Pattern[str] | None:

@@ -113,7 +113,8 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
     text_config = described.text_config
     tensors = _open_tensors(place)
     names, layout_notes = weight_map(text_config, tensors)
-    tensors, merged, adapter_notes = _adapted(adapter, tensors, names, text_config)
+    tensors, merged, text_config = _adapted(adapter, tensors, names, text_config)
+    merged_notes = merged.notes if merged is not None else ()
     generation = _generation(place.path)
     tokenizer, token_notes = load_tokenizer(place.path, described.family, text_config)
     template, template_notes = choose_template(place.path, tokenizer, chat_template)
@@ -134,7 +135,7 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
         stop_ids=stop_ids,
         bos_id=tokenizer.bos_token_id,
         licence=licence,
-        notes=(*layout_notes, *token_notes, *template_notes, *stop_notes, *licence_notes, *adapter_notes),
+        notes=(*layout_notes, *token_notes, *template_notes, *stop_notes, *licence_notes, *merged_notes),
         tensors=tensors,
         adapter=merged,
     )
@@ -142,14 +143,13 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
 
 def _adapted(
     folder: Path | None, tensors: TensorIndex, names: dict[str, str], text_config: PreTrainedConfig
-) -> tuple[TensorIndex, Adapter | None, tuple[str, ...]]:
-    """The tensors with the adapter in ``folder`` merged as they are read, that adapter, and notes."""
+) -> tuple[TensorIndex, Adapter | None, PreTrainedConfig]:
+    """The tensors with the adapter in ``folder`` merged as they are read, that adapter, and the merged one's config."""
     if folder is None:
-        return tensors, None, ()
+        return tensors, None, text_config
     from ..adapter import adapt  # which reads tensors itself
 
-    overlaid, adapter = adapt(folder, tensors, names, text_config)
-    return overlaid, adapter, adapter.notes
+    return adapt(folder, tensors, names, text_config)
 
 
 def check_context(checkpoint: Checkpoint | Description, context: int) -> None:

@@ -118,6 +118,28 @@ def test_a_tied_embedding_that_was_trained_whole_and_tied_is_taken(
     compare(base, adapter, peft_merge(base, adapter), 22)
 
 
+@pytest.mark.parametrize("saved", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head"]])
+@pytest.mark.parametrize("family", ["gemma3_text", "gemma3"])
+def test_a_head_that_was_trained_apart_from_a_tied_embedding_becomes_one_of_its_own(
+    family: str,
+    saved: list[str],
+    pristine: Callable[[str], Path],
+    make_adapter: Callable[..., Path],
+    peft_merge: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    base = pristine(family)
+    adapter = make_adapter(base, modules_to_save=saved)
+    ours = compare(base, adapter, peft_merge(base, adapter), 20 + len(saved))
+    assert not torch.equal(ours.lm_head.weight, ours.model.embed_tokens.weight)
+    checkpoint = open_checkpoint(str(base), adapter=adapter)
+    assert checkpoint.text_config.tie_word_embeddings is False
+    assert any("a head apart from the embedding" in note for note in checkpoint.notes)
+    mapped = map_float_model(checkpoint, Scratch(tmp_path)).state_dict()
+    for name, weight in ours.state_dict().items():
+        assert torch.equal(mapped[name].float(), weight), name
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
 def test_adapters_in_half_precision_are_merged_in_float32(
     dtype: torch.dtype,
