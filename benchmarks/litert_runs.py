@@ -20,7 +20,7 @@ from gemcut.errors import ConformanceError
 
 from .common import Command, run_module
 from .models import SHAPES as GEMMA3
-from .models import gemma3_270m
+from .models import gemma3_1b
 
 if TYPE_CHECKING:
     from gemcut.prove.records import Golden
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 MODULE = "benchmarks.litert_runs"
-
-
-def gemma3_1b() -> PreTrainedConfig:
-    """Gemma 3 1B's real shape (config.json of google/gemma-3-1b-pt; facts of transformers' Gemma3TextConfig)."""
-    config = gemma3_270m()
-    config.hidden_size = 1152
-    config.intermediate_size = 6912
-    config.num_hidden_layers = 26
-    config.layer_types = ["full_attention" if index % 6 == 5 else "sliding_attention" for index in range(26)]
-    return config
 
 
 SHAPES: dict[str, Callable[[], PreTrainedConfig]] = {"1b": gemma3_1b, **GEMMA3}

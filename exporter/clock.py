@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 from .devices.bench import peak_memory
+from .memory import anonymous_memory
 from .stages import Progress
 
-# Linux: 5 sets the mark of most bytes resident (VmHWM) back to what is resident now; proc(5).
-_RESET = ("/proc/self/clear_refs", "5")
+# Seconds.
+_EVERY = 0.02
 
 
 class Clock:
-    """Seconds by stage, and most bytes resident in each; tells ``progress`` of each.
+    """Seconds by stage, and most bytes of memory in each; tells ``progress`` of each.
 
-    Where the system can't set its mark back, a stage's memory is the most up to its end.
+    Memory is what no file backs: pages of mapped files (weights, scratch) are dropped when others need room. It is
+    looked at every 20 ms. Where the system doesn't say (not Linux), it is the most bytes resident up to a stage's end.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -29,11 +31,33 @@ class Clock:
     def stage(self, name: str, title: str) -> Iterator[None]:
         """Times a block under ``name``; shows ``title``."""
         self.progress.stage(title)
-        with suppress(OSError):
-            Path(_RESET[0]).write_text(_RESET[1])
+        watch = _Watch()
         began = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-            self.memory[name] = max(self.memory.get(name, 0), peak_memory())
+            self.memory[name] = max(self.memory.get(name, 0), watch.stop())
+
+
+class _Watch:
+    """Looks at this process's memory from now until ``stop``."""
+
+    def __init__(self) -> None:
+        self._most = anonymous_memory() or 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="gemcut-memory", daemon=True)
+        if self._most:
+            self._thread.start()
+
+    def _look(self) -> None:
+        while not self._done.wait(_EVERY):
+            self._most = max(self._most, anonymous_memory() or 0)
+
+    def stop(self) -> int:
+        """Most bytes seen."""
+        if not self._most:
+            return peak_memory()
+        self._done.set()
+        self._thread.join()
+        return max(self._most, anonymous_memory() or 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .bundle.manifest import Manifest, manifest_bytes
 from .bundle.staging import Staging
 from .evidence import Evidence
+from .memory import give_back
 from .packing import add_papers, add_tokenizer, first_manifest
 from .prompt.format import PROMPT_FILE
 from .prove.golden_files import GOLDENS, RECORDED, load_goldens, save_recorded
@@ -68,6 +69,7 @@ class Draft:
         """
         self.parameters = sum(p.numel() for p in model.parameters())
         self.lowered = self.runtime.build(self.plan.order, model, self.staging.work, clock)
+        give_back()
         self.runtime.refuse_lacking(self.lowered, self.plan.target.oldest_runtime.get(self.runtime.name))
 
     def pack(self, progress: Progress) -> None:

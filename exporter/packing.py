@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import __version__
 from .bundle.card import license_text, model_card, notice
 from .bundle.manifest import (
+    AdapterRecord,
     GateRecord,
     LicenceRecord,
     Manifest,
@@ -73,6 +74,7 @@ def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, paramet
             model_type=checkpoint.text_config.model_type,
             parameters=parameters,
             files=checkpoint.hashes,
+            adapter=adapter_record(checkpoint),
         ),
         target=plan.target.name,
         runtime=RuntimeRecord(
@@ -104,6 +106,16 @@ def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, paramet
         template_bos=bool(bos) and _starts_with(codec, str(bos)),
         licence=LicenceRecord(id=checkpoint.licence.id, name=checkpoint.licence.name),
         notes=checkpoint.notes,
+    )
+
+
+def adapter_record(checkpoint: Checkpoint) -> AdapterRecord | None:
+    """What the manifest says of the adapter that was merged in."""
+    adapter = checkpoint.adapter
+    if adapter is None:
+        return None
+    return AdapterRecord(
+        name=adapter.name, kind=adapter.config.kind, base=adapter.config.base_name, files=adapter.hashes
     )
 
 

@@ -44,7 +44,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
         stagings = [stack.enter_context(Staging(plan.output, request.format, request.force)) for plan in plans]
         drafts = [Draft(plan, staging) for plan, staging in zip(plans, stagings, strict=True)]
         with clock.stage("load", "Loading the float model"):
-            model = reference_stage.load_model(plans[0])
+            model = reference_stage.load_model(plans[0], stagings[0].work)
             for draft in drafts:
                 draft.add_tokenizer()
         with clock.stage("reference", "Running the float model on the golden prompts"):

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .bundle.staging import check_output
-from .checkpoint import check_context, open_checkpoint, refuse_runtime
+from .checkpoint import check_context, open_checkpoint
 from .errors import UnsupportedError, UsageError, nearest
 from .graph.cache import CacheSpec
 from .quantize.recipe import load_recipe
 from .request import ExportRequest
 from .runtimes import get_runtime
 from .runtimes.base import Order, Shape
-from .sample import sample_path
+from .sample import adapter_path, sample_path
 from .stages import LitertChoices, Recipe, Target
 from .target import load_target
 
@@ -75,7 +75,6 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
 def _plan(
     request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: Runtime, recipe: Recipe
 ) -> ExportPlan:
-    refuse_runtime(checkpoint.family, runtime.name)
     shape = _shape(request, checkpoint, target, runtime)
     oldest = target.oldest_runtime.get(runtime.name)
     runtime.check(checkpoint.text_config, recipe, oldest)  # what can't be kept is said now, not in minutes
@@ -142,7 +141,12 @@ def _offered(name: str, target: Target) -> str:
 
 
 def _open(request: ExportRequest) -> Checkpoint:
-    if request.model is not None:
-        return open_checkpoint(request.model, chat_template=request.chat_template)
-    checkpoint = open_checkpoint(str(sample_path()), chat_template=request.chat_template)
-    return dataclasses.replace(checkpoint, name=SAMPLE, source=SAMPLE)
+    """The checkpoint; with an adapter, under both of their names."""
+    model = str(sample_path()) if request.model is None else request.model
+    adapter = None if request.adapter is None else adapter_path(request.adapter)
+    checkpoint = open_checkpoint(model, chat_template=request.chat_template, adapter=adapter)
+    if request.model is None:
+        checkpoint = dataclasses.replace(checkpoint, name=SAMPLE, source=SAMPLE)
+    if checkpoint.adapter is not None:
+        checkpoint = dataclasses.replace(checkpoint, name=f"{checkpoint.name}-{checkpoint.adapter.name}")
+    return checkpoint

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .prove.prompts import Prompt
     from .prove.records import Golden
     from .prove.template import ChatCodec
+    from .prove.toolcalls import ReadCalls
 
 CHECK = "compiled_prompt"
 
@@ -37,7 +38,23 @@ def compile_prompt(codec: ChatCodec, stop_ids: Iterable[int], prompts: Sequence[
         notes.append(f"prompt.json can't say what the chat template does, so an app needs Jinja: {prompt.reasons.chat}")
     elif codec.has_template and prompt.tools is None and any(one.tools for one in prompts):
         notes.append(f"prompt.json has no tools, so an app that declares any needs Jinja: {prompt.reasons.tools}")
+    if prompt.chat is not None and prompt.thinking is None and any(one.thinking for one in prompts):
+        why = prompt.reasons.thinking
+        notes.append(f"prompt.json can't turn thinking on, so an app that wants it needs Jinja: {why}")
     return CompiledPrompt(prompt_text(prompt).encode(), tuple(notes))
+
+
+def read_calls(bundle: Bundle) -> ReadCalls:
+    """What reads tool calls in the form of the bundle's own template; in Gemma 4's where it isn't compiled.
+
+    Raises:
+        ConformanceError: ``prompt.json`` isn't one.
+    """
+    from .prompt.parsing import call_reader
+
+    if PROMPT_FILE not in bundle.manifest.files:
+        return call_reader(None)
+    return call_reader(read_prompt(bundle.read(PROMPT_FILE), str(bundle.path)))
 
 
 def check_prompt(bundle: Bundle, codec: ChatCodec, goldens: Sequence[Golden]) -> tuple[Check, ...]:

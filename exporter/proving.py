@@ -13,7 +13,7 @@ from .bundle.open import Bundle
 from .devices import HOST, Options, make_device
 from .devices.bench import Job, decode_steps, measure
 from .devices.proof import DeviceVerdict, Subject, prove_on
-from .prompting import check_prompt
+from .prompting import check_prompt, read_calls
 from .prove.behaviour import Behaviour, check_behaviour
 from .prove.fidelity import Fidelity, FullFidelity, LogitRows, fidelity_top64
 from .prove.gate import Verdict, judge
@@ -72,7 +72,7 @@ def prove(
     finally:
         runner.close()
     fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
-    behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids)
+    behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids, read_calls(bundle))
     more = check_prompt(bundle, codec, goldens) + runtime.second_leg(bundle, goldens, recorded, work, progress)
     behaviour = dataclasses.replace(behaviour, checks=behaviour.checks + more)
     return Proof(goldens, recorded, fidelity, behaviour, judge(gate, fidelity, behaviour))

@@ -14,7 +14,7 @@ class TransformersReference:
     """See ``stages.Reference``.
 
     Args:
-        model: a transformers causal LM in float32, not adapted.
+        model: a transformers causal LM, not adapted; matrices that aren't float32 are made so as they are used.
     """
 
     def __init__(self, model: Any) -> None:
@@ -29,7 +29,9 @@ class TransformersReference:
         """See ``stages.Reference``; eager attention over the whole sequence, no cache."""
         import torch
 
-        with torch.inference_mode():
+        from .upcast import float32_at_use
+
+        with torch.inference_mode(), float32_at_use(self._model):
             out = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=len(ids) - first)
         return np.asarray(out.logits[0].float().numpy(), dtype=np.float32)
 
@@ -48,6 +50,8 @@ class TransformersReference:
         import torch
         from transformers import GenerationConfig
 
+        from .upcast import float32_at_use
+
         longest = max(map(len, prompts))
         ids = torch.zeros((len(prompts), longest), dtype=torch.long)
         mask = torch.zeros_like(ids)
@@ -57,7 +61,7 @@ class TransformersReference:
         settings = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new, do_sample=False, eos_token_id=sorted(stop) or None, pad_token_id=0
         )
-        with torch.inference_mode():
+        with torch.inference_mode(), float32_at_use(self._model):
             whole = self._model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
         return [_until_stop(row[longest:].tolist(), stop) for row in whole]
 

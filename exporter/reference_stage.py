@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import load_float_model
+from .checkpoint.mapped import map_float_model
+from .memory import give_back
 from .prove.golden_files import save_goldens
 from .prove.goldens import LogitsFile
 from .prove.goldens import make_goldens as _make_goldens
@@ -17,6 +18,7 @@ from .reference import TransformersReference
 from .stages import Progress
 
 if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
     from .draft import Draft
     from .planning import ExportPlan
     from .prove.template import ChatCodec
@@ -36,9 +38,11 @@ class Goldens:
     prompts: tuple[Prompt, ...]
 
 
-def load_model(plan: ExportPlan) -> Any:
-    """The float32 transformers model of the checkpoint."""
-    return load_float_model(plan.checkpoint)
+def load_model(plan: ExportPlan, work: Path) -> Any:
+    """The transformers model of the checkpoint, its matrices in the mapped files; see ``map_float_model``."""
+    from .scratch import Scratch
+
+    return map_float_model(plan.checkpoint, Scratch(work))
 
 
 def make_goldens(
@@ -47,13 +51,20 @@ def make_goldens(
     """Runs the float model on the checkpoint's own prompts and the built-in ones, as far as every plan holds them."""
     checkpoint, window = plans[0].checkpoint, plans[0].cache.window
     context = min(plan.shape.context for plan in plans)
-    own_file = checkpoint.path / OWN_PROMPTS
-    own = load_prompts(own_file) if own_file.is_file() and codec.has_template else []
+    own_file = own_prompts(checkpoint)
+    own = load_prompts(own_file) if own_file is not None and codec.has_template else []
     prompts = choose_prompts(codec, window, context, own)
     reference = TransformersReference(model)
     file = LogitsFile(work / "float_logits.f32", reference.vocab_size)
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
+    give_back()
     return Goldens(save_goldens(goldens), file.open, tuple(prompts))
+
+
+def own_prompts(checkpoint: Checkpoint) -> Path | None:
+    """The prompts that come with a fine-tune's adapter, else with the checkpoint."""
+    folders = [checkpoint.path] if checkpoint.adapter is None else [checkpoint.adapter.path, checkpoint.path]
+    return next((folder / OWN_PROMPTS for folder in folders if (folder / OWN_PROMPTS).is_file()), None)
 
 
 def model_for(draft: Draft, drafts: Sequence[Draft], model: Any) -> Any:

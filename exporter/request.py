@@ -26,6 +26,7 @@ class ExportRequest:
     """The command line of ``gemcut export``, parsed but not yet looked at.
 
     model: directory or hub id with an optional ``@revision``; None for the packaged sample.
+    adapter: folder of a PEFT adapter to merge in, or 'sample' for the packaged one.
     target, recipe: a shipped name or a TOML file; recipe None takes the target's.
     runtimes: in the order given, a bundle each. context: tokens of prompt and reply together, None takes the target's.
     prefill_lengths: tokens that a prefill takes, none takes the target's. dynamic_shape: a prefill takes any number
@@ -40,6 +41,7 @@ class ExportRequest:
     """
 
     model: str | None = None
+    adapter: str | None = None
     target: str = "android-arm64"
     runtimes: tuple[str, ...] = ("executorch",)
     recipe: str | None = None

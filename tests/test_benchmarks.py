@@ -21,7 +21,7 @@ from benchmarks import bandwidth, llama_build, llama_cpp, models  # noqa: E402
 from benchmarks.common import BenchmarkError, figure, ratio, run, scratch  # noqa: E402
 from benchmarks.speed import step_bytes  # noqa: E402
 
-COMMANDS = ("bandwidth", "export", "first_route", "litert", "llama_cpp", "models", "speed")
+COMMANDS = ("bandwidth", "export", "first_route", "litert", "llama_cpp", "models", "sizes", "speed")
 
 
 def benchmark(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ def test_help_names_what_it_does(name: str) -> None:
 
 def test_every_command_stands_in_the_readme() -> None:
     readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for name in ("export", "speed", "llama_cpp", "bandwidth", "models"):
+    for name in ("export", "speed", "llama_cpp", "bandwidth", "models", "sizes"):
         assert f"python -m benchmarks.{name}" in readme
 
 

@@ -70,7 +70,8 @@ def notice(manifest: Manifest) -> str:
 
 def _origin(manifest: Manifest) -> str:
     model = manifest.model
-    return f"{model.source} at revision {model.revision}" if model.revision else model.source
+    place = f"{model.source} at revision {model.revision}" if model.revision else model.source
+    return f"{place} and the {model.adapter.kind} adapter {model.adapter.name}" if model.adapter else place
 
 
 def _number(value: Figure, unit: str = "") -> str:
@@ -132,6 +133,8 @@ def model_card(manifest: Manifest) -> str:
     ]
     rules = [(f"`{rule.match}`", f"`{rule.scheme}`: {rule.reason}".rstrip(": ")) for rule in manifest.recipe.rules]
     sources = [(f"`{name}`", f"`{digest}`") for name, digest in sorted(manifest.model.files.items())]
+    if adapter := manifest.model.adapter:
+        sources += [(f"`{adapter.name}/{name}`", f"`{digest}`") for name, digest in sorted(adapter.files.items())]
     parts = [
         f"# {manifest.model.name} for {manifest.target}",
         "",

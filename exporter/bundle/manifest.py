@@ -53,10 +53,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
+class AdapterRecord(_Part):
+    """An adapter that was merged into the checkpoint's weights. ``kind``: such as LoRA; ``name``: its directory's own.
+
+    ``base``: what it calls its base model. ``files``: SHA-256 of each of its files, by name.
+    """
+
+    name: str
+    kind: str
+    base: str = ""
+    files: dict[str, Sha256] = {}
+
+
 class SourceRecord(_Part):
     """The checkpoint. ``source``: hub id, or the directory's own name, never a path of the exporting machine.
 
-    ``files``: SHA-256 of each file that was read, by name.
+    ``files``: SHA-256 of each file that was read, by name. ``adapter``: what was merged into its weights.
     """
 
     name: str
@@ -65,6 +77,7 @@ class SourceRecord(_Part):
     model_type: str
     parameters: Count
     files: dict[str, Sha256] = {}
+    adapter: AdapterRecord | None = None
 
 
 class RuntimeRecord(_Part):

@@ -1,6 +1,6 @@
 """Opening a Hugging Face checkpoint: config, tokenizer, chat template, licence and memory-mapped tensors."""
 
-from .families import Family, family_of, refuse_runtime, supported
+from .families import Family, family_of, supported
 from .hub import Place, locate
 from .licence import Licence
 from .opening import Checkpoint, Description, check_context, describe, open_checkpoint
@@ -22,7 +22,6 @@ __all__ = [
     "open_checkpoint",
     "open_tensors",
     "read_header",
-    "refuse_runtime",
     "supported",
     "weight_map",
 ]

@@ -13,12 +13,11 @@ from ..errors import CheckpointError, UnsupportedError, nearest
 
 @dataclass(frozen=True)
 class Family:
-    """One `model_type` that can be opened, and what of it is adapted for which ``runtimes``."""
+    """One `model_type` that can be opened, and what of it is taken."""
 
     model_type: str
     text_type: str
     family: str
-    runtimes: tuple[str, ...]
     licence: str
     adapted: str
 
@@ -39,9 +38,9 @@ def _data() -> dict[str, Any]:
 
 @cache
 def supported() -> dict[str, Family]:
-    """The supported families by ``model_type``."""
+    """The families that `families.toml` names, by ``model_type``."""
     rows: dict[str, dict[str, Any]] = _data()["supported"]
-    return {name: Family(model_type=name, **row | {"runtimes": tuple(row["runtimes"])}) for name, row in rows.items()}
+    return {name: Family(model_type=name, **row) for name, row in rows.items()}
 
 
 @cache
@@ -59,13 +58,15 @@ def other_parts() -> tuple[str, ...]:
 def family_of(model_type: object, where: str) -> Family:
     """The family of a configuration's ``model_type``.
 
+    One that `families.toml` doesn't name is taken as transformers has it: as a text model without other parts.
+
     Args:
         model_type: As config.json has it; None where it has none.
         where: The file that it was read from, for the message.
 
     Raises:
         CheckpointError: config.json has no ``model_type``.
-        UnsupportedError: The type is unknown, or known and not yet supported.
+        UnsupportedError: transformers has no text model of the type, or it is known and not yet supported.
     """
     can = "supported: " + "; ".join(f"{name} ({row.adapted})" for name, row in supported().items())
     if not isinstance(model_type, str) or not model_type:
@@ -77,22 +78,14 @@ def family_of(model_type: object, where: str) -> Family:
         raise UnsupportedError(
             f"{where}: model_type '{model_type}' ({coming[model_type]}) is not supported yet", hint=can
         )
+    if _generates_text(model_type):
+        return Family(model_type, model_type, model_type, "unknown", "text, as transformers has it")
     close = nearest(model_type, supported())
     raise UnsupportedError(f"{where}: unknown model_type '{model_type}': {close}", hint=can)
 
 
-def refuse_runtime(family: Family, runtime: str) -> None:
-    """Checks that a family is adapted for a runtime.
+def _generates_text(model_type: str) -> bool:
+    """Whether transformers has a causal language model whose whole configuration is of this type."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    Raises:
-        UnsupportedError: It isn't; the message names the runtimes that it is adapted for, and what this one takes.
-    """
-    if runtime in family.runtimes:
-        return
-    others = [name for name, row in supported().items() if runtime in row.runtimes]
-    known = sorted({name for row in supported().values() for name in row.runtimes})
-    takes = f"{runtime} takes {', '.join(others)}" if others else nearest(runtime, known)
-    raise UnsupportedError(
-        f"{family.family} (model_type '{family.model_type}') is not adapted for {runtime} yet",
-        hint=f"--runtime {family.runtimes[0]} takes it; {takes}",
-    )
+    return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError, GemcutError, LackingError
+from .formats import foreign_files
 from .tensors import no_weights
 
 CONFIG_FILES = ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "README.md")
@@ -50,6 +51,9 @@ def locate(model: str, *, weights: bool = True) -> Place:
     if path.is_dir():
         return _local(path.resolve(), model)
     if path.is_file():
+        foreign = foreign_files([path.name], model, None)
+        if foreign is not None:
+            raise foreign
         hint = "name the directory that holds config.json"
         raise CheckpointError(f"{model} is a file, not a directory", hint=hint)
     match = _HUB_ID.fullmatch(model)
@@ -87,9 +91,14 @@ def _fetch(model: str, hub_id: str, revision: str | None, *, weights: bool) -> P
         disable_progress_bars()
     try:
         folder = huggingface_hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns)
-        if weights and not any(Path(folder).glob("*.safetensors")):
+        config = (Path(folder) / "config.json").exists()
+        if not config or (weights and not any(Path(folder).glob("*.safetensors"))):
             files = huggingface_hub.list_repo_files(hub_id, revision=Path(folder).name)
-            raise no_weights(files, model)
+            foreign = foreign_files(files, model, Path(folder))
+            if foreign is not None:
+                raise foreign
+            if config:
+                raise no_weights(files, model)
     except GemcutError:
         raise
     except Exception as error:

@@ -28,7 +28,7 @@ def licence_files(folder: Path) -> list[Path]:
 def read_licence(folder: Path, family: Family) -> tuple[Licence, tuple[str, ...]]:
     """The licence as stated, and a note where none is: it is never guessed."""
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in licence_files(folder))
-    stated, notes = _front_matter(folder / "README.md")
+    stated, notes = front_matter(folder / "README.md")
     known = str(stated.get("license") or "")
     if not known and "Apache License" in text and "Version 2.0" in text:
         known = "apache-2.0"
@@ -39,7 +39,8 @@ def read_licence(folder: Path, family: Family) -> tuple[Licence, tuple[str, ...]
     return Licence(known, text, name), notes
 
 
-def _front_matter(card: Path) -> tuple[dict[str, object], tuple[str, ...]]:
+def front_matter(card: Path) -> tuple[dict[str, object], tuple[str, ...]]:
+    """The model card's front matter, empty where there is none; a note where it can't be read."""
     if not card.exists():
         return {}, ()
     import yaml

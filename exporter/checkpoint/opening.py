@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, UnsupportedError, UsageError
 from .families import Family, family_of
+from .formats import foreign_config, foreign_files, list_files, refuse_quantized, refuse_quantized_tensors
 from .hub import TOKENIZER_FILES, Place, locate
 from .licence import Licence, licence_files, read_licence
 from .template import choose_template
-from .tensors import INDEX, TensorIndex, no_weights, open_tensors
+from .tensors import INDEX, SINGLE, TensorIndex, open_tensors
 from .tokens import load_tokenizer, stop_ids_of
 from .weights import weight_map
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+    from ..adapter import Adapter
+
 SMALLEST_CONTEXT = 32
-_QUANTIZED_HINT = "take the float checkpoint that it was made from: Gemcut quantizes from bfloat16 or float32"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Checkpoint:
 
     ``source`` is what the user wrote; ``revision`` the commit of a hub id; ``chat_template`` None where
     `none` was asked for; ``generation`` generation_config.json; ``stop_ids`` every id that ends a turn,
-    sorted; ``notes`` what the user should know. Token ids index the embedding's rows.
+    sorted; ``notes`` what the user should know. Token ids index the embedding's rows. ``adapter``: merged into what
+    ``tensors`` reads.
     """
 
     path: Path
@@ -64,6 +67,7 @@ class Checkpoint:
     licence: Licence
     notes: tuple[str, ...]
     tensors: TensorIndex
+    adapter: Adapter | None = None
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -90,12 +94,13 @@ def describe(model: str) -> Description:
     return _describe(locate(model, weights=False))
 
 
-def open_checkpoint(model: str, *, chat_template: str | None = None) -> Checkpoint:
+def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Path | None = None) -> Checkpoint:
     """Opens a Hugging Face checkpoint and checks all of it short of reading the weights' values.
 
     Args:
         model: A directory, or ``org/name[@revision]``; an existing directory wins.
         chat_template: None for the model's own, the path of a Jinja file, or ``none`` for a base model.
+        adapter: The folder of a PEFT adapter, which is merged in as tensors are read.
 
     Raises:
         CheckpointError: Something is missing, damaged, or disagrees with something else in it.
@@ -106,8 +111,10 @@ def open_checkpoint(model: str, *, chat_template: str | None = None) -> Checkpoi
     place = locate(model)
     described = _describe(place)
     text_config = described.text_config
-    tensors = open_tensors(place.path)
-    _, layout_notes = weight_map(text_config, tensors)
+    tensors = _open_tensors(place)
+    names, layout_notes = weight_map(text_config, tensors)
+    tensors, merged, text_config = _adapted(adapter, tensors, names, text_config)
+    merged_notes = merged.notes if merged is not None else ()
     generation = _generation(place.path)
     tokenizer, token_notes = load_tokenizer(place.path, described.family, text_config)
     template, template_notes = choose_template(place.path, tokenizer, chat_template)
@@ -128,9 +135,21 @@ def open_checkpoint(model: str, *, chat_template: str | None = None) -> Checkpoi
         stop_ids=stop_ids,
         bos_id=tokenizer.bos_token_id,
         licence=licence,
-        notes=(*layout_notes, *token_notes, *template_notes, *stop_notes, *licence_notes),
+        notes=(*layout_notes, *token_notes, *template_notes, *stop_notes, *licence_notes, *merged_notes),
         tensors=tensors,
+        adapter=merged,
     )
+
+
+def _adapted(
+    folder: Path | None, tensors: TensorIndex, names: dict[str, str], text_config: PreTrainedConfig
+) -> tuple[TensorIndex, Adapter | None, PreTrainedConfig]:
+    """The tensors with the adapter in ``folder`` merged as they are read, that adapter, and the merged one's config."""
+    if folder is None:
+        return tensors, None, text_config
+    from ..adapter import adapt  # which reads tensors itself
+
+    return adapt(folder, tensors, names, text_config)
 
 
 def check_context(checkpoint: Checkpoint | Description, context: int) -> None:
@@ -169,6 +188,9 @@ def _describe(place: Place) -> Description:
     if not path.exists():
         raise _no_config(place)
     raw = read_json(path)
+    foreign = foreign_config(place.path, place.source, raw)
+    if foreign is not None:
+        raise foreign
     family = family_of(raw.get("model_type"), str(path))
     text = raw.get("text_config")
     text_type = text.get("model_type", family.text_type) if isinstance(text, dict) else family.text_type
@@ -177,9 +199,7 @@ def _describe(place: Place) -> Description:
             f"{path}: the text part of a '{family.model_type}' is '{family.text_type}', not '{text_type}'",
             hint="take config.json from the model",
         )
-    for part in (raw, text):
-        if isinstance(part, dict) and part.get("quantization_config"):
-            raise _quantized(path, part["quantization_config"])
+    refuse_quantized(place.path, place.source, raw)
     config = _load_config(place.path)
     text_config = config.get_text_config(decoder=True)
     if text_config is not config and text_config.tie_word_embeddings != config.tie_word_embeddings:
@@ -191,6 +211,17 @@ def _describe(place: Place) -> Description:
             hint="take a model that generates text",
         )
     return Description(place, family, config, text_config)
+
+
+def _open_tensors(place: Place) -> TensorIndex:
+    """The tensors of a checkpoint whose form Gemcut reads."""
+    if not any((place.path / name).exists() for name in (SINGLE, INDEX)):
+        foreign = foreign_files(list_files(place.path), place.source, place.path)
+        if foreign is not None:
+            raise foreign
+    tensors = open_tensors(place.path)
+    refuse_quantized_tensors(place.path, place.source, tensors.names())
+    return tensors
 
 
 def _load_config(folder: Path) -> PreTrainedConfig:
@@ -214,21 +245,12 @@ def _no_config(place: Place) -> CheckpointError | UnsupportedError:
     if "adapter_config.json" in files:
         return CheckpointError(
             f"{place.source} holds an adapter (adapter_config.json) but no config.json",
-            hint="name the base model as MODEL",
+            hint=f"name its base model as MODEL: gemcut export BASE --adapter {place.source}",
         )
-    if any(name.endswith(".gguf") for name in files):
-        return no_weights(files, place.source)
-    return CheckpointError(
+    foreign = foreign_files(list_files(place.path), place.source, place.path)
+    return foreign or CheckpointError(
         f"{place.source} has no config.json", hint="name the directory that holds config.json and the weights"
     )
-
-
-def _quantized(path: Path, settings: Any) -> UnsupportedError:
-    method = settings.get("quant_method") if isinstance(settings, dict) else None
-    if method is None and isinstance(settings, dict):
-        method = "bitsandbytes" if settings.get("load_in_4bit") or settings.get("load_in_8bit") else None
-    how = method or "quantization_config"
-    return UnsupportedError(f"{path}: the checkpoint is already quantized ({how})", hint=_QUANTIZED_HINT)
 
 
 def _generation(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NONE = "none"
 _PROBE = "gemcut probe 7"
 _ANSWER = "gemcut answer 11"
+_SYSTEM = "gemcut system 13"
 _HINT = "mend the template, or give another with --chat-template FILE; for a base model: --chat-template none"
 _DUNDER = re.compile(r"__[A-Za-z][A-Za-z0-9_]*__")
 # Python's own ways from an object to the interpreter; a string that spells one is never text for a model.
@@ -97,10 +98,10 @@ def check_template(text: str, tokenizer: Any, where: str) -> tuple[str, ...]:
     if _ANSWER not in _render(text, tokenizer, where, chat, True):
         raise CheckpointError(f"{where} leaves the model's answers out of what it renders", hint=_HINT)
     try:
-        _render(text, tokenizer, where, [{"role": "system", "content": "Be brief."}, user], True)
+        rendered = _render(text, tokenizer, where, [{"role": "system", "content": _SYSTEM}, user], True)
     except TemplateRefused as refusal:
         return (f"the chat template takes no system turn: {refusal.reason}",)
-    return ()
+    return () if _SYSTEM in rendered else ("the chat template takes no system turn: it leaves its words out",)
 
 
 class TemplateRefused(CheckpointError):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +27,28 @@ _BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "F16": 2,
     "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
+_TORCH = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn",
+    "F8_E8M0": "float8_e8m0fnu", "U16": "uint16", "I16": "int16", "F16": "float16", "BF16": "bfloat16",
+    "U32": "uint32", "I32": "int32", "F32": "float32", "U64": "uint64", "I64": "int64", "F64": "float64",
+    "C64": "complex64",
+}  # fmt: skip
 _AGAIN = "the file is damaged or its download stopped early: fetch it again"
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor as a header describes it; ``dtype`` in safetensors' names ('BF16', 'F32', ...)."""
+    """One tensor as a header describes it; ``dtype`` in safetensors' names ('BF16', 'F32', ...).
+
+    ``offset`` is its first byte's, in the file.
+    """
 
     shard: Path
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    offset: int
 
 
 class TensorIndex:
@@ -44,6 +56,7 @@ class TensorIndex:
 
     def __init__(self, entries: dict[str, Entry], shards: tuple[Path, ...]) -> None:
         self._entries = entries
+        self._maps: dict[Path, mmap.mmap] = {}
         self.shards = shards
 
     def names(self) -> tuple[str, ...]:
@@ -90,6 +103,44 @@ class TensorIndex:
         except (SafetensorError, OSError) as error:
             message = f"{entry.shard.name}: tensor '{name}' can't be read: {error}"
             raise CheckpointError(message, hint=_AGAIN) from error
+
+    def is_mapped(self, name: str) -> bool:
+        """Whether the tensor is as the file has it, so that ``mapped`` can give it; False for a merged one.
+
+        Who overrides ``get`` overrides this too.
+        """
+        return name in self._entries
+
+    def mapped(self, name: str) -> torch.Tensor:
+        """The file's own bytes as a tensor in its stored dtype: to write to it ends the process.
+
+        All tensors of a shard share one read-only mapping, which costs neither memory nor swap.
+
+        Raises:
+            CheckpointError: There is no such tensor, or its file changed since it was opened.
+        """
+        import torch
+
+        entry = self._entry(name)
+        try:
+            if entry.shard not in self._maps:
+                with entry.shard.open("rb") as file:
+                    self._maps[entry.shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            data = self._maps[entry.shard]
+            if entry.offset + entry.nbytes > len(data):
+                raise OSError(f"the file ends at byte {len(data)}")
+        except (OSError, ValueError) as error:  # ValueError: the file is empty now
+            message = f"{entry.shard.name}: tensor '{name}' can't be read: {error}"
+            raise CheckpointError(message, hint=_AGAIN) from error
+        dtype = getattr(torch, _TORCH[entry.dtype])
+        if not entry.nbytes:
+            return torch.empty(entry.shape, dtype=dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that the buffer is not writable
+            flat = torch.frombuffer(data, dtype=torch.uint8, count=entry.nbytes, offset=entry.offset)
+        if entry.offset % dtype.itemsize:  # allowed by the format, though nothing writes it
+            flat = flat.clone()
+        return flat.view(dtype).view(entry.shape)
 
     @property
     def total_bytes(self) -> int:
@@ -203,7 +254,7 @@ def read_header(path: Path) -> dict[str, Entry]:
             raw = file.read(length)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror}", hint=_AGAIN) from error
-    return _check_header(path, _parse_header(path, raw), size - 8 - length)
+    return _check_header(path, _parse_header(path, raw), 8 + length, size - 8 - length)
 
 
 def _header_length(path: Path, head: bytes, size: int) -> int:
@@ -240,8 +291,8 @@ def _parse_header(path: Path, raw: bytes) -> dict[str, Any]:
     return header
 
 
-def _check_header(path: Path, header: dict[str, Any], data_bytes: int) -> dict[str, Entry]:
-    """The entries, their offsets checked to cover ``data_bytes`` without a gap or an overlap."""
+def _check_header(path: Path, header: dict[str, Any], begin: int, data_bytes: int) -> dict[str, Entry]:
+    """The entries, their offsets checked to cover ``data_bytes`` from ``begin`` on without a gap or an overlap."""
     spans = sorted((*_span(path, name, row), name) for name, row in header.items())
     end = 0
     entries = {}
@@ -256,7 +307,7 @@ def _check_header(path: Path, header: dict[str, Any], data_bytes: int) -> dict[s
             message = f"{path.name}: tensor '{name}' starts at byte {first} of the data, not at {end}"
             raise CheckpointError(message, hint=_AGAIN)
         end = last
-        entries[name] = Entry(path, row["dtype"], tuple(row["shape"]), last - first)
+        entries[name] = Entry(path, row["dtype"], tuple(row["shape"]), last - first, begin + first)
     if end != data_bytes:
         raise CheckpointError(f"{path.name}: {data_bytes - end} bytes follow the last tensor", hint=_AGAIN)
     return entries

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from .opening import Checkpoint
 
-_HEAD = "lm_head.weight"
-_EMBEDDING = "model.embed_tokens.weight"
+HEAD = "lm_head.weight"
+EMBEDDING = "model.embed_tokens.weight"
 _FLOATS = ("BF16", "F16", "F32", "F64")
 _SHARED = ("k_proj", "v_proj", "k_norm", "v_norm")
 _HINT = "the checkpoint is incomplete or its config.json is another model's: fetch it again"
@@ -39,7 +39,7 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
     expected = _expected_shapes(text_config)
     layout = _layout(tensors)
     tied = bool(text_config.tie_word_embeddings)
-    names = {name: _stored_name(name, layout) for name in expected if not (tied and name == _HEAD)}
+    names = {name: _stored_name(name, layout) for name in expected if not (tied and name == HEAD)}
     for name, stored in names.items():
         if stored not in tensors:
             spare = set(tensors.names()) - set(names.values())
@@ -57,8 +57,8 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
                 f"{tensors.shard(stored).name}: tensor '{stored}' is {tensors.dtype(stored)}, not a float",
                 hint="take the float checkpoint (bfloat16, float16 or float32)",
             )
-    if tied and (head := _stored_name(_HEAD, layout)) in tensors:
-        names[_HEAD] = head  # stored twice: compared when loaded
+    if tied and (head := _stored_name(HEAD, layout)) in tensors:
+        names[HEAD] = head  # stored twice: compared when loaded
     return names, _left_out(text_config, tensors, layout, set(names.values()))
 
 
@@ -79,15 +79,15 @@ def load_float_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -
 
     dtype = dtype or torch.float32
     names, _ = weight_map(checkpoint.text_config, checkpoint.tensors)
-    twin = names.pop(_HEAD, None) if checkpoint.text_config.tie_word_embeddings else None
+    twin = names.pop(HEAD, None) if checkpoint.text_config.tie_word_embeddings else None
     model = _bare_model(checkpoint.text_config, dtype)
     slots = model.state_dict(keep_vars=True)
     with torch.no_grad():
         for name, stored in names.items():
             slots[name].copy_(checkpoint.tensors.get(stored))
-            _check_finite(slots[name], checkpoint.tensors, stored)
+            check_finite(slots[name], checkpoint.tensors, stored)
         if twin is not None:
-            _check_twin(slots[_EMBEDDING], checkpoint.tensors, twin, names[_EMBEDDING])
+            check_twin(slots[EMBEDDING], checkpoint.tensors, twin, names[EMBEDDING])
     model.requires_grad_(False)
     model.eval()
     return model
@@ -129,7 +129,7 @@ def _layout(tensors: TensorIndex) -> Layout:
 
 
 def _stored_name(name: str, layout: Layout) -> str:
-    return layout.head if name == _HEAD else layout.decoder + name.removeprefix("model.")
+    return layout.head if name == HEAD else layout.decoder + name.removeprefix("model.")
 
 
 def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layout, used: set[str]) -> tuple[str, ...]:
@@ -162,7 +162,8 @@ def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layou
     return tuple(notes)
 
 
-def _check_finite(values: torch.Tensor, tensors: TensorIndex, stored: str) -> None:
+def check_finite(values: torch.Tensor, tensors: TensorIndex, stored: str) -> None:
+    """Refuses a tensor, or a part of one, with values that are no numbers, by its name ``stored``."""
     import torch
 
     if values.numel() and not all(bool(torch.isfinite(end)) for end in torch.aminmax(values)):
@@ -173,14 +174,14 @@ def _check_finite(values: torch.Tensor, tensors: TensorIndex, stored: str) -> No
         )
 
 
-def _check_twin(embedding: torch.Tensor, tensors: TensorIndex, head: str, stored: str) -> None:
+def check_twin(embedding: torch.Tensor, tensors: TensorIndex, head: str, stored: str) -> None:
     """A head that is stored although config.json ties it must be the embedding, row for row."""
     import torch
 
     twin = tensors.get(head)
     for first in range(0, len(embedding), 8192):
         rows = slice(first, first + 8192)
-        if twin.shape != embedding.shape or not torch.equal(twin[rows].to(embedding.dtype), embedding[rows]):
+        if twin.shape != embedding.shape or not torch.equal(twin[rows].float(), embedding[rows].float()):
             raise CheckpointError(
                 f"config.json ties the head to the embedding, but '{head}' differs from '{stored}'",
                 hint='if the head was trained apart, set "tie_word_embeddings": false in config.json',

@@ -23,6 +23,7 @@ _OF_PROJECTS = ("only", "locked")
 @click.argument("model", required=False)
 @click.option("--target", metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
 @click.option("--runtime", default="executorch", show_default=True, metavar="NAME[,NAME]", help="What runs it there.")
+@click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
 @click.option("--prefill-lengths", metavar="N[,N]",
@@ -105,6 +106,7 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
 
     return ExportRequest(
         model=model,
+        adapter=flags["adapter"],
         target=flags["target"],
         runtimes=parse_runtimes(flags["runtime"]),
         recipe=flags["recipe"],

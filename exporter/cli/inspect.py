@@ -57,6 +57,16 @@ def _of_runtime(opened: Bundle) -> tuple[Layout, str | None]:
         return (), None
 
 
+def _adapter(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    """What was merged into the weights, as rows."""
+    adapter = manifest.model.adapter
+    if adapter is None:
+        return ()
+    trained = f", made for {adapter.base}" if adapter.base else ""
+    hashes = ", ".join(f"{name} {digest[:16]}" for name, digest in adapter.files.items())
+    return (("adapter", f"{adapter.name} ({adapter.kind}{trained}): {hashes}"),)
+
+
 def _needs(manifest: Manifest, oldest: str | None) -> tuple[tuple[str, str], ...]:
     """What the program needs of a runtime, as rows."""
     own = [name for name in manifest.kernels if name not in manifest.operators]
@@ -83,6 +93,7 @@ def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout, oldest: s
         (
             ("model", f"{model.name} ({model.model_type}, {count_text(model.parameters)} parameters)"),
             ("from", f"{model.source}{f' @ {model.revision}' if model.revision else ''}"),
+            *(_adapter(manifest)),
             ("licence", manifest.licence.name or manifest.licence.id or "not known"),
             ("target", manifest.target),
             ("runtime", f"{runtime.name} {runtime.version}{meant}"),

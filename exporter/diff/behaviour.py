@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..prompting import read_calls
 from ..prove.fidelity import Fidelity, fidelity_top64, kl_buckets
 from ..prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
-from ..prove.toolcalls import holds_tool_calls, parse_tool_calls
+from ..prove.toolcalls import holds_tool_calls
 from .records import Behaviours, CallLine, Change, FigureLine, PromptLine, Text, same
 from .template import first_difference
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..bundle.open import Bundle
     from ..prove.prompts import Prompt
     from ..prove.records import Golden, Recorded
+    from ..prove.toolcalls import ReadCalls
 
 FIGURES = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logprob_diff", "max_logit_diff")
 # A gate's limit leaves room between a perfect figure and itself. Two honest exports of one model differ by about a
@@ -32,12 +34,16 @@ _LIMITS = {"mean_kl": 0.1, "p99_kl": 1.0, "perplexity_ratio": 1.15, "top1": 0.9}
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """One bundle's goldens and its own outputs, by prompt id. fidelity: over the top 64."""
+    """One bundle's goldens and its own outputs, by prompt id. fidelity: over the top 64.
+
+    read_calls: in the form of its template.
+    """
 
     manifest: Manifest
     goldens: dict[str, Golden]
     recorded: dict[str, Recorded]
     fidelity: Fidelity
+    read_calls: ReadCalls
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
@@ -56,7 +62,11 @@ def read_records(bundle: Bundle) -> Records:
     fidelity = fidelity_top64(goldens, recorded)
     ids = [golden.prompt.id for golden in goldens]
     return Records(
-        bundle.manifest, dict(zip(ids, goldens, strict=True)), dict(zip(ids, recorded, strict=True)), fidelity
+        manifest=bundle.manifest,
+        goldens=dict(zip(ids, goldens, strict=True)),
+        recorded=dict(zip(ids, recorded, strict=True)),
+        fidelity=fidelity,
+        read_calls=read_calls(bundle),
     )
 
 
@@ -86,7 +96,8 @@ def compare_records(a: Records, b: Records) -> Behaviours:
 def _chat(golden: Golden) -> str:
     """What was asked, whatever the template made of it."""
     prompt = golden.prompt
-    return json.dumps([prompt.messages, prompt.tools, prompt.text, prompt.add_generation_prompt], sort_keys=True)
+    asked = [prompt.messages, prompt.tools, prompt.text, prompt.add_generation_prompt, prompt.thinking]
+    return json.dumps(asked, sort_keys=True)
 
 
 def _letters(golden: Golden) -> tuple[str, tuple[int, ...]]:
@@ -163,10 +174,10 @@ def _text(prompt: str, a: Records, b: Records) -> Text:
 def _exact(side: Records, prompt: str) -> bool | None:
     """Whether a bundle makes exactly its float model's tool calls; None where that one made none."""
     wanted = side.goldens[prompt].greedy_text
-    if not holds_tool_calls(wanted):
+    if not holds_tool_calls(wanted, side.read_calls):
         return None
     try:
-        return parse_tool_calls(side.recorded[prompt].greedy_text) == parse_tool_calls(wanted)
+        return side.read_calls(side.recorded[prompt].greedy_text) == side.read_calls(wanted)
     except ValueError:
         return False
 

@@ -67,6 +67,10 @@ def _model(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
         *pair("model.parameters", first.parameters, second.parameters),
     ]
     files = pairs_of("model.files", first.files, second.files)
+    adapters = [m.adapter for m in (first, second)]
+    named += pair("model.adapter", *(one.name if one else None for one in adapters))
+    kind += pair("model.adapter.kind", *(one.kind if one else None for one in adapters))
+    files += pairs_of("model.adapter.files", *(one.files if one else {} for one in adapters))
     pairs = [*named, *kind, *files]
     weights = [one for one in files if one.name.endswith(_WEIGHTS)]
     if kind or weights:

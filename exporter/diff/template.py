@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError
+from ..prove.prompts import render_chat
 from .records import Change, Rendered, TemplateDiff, same
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def chats_of(*sets: Iterable[Prompt]) -> list[Prompt]:
     for prompts in (*sets, built_in_prompts()):
         for prompt in prompts:
             if prompt.messages:
-                key = json.dumps([prompt.messages, prompt.tools, prompt.add_generation_prompt], sort_keys=True)
+                key = json.dumps(
+                    [prompt.messages, prompt.tools, prompt.add_generation_prompt, prompt.thinking], sort_keys=True
+                )
                 found.setdefault(key, prompt)
     return list(found.values())
 
@@ -71,7 +74,7 @@ def compare_templates(
 def _render(codec: ChatCodec, chat: Prompt) -> tuple[str | None, str]:
     """The chat's text, or why there is none."""
     try:
-        return codec.render(chat.messages, chat.tools or None, chat.add_generation_prompt), ""
+        return render_chat(codec, chat), ""
     except CheckpointError as error:
         return None, error.message
 

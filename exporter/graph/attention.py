@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from .cache import CacheSpec, StepState
+from ..errors import UnsupportedError
+from . import softcap as softcapped
+from .cache import MASKED, CacheSpec, StepState, rows_for
 
 NAME = "gemcut_sdpa"
-# Far below any logit, and finite: sums of several stay finite in float32.
-MASKED = -1.0e9
 
 
 def attend(  # type: ignore[no-untyped-def]
@@ -30,23 +30,50 @@ def attend(  # type: ignore[no-untyped-def]
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """The attention function that transformers calls in every layer.
 
-    query: [1, heads, S, head dim]; key, value: [1, slots, KV heads, head dim], the caches.
-    attention_mask: [1, 1, S, ring slots] float32 for sliding layers that can pass their window, else None.
+    query: [1, heads, S, head dim]; key, value: the caches as stored.
+    attention_mask: not read; masks are the step's (``StepState``).
+    softcap: Gemma 2's, which goes another way (see ``softcap``). sliding_window: None in full layers.
     Returns [1, S, heads, head dim]. S is 1 in layers that transformers runs for the last position alone.
     """
     state: StepState = kwargs["step_state"]
+    if kwargs.get("s_aux") is not None:
+        raise UnsupportedError(
+            f"{type(module).__name__} has attention sinks, which Gemcut can't lower.",
+            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+        )
+    _refuse_other_window(module, key.shape[1], sliding_window, state)
+    if softcap is not None:
+        return softcapped.attend(query, key, value, state, scaling, softcap, sliding_window is not None)
     rows = query.transpose(1, 2)
     start = state.end - rows.shape[1]
     scale = float(scaling if scaling is not None else query.shape[-1] ** -0.5)
-    if attention_mask is None or state.in_window is None:
+    if sliding_window is None or state.in_window is None:
         return torch.ops.llama.custom_sdpa(rows, key, value, start, None, 0.0, True, scale), None
 
-    mask = attention_mask[0, 0]
+    mask = rows_for(state.window_mask, rows.shape[1])
     return torch.ops.gemcut.window_sdpa(rows, key, value, mask, state.in_window, start, scale), None
+
+
+def _refuse_other_window(  # type: ignore[no-untyped-def]
+    module, slots: int, window: int | None, state: StepState
+) -> None:
+    """What a layer asks for has to be what the cache was made for from the configuration."""
+    spec = state.spec
+    if spec is None or not spec.windowed:
+        return
+    wanted = spec.context if window is None else spec.ring_slots
+    if slots != wanted or window not in (None, spec.window):
+        raise UnsupportedError(
+            f"{type(module).__name__} of layer {module.layer_idx} asks for a window of {window}, but config.json gives "
+            f"that layer a cache of {slots} slots ('layer_types', 'sliding_window').",
+            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+        )
 
 
 def no_mask(*args: Any, **kwargs: Any) -> None:

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache
 
+# Of an additive mask: far below any logit, and finite: sums of several stay finite in float32.
+MASKED = -1.0e9
 
 @dataclass(frozen=True)
 class LayerCacheSpec:
@@ -58,7 +60,7 @@ def cache_spec(config, context: int, chunk: int) -> CacheSpec:  # type: ignore[n
     Head dimension and KV heads are taken per layer where the configuration has them so
     (``per_layer_config``, Gemma 4).
     """
-    layer_types = list(getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers)
+    layer_types = layer_types_of(config)
     window = config.sliding_window if "sliding_attention" in layer_types else None
     ring_slots = min(context, window + chunk - 1) if window else context
     shared = _shares_keys(config)
@@ -74,11 +76,25 @@ def cache_spec(config, context: int, chunk: int) -> CacheSpec:  # type: ignore[n
             LayerCacheSpec(
                 slots=slots,
                 heads=per_layer.num_key_value_heads,
-                head_dim=per_layer.head_dim,
+                head_dim=head_dim_of(per_layer),
                 ring=sliding and slots < context,
             )
         )
     return CacheSpec(context, chunk, window, ring_slots, tuple(layers))
+
+
+def head_dim_of(config: Any) -> int:
+    """A head's width, which older configurations leave to the hidden size."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def layer_types_of(config: Any) -> list[str]:
+    """Each layer's type; where the configuration names none, a window is every layer's (Mistral)."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return list(kinds)
+    kind = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
+    return [kind] * int(config.num_hidden_layers)
 
 
 def _shares_keys(config) -> list[bool]:  # type: ignore[no-untyped-def]
@@ -91,18 +107,29 @@ def _shares_keys(config) -> list[bool]:  # type: ignore[no-untyped-def]
 class StepState:
     """Where the present call stands; read by the cache and the attention function while tracing.
 
-    end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring slots of the tokens.
-    last: int64 [1], position of the last token. in_window: bool scalar tensor, or None where no position can
-    lie beyond the window. rotary: the call's tables by layer type.
+    spec: of the whole cache. end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring
+    slots of the tokens. ring_end: how many of a ring's slots softcapped attention reads: those behind are not written
+    yet. in_window: bool scalar tensor, or None where no position can lie beyond the window. window_mask: float32
+    [S, ring slots read], additive, or None there too. causal_mask: float32 [S, end], additive, for softcapped
+    attention. rotary: the call's tables by layer type.
     """
 
     def __init__(self) -> None:
+        self.spec: CacheSpec | None = None
         self.start: torch.SymInt | int = 0
         self.end: torch.SymInt | int = 0
+        self.ring_end: torch.SymInt | int = 0
         self.slots: torch.Tensor | None = None
-        self.last: torch.Tensor | None = None
         self.in_window: torch.Tensor | None = None
+        self.window_mask: torch.Tensor | None = None
+        self.causal_mask: torch.Tensor | None = None
         self.rotary: dict[str, Any] = {}
+
+
+def rows_for(mask: torch.Tensor | None, tokens: int | torch.SymInt) -> torch.Tensor:
+    """A step's mask [tokens, slots] for a layer's queries: all rows, or the last where it runs for that alone."""
+    assert mask is not None
+    return mask[-1:] if isinstance(tokens, int) and tokens == 1 else mask
 
 
 class ProgramCache(Cache):
@@ -119,9 +146,16 @@ class ProgramCache(Cache):
         for index, layer in enumerate(spec.layers):
             if layer is None:
                 continue
-            shape = (1, layer.slots, layer.heads, layer.head_dim)
             for kind in "kv":
-                owner.register_buffer(f"{kind}_cache_{index}", torch.zeros(shape), persistent=False)
+                owner.register_buffer(f"{kind}_cache_{index}", torch.zeros(self.shape(kind, layer)), persistent=False)
+
+    def shape(self, kind: str, layer: LayerCacheSpec) -> tuple[int, int, int, int]:
+        """A buffer's, for ``kind`` k or v: [batch, slots, heads, width] as ``llama::update_cache`` takes it."""
+        return 1, layer.slots, layer.heads, layer.head_dim
+
+    def rows(self, kind: str, states: torch.Tensor) -> torch.Tensor:
+        """states [1, KV heads, S, head dim] as what is written into a buffer."""
+        return states.transpose(1, 2)
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]
         """key_states, value_states: [1, KV heads, S, head dim]; returns both caches as stored."""
@@ -130,9 +164,11 @@ class ProgramCache(Cache):
         caches = []
         for kind, states in (("k", key_states), ("v", value_states)):
             cache = getattr(self.owner, f"{kind}_cache_{layer_idx}")
-            rows = states.transpose(1, 2)
+            rows = self.rows(kind, states)
             if layer.ring:
-                torch.ops.llama.update_cache_with_indices(rows, cache, self.state.start, self.state.slots)
+                assert self.state.slots is not None
+                slots = self.state.slots.expand(rows.shape[0], -1)
+                torch.ops.llama.update_cache_with_indices(rows, cache, self.state.start, slots)
             else:
                 torch.ops.llama.update_cache(rows, cache, self.state.start)
             caches.append(cache)

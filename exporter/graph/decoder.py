@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import attention
+from . import attention, softcap
 from .activation import DelegableGELUTanh, is_gelu_tanh
 from .cache import CacheSpec, ProgramCache, StepState
 from .norm import delegable_norm, is_rms_norm
 from .rotary import order_rotary
+from .routing import bind_experts
+from .sparse import DelegableSparseGatedMLP, is_sparse_mlp
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class DecoderProgram(nn.Module):
     """
 
     ring_slots: torch.Tensor
+    context_slots: torch.Tensor
     offsets: torch.Tensor
 
     def __init__(self, model: Any, spec: CacheSpec) -> None:
@@ -45,10 +48,17 @@ class DecoderProgram(nn.Module):
         self.model = model
         self.spec = spec
         self.state = StepState()
-        self.cache = ProgramCache(spec, self, self.state)
-        order_rotary(model, list(getattr(model.config, "layer_types", None) or []), self.state)
+        self.state.spec = spec
+        self.softcapped = softcap.is_softcapped(model.config)
+        kind = softcap.SoftcapCache if self.softcapped else ProgramCache
+        self.cache = kind(spec, self, self.state)
+        self.experts = bind_experts(model, spec.chunk)
+        self.layer_types = list(getattr(model.config, "layer_types", None) or [])
+        order_rotary(model, self.layer_types, self.state)
         if spec.windowed:
             self.register_buffer("ring_slots", torch.arange(spec.ring_slots), persistent=False)
+        if self.softcapped:
+            self.register_buffer("context_slots", torch.arange(spec.context), persistent=False)
         self.register_buffer("offsets", torch.arange(spec.chunk), persistent=False)
 
     def forward(self, tokens: torch.Tensor, input_pos: torch.Tensor) -> torch.Tensor:
@@ -56,14 +66,15 @@ class DecoderProgram(nn.Module):
         length = tokens.shape[1]
         start = input_pos[0].item()
         torch._check(start >= 0)  # type: ignore[no-untyped-call]
+        torch._check(start < self.spec.context)  # type: ignore[no-untyped-call]
         torch._check(start + length <= self.spec.context)  # type: ignore[no-untyped-call]
         offsets = self.offsets[:length]
         positions = (input_pos + offsets).unsqueeze(0)
-        masks = self._begin(start, length, positions)  # type: ignore[no-untyped-call]
+        self._begin(start, length, positions)  # type: ignore[no-untyped-call]
         out = self.model(
             input_ids=tokens,
             position_ids=positions,
-            attention_mask=masks,
+            attention_mask=self._no_masks(),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
@@ -73,18 +84,31 @@ class DecoderProgram(nn.Module):
         return logits
 
     def _begin(self, start, length, positions):  # type: ignore[no-untyped-def]
-        """Sets the step's state; returns transformers' mask mapping."""
+        """Sets the step's state."""
         state, spec = self.state, self.spec
         state.start, state.end = start, start + length
         state.rotary = {}
-        state.slots, state.last, state.in_window, window = None, None, None, None
+        state.slots, state.in_window, state.window_mask, state.causal_mask = None, None, None, None
+        if not (spec.windowed or self.softcapped):
+            return
+        last = positions[0, -1:]
+        behind = (last - positions[0]).to(torch.float32).unsqueeze(1)
         if spec.windowed:
             state.slots = torch.remainder(positions, spec.ring_slots)
-            last = state.last = positions[0, -1:]
             state.in_window = (last < spec.window).squeeze(0)
-            behind = (last - positions[0]).to(torch.float32).unsqueeze(1)
-            window = attention.window_mask(last, behind, self.ring_slots, spec)[None, None]
-        return {"full_attention": None, "sliding_attention": window}
+            ring = self.ring_slots
+            if self.softcapped:  # ``custom_sdpa`` takes its mask past the window alone, where the ring is full
+                state.ring_end = torch.sym_min(state.end, spec.ring_slots)  # type: ignore[no-untyped-call]
+                ring = ring[: state.ring_end]
+            state.window_mask = attention.window_mask(last, behind, ring, spec)
+        if self.softcapped:
+            state.causal_mask = softcap.causal_mask(last, behind, self.context_slots[: state.end])
+
+    def _no_masks(self) -> Any:
+        """What keeps transformers from making masks: attention makes its own, from the step's state."""
+        if self.layer_types:
+            return dict.fromkeys(("full_attention", "sliding_attention"))
+        return torch.zeros(1, 1, 1, 1)  # of four dimensions: taken as it is, and never read
 
 
 def adapt(model: Any) -> nn.Module:
@@ -92,10 +116,13 @@ def adapt(model: Any) -> nn.Module:
     for name, module in list(model.named_modules()):
         if is_rms_norm(module):
             parent = model.get_submodule(name.rpartition(".")[0])
-            width = int(getattr(parent, "head_dim", 0))
+            width = int(getattr(parent, "head_dim", 0) or getattr(parent, "hidden_size", 0))
             setattr(parent, name.rpartition(".")[2], delegable_norm(name, module, width))
         elif is_gelu_tanh(module):
             model.get_submodule(name.rpartition(".")[0]).register_module(name.rpartition(".")[2], DelegableGELUTanh())
+        elif is_sparse_mlp(module):
+            parent = model.get_submodule(name.rpartition(".")[0])
+            setattr(parent, name.rpartition(".")[2], DelegableSparseGatedMLP(module))
     attention.register()
     model.config._attn_implementation = attention.NAME
     adapted: nn.Module = model.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cache import CacheSpec
+from .cache import CacheSpec, head_dim_of, layer_types_of
 
 
 def linear_macs(model: Any) -> int:
@@ -28,9 +28,8 @@ def attention_macs(config: Any, spec: CacheSpec) -> int:
         spec: the cache's shape; KV-shared layers read another layer's slots.
     """
     total = 0
-    layer_types = list(getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers)
-    for index, layer_type in enumerate(layer_types):
+    for index, layer_type in enumerate(layer_types_of(config)):
         layer = config.per_layer_config[index] if hasattr(config, "per_layer_config") else config
         slots = spec.ring_slots if layer_type == "sliding_attention" else spec.context
-        total += 2 * config.num_attention_heads * layer.head_dim * slots
+        total += 2 * config.num_attention_heads * head_dim_of(layer) * slots
     return total

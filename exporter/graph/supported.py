@@ -1,22 +1,20 @@
-"""What the graph can't do yet, read from the configuration, so that it is said before anything slow begins."""
+"""What the graph can't do, read from the configuration and the modules, so that it is said before anything slow begins.
+
+Nothing here goes by a model's name: a family that needs no adaptation that Gemcut lacks is taken, known or not.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..errors import UnsupportedError
-from ..runtimes import runtime_names
+from .experts import are_experts, check_layout
 
 # Rotary frequencies that don't depend on the length seen so far (transformers ROPE_INIT_FUNCTIONS).
 _STATIC_ROPE = frozenset({"default", "linear", "proportional", "llama3", "yarn"})
 _LAYERS = frozenset({"full_attention", "sliding_attention"})
-# What one runtime's graph has no adaptation for, though another's has: configuration key -> what it means.
-_LACKING = {
-    "executorch": {
-        "enable_moe_block": "mixture-of-experts layers",
-        "attn_logit_softcapping": "a softcap on attention logits",
-    }
-}
+# A parameter's own name -> what it means that attention has one.
+_UNKNOWN_PARAMETERS = {"sinks": "attention sinks"}
 
 
 def refuse_unsupported(config: Any, runtime: str = "executorch") -> None:
@@ -29,27 +27,51 @@ def refuse_unsupported(config: Any, runtime: str = "executorch") -> None:
     Raises:
         UnsupportedError: a feature that has no adaptation; the message names the configuration's key.
     """
-    for key, what in _LACKING.get(runtime, {}).items():
-        if getattr(config, key, None):
-            raise _missing(key, what, runtime)
-    if getattr(config, "num_local_experts", None):  # Mixtral's experts and their like: no family of ours
-        raise _missing("num_local_experts", "mixture-of-experts layers", runtime)
     if getattr(config, "use_bidirectional_attention", None) in (True, "all"):
-        raise _missing("use_bidirectional_attention", "bidirectional attention", runtime)
+        raise _missing("bidirectional attention", f"{_key('use_bidirectional_attention')}", runtime)
     for layer in getattr(config, "layer_types", None) or ():
         if layer not in _LAYERS:
-            raise _missing("layer_types", f"layers of the type '{layer}'", runtime)
+            raise _missing(f"layers of the type '{layer}'", _key("layer_types"), runtime)
     for kind, rope in _rope(config):
         if rope not in _STATIC_ROPE:
-            raise _missing(f"rope_parameters.{kind}", f"rotary frequencies of type '{rope}'", runtime)
+            raise _missing(f"rotary frequencies of type '{rope}'", _key(f"rope_parameters.{kind}"), runtime)
 
 
-def _missing(key: str, what: str, runtime: str) -> UnsupportedError:
-    own = key in _LACKING.get(runtime, {})
-    able = [name for name in runtime_names() if own and key not in _LACKING.get(name, {})]
+def refuse_modules(model: Any, runtime: str = "executorch") -> None:
+    """Checks transformers' modules for what a configuration doesn't say in a way that all families share.
+
+    Args:
+        model: transformers' causal language model; it may be without weights (on torch's meta device).
+        runtime: whose graph is asked about.
+
+    Raises:
+        UnsupportedError: attention that doesn't go through transformers' attention interface, a parameter that no
+            adaptation knows, or experts in an unknown layout; the message names the module.
+    """
+    name = type(model).__name__
+    if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
+        raise _missing("a state or an attention of its own kind", f"transformers' {name}", runtime)
+    known = set()
+    for path, module in model.named_modules():
+        if are_experts(module):
+            check_layout(path, module)
+            known |= {f"{path}.gate_up_proj", f"{path}.down_proj"}
+    for path, parameter in model.named_parameters():
+        leaf = path.rpartition(".")[2]
+        if leaf in _UNKNOWN_PARAMETERS:
+            raise _missing(_UNKNOWN_PARAMETERS[leaf], f"parameter {path}", runtime)
+        if parameter.dim() > 2 and path not in known:
+            raise _missing(f"a parameter of {parameter.dim()} dimensions", f"parameter {path}", runtime)
+
+
+def _key(key: str) -> str:
+    return f"'{key}' in its config.json"
+
+
+def _missing(what: str, where: str, runtime: str) -> UnsupportedError:
     return UnsupportedError(
-        f"The model has {what} ('{key}' in its config.json), which Gemcut can't lower for {runtime} yet.",
-        hint=f"--runtime {able[0]} takes it." if able else "README.md's table of models says what works today.",
+        f"The model has {what} ({where}), which Gemcut can't lower for {runtime} yet.",
+        hint="README.md's table of models says what works today.",
     )
 
 

@@ -104,6 +104,7 @@ def request_of(entry: BundleEntry, revision: str | None) -> ExportRequest:
         text = None if model.kind == "sample" else str(model.folder)
     return ExportRequest(
         model=text,
+        adapter=None if entry.adapter is None else str(entry.adapter),
         target=entry.target,
         runtimes=entry.runtimes,
         recipe=entry.recipe,

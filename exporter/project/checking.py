@@ -12,10 +12,8 @@ from .limits import RATIOS
 
 def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
     """Everything that is wrong with one entry."""
-    if "adapter" in entry.written:
-        yield _at(entry, "adapter", "adapters aren't supported yet", EXIT_UNSUPPORTED,
-                  "Merge the adapter into its base model, and name the merged one as model.")  # fmt: skip
     yield from _check_model(entry)
+    yield from _check_adapter(entry)
     yield from _check_target(entry)
     yield from _check_shapes(entry)
     yield from _check_devices(entry)
@@ -60,6 +58,22 @@ def _check_model(entry: BundleEntry) -> Iterator[Mistake]:
         wrong = f"{folder} has no config.json, so it is no checkpoint"
     hint = "Name 'sample', a directory relative to gemcut.toml, or a hub id: org/name@revision."
     yield _at(entry, "model", wrong, hint=hint)
+
+
+def _check_adapter(entry: BundleEntry) -> Iterator[Mistake]:
+    """Its configuration, which says whether it can be merged at all; its tensors need the model."""
+    from ..adapter.config import read_config
+
+    if entry.adapter is None:
+        return
+    if not entry.adapter.is_dir():
+        hint = "Name a directory relative to gemcut.toml that holds a PEFT adapter, or 'sample'."
+        yield _at(entry, "adapter", f"no such directory: {entry.adapter}", hint=hint)
+        return
+    try:
+        read_config(entry.adapter)
+    except GemcutError as error:
+        yield _raised(entry, "adapter", error)
 
 
 def _check_target(entry: BundleEntry) -> Iterator[Mistake]:

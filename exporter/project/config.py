@@ -77,7 +77,8 @@ class BundleEntry:
     """One bundle of ``gemcut.toml``, its defaults filled in; paths are ready to use.
 
     file, line: of its table; lines: of its keys (``budgets.mean_kl``), wherever they stand. output: the bundle's place,
-    or with several runtimes the folder that holds one each. timeout: seconds. Else as ``ExportRequest``.
+    or with several runtimes the folder that holds one each. adapter: its folder. timeout: seconds. Else as
+    ``ExportRequest``.
     """
 
     name: str
@@ -87,6 +88,7 @@ class BundleEntry:
     target: str
     runtimes: tuple[str, ...]
     output: Path
+    adapter: Path | None = None
     recipe: str | None = None
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()
@@ -260,6 +262,7 @@ def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dic
         target=_name_or_file(root, values["target"]),
         runtimes=runtimes,
         output=root / Path(output).expanduser(),
+        adapter=_adapter(root, values["adapter"]) if "adapter" in values else None,
         recipe=_name_or_file(root, values["recipe"]) if "recipe" in values else None,
         context=values.get("context"),
         prefill_lengths=tuple(sorted(values.get("prefill_lengths", ()))),
@@ -287,6 +290,14 @@ def _model(root: Path, text: str) -> ModelSource:
     if match is None or folder.exists():
         return ModelSource(text, "directory", folder)
     return ModelSource(text, "hub", None, match["id"], match["revision"])
+
+
+def _adapter(root: Path, text: str) -> Path:
+    """The sample's adapter, or a directory."""
+    from ..sample import adapter_path
+
+    folder = root / Path(text).expanduser()
+    return folder if text != SAMPLE or folder.is_dir() else adapter_path()
 
 
 def _name_or_file(root: Path, text: str) -> str:

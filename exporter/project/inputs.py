@@ -68,7 +68,8 @@ def inputs_of(entry: BundleEntry, locked: dict[str, LockedBundle], hashes: Hashe
     for runtime in entry.runtimes:
         then = locked.get(runtime)
         known = then.versions if then else {}
-        found[runtime] = _inputs(entry, runtime, revision, files, versions(known), _baseline(entry, runtime, then))
+        baseline = _baseline(entry, runtime, then)
+        found[runtime] = _inputs(entry, runtime, revision, files, versions(known), baseline, hashes)
     return Found(found, revision, notes)
 
 
@@ -115,12 +116,15 @@ def _inputs(
     files: dict[str, str],
     known: dict[str, str],
     baseline: str | None,
+    hashes: Hashes,
 ) -> Inputs:
     target = load_target(entry.target)
     recipe = _recipe(entry, target, runtime)
     return Inputs(
         model=entry.model.text,
         revision=revision,
+        adapter=entry.written["adapter"] if entry.adapter is not None else "none",
+        adapter_files=_adapter_files(entry, hashes),
         target=target.name,
         target_sha256=_target_hash(target, runtime),
         recipe=recipe.name,
@@ -131,6 +135,15 @@ def _inputs(
         versions=known,
         files=files,
     )
+
+
+def _adapter_files(entry: BundleEntry, hashes: Hashes) -> dict[str, str]:
+    """SHA-256 of the adapter's files, by name; one that isn't there the export itself will miss."""
+    if entry.adapter is None:
+        return {}
+    from ..adapter.config import FILES
+
+    return {name: hashes.of(entry.adapter / name) for name in FILES if (entry.adapter / name).is_file()}
 
 
 def _recipe(entry: BundleEntry, target: Target, runtime: str) -> Recipe:

@@ -37,14 +37,16 @@ Option = str | int | bool | list[str] | list[int]
 class Inputs(DataFile):
     """What one runtime's bundle is made from.
 
-    model: as gemcut.toml has it; revision: the commit of a hub id. target, recipe: their names; the hashes are of what
+    model, adapter: as gemcut.toml has them; revision: the commit of a hub id. adapter_files: SHA-256 of each of the
+    adapter's. target, recipe: their names; the hashes are of what
     their files say, comments left out. options, budgets: those that are set. baseline: of its manifest. versions: of
     Gemcut and its libraries. files: SHA-256 of each of the checkpoint's files.
     """
 
     model: str
     revision: str | None = None
-    adapter: Literal["none"] = "none"
+    adapter: str = "none"
+    adapter_files: dict[str, str] = Field(default_factory=dict)
     target: str
     target_sha256: str
     recipe: str
@@ -185,7 +187,7 @@ def write_lock(root: Path, project: Project, name: str, made: dict[str, LockedBu
 
 def moves(locked: LockedBundle, now: Inputs) -> tuple[Move, ...]:
     """What is not as gemcut.lock has it, in the order of its keys."""
-    found = [Move(key, *_texts(locked, now, key)) for key in ("model", "target", "recipe")]
+    found = [Move(key, *_texts(locked, now, key)) for key in ("model", "adapter", "target", "recipe")]
     for key, name in (("target_sha256", f"target {now.target}"), ("recipe_sha256", f"recipe {now.recipe}")):
         if getattr(locked, key.partition("_")[0]) == getattr(now, key.partition("_")[0]):
             found.append(Move(name, getattr(locked, key), getattr(now, key)))
@@ -193,6 +195,8 @@ def moves(locked: LockedBundle, now: Inputs) -> tuple[Move, ...]:
         found.append(Move(f"the commit of {now.model}", locked.revision or "", now.revision or ""))
         if locked.revision == now.revision:
             found += _table("", locked.files, now.files)
+    if locked.adapter == now.adapter:
+        found += _table("the adapter's ", locked.adapter_files, now.adapter_files)
     found.append(Move("the baseline bundle", locked.baseline or "", now.baseline or ""))
     found += _table("", _spelt(locked.options), _spelt(now.options), unset="default")
     found += _table("budgets.", _spelt(locked.budgets), _spelt(now.budgets), unset="none")

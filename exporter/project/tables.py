@@ -55,7 +55,9 @@ class DefaultsTable(datafile.DataFile):
         default=None,
         description="'sample', a directory relative to this file, or a hub id: org/name or org/name@revision.",
     )
-    adapter: Text | None = Field(default=None, description="A LoRA adapter. Not supported yet: refused.")
+    adapter: Text | None = Field(
+        default=None, description="A PEFT adapter to merge in: a directory relative to this file, or 'sample'."
+    )
     target: Text | None = Field(
         default=None, description="What kind of device: a name (gemcut targets), or a TOML file relative to this one."
     )

@@ -8,9 +8,12 @@ What others call (nothing heavy is imported before they do)::
                    prompt_text(prompt: PromptFile) -> str      the file's content; the same prompt gives the same bytes
                    schema_text() -> str                        what prompt.schema.json should hold
     compiling.py   compile_codec(codec: ChatCodec, stop_ids: Iterable[int]) -> PromptFile
-                   compile_prompt(render: Render, *, bos, stop, special=(), other_day=None) -> PromptFile
-    rendering.py   render_prompt(prompt, messages, tools=None, add_generation_prompt=True) -> str  raises PromptRefused
+                   compile_prompt(render: Render, *, bos, stop, special=(), other_day=None, thinking=None) -> PromptFile
+    rendering.py   render_prompt(prompt, messages, tools=None, add_generation_prompt=True, thinking=False) -> str
+                       raises PromptRefused
+                   without_thoughts(prompt, text) -> str       what the model wrote, for people
     parsing.py     parse_calls(prompt, text) -> (list[ToolCall], words)    raises ValueError, naming the position
+                   call_reader(prompt | None) -> ReadCalls     for behaviour checks; Gemma 4's where none is compiled
     generating.py  generate_chats(count, seed=0, level="tools") -> list[GeneratedChat]
     proving.py     make_prompt(codec, stop_ids, goldens: Sequence[Prompt], count=200) -> (PromptFile, PromptProof)
                        compiles and proves; what isn't proven is left out with its reason: what export calls

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import GemcutError, UsageError
 from .format import PROMPT_FILE, PromptFile, read_prompt
-from .generating import Level, generate_chats
+from .generating import GeneratedChat, Level, generate_chats
 from .parsing import parse_calls
 from .rendering import PromptRefused, render_prompt
 from .writing import write
@@ -24,9 +25,9 @@ from .writing import write
 COUNT = 200
 
 
-def _render(prompt: PromptFile, messages: Sequence[Any], tools: Sequence[Any], generation: bool) -> str | None:
+def _render(prompt: PromptFile, chat: GeneratedChat) -> str | None:
     try:
-        return render_prompt(prompt, messages, tools, generation)
+        return render_prompt(prompt, chat.messages, chat.tools, chat.add_generation_prompt, chat.thinking)
     except PromptRefused:
         return None
 
@@ -61,13 +62,15 @@ def cases(prompt: PromptFile, count: int = COUNT, seed: int = 1) -> Iterator[dic
     """The cases of a prompt file, the same for the same arguments."""
     levels: tuple[Level, ...] = ("chat", "tools")
     for level in levels:
-        for chat in generate_chats(count, seed, level):
-            generation = chat.add_generation_prompt
+        for number, chat in enumerate(generate_chats(count, seed, level)):
+            if number % 3 == 2 and prompt.thinking is not None:
+                chat = replace(chat, thinking=True)
             yield {
                 "messages": chat.messages,
                 "tools": chat.tools,
-                "generation": generation,
-                "text": _render(prompt, chat.messages, chat.tools, generation),
+                "generation": chat.add_generation_prompt,
+                "thinking": chat.thinking,
+                "text": _render(prompt, chat),
             }
             if prompt.tools is not None:
                 yield from (_read(prompt, reply) for reply in _replies(prompt, chat.messages))

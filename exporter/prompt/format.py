@@ -13,7 +13,7 @@ from ..errors import ConformanceError, UnsupportedError
 
 PROMPT_FILE = "prompt.json"
 FORMAT = "gemcut-prompt"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 brought `thinking`
 SCHEMA_FILE = Path(__file__).with_name("prompt.schema.json")
 
 Trim = Literal["none", "start", "end", "both"]
@@ -199,18 +199,23 @@ class Stop(_Part):
 
 
 class Reasons(_Part):
-    """Why a part couldn't be compiled; null where it was."""
+    """Why a part couldn't be compiled; null where it was. ``thinking`` also where the template knows none."""
 
     chat: str | None = None
     tools: str | None = None
+    thinking: str | None = None
 
 
 class PromptFile(_Part):
-    """``prompt.json``."""
+    """``prompt.json``. ``thinking``: what stands for ``chat`` where the model is to think; ``tools`` serve both.
+
+    Version 1 had no thinking.
+    """
 
     format: Literal["gemcut-prompt"] = "gemcut-prompt"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     chat: Chat | None
+    thinking: Chat | None = None
     tools: Tools | None
     bos: Bos
     stop: Stop

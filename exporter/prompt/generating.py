@@ -24,11 +24,12 @@ _NUMBERS = (0, 1, -1, 7, 42, 1000000, 2**40, 0.5, -2.25, 3.0, 1e21, 1.5e-07, 123
 
 @dataclass(frozen=True)
 class GeneratedChat:
-    """One chat. tools: none where it has none."""
+    """One chat. tools: none where it has none. thinking: whether the model is to think."""
 
     messages: tuple[Object, ...]
     tools: tuple[Object, ...]
     add_generation_prompt: bool
+    thinking: bool = False
 
 
 class _Maker:

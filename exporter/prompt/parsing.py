@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from ..prove.toolcalls import ToolCall
+from ..prove.toolcalls import ReadCalls, ToolCall, parse_tool_calls
 from . import format as form
 from .segments import PromptRefused
 from .writing import SPACE, trim
@@ -227,3 +227,16 @@ def parse_calls(prompt: form.PromptFile, text: str) -> tuple[list[ToolCall], str
         reader.at = start
         call = reader.value(prompt.tools.call)
         found.append(ToolCall(call["name"], call.get("arguments", {})))
+
+
+def call_reader(prompt: form.PromptFile | None) -> ReadCalls:
+    """What reads the tool calls of a bundle's model.
+
+    Args:
+        prompt: The compiled template. Where its tools aren't compiled, or an older bundle has no ``prompt.json`` at
+            all, Gemma 4's own form is read, which no other family's text is mistaken for.
+    """
+    if prompt is None or prompt.tools is None:
+        return parse_tool_calls
+    known = prompt
+    return lambda text: parse_calls(known, text)[0]

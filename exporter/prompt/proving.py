@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..prove.prompts import Prompt
@@ -22,11 +22,12 @@ LEAST_RENDERED = 0.6
 
 @dataclass(frozen=True)
 class Difference:
-    """A chat that prompt.json renders otherwise than the template. None: it was refused."""
+    """A chat that prompt.json renders otherwise than the template. None: it was refused. thinking: it was turned on."""
 
     chat: str
     template: str | None
     prompt: str | None
+    thinking: bool = False
 
     def __str__(self) -> str:
         if self.template is None:
@@ -79,14 +80,14 @@ class PromptProof:
 
 def _template_text(codec: ChatCodec, chat: Any) -> str | None:
     try:
-        return codec.render(chat.messages, chat.tools or None, chat.add_generation_prompt)
+        return codec.render(chat.messages, chat.tools or None, chat.add_generation_prompt, thinking=chat.thinking)
     except TemplateRefused:
         return None
 
 
 def _prompt_text(prompt: PromptFile, chat: Any) -> str | None:
     try:
-        return render_prompt(prompt, chat.messages, chat.tools, chat.add_generation_prompt)
+        return render_prompt(prompt, chat.messages, chat.tools, chat.add_generation_prompt, chat.thinking)
     except PromptRefused:
         return None
 
@@ -115,6 +116,28 @@ def _read_back(prompt: PromptFile, chat: GeneratedChat) -> tuple[int, Difference
     return count, None
 
 
+def _golden_chats(prompt: PromptFile, goldens: Iterable[Prompt]) -> list[tuple[str, Any]]:
+    chats: list[tuple[str, Any]] = []
+    for golden in goldens:
+        uses = bool(golden.tools) or any(m.get("tool_calls") or m.get("role") == "tool" for m in golden.messages)
+        compiled = (prompt.tools is not None or not uses) and (prompt.thinking is not None or not golden.thinking)
+        if golden.kind != "text" and compiled:
+            chats.append((f"golden {golden.id}", golden))
+    return chats
+
+
+def _generated_chats(prompt: PromptFile, count: int, seed: int) -> list[tuple[str, Any]]:
+    chats: list[tuple[str, Any]] = []
+    levels: Sequence[Level] = ("chat", "tools") if prompt.tools is not None else ("chat",)
+    for level in levels:
+        made = generate_chats(count, seed, level)
+        chats += [(f"generated {level} chat {n}", chat) for n, chat in enumerate(made)]
+        if prompt.thinking is not None:
+            made = [replace(chat, thinking=True) for chat in generate_chats(count, seed + 1, level)]
+            chats += [(f"thinking {level} chat {n}", chat) for n, chat in enumerate(made)]
+    return chats
+
+
 def prove_prompt(
     prompt: PromptFile, codec: ChatCodec, goldens: Iterable[Prompt], count: int = COUNT, seed: int = 0
 ) -> PromptProof:
@@ -123,23 +146,16 @@ def prove_prompt(
     Args:
         prompt: The compiled template; one without a chat part passes with nothing compared.
         codec: The bundle's template and tokenizer.
-        goldens: The bundle's prompts; those that are plain text are passed over, as are those with tools where the
-            tools aren't compiled.
-        count: How many chats are generated of each level.
+        goldens: The bundle's prompts; those that are plain text are passed over, as are those with tools or thinking
+            where that isn't compiled.
+        count: How many chats are generated of each level, and again with thinking where that is compiled.
         seed: Of the generated chats.
     """
     if prompt.chat is None:
         return PromptProof(0, 0, 0, 0, 0, 0, ())
-    chats: list[tuple[str, Any]] = []
-    for golden in goldens:
-        uses = bool(golden.tools) or any(m.get("tool_calls") or m.get("role") == "tool" for m in golden.messages)
-        if golden.kind != "text" and (prompt.tools is not None or not uses):
-            chats.append((f"golden {golden.id}", golden))
+    chats = _golden_chats(prompt, goldens)
     own = len(chats)
-    levels: Sequence[Level] = ("chat", "tools") if prompt.tools is not None else ("chat",)
-    for level in levels:
-        made = generate_chats(count, seed, level)
-        chats += [(f"generated {level} chat {n}", chat) for n, chat in enumerate(made)]
+    chats += _generated_chats(prompt, count, seed)
     same = refused = stricter = calls = 0
     takes_system = "system" in prompt.chat.bodies
     rendered: dict[str, list[bool]] = {}
@@ -149,13 +165,13 @@ def prove_prompt(
         # A system message that the template drops without a word is refused rightly.
         dropped = not takes_system and chat.messages[0]["role"] == "system"
         if isinstance(chat, GeneratedChat) and wanted is not None and not dropped:
-            rendered.setdefault(name.split()[1], []).append(given is not None)
+            rendered.setdefault(name.rpartition(" chat ")[0], []).append(given is not None)
         if given is None and wanted is None:
             refused += 1
         elif given is None and isinstance(chat, GeneratedChat):
             stricter += 1
         elif given is None or wanted is None or codec.encode(given) != codec.encode(wanted):
-            differences.append(Difference(name, wanted, given))
+            differences.append(Difference(name, wanted, given, chat.thinking))
         else:
             same += 1
         if isinstance(chat, GeneratedChat) and prompt.tools is not None:
@@ -164,7 +180,8 @@ def prove_prompt(
             differences += [wrong] if wrong else []
     for kind, able in rendered.items():
         if sum(able) < LEAST_RENDERED * len(able):
-            differences.append(Difference(f"{len(able) - sum(able)} of {len(able)} {kind} chats", "", None))
+            few = f"{len(able) - sum(able)} of {len(able)} {kind} chats"
+            differences.append(Difference(few, "", None, thinking=kind.startswith("thinking")))
     return PromptProof(own, len(chats) - own, same, refused, stricter, calls, tuple(differences[:5]))
 
 
@@ -178,6 +195,10 @@ def make_prompt(
     """
     prompt = compiling.compile_codec(codec, stop_ids)
     proof = prove_prompt(prompt, codec, goldens, count)
+    # What only chats with thinking disprove is left out first, then the tools, then all of it.
+    if prompt.thinking is not None and proof.differences and all(one.thinking for one in proof.differences):
+        prompt = compiling.without_thinking(prompt, str(proof.differences[0]))
+        proof = prove_prompt(prompt, codec, goldens, count)
     if not proof.passed and prompt.tools is not None:
         prompt = compiling.without_tools(prompt, str(proof.differences[0]))
         proof = prove_prompt(prompt, codec, goldens, count)

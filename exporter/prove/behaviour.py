@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .prompts import encode_prompt
+from .prompts import encode_prompt, render_chat
 from .records import Golden, Recorded, strip_stop
 from .template import Codec, TemplateRefused
-from .toolcalls import ToolCall, holds_tool_calls, parse_tool_calls
+from .toolcalls import ReadCalls, ToolCall, holds_tool_calls, parse_tool_calls
 
 # Quantization may make one reply in ten run on; a stop id that is lost makes all of them.
 STOP_RATE = 0.9
@@ -123,8 +123,8 @@ def _generation_prompt(goldens: Sequence[Golden], codec: Codec) -> _Misses:
             continue
         reply = {"role": "assistant", "content": _REPLY}
         try:
-            asked = codec.render(prompt.messages, prompt.tools or None, True)
-            whole = codec.render([*prompt.messages, reply], prompt.tools or None, False)
+            asked = render_chat(codec, prompt, generation=True)
+            whole = render_chat(codec, prompt, reply, generation=False)
         except TemplateRefused:
             continue
         before, held, _ = whole.partition(_REPLY)
@@ -156,22 +156,24 @@ def _special_tokens(
         yield golden.prompt.id, wrong
 
 
-def _pairs(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> list[tuple[Golden, Recorded, list[ToolCall]]]:
+def _pairs(
+    goldens: Sequence[Golden], recorded: Sequence[Recorded], read: ReadCalls
+) -> list[tuple[Golden, Recorded, list[ToolCall]]]:
     """The prompts that the float model answers with well-formed tool calls."""
     both = zip(goldens, recorded, strict=True)
-    return [(g, r, parse_tool_calls(g.greedy_text)) for g, r in both if holds_tool_calls(g.greedy_text)]
+    return [(g, r, read(g.greedy_text)) for g, r in both if holds_tool_calls(g.greedy_text, read)]
 
 
-def _parsed(text: str) -> list[ToolCall] | str:
+def _parsed(text: str, read: ReadCalls) -> list[ToolCall] | str:
     try:
-        return parse_tool_calls(text)
+        return read(text)
     except ValueError as error:
         return str(error)
 
 
-def _calls_parse(pairs: Sequence[tuple[Golden, Recorded, list[ToolCall]]]) -> _Misses:
+def _calls_parse(pairs: Sequence[tuple[Golden, Recorded, list[ToolCall]]], read: ReadCalls) -> _Misses:
     for golden, bundle, _ in pairs:
-        calls = _parsed(bundle.greedy_text)
+        calls = _parsed(bundle.greedy_text, read)
         wrong = calls if isinstance(calls, str) else None if calls else f"no tool call in {bundle.greedy_text[:60]!r}"
         yield golden.prompt.id, wrong
 
@@ -181,10 +183,12 @@ def _named(wanted: Sequence[ToolCall]) -> str:
 
 
 def _calls_agree(
-    pairs: Sequence[tuple[Golden, Recorded, list[ToolCall]]], same: Callable[[list[ToolCall], list[ToolCall]], bool]
+    pairs: Sequence[tuple[Golden, Recorded, list[ToolCall]]],
+    read: ReadCalls,
+    same: Callable[[list[ToolCall], list[ToolCall]], bool],
 ) -> _Misses:
     for golden, bundle, wanted in pairs:
-        calls = _parsed(bundle.greedy_text)
+        calls = _parsed(bundle.greedy_text, read)
         if isinstance(calls, str):
             yield golden.prompt.id, calls
         else:
@@ -193,7 +197,11 @@ def _calls_agree(
 
 
 def check_behaviour(
-    goldens: Sequence[Golden], recorded: Sequence[Recorded], codec: Codec, stop_ids: Iterable[int]
+    goldens: Sequence[Golden],
+    recorded: Sequence[Recorded],
+    codec: Codec,
+    stop_ids: Iterable[int],
+    read_calls: ReadCalls = parse_tool_calls,
 ) -> Behaviour:
     """Checks what a user would see. Nothing is run here: ``recorded`` is from ``run_bundle``.
 
@@ -202,6 +210,7 @@ def check_behaviour(
         recorded: The bundle's side, in the same order.
         codec: The bundle's own template and tokenizer.
         stop_ids: Ids that end a reply.
+        read_calls: Reads tool calls in the model's own form; in Gemma 4's where it isn't given.
 
     Returns:
         The checks: ``bos`` (never two), ``template`` (round trip), ``generation_prompt``, ``stop``,
@@ -209,16 +218,16 @@ def check_behaviour(
         the rate of tool calls that are exactly the float model's.
     """
     stops = frozenset(stop_ids)
-    pairs = _pairs(goldens, recorded)
-    names = _calls_agree(pairs, lambda found, wanted: _named(found) == _named(wanted))
-    exact = _check("tool_calls", _calls_agree(pairs, lambda found, wanted: found == wanted))
+    pairs = _pairs(goldens, recorded, read_calls)
+    names = _calls_agree(pairs, read_calls, lambda found, wanted: _named(found) == _named(wanted))
+    exact = _check("tool_calls", _calls_agree(pairs, read_calls, lambda found, wanted: found == wanted))
     checks = (
         _check("bos", _bos(goldens, codec)),
         _check("template", _template(goldens, codec)),
         _check("generation_prompt", _generation_prompt(goldens, codec)),
         _check("stop", _stops(goldens, recorded), STOP_RATE),
         _check("special_tokens", _special_tokens(goldens, recorded, codec, stops)),
-        _check("tool_calls_parse", _calls_parse(pairs)),
+        _check("tool_calls_parse", _calls_parse(pairs, read_calls)),
         _check("tool_call_names", names, 0.0),
     )
     return Behaviour(checks, exact.rate, exact.misses)

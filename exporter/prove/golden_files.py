@@ -57,6 +57,7 @@ def save_goldens(goldens: Sequence[Golden]) -> dict[str, bytes]:
             "greedy_length": len(g.greedy_ids),
             "greedy_text": g.greedy_text,
             "ended": g.ended,
+            **({"thinking": True} if g.prompt.thinking else {}),
         }
         for g in goldens
     )
@@ -148,6 +149,7 @@ def _load_golden(entry: Mapping[str, Any], tensors: _Tensors) -> Golden:
         tools=tuple(entry["tools"]),
         add_generation_prompt=entry["add_generation_prompt"],
         text=entry["text"],
+        thinking=entry.get("thinking", False),
     )
     return Golden(
         prompt=prompt,

@@ -17,8 +17,10 @@ LEAST_PROMPTS = 24
 LEAST_POSITIONS = 32
 OWN_PROMPTS = "golden_prompts.jsonl"
 _ROOM = LEAST_POSITIONS + 16
+KINDS = ("tool", "result", "system", "thinking", "multi-turn")  # what a template may be able to do beside plain chats
 _PROBE_NAME = "probe_tool_name"
 _PROBE_TEXT = "Probe of the system turn 7351."
+_PROBE_RESULT = "Probe of a result 2203."
 _PROBE_TOOL = {
     "type": "function",
     "function": {
@@ -31,9 +33,10 @@ _PROBE_TOOL = {
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt. ``kind``: 'chat', 'multi-turn', 'system', 'tool', 'long' or 'text'.
+    """One prompt. ``kind``: 'chat', 'multi-turn', 'system', 'tool', 'result', 'thinking', 'long' or 'text'.
 
     A 'text' prompt is continued as it stands, without a template, and has ``text`` instead of ``messages``.
+    ``thinking``: rendered with the template's variable ``enable_thinking``.
     """
 
     id: str
@@ -42,6 +45,23 @@ class Prompt:
     tools: tuple[dict[str, Any], ...] = ()
     add_generation_prompt: bool = True
     text: str = ""
+    thinking: bool = False
+
+
+def render_chat(codec: Codec, prompt: Prompt, *more: Mapping[str, Any], generation: bool | None = None) -> str:
+    """A chat's text.
+
+    Args:
+        codec: The template.
+        prompt: Any but a 'text'.
+        more: Messages after the prompt's own.
+        generation: Whether the model is to answer; the prompt's own where None.
+
+    Raises:
+        TemplateRefused: If the template can't render it.
+    """
+    asked = prompt.add_generation_prompt if generation is None else generation
+    return codec.render((*prompt.messages, *more), prompt.tools or None, asked, thinking=prompt.thinking)
 
 
 def encode_prompt(codec: Codec, prompt: Prompt) -> tuple[str, list[int]]:
@@ -55,12 +75,12 @@ def encode_prompt(codec: Codec, prompt: Prompt) -> tuple[str, list[int]]:
     """
     if prompt.kind == "text":
         return prompt.text, codec.encode(prompt.text, add_special_tokens=True)
-    rendered = codec.render(prompt.messages, prompt.tools or None, prompt.add_generation_prompt)
+    rendered = render_chat(codec, prompt)
     return rendered, codec.encode(rendered)
 
 
 def _prompt(entry: Mapping[str, Any], where: str) -> Prompt:
-    unknown = set(entry) - {"id", "kind", "messages", "tools", "add_generation_prompt", "text"}
+    unknown = set(entry) - {"id", "kind", "messages", "tools", "add_generation_prompt", "text", "thinking"}
     if unknown:
         raise CheckpointError(f"{where}: unknown key {sorted(unknown)[0]!r}", hint="see Prompt in gemcut.prove.prompts")
     messages, tools, text = entry.get("messages", []), entry.get("tools") or [], entry.get("text", "")
@@ -71,7 +91,7 @@ def _prompt(entry: Mapping[str, Any], where: str) -> Prompt:
             f"{where}: a prompt has an 'id' and either 'messages' (each with a 'role') or a 'text'",
             hint='one JSON object a line: {"id": "alarm", "messages": [{"role": "user", "content": "..."}]}',
         )
-    kind = "text" if text else "tool" if tools else "chat"
+    kind = "text" if text else "thinking" if entry.get("thinking") else "tool" if tools else "chat"
     return Prompt(
         id=entry["id"],
         kind=str(entry.get("kind", kind)),
@@ -79,6 +99,7 @@ def _prompt(entry: Mapping[str, Any], where: str) -> Prompt:
         tools=tuple(dict(tool) for tool in tools),
         add_generation_prompt=bool(entry.get("add_generation_prompt", True)),
         text=text,
+        thinking=bool(entry.get("thinking", False)),
     )
 
 
@@ -141,6 +162,57 @@ def takes_tools(codec: Codec) -> bool:
     return _renders(codec, [{"role": "user", "content": "Hi"}], _PROBE_NAME, [_PROBE_TOOL])
 
 
+def takes_results(codec: Codec) -> bool:
+    """Whether the template renders declarations, a call that the model made, and its result."""
+    function = {"name": _PROBE_NAME, "arguments": {"word": _PROBE_TEXT}}
+    chat: list[dict[str, Any]] = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "tool_calls": [{"id": "probe0001", "type": "function", "function": function}]},
+        {"role": "tool", "tool_call_id": "probe0001", "name": _PROBE_NAME, "content": _PROBE_RESULT},
+    ]
+    wanted = (_PROBE_TEXT, _PROBE_RESULT)
+    return takes_tools(codec) and all(_renders(codec, chat, text, [_PROBE_TOOL]) for text in wanted)
+
+
+def takes_turns(codec: Codec) -> bool:
+    """Whether the template renders what the model said before."""
+    chat = [{"role": role, "content": _PROBE_TEXT if role == "assistant" else "Hi"} for role in ("user", "assistant")]
+    return _renders(codec, [*chat, chat[0]], _PROBE_TEXT)
+
+
+def takes_thinking(codec: Codec) -> bool:
+    """Whether the template's ``enable_thinking`` makes another text of a chat."""
+    user = [{"role": "user", "content": "Hi"}]
+    try:
+        return codec.render(user, None, True, thinking=True) != codec.render(user, None, True)
+    except TemplateRefused:
+        return False
+
+
+_TAKES = {
+    "tool": takes_tools, "result": takes_results, "system": takes_system, "thinking": takes_thinking,
+    "multi-turn": takes_turns,
+}  # fmt: skip
+
+
+def abilities(codec: Codec) -> frozenset[str]:
+    """Which of ``KINDS`` the template can do; none without a template."""
+    return frozenset(kind for kind in KINDS if codec.has_template and _TAKES[kind](codec))
+
+
+def needs(prompt: Prompt) -> frozenset[str]:
+    """Which of ``KINDS`` a prompt is an example of, whatever it is called."""
+    roles = [message["role"] for message in prompt.messages]
+    found = {
+        "tool": bool(prompt.tools),
+        "result": "tool" in roles,
+        "system": "system" in roles,
+        "thinking": prompt.thinking,
+        "multi-turn": any(m["role"] == "assistant" and not m.get("tool_calls") for m in prompt.messages),
+    }
+    return frozenset(kind for kind, has in found.items() if has)
+
+
 def _renders(
     codec: Codec, messages: list[dict[str, Any]], wanted: str, tools: list[dict[str, Any]] | None = None
 ) -> bool:
@@ -189,9 +261,9 @@ def choose_prompts(
 ) -> list[Prompt]:
     """The prompts to prove a bundle with.
 
-    The checkpoint's own come first, all that fit the context. Built-in ones are added until there are ``least``, those
-    with tools, system turns and several turns before the plain ones, as far as the template takes them; and
-    in any case one that is longer than the sliding window, where the context allows.
+    The checkpoint's own come first, all that fit the context. Then built-in ones: one of each kind that the template
+    can do and no other prompt shows, where the context has room; one that is longer than the sliding window; and as
+    many as there must be, those with tools, results, system turns, thinking and several turns before the plain ones.
 
     Args:
         codec: The model's template and tokenizer.
@@ -209,11 +281,15 @@ def choose_prompts(
         past = long_prompt(codec, window, context)
         if past is not None:
             chosen.setdefault(past.id, past)
-    for prompt in _usable(codec):
+    shown = frozenset[str]().union(*map(needs, chosen.values()))
+    usable = [prompt for prompt in _usable(codec) if prompt.id not in chosen and _fits(codec, prompt, context)]
+    for prompt in usable:
+        if needs(prompt) - shown:
+            chosen[prompt.id], shown = prompt, shown | needs(prompt)
+    for prompt in usable:
         if len(chosen) >= least:
             break
-        if prompt.id not in chosen and _fits(codec, prompt, context):
-            chosen[prompt.id] = prompt
+        chosen.setdefault(prompt.id, prompt)
     if len(chosen) < least:
         raise UsageError(
             f"only {len(chosen)} of the {least} prompts that a proof needs fit a context of {context} tokens",
@@ -226,7 +302,7 @@ def _usable(codec: Codec) -> list[Prompt]:
     """The built-in prompts that a template can take, the special ones first."""
     prompts = built_in_prompts()
     if not codec.has_template:
-        return [_as_text(prompt) for prompt in prompts if not prompt.tools and prompt.messages[-1]["role"] == "user"]
-    taken = {"system": takes_system(codec), "tool": takes_tools(codec)}
-    usable = [prompt for prompt in prompts if taken.get(prompt.kind, True)]
+        return [_as_text(prompt) for prompt in prompts if not needs(prompt) & {"tool", "thinking"}]
+    able = abilities(codec)
+    usable = [prompt for prompt in prompts if needs(prompt) <= able]
     return sorted(usable, key=lambda prompt: prompt.kind == "chat")

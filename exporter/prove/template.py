@@ -40,8 +40,17 @@ class Codec(Protocol):
     bos_id: int | None
     has_template: bool
 
-    def render(self, messages: Sequence[Message], tools: Sequence[Message] | None, add_generation_prompt: bool) -> str:
-        """The text of a chat. Raises TemplateRefused where the template can't render it."""
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Message] | None,
+        add_generation_prompt: bool,
+        thinking: bool = False,
+    ) -> str:
+        """The text of a chat. ``thinking``: with the template's variable ``enable_thinking``, which is else undefined.
+
+        Raises TemplateRefused where the template can't render it.
+        """
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Token ids of a text; rendered chats hold their special tokens already."""
@@ -153,8 +162,11 @@ class Template:
         messages: Sequence[Message],
         tools: Sequence[Message] | None = None,
         add_generation_prompt: bool = True,
+        thinking: bool = False,
     ) -> str:
         """The text of a chat, as ``apply_chat_template(tokenize=False)`` gives it.
+
+        ``thinking`` is its ``enable_thinking=True``; else the template's default, which isn't always without.
 
         Raises:
             CheckpointError: If the template reaches for Python's internals.
@@ -168,6 +180,7 @@ class Template:
                 tools=[dict(tool) for tool in tools] if tools else None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
+                **({"enable_thinking": True} if thinking else {}),
                 **self.special_tokens,
             )
         except SecurityError as error:
@@ -195,11 +208,17 @@ class ChatCodec:
         added = tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(int(token) for token, entry in added.items() if entry.special)
 
-    def render(self, messages: Sequence[Message], tools: Sequence[Message] | None, add_generation_prompt: bool) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Message] | None,
+        add_generation_prompt: bool,
+        thinking: bool = False,
+    ) -> str:
         """See ``Codec``."""
         if self.template is None:
             raise TemplateRefused("the bundle has no chat template", hint=_HINT)
-        return self.template.render(messages, tools, add_generation_prompt)
+        return self.template.render(messages, tools, add_generation_prompt, thinking)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """See ``Codec``."""

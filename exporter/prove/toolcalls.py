@@ -1,4 +1,6 @@
-"""Tool calls in Gemma 4's form, out of generated text.
+"""Tool calls out of generated text: in Gemma 4's form, for bundles that say nothing of their own.
+
+Calls of any family are read by ``prompt.parsing.call_reader``, from what the chat template was compiled to.
 
 The form, as the published chat templates of Gemma 4 write it::
 
@@ -15,6 +17,7 @@ Spaces may stand around any part but inside names and numbers.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +38,10 @@ class ToolCall:
 
     name: str
     arguments: dict[str, Any]
+
+
+ReadCalls = Callable[[str], list[ToolCall]]
+"""All tool calls in a text, in order. Raises ValueError if one is malformed."""
 
 
 class _Parser:
@@ -157,9 +164,9 @@ def parse_tool_calls(text: str) -> list[ToolCall]:
     return _Parser(text).calls()
 
 
-def holds_tool_calls(text: str) -> bool:
+def holds_tool_calls(text: str, read: ReadCalls = parse_tool_calls) -> bool:
     """Whether a text has at least one well-formed tool call and no malformed one."""
     try:
-        return bool(parse_tool_calls(text))
+        return bool(read(text))
     except ValueError:
         return False

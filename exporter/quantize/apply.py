@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
+from ..scratch import InMemory, Scratch
 from ..stages import Recipe
 from .modules import QuantizedEmbedding, QuantizedLinear
 from .schemes import decide
@@ -58,25 +60,42 @@ def embedding_multiplier(module: nn.Embedding) -> float:
     return float(getattr(module, "embed_scale", 1.0))
 
 
-def apply_recipe(model: nn.Module, recipe: Recipe) -> Quantized:
-    """Replaces linears and embeddings of ``model`` by their quantized equals.
+def apply_recipe(model: nn.Module, recipe: Recipe, scratch: Scratch | None = None) -> Quantized:
+    """Replaces linears and embeddings of ``model`` by their quantized equals; the others become float32.
+
+    Args:
+        model: the float model; its matrices may be of any float dtype.
+        recipe: its rules.
+        scratch: takes the new matrices; None for memory.
 
     Raises:
         UnsupportedError: no rule fits a module, a rule fits none, or a scheme can't be had for a tensor.
     """
+    scratch = scratch or InMemory()
     modules: dict[str, Applied] = {}
+    floats: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # a tied weight stays tied
     for name, module, scheme in decide(model, recipe):
         quantized = scheme.weight != "float32"
         rows, columns = module.weight.shape
         kind = tensor_class(name, isinstance(module, nn.Embedding))
         modules[name] = Applied(kind, scheme.name, str(scheme), quantized, stored_bytes(rows, columns, scheme))
         if not quantized:
+            if id(module.weight) not in floats:
+                floats[id(module.weight)] = (module.weight, _float32(module.weight, scratch))
+            module.weight = floats[id(module.weight)][1]
             continue
         new: nn.Module
         if isinstance(module, nn.Embedding):
-            new = QuantizedEmbedding(module, scheme, name, embedding_multiplier(module))
+            new = QuantizedEmbedding(module, scheme, name, embedding_multiplier(module), scratch)
         else:
-            new = QuantizedLinear(module, scheme, name)
+            new = QuantizedLinear(module, scheme, name, scratch)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, new)
     return Quantized(modules)
+
+
+def _float32(weight: nn.Parameter, scratch: Scratch) -> nn.Parameter:
+    if weight.dtype == torch.float32:
+        return weight
+    whole = scratch.empty(weight.shape, torch.float32).copy_(weight.detach())
+    return nn.Parameter(whole, requires_grad=False)

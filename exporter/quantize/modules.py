@@ -9,11 +9,37 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..scratch import InMemory, Scratch
 from ..stages import Scheme
 from .schemes import check_scheme
 
 _Q = torch.ops.quantized_decomposed
 _BITS = {"int8": 8, "int4": 4}
+
+
+# Elements that are float32 at a time while a matrix is quantized: 16 MB.
+_PIECE = 1 << 22
+
+
+def quantize_rows(weight: torch.Tensor, scheme: Scheme, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor]:
+    """``quantize_weight`` some rows at a time, the result in ``scratch``: the float32 matrix is never whole.
+
+    Args:
+        weight: [N, K] of any float dtype.
+        scheme: 'int8' or 'int4'.
+        scratch: takes the values.
+
+    Returns:
+        As ``quantize_weight``, and equal to it: rows don't depend on one another.
+    """
+    count, columns = weight.shape
+    values = scratch.empty((count, columns), torch.int8)
+    scales = scratch.empty((count, columns // scheme.group if scheme.group else 1), torch.float32)
+    rows = max(1, _PIECE // columns)
+    for first in range(0, count, rows):
+        part = slice(first, first + rows)
+        values[part], scales[part] = quantize_weight(weight[part], scheme)
+    return values, scales
 
 
 def quantize_weight(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,16 +76,17 @@ class QuantizedLinear(nn.Module):
     scales: torch.Tensor
     zeros: torch.Tensor
 
-    def __init__(self, linear: nn.Linear, scheme: Scheme, name: str) -> None:
+    def __init__(self, linear: nn.Linear, scheme: Scheme, name: str, scratch: Scratch | None = None) -> None:
         super().__init__()
         check_scheme(scheme, linear.in_features, name, gathered=False)
         self.scheme = scheme
         bits = _BITS[scheme.weight]
         self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-        values, scales = quantize_weight(linear.weight.detach(), scheme)
+        scratch = scratch or InMemory()
+        values, scales = quantize_rows(linear.weight.detach(), scheme, scratch)
         self.register_buffer("values", values)
         self.register_buffer("scales", scales if scheme.group else scales.reshape(-1))
-        self.register_buffer("zeros", torch.zeros_like(self.scales, dtype=torch.int32 if scheme.group else torch.int64))
+        self.register_buffer("zeros", scratch.empty(self.scales.shape, torch.int32 if scheme.group else torch.int64))
         self.bias = linear.bias
         self.in_features, self.out_features = linear.in_features, linear.out_features
 
@@ -83,10 +110,12 @@ class QuantizedLinear(nn.Module):
 class QuantizedEmbedding(nn.Module):
     """A gather of int8 rows, each with its own scale, times the family's embedding scale."""
 
-    def __init__(self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float) -> None:
+    def __init__(
+        self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float, scratch: Scratch | None = None
+    ) -> None:
         super().__init__()
         check_scheme(scheme, embedding.embedding_dim, name, gathered=True)
-        values, scales = quantize_weight(embedding.weight.detach(), scheme)
+        values, scales = quantize_rows(embedding.weight.detach(), scheme, scratch or InMemory())
         self.multiplier = multiplier
         self.register_buffer("values", values)
         # The multiplier goes into the scales: one multiplication less at run time.

@@ -1,6 +1,6 @@
 """Measure how many held-out tool calls a model, or a bundle of it, gets exactly right.
 
-`python -m gemcut.sample.evaluate [MODEL_DIR|BUNDLE] [--n 200]`
+`python -m gemcut.sample.evaluate [MODEL_DIR|BUNDLE] [--adapter DIR|sample] [--actions phone|diary] [--n 200]`
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import sample_path
-from .generate import Chat, expected_reply, held_out_calls
+from . import adapter_path, sample_path
+from .adapter_requests import DIARY
+from .generate import PHONE, Chat, expected_reply, held_out_calls
 from .toolcalls import ToolCall, parse_tool_calls
 
 MAX_NEW_TOKENS = 72
@@ -105,9 +106,15 @@ def score_model(model: Any, tokenizer: Any, chats: Sequence[Chat], batch: int = 
     return score
 
 
-def load(folder: Path) -> tuple[Any, Any]:
-    """The model in float32 and its tokenizer."""
+def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """The model in float32, with an adapter merged in as an export does it, and its tokenizer."""
     import torch
+
+    if adapter is not None:
+        from ..checkpoint import load_float_model, open_checkpoint
+
+        checkpoint = open_checkpoint(str(folder), adapter=adapter)
+        return load_float_model(checkpoint), checkpoint.tokenizer
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
@@ -142,15 +149,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the exact match of held-out tool calls; exit status 1 below the bar."""
     parser = argparse.ArgumentParser(prog="python -m gemcut.sample.evaluate", description=__doc__)
     parser.add_argument("model", nargs="?", type=Path, default=sample_path(), metavar="MODEL_DIR|BUNDLE")
+    parser.add_argument("--adapter", metavar="DIR|sample", help="merged into the model first")
+    parser.add_argument("--actions", choices=["phone", "diary"], help="what is asked for (diary with an adapter)")
     parser.add_argument("--n", type=int, default=200, help="held-out chats (200)")
     parser.add_argument("--seed", type=int, default=7, help="seed of the held-out chats (7)")
     parser.add_argument("--bar", type=float, default=95.0, help="percent below which to exit with 1 (95)")
     parser.add_argument("--show", type=int, default=10, help="misses to print (10)")
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    chats = held_out_calls(options.n, options.seed)
+    actions = {"phone": PHONE, "diary": DIARY}[options.actions or ("diary" if options.adapter else "phone")]
+    chats = held_out_calls(options.n, options.seed, actions)
+    adapter = adapter_path(options.adapter) if options.adapter else None
     bundle = is_bundle(options.model)
-    score = score_bundle(options.model, chats) if bundle else score_model(*load(options.model), chats)
+    if bundle and adapter:
+        parser.error("a bundle has its adapter merged in already: leave --adapter out")
+    score = score_bundle(options.model, chats) if bundle else score_model(*load(options.model, adapter), chats)
     for wanted, reply in score.misses[: options.show]:
         print(f"wanted {wanted}\n   got {reply}")
     seconds = time.monotonic() - started

@@ -8,7 +8,8 @@ whatever the seeds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -19,6 +20,16 @@ from .vocabulary import SYSTEM_TEXTS
 
 Chat = dict[str, Any]
 
+
+@dataclass(frozen=True)
+class Actions:
+    """A set of phone actions: its declarations by name, and what makes a request for one of them, or for any."""
+
+    tools: Mapping[str, Any]
+    make: Callable[[Random, str | None], Request]
+
+
+PHONE = Actions(TOOLS, make_request)
 HELD_OUT_SHARE = 16
 TRAIN_SEED = 20260101
 HELD_OUT_SEED = 7
@@ -30,10 +41,10 @@ def is_held_out(text: str) -> bool:
     return hashlib.sha256(plain.encode()).digest()[0] % HELD_OUT_SHARE == 0
 
 
-def _split_request(rng: Random, held_out: bool, tool: str | None = None) -> Request:
+def _split_request(rng: Random, held_out: bool, actions: Actions) -> Request:
     """A request on the wanted side of the split."""
     while True:
-        request = make_request(rng, tool)
+        request = actions.make(rng, None)
         if is_held_out(request.text) == held_out:
             return request
 
@@ -47,12 +58,12 @@ def _split_talk(rng: Random, held_out: bool) -> tuple[str, str]:
             return said, answer
 
 
-def _declare(rng: Random, wanted: list[str], unwanted: list[str], count: int) -> list[Any]:
+def _declare(rng: Random, actions: Actions, wanted: list[str], unwanted: list[str], count: int) -> list[Any]:
     """`count` declarations or more: all of `wanted`, none of `unwanted`, in random order."""
-    others = [name for name in TOOLS if name not in wanted and name not in unwanted]
+    others = [name for name in actions.tools if name not in wanted and name not in unwanted]
     names = list(dict.fromkeys(wanted)) + rng.sample(others, max(0, count - len(set(wanted))))
     rng.shuffle(names)
-    return [TOOLS[name] for name in names]
+    return [actions.tools[name] for name in names]
 
 
 def _call_message(call: ToolCall) -> Chat:
@@ -79,7 +90,7 @@ def _system(rng: Random) -> list[Chat]:
     return [{"role": "system", "content": rng.choice(SYSTEM_TEXTS)}] if rng.random() < 0.4 else []
 
 
-def make_chat(rng: Random, held_out: bool = False, shape: str | None = None) -> Chat:
+def make_chat(rng: Random, held_out: bool = False, shape: str | None = None, actions: Actions = PHONE) -> Chat:
     """One chat, ending with an assistant's message.
 
     `shape`: "call" (one call), "after" (call, result, confirmation), "second" (the same and another call),
@@ -91,33 +102,34 @@ def make_chat(rng: Random, held_out: bool = False, shape: str | None = None) -> 
     if kind == "talk":
         said, answer = _split_talk(rng, held_out)
         messages += [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
-        return {"messages": messages, "tools": _declare(rng, [], [], rng.randint(0, 4))}
-    request = _split_request(rng, held_out)
+        return {"messages": messages, "tools": _declare(rng, actions, [], [], rng.randint(0, 4))}
+    request = _split_request(rng, held_out, actions)
     if kind == "refusal":
         messages += [{"role": "user", "content": request.text}, {"role": "assistant", "content": REFUSAL}]
-        return {"messages": messages, "tools": _declare(rng, [], [request.call.name], rng.randint(0, 4))}
+        return {"messages": messages, "tools": _declare(rng, actions, [], [request.call.name], rng.randint(0, 4))}
     wanted = [request.call.name]
     messages += _asked(request)
     if kind != "call":
         messages += _answered(request)
     if kind == "second":
-        following = _split_request(rng, held_out)
+        following = _split_request(rng, held_out, actions)
         wanted.append(following.call.name)
         messages += _asked(following)
-    return {"messages": messages, "tools": _declare(rng, wanted, [], count)}
+    return {"messages": messages, "tools": _declare(rng, actions, wanted, [], count)}
 
 
-def training_chats(seed: int = TRAIN_SEED) -> Iterator[Chat]:
+def training_chats(seed: int = TRAIN_SEED, actions: Actions = PHONE) -> Iterator[Chat]:
     """Training chats without end."""
     rng = Random(f"train {seed}")
     while True:
-        yield make_chat(rng)
+        yield make_chat(rng, actions=actions)
 
 
-def held_out_calls(count: int, seed: int = HELD_OUT_SEED) -> list[Chat]:
+def held_out_calls(count: int, seed: int = HELD_OUT_SEED, actions: Actions = PHONE) -> list[Chat]:
     """Held-out chats whose last message is a tool call: what exact match is measured on."""
     rng = Random(f"held out {seed}")
-    return [make_chat(rng, held_out=True, shape="call" if rng.random() < 0.85 else "second") for _ in range(count)]
+    shapes = ("call" if rng.random() < 0.85 else "second" for _ in range(count))
+    return [make_chat(rng, held_out=True, shape=shape, actions=actions) for shape in shapes]
 
 
 def expected_reply(chat: Chat) -> str:
@@ -129,14 +141,14 @@ def expected_reply(chat: Chat) -> str:
     return text + str(last["content"])
 
 
-def golden_chats(count: int, seed: int = HELD_OUT_SEED + 1) -> list[Chat]:
+def golden_chats(count: int, seed: int = HELD_OUT_SEED + 1, actions: Actions = PHONE) -> list[Chat]:
     """Held-out chats for proofs: ``{"messages", "tools", "expected"}``, without the last answer.
 
     Three in four want a tool call; the others a confirmation of a result, a refusal or a plain answer.
     """
     rng = Random(f"golden {seed}")
     shapes = "call call second after call call call talk call call second refusal".split()  # noqa: SIM905
-    chats = [make_chat(rng, held_out=True, shape=shapes[index % len(shapes)]) for index in range(count)]
+    chats = [make_chat(rng, True, shapes[index % len(shapes)], actions) for index in range(count)]
     return [
         {"messages": chat["messages"][:-1], "tools": chat["tools"], "expected": expected_reply(chat)} for chat in chats
     ]

@@ -22,21 +22,21 @@ class Request:
     confirmation: str
 
 
-def _made(rng: Random, forms: list[str], name: str, done: str, **said: tuple[str, Any] | str) -> Request:
+def fill_form(rng: Random, forms: list[str], tool: str, done: str, /, **said: tuple[str, Any] | str) -> Request:
     """Fill one of `forms`; `said` gives each argument as said and as called."""
     pairs = {key: (value, value) if isinstance(value, str) else value for key, value in said.items()}
     text = rng.choice(forms).format(**{key: pair[0] for key, pair in pairs.items()})
     arguments = {key: pair[1] for key, pair in pairs.items()}
     result: dict[str, Any] = {"status": "ok"}
     confirmation = done.format(**arguments)
-    if name == "get_weather":
+    if tool == "get_weather":
         sky, degrees = rng.choice(words.SKIES), rng.randint(1, 35)
         result = {"degrees": degrees, "sky": sky}
         confirmation = f"It is {degrees} degrees and {sky} in {arguments['place']}."
     if rng.random() < 0.12:
         error = rng.choice(words.ERRORS)
         result, confirmation = {"error": error}, f"Sorry, that did not work: {error}."
-    return Request(text, ToolCall(name, arguments), result, confirmation)
+    return Request(text, ToolCall(tool, arguments), result, confirmation)
 
 
 def _alarm(rng: Random) -> Request:
@@ -49,7 +49,7 @@ def _alarm(rng: Random) -> Request:
         "set the alarm to {time}",
         "I need an alarm at {time}",
     ]
-    return _made(rng, forms, "set_alarm", "Your alarm is set for {time}.", time=phrases.clock_time(rng))
+    return fill_form(rng, forms, "set_alarm", "Your alarm is set for {time}.", time=phrases.clock_time(rng))
 
 
 def _timer(rng: Random) -> Request:
@@ -61,7 +61,7 @@ def _timer(rng: Random) -> Request:
         "tell me when {minutes} are over",
         "give me a timer of {minutes}",
     ]
-    return _made(rng, forms, "set_timer", "Your timer runs for {minutes} minutes.", minutes=phrases.duration(rng))
+    return fill_form(rng, forms, "set_timer", "Your timer runs for {minutes} minutes.", minutes=phrases.duration(rng))
 
 
 def _message(rng: Random) -> Request:
@@ -81,7 +81,7 @@ def _message(rng: Random) -> Request:
     text = phrases.message(rng)
     if text[0].isupper() and not text.startswith(("I ", "I'")):
         forms.remove("tell {contact} {text}")  # two names in a row: nobody can tell where one ends
-    return _made(rng, forms, "send_message", done, contact=phrases.person(rng), text=text)
+    return fill_form(rng, forms, "send_message", done, contact=phrases.person(rng), text=text)
 
 
 def _call(rng: Random) -> Request:
@@ -94,7 +94,7 @@ def _call(rng: Random) -> Request:
         "I want to talk to {contact}",
         "I need to speak with {contact}",
     ]
-    return _made(rng, forms, "call_contact", "Calling {contact}.", contact=phrases.person(rng))
+    return fill_form(rng, forms, "call_contact", "Calling {contact}.", contact=phrases.person(rng))
 
 
 def _app(rng: Random) -> Request:
@@ -107,7 +107,7 @@ def _app(rng: Random) -> Request:
         "start the {app} app",
         "I want to use {app}",
     ]
-    return _made(rng, forms, "open_app", "{app} is open.", app=phrases.app(rng))
+    return fill_form(rng, forms, "open_app", "{app} is open.", app=phrases.app(rng))
 
 
 def _flashlight(rng: Random) -> Request:
@@ -123,7 +123,7 @@ def _flashlight(rng: Random) -> Request:
         f"I want the {light} {state}",
         f"turn {state} my {light} now",
     ]
-    return _made(rng, forms, "set_flashlight", f"The flashlight is {state}.", on=(state, on))
+    return fill_form(rng, forms, "set_flashlight", f"The flashlight is {state}.", on=(state, on))
 
 
 def _music(rng: Random) -> Request:
@@ -135,7 +135,7 @@ def _music(rng: Random) -> Request:
         "start playing {query}",
         "let me listen to {query}",
     ]
-    return _made(rng, forms, "play_music", "Playing {query}.", query=phrases.music(rng))
+    return fill_form(rng, forms, "play_music", "Playing {query}.", query=phrases.music(rng))
 
 
 def _navigate(rng: Random) -> Request:
@@ -148,7 +148,7 @@ def _navigate(rng: Random) -> Request:
         "show me the way to {place}",
         "I need to go to {place}",
     ]
-    return _made(rng, forms, "navigate_to", "Starting the route to {place}.", place=phrases.place(rng))
+    return fill_form(rng, forms, "navigate_to", "Starting the route to {place}.", place=phrases.place(rng))
 
 
 def _note(rng: Random) -> Request:
@@ -161,7 +161,7 @@ def _note(rng: Random) -> Request:
         "write this down: {text}",
         "remember that {text}",
     ]
-    return _made(rng, forms, "take_note", "I wrote that down.", text=phrases.message(rng))
+    return fill_form(rng, forms, "take_note", "I wrote that down.", text=phrases.message(rng))
 
 
 def _weather(rng: Random) -> Request:
@@ -173,7 +173,7 @@ def _weather(rng: Random) -> Request:
         "how is the weather in {place}",
         "do I need a coat in {place}",
     ]
-    return _made(rng, forms, "get_weather", "", place=phrases.city(rng))
+    return fill_form(rng, forms, "get_weather", "", place=phrases.city(rng))
 
 
 def _reminder(rng: Random) -> Request:
@@ -185,7 +185,7 @@ def _reminder(rng: Random) -> Request:
         "add a reminder to {text} at {time}",
     ]
     done = "I will remind you at {time}."
-    return _made(rng, forms, "add_reminder", done, text=phrases.task(rng), time=phrases.clock_time(rng))
+    return fill_form(rng, forms, "add_reminder", done, text=phrases.task(rng), time=phrases.clock_time(rng))
 
 
 def _volume(rng: Random) -> Request:
@@ -197,7 +197,7 @@ def _volume(rng: Random) -> Request:
         "make the sound {percent}",
         "put the volume at {percent}",
     ]
-    return _made(rng, forms, "set_volume", "The volume is at {percent} percent.", percent=phrases.percentage(rng))
+    return fill_form(rng, forms, "set_volume", "The volume is at {percent} percent.", percent=phrases.percentage(rng))
 
 
 MAKERS: dict[str, tuple[Callable[[Random], Request], float]] = {

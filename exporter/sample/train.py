@@ -25,7 +25,7 @@ from . import sample_path
 from .architecture import make_config, make_model, save_model
 from .evaluate import score_model
 from .fakequant import rounded_weights
-from .generate import TRAIN_SEED, held_out_calls, training_chats
+from .generate import TRAIN_SEED, Chat, held_out_calls, training_chats
 from .tokenizer import build
 
 PROMPT_WEIGHT = 0.1
@@ -73,19 +73,19 @@ def answer_weights(ids: Sequence[int], opening: Sequence[int], closing: int, rng
     return weights
 
 
-def batches(tokenizer: Any, settings: Settings) -> Iterator[Batch]:
-    """Batches of chats of similar length, without end."""
-    chats, rng = training_chats(settings.seed), Random(settings.seed)
+def batches(tokenizer: Any, chats: Iterator[Chat], size: int, seed: int) -> Iterator[Batch]:
+    """Batches of ``size`` chats of similar length, without end."""
+    rng = Random(seed)
     opening = tokenizer.encode("<|turn>model\n", add_special_tokens=False)
     closing = tokenizer.convert_tokens_to_ids("<turn|>")
     while True:
-        pool = [next(chats) for _ in range(settings.batch * 16)]
+        pool = [next(chats) for _ in range(size * 16)]
         texts = [
             tokenizer.apply_chat_template(chat["messages"], tools=chat["tools"] or None, tokenize=False)
             for chat in pool
         ]
         rows = sorted(tokenizer(texts, add_special_tokens=False)["input_ids"], key=len)
-        groups = [rows[at : at + settings.batch] for at in range(0, len(rows), settings.batch)]
+        groups = [rows[at : at + size] for at in range(0, len(rows), size)]
         rng.shuffle(groups)
         for group in groups:
             width = max(MIN_WIDTH, (len(group[-1]) + 7) // 8 * 8)
@@ -157,7 +157,8 @@ def train(settings: Settings) -> Gemma4ForCausalLM:
     steppers, rng = optimizers(model, settings.rate), Random(settings.seed)
     print(f"{sum(weight.numel() for weight in model.parameters()):,} parameters, {settings.steps} steps", flush=True)
     started, tokens, mean = time.monotonic(), 0, 0.0
-    for step, batch in zip(range(settings.steps), batches(tokenizer, settings), strict=False):
+    chats = batches(tokenizer, training_chats(settings.seed), settings.batch, settings.seed)
+    for step, batch in zip(range(settings.steps), chats, strict=False):
         for stepper in steppers:
             for group in stepper.param_groups:
                 group["lr"] = rate_at(step, settings)

@@ -14,7 +14,7 @@ import pytest
 from gemcut.bundle.open import open_bundle
 from gemcut.prompt.format import PROMPT_FILE, PromptFile, prompt_text, read_prompt
 from gemcut.prompt.parsing import parse_calls
-from gemcut.prompt.rendering import PromptRefused, render_prompt
+from gemcut.prompt.rendering import PromptRefused, render_prompt, without_thoughts
 from gemcut.proving import subject_of
 
 Case = dict[str, Any]
@@ -116,11 +116,15 @@ def some_body(pick: random.Random) -> dict[str, Any]:
     return {"trim": some_trim(pick), "after": after, "empty": empty, "remove": remove}
 
 
-def some_prompt(pick: random.Random) -> dict[str, Any]:
+def some_joints(pick: random.Random, mark: str) -> dict[str, Any]:
     froms = ("start", "system", "tools", "user", "assistant", "call", "words", "result")
     tos = ("system", "tools", "user", "assistant", "call", "words", "result", "generation", "end")
-    joints = {a: {b: f"<{a}|{b}>\n" for b in tos if pick.random() < 0.96} for a in froms}
+    joints = {a: {b: f"<{a}{mark}{b}>\n" for b in tos if pick.random() < 0.96} for a in froms}
     bodies = {k: some_body(pick) for k in ("system", "user", "assistant", "words") if pick.random() < 0.97}
+    return {"joints": joints, "bodies": bodies}
+
+
+def some_prompt(pick: random.Random) -> dict[str, Any]:
     order = pick.choice((["words", "call"], ["call", "words"], ["call", "result", "words"]))
     value = any_writer(pick, lambda: {"write": "ref", "name": "value"}, 0)
     tools = {
@@ -129,11 +133,16 @@ def some_prompt(pick: random.Random) -> dict[str, Any]:
         "call": record_writer(pick, ["name", "arguments"]), "result": record_writer(pick, ["name", "content"]),
         "writers": {"value": value},
     }  # fmt: skip
-    return {
-        "format": "gemcut-prompt", "schema_version": 1, "chat": {"joints": joints, "bodies": bodies},
+    whole = {
+        "format": "gemcut-prompt", "schema_version": 2, "chat": some_joints(pick, "|"),
+        "thinking": pick.choice((some_joints(pick, "?"), None)),
         "tools": pick.choice((tools, tools, tools, tools, None)), "bos": {"id": 2, "text": "<s>", "written": False},
-        "stop": {"ids": [1], "texts": ["</s>"]}, "reasons": {"chat": None, "tools": None},
+        "stop": {"ids": [1], "texts": ["</s>"]}, "reasons": {"chat": None, "tools": None, "thinking": None},
     }  # fmt: skip
+    if pick.random() < 0.2:  # as Gemcut wrote it before it knew of thinking
+        whole = {key: value for key, value in whole.items() if key != "thinking"}
+        whole |= {"schema_version": 1, "reasons": {"chat": None, "tools": None}}
+    return whole
 
 
 def some_message(pick: random.Random, roles: Sequence[str], ids: bool) -> list[dict[str, Any]]:
@@ -169,12 +178,14 @@ def some_chat(pick: random.Random) -> Case:
     elif spoil < 0.08:
         messages[-1]["content"] = [{"type": "text", "text": "x"}]
     tools = [{"type": "function", "function": some_value(pick)} for _ in range(pick.choice((0, 0, 1, 2)))]
-    return {"messages": messages, "tools": tools, "generation": pick.random() < 0.7}
+    return {
+        "messages": messages, "tools": tools, "generation": pick.random() < 0.7, "thinking": pick.random() < 0.25
+    }  # fmt: skip
 
 
 def python_text(prompt: PromptFile, case: Case) -> str | None:
     try:
-        return render_prompt(prompt, case["messages"], case["tools"], case["generation"])
+        return render_prompt(prompt, case["messages"], case["tools"], case["generation"], case.get("thinking", False))
     except PromptRefused:
         return None
 
@@ -240,7 +251,7 @@ def test_golden_chats_are_rendered_byte_for_byte(core: Any, compiled: tuple[Path
     chats = [golden for golden in subject.goldens if golden.prompt.kind != "text"]
     cases = [
         {"prompt": 0, "messages": list(one.prompt.messages), "tools": list(one.prompt.tools),
-         "generation": one.prompt.add_generation_prompt}
+         "generation": one.prompt.add_generation_prompt, "thinking": one.prompt.thinking}
         for one in chats
     ]  # fmt: skip
     answers = core.ask("render", lines=[line([json.loads(prompt_text(prompt))]), *map(line, cases)])
@@ -266,7 +277,8 @@ def python_calls(prompt: PromptFile, text: str) -> dict[str, Any]:
         calls, words = parse_calls(prompt, text)
     except ValueError as error:
         return {"at": int(str(error).split("character ")[1].split(":")[0])}
-    return {"calls": [{"name": call.name, "arguments": call.arguments} for call in calls], "words": words}
+    named = [{"name": call.name, "arguments": call.arguments} for call in calls]
+    return {"calls": named, "words": words, "spoken": without_thoughts(prompt, text)}
 
 
 def java_calls(answer: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from gemcut.checkpoint import describe, load_float_model, open_checkpoint, refuse_runtime, supported
+from gemcut.checkpoint import describe, load_float_model, open_checkpoint, supported
 from gemcut.errors import UnsupportedError
 
 IDS = torch.tensor([[2, 17, 300, 44, 5, 401, 402, 9, 17, 23, 60, 61, 62, 63, 64, 65, 66, 67, 300, 12]])
@@ -196,20 +196,18 @@ def test_templates_as_published_give_enough_prompts_to_prove_with(fresh, model_t
         assert codec.encode(rendered) == checkpoint.tokenizer.encode(theirs, add_special_tokens=False)
 
 
-def test_every_family_names_known_runtimes():
-    from gemcut.runtimes import runtime_names
+def test_a_type_that_only_transformers_knows_is_taken_as_a_text_model():
+    from gemcut.checkpoint import family_of
 
-    for family in supported().values():
-        assert family.runtimes
-        assert set(family.runtimes) <= set(runtime_names())
-        for runtime in family.runtimes:
-            refuse_runtime(family, runtime)
+    family = family_of("qwen3", "config.json")
+    assert (family.text_type, family.licence) == ("qwen3", "unknown")
+    assert "qwen3" not in supported()
 
 
-def test_family_is_refused_for_a_runtime_that_has_no_adaptation_of_it():
-    message = r"Gemma 2 \(model_type 'gemma2'\) is not adapted for executorch"
-    with pytest.raises(UnsupportedError, match=message) as caught:
-        refuse_runtime(supported()["gemma2"], "executorch")
+@pytest.mark.parametrize("model_type", ["bert_of_nobody", "siglip_vision_model", "gemma4_assistant"])
+def test_a_type_without_a_text_model_is_refused(model_type):
+    from gemcut.checkpoint import family_of
+
+    with pytest.raises(UnsupportedError, match=model_type) as caught:
+        family_of(model_type, "config.json")
     assert caught.value.exit_code == 4
-    assert "--runtime litert takes it" in caught.value.hint
-    assert "executorch takes gemma3_text, gemma3, gemma4_text, gemma4" in caught.value.hint

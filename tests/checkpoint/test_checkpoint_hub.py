@@ -119,6 +119,7 @@ def hub(pristine):
     Hub.files = {
         "tiny/open": tiny | {"pytorch_model.bin": b"pickle", "flax_model.msgpack": b"flax", "evil.py": b"boom"},
         "tiny/gated": tiny,
+        "tiny/ggufs-GGUF": {"README.md": b"---\nbase_model: tiny/open\n---\n", "ggufs-Q4_K_M.gguf": b"GGUF"},
         "tiny/pickled": {name: tiny[name] for name in tiny if name not in shards} | {"pytorch_model.bin": b"x"},
     }
     Hub.asked = []
@@ -217,6 +218,14 @@ def test_pickle_only_repository_is_refused_without_fetching_the_pickle(hub, open
     assert (found["error"], found["code"]) == ("UnsupportedError", 4)
     assert "only there as pickle (pytorch_model.bin)" in found["message"]
     assert not any("resolve" in line and "pytorch_model.bin" in line for line in Hub.asked)
+
+
+def test_repository_of_another_format_is_named_without_fetching_it_and_with_its_original(hub, opened):
+    Hub.asked.clear()
+    found = opened(hub, "tiny/ggufs-GGUF")
+    assert (found["error"], found["code"]) == ("UnsupportedError", 4)
+    assert "ggufs-Q4_K_M.gguf is GGUF, already quantized" in found["message"]
+    assert not any("resolve" in line and "gguf" in line.rpartition("/")[2] for line in Hub.asked)
 
 
 def test_no_network_names_the_endpoint_and_the_way_round(opened):

@@ -140,6 +140,12 @@ def test_template_without_a_system_turn_is_noted(fresh):
     assert "the chat template takes no system turn: No system turns" in checkpoint.notes
 
 
+def test_template_that_drops_a_system_turn_without_a_word_is_noted(fresh):
+    silent = "{% for m in messages if m['role'] != 'system' %}{{ m['content'] }}{% endfor %}"
+    assert "the chat template takes no system turn: it leaves its words out" in opened(fresh(), silent).notes
+    assert not any("no system turn" in note for note in opened(fresh("gemma4_text"), PLAIN).notes)
+
+
 def test_tags_that_transformers_knows_are_allowed(fresh):
     template = "{% for m in messages %}{% generation %}{{ m['content'] }}{% endgeneration %}{% continue %}{% endfor %}"
     checkpoint = opened(fresh(), template)

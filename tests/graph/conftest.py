@@ -32,12 +32,25 @@ def target_with_chunk(folder: Path, chunk: int) -> Path:
     return path
 
 
+def load_uneven(checkpoint: Any) -> Any:
+    """The float model with every vector and scalar of it away from its default."""
+    import torch
+    from gemcut.checkpoint import load_float_model
+
+    model = load_float_model(checkpoint)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for _, tensor in sorted(model.state_dict().items()):
+            if tensor.dim() == 1:
+                tensor.add_(torch.randn(tensor.shape, generator=generator), alpha=0.2)
+    return model
+
+
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
     """Makes a program of a transformers text configuration: ``make(config, recipe, context, chunk)``."""
 
     def build(config: Any, recipe: str = "float32", context: int = 96, chunk: int = 8) -> Made:
-        from gemcut.checkpoint import load_float_model
         from gemcut.checkpoint.random import random_checkpoint
         from gemcut.clock import Clock
         from gemcut.planning import make_plans
@@ -53,7 +66,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
             output=folder / "bundle",
         )
         (plan,) = make_plans(request)
-        lowered = plan.runtime.build(plan.order, load_float_model(plan.checkpoint), folder, Clock(Silent()))
-        return Made(lowered.program, load_float_model(plan.checkpoint), plan, lowered)
+        lowered = plan.runtime.build(plan.order, load_uneven(plan.checkpoint), folder, Clock(Silent()))
+        return Made(lowered.program, load_uneven(plan.checkpoint), plan, lowered)
 
     return build

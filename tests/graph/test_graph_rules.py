@@ -17,7 +17,7 @@ def config(**changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping"),
+        ({"layer_types": ["full_attention"] * 5 + ["chunked_attention"]}, "layer_types"),
         ({"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         (
             {"rope_parameters": {"full_attention": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e6}}},
@@ -33,13 +33,24 @@ def test_what_has_no_adaptation_is_refused_with_its_key(changes: dict[str, Any],
     assert caught.value.exit_code == 4
 
 
-def test_experts_are_refused() -> None:
-    from gemcut.graph.supported import refuse_unsupported
-    from transformers import Gemma4TextConfig
+def refuse(**of: Any) -> None:
+    from gemcut.graph.supported import refuse_modules
+    from gemcut.quantize.schemes import without_weights
+    from transformers import AutoConfig
 
-    moe = Gemma4TextConfig(enable_moe_block=True, num_experts=4, top_k_experts=2, moe_intermediate_size=32)
-    with pytest.raises(UnsupportedError, match="enable_moe_block"):
-        refuse_unsupported(moe)
+    refuse_modules(without_weights(AutoConfig.for_model(**of)))
+
+
+def test_what_the_modules_show_is_refused_with_their_names() -> None:
+    small = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100}
+    with pytest.raises(UnsupportedError, match="a state or an attention of its own kind"):
+        refuse(model_type="mamba", **small)
+    with pytest.raises(UnsupportedError, match=r"model\.layers\.0\.mlp\.experts .* layout .* is_transposed"):
+        refuse(model_type="gpt_oss", num_local_experts=2, **small)
+
+
+def test_experts_of_a_family_that_nothing_names_are_taken_by_their_layout() -> None:
+    refuse(model_type="qwen3_moe", num_hidden_layers=1, hidden_size=64, vocab_size=100, num_experts=4)
 
 
 def test_the_cache_is_a_ring_in_local_layers_whole_in_full_ones_and_absent_where_shared() -> None:
@@ -63,6 +74,22 @@ def test_a_context_within_the_window_needs_no_ring_and_no_mask() -> None:
     spec = cache_spec(config(), 32, 8)
     assert not spec.windowed
     assert {layer.slots for layer in spec.layers if layer} == {32}
+
+
+@pytest.mark.parametrize(("slots", "window"), [(39, None), (64, 32), (39, 16)])
+def test_a_layer_that_asks_for_another_window_than_its_cache_has_is_refused(slots: int, window: int | None) -> None:
+    """Else a ring would be read as if it were whole, or the other way about."""
+    import torch
+    from gemcut.graph.attention import attend
+    from gemcut.graph.cache import StepState, cache_spec
+
+    state = StepState()
+    state.spec = cache_spec(config(), 64, 8)
+    assert state.spec.ring_slots == 39
+    layer, query, cache = torch.nn.Identity(), torch.zeros(1, 4, 1, 8), torch.zeros(1, slots, 1, 8)
+    layer.layer_idx = 2
+    with pytest.raises(UnsupportedError, match=f"layer 2 asks for a window of {window}.*cache of {slots} slots"):
+        attend(layer, query, cache, cache, None, sliding_window=window, step_state=state)
 
 
 def test_a_module_that_only_calls_itself_a_norm_is_refused() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from gemcut.errors import LackingError
 
-from .test_graph_parity import gemma3, some_ids
+from .families_cases import gemma3
+from .test_graph_parity import some_ids
 
 
 @pytest.mark.slow

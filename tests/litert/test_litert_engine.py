@@ -7,7 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from gemcut.runtimes.litert.container import PROGRAM, find_section, section_sha2
 from torch import nn
 
 SAMPLE = Path(str(resources.files("gemcut").joinpath("sample", "model")))
-TEMPLATE = (SAMPLE / "chat_template.jinja").read_text(encoding="utf-8")
+THINKS = "{{- '<bos>' -}}{%- if enable_thinking -%}{{- 'think\n' -}}{%- endif -%}"  # the sample's has nothing of it
+TEMPLATE = (SAMPLE / "chat_template.jinja").read_text(encoding="utf-8").replace("{{- '<bos>' -}}", THINKS)
 VOCAB, WIDTH, HEADS, DEPTH, LAYERS, SLOTS = 2048, 32, 2, 16, 2, 256
 PREFILLS, BOS, STOPS = (8, 64), 2, (1, 6)
 TURNS = "{% for m in messages %}<|turn>{{ m['role'] }}\n{{ m['content'][0]['text'] }}<turn|>\n{% endfor %}"
@@ -178,7 +179,8 @@ def sample_chats() -> list[engine.Chat]:
 
 
 def wanted_ids(oracle: Any, chat: engine.Chat) -> tuple[int, ...]:
-    settings = {"tools": list(chat.tools) or None, "add_generation_prompt": chat.add_generation_prompt}
+    settings = {"add_generation_prompt": chat.add_generation_prompt, "enable_thinking": chat.thinking}
+    settings |= {"tools": list(chat.tools) or None, "chat_template": TEMPLATE}
     return tuple(oracle.apply_chat_template(list(chat.messages), return_dict=False, **settings))
 
 
@@ -316,10 +318,9 @@ def test_an_interruption_leaves_neither_a_process_nor_a_file(packed: Path, tmp_p
 
 def test_chats_and_texts_come_to_the_ids_of_transformers(make: Maker, oracle: Any, tmp_path: Path) -> None:
     chats = sample_chats()
-    chats.append(engine.Chat(chats[2].messages, chats[2].tools, add_generation_prompt=False))
-    chats.append(
-        engine.Chat([{"role": "user", "content": "\u00e9 \U0001f680\U0001f469\u200d\U0001f680 \u4e2d \x07 x"}])
-    )
+    odd = [{"role": "user", "content": "\u00e9 \U0001f680\U0001f469\u200d\U0001f680 \u4e2d \x07 x"}]
+    chats += [replace(chats[2], add_generation_prompt=False), engine.Chat(odd)]
+    chats += [replace(chat, thinking=True) for chat in (*chats[:4], chats[-1])]
     texts = ["", " lead", "a\n\n\nb", "\U0001f600 \u0416 \u4e2d\u6587 \xa0", "<|turn>user"]
     found = engine.conversation_ids(make(TEMPLATE), chats, tmp_path, texts)
     assert [heard.ids for heard in found.chats] == [wanted_ids(oracle, chat) for chat in chats]

@@ -119,7 +119,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         (LEAST + "[bundles.a.budgets]\ndecode = 0.9", 5, ["no baseline"], 2),
         (LEAST + 'baseline = "old"', 4, ["no budget is a ratio"], 2),
         (LEAST + 'baseline = "bundles/a"\n[bundles.a.budgets]\ndecode = 1', 4, ["own place"], 2),
-        (LEAST + 'adapter = "lora"', 4, ["adapters aren't supported yet"], 4),
+        (LEAST + 'adapter = "lora"', 4, ["bundles.a.adapter: no such directory", "lora"], 2),
         ('[bundles.a]\nmodel = "sample"', 1, ["bundles.a has no target"], 2),
         ('[defaults]\ntarget = "linux-arm64"\n[bundles.a]', 3, ["bundles.a has no model"], 2),
         (LEAST.replace("sample", "./nope"), 2, ["no such directory"], 2),
@@ -302,3 +302,15 @@ def test_an_editor_finds_the_schema_by_the_first_line(tmp_path: Path) -> None:
         done = subprocess.run([taplo, "lint", "gemcut.toml"], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
         assert ("modle" in done.stderr) == bool(code)
+
+
+def test_an_adapter_that_cant_be_merged_is_refused_where_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lora").mkdir()
+    text = LEAST + 'adapter = "lora"'
+    assert "has no adapter_config.json" in refused(tmp_path, text).mistakes[0].message
+    (tmp_path / "lora/adapter_config.json").write_text('{"peft_type": "LORA", "use_qalora": true}')
+    (mistake,) = refused(tmp_path, text).mistakes
+    assert (mistake.line, mistake.exit_code) == (4, 4)
+    assert "use_qalora" in mistake.message
+    (tmp_path / "lora/adapter_config.json").write_text('{"peft_type": "LORA"}')
+    assert project(tmp_path, text).entries[0].adapter == tmp_path / "lora"

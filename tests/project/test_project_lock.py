@@ -156,6 +156,21 @@ def test_a_change_of_the_baseline_is_named_and_one_that_is_not_here_has_not_move
     assert app.reasons() == ("the baseline bundle changed",)
 
 
+def test_an_adapter_is_in_the_lock_and_a_change_of_it_is_named(app) -> None:
+    (app.root / "lora").mkdir()
+    weights, config = app.root / "lora/adapter_model.safetensors", app.root / "lora/adapter_config.json"
+    weights.write_bytes(b"one")
+    config.write_text('{"peft_type": "LORA"}')
+    app.replace("gemcut.toml", "recipe =", 'adapter = "lora"\nrecipe =')
+    assert "adapter none -> lora" in app.reasons()
+    app.write_lock()
+    assert app.lock.of("phone")["executorch"].adapter == "lora"
+    assert set(app.lock.of("phone")["executorch"].adapter_files) == {weights.name, config.name}
+    assert app.reasons() == ()
+    weights.write_bytes(b"two")
+    assert app.reasons() == ("the adapter's adapter_model.safetensors changed",)
+
+
 def test_a_library_that_is_not_here_has_not_moved(app) -> None:
     app.write_lock(versions={"no-such-package": "1.0"})
     assert app.reasons() == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ class CharacterCodec:
     def __init__(self, template: Template) -> None:
         self.template = template
 
-    def render(self, messages: Sequence[Any], tools: Sequence[Any] | None, add_generation_prompt: bool) -> str:
-        return self.template.render(messages, tools, add_generation_prompt)
+    def render(
+        self, messages: Sequence[Any], tools: Sequence[Any] | None, add_generation_prompt: bool, thinking: bool = False
+    ) -> str:
+        return self.template.render(messages, tools, add_generation_prompt, thinking)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         return [ord(character) for character in text]
@@ -46,7 +48,10 @@ def compile_source(source: str, special: Sequence[str] = ()) -> Compiled:
     later = Template(source, NAMES, datetime.datetime(2031, 5, 6, 7, 8))
     bos = form.Bos(id=2, text="<bos>", written=False)
     stop = form.Stop(ids=(1,), texts=("</s>",))
-    prompt = compile_prompt(codec.render, bos=bos, stop=stop, special=special, other_day=later.render)
+    thinking = partial(codec.render, thinking=True)
+    prompt = compile_prompt(
+        codec.render, bos=bos, stop=stop, special=special, other_day=later.render, thinking=thinking
+    )
     return Compiled(prompt, codec)
 
 

@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 from compiled_templates import SAMPLE, compile_source
-from gemcut.prompt.compiling import without_chat, without_tools
+from gemcut.prompt.compiling import without_chat, without_thinking, without_tools
 from gemcut.prompt.format import read_prompt
 from gemcut.prompt.generating import generate_chats
 from gemcut.prompt.proving import make_prompt, prove_prompt
-from gemcut.prompt.rendering import PromptRefused, render_prompt
-from gemcut.prove.prompts import Prompt, built_in_prompts
+from gemcut.prompt.rendering import PromptRefused, render_prompt, without_thoughts
+from gemcut.prove.prompts import Prompt, abilities, built_in_prompts, needs
 from gemcut.prove.template import TemplateRefused, load_codec
 
 WITH_TOOLS = ["sample", "gemma4", "chatml_tools"]
@@ -23,8 +23,11 @@ GOLDENS = [p for p in built_in_prompts() if p.kind != "text"]
 def test_same_token_ids_as_the_template(compiled, name):
     made = compiled(name)
     assert made.prompt.reasons.chat is None
-    takes_system = "system" in made.prompt.chat.bodies
-    goldens = [p for p in GOLDENS if takes_system or p.messages[0]["role"] != "system"]
+    able = abilities(made.codec)
+    goldens = [p for p in GOLDENS if needs(p) <= able]
+    assert ("system" in able) == ("system" in made.prompt.chat.bodies)
+    assert ("thinking" in able) == (made.prompt.thinking is not None) == (name == "gemma4")
+    assert {"tool", "result"} <= able or name in CHAT_ALONE
     proof = prove_prompt(made.prompt, made.codec, goldens, count=300, seed=7)
     assert proof.passed, proof.summary()
     assert proof.same > 150
@@ -60,6 +63,57 @@ def test_texts_that_one_can_read(compiled):
         "<bos><|turn>system\nBe brief.<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\nYes.<turn|>\n"
         "<|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>"
     )
+
+
+def test_thinking_is_a_chat_of_its_own(compiled):
+    made = compiled("gemma4")
+    user = {"role": "user", "content": "Hi"}
+    assert render_prompt(made.prompt, [user], thinking=True) == (
+        "<bos><|turn>system\n<|think|>\n<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n"
+    )
+    chat = [{"role": "system", "content": "Be brief."}, user, {"role": "assistant", "content": "Yes."}, user]
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    for tools in ([], [tool]):
+        text = render_prompt(made.prompt, chat, tools, thinking=True)
+        assert text == made.codec.render(chat, tools or None, True, thinking=True)
+        assert text.startswith("<bos><|turn>system\n<|think|>\nBe brief.")
+        assert text != render_prompt(made.prompt, chat, tools)
+    with pytest.raises(PromptRefused, match="no thinking to turn on"):
+        render_prompt(compiled("gemma3").prompt, [user], thinking=True)
+    reply = "<|channel>thought\nhm<channel|> Yes."
+    assert without_thoughts(made.prompt, reply) == " Yes."
+    assert without_thoughts(compiled("gemma3").prompt, reply) == reply
+
+
+def test_thinking_that_is_not_as_the_template_has_it_is_left_out_alone(compiled):
+    source = (
+        "{% for m in messages %}<{{ m.role }}>{{ 'plugh?' if enable_thinking and m.content == 'plugh' else m.content }}"
+        "{% endfor %}{{ '<think>' if enable_thinking else '!' }}"
+    )
+    made = compile_source(source)
+    assert made.prompt.thinking is not None
+    golden = Prompt(id="odd", kind="thinking", messages=({"role": "user", "content": "plugh"},), thinking=True)
+    proof = prove_prompt(made.prompt, made.codec, [golden])
+    assert [(d.chat, d.thinking) for d in proof.differences] == [("golden odd", True)]
+    left = without_thinking(made.prompt, str(proof.differences[0]))
+    assert left.chat is not None
+    assert "plugh?" in left.reasons.thinking
+    assert prove_prompt(left, made.codec, [golden]).passed
+    other = compile_source(
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | upper if enable_thinking else m.content }}{% endfor %}!"
+        "{{ 'T' if enable_thinking else '' }}"
+    )
+    assert other.prompt.chat is not None
+    assert other.prompt.thinking is None
+    assert "leaves out the user's text" in other.prompt.reasons.thinking
+
+
+@pytest.mark.parametrize("name", ["gemma1", "gemma2"])
+def test_system_turn_where_the_template_has_none_is_refused_with_what_to_do(compiled, name):
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    with pytest.raises(PromptRefused, match="doesn't take a system message") as caught:
+        render_prompt(compiled(name).prompt, chat)
+    assert "first user's message" in caught.value.hint
 
 
 def test_gemma4_writes_words_after_results(compiled):

@@ -11,10 +11,11 @@ import pytest
 from gemcut.errors import ConformanceError, UnsupportedError
 from gemcut.prompt import format as form
 from gemcut.prompt.cases import cases
-from gemcut.prompt.parsing import parse_calls
+from gemcut.prompt.parsing import call_reader, parse_calls
 from gemcut.prompt.rendering import PromptRefused, render_prompt
 from gemcut.prompt.segments import segments
 from gemcut.prompt.writing import SPACE, number_text, write
+from gemcut.prove.toolcalls import ToolCall
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -30,13 +31,22 @@ def test_round_trip_and_strictness(compiled):
     text = form.prompt_text(compiled("gemma4").prompt)
     assert form.prompt_text(form.read_prompt(text)) == text
     data = json.loads(text)
-    with pytest.raises(UnsupportedError, match="schema version 2"):
-        form.read_prompt(json.dumps({**data, "schema_version": 2}))
+    with pytest.raises(UnsupportedError, match="schema version 3"):
+        form.read_prompt(json.dumps({**data, "schema_version": 3}))
     with pytest.raises(ConformanceError, match="extra"):
         form.read_prompt(json.dumps({**data, "extra": 1}))
     for broken in ("[]", "{", "{}"):
         with pytest.raises(ConformanceError):
             form.read_prompt(broken)
+
+
+def test_file_of_version_1_is_read_and_has_no_thinking(compiled):
+    data = json.loads(form.prompt_text(compiled("gemma4").prompt))
+    del data["thinking"], data["reasons"]["thinking"]
+    old = form.read_prompt(json.dumps({**data, "schema_version": 1}))
+    assert render_prompt(old, [USER]) == render_prompt(compiled("gemma4").prompt, [USER])
+    with pytest.raises(PromptRefused, match="an older Gemcut made it"):
+        render_prompt(old, [USER], thinking=True)
 
 
 def test_white_space_is_that_of_str_strip():
@@ -116,6 +126,18 @@ def test_calls_are_read_leniently(compiled):
     assert parse_calls(gemma, "No call {at} all.") == ([], "No call {at} all.")
 
 
+def test_calls_of_any_family_are_read_in_its_own_form(compiled):
+    gemma, chatml = compiled("gemma4").prompt, compiled("chatml_tools").prompt
+    wanted = [ToolCall("f", {"a": "x", "n": 2})]
+    texts = ['<|tool_call>call:f{a:<|"|>x<|"|>,n:2}<tool_call|>',
+             '<tool_call>\n{"name": "f", "arguments": {"a": "x", "n": 2}}\n</tool_call>']  # fmt: skip
+    assert call_reader(gemma)(texts[0]) == call_reader(chatml)(texts[1]) == wanted
+    assert call_reader(gemma)(texts[1]) == call_reader(chatml)(texts[0]) == []
+    for without in (None, compiled("gemma3").prompt):  # of an older bundle, and of a family without tools
+        assert call_reader(without)(texts[0]) == wanted
+        assert call_reader(without)(texts[1]) == []
+
+
 @pytest.mark.parametrize(
     "text",
     ["<|tool_call>call:f{a:1}", "<|tool_call>", '<|tool_call>call:f{a:<|"|>x}<tool_call|>',
@@ -127,14 +149,17 @@ def test_malformed_calls_name_the_place(compiled, text):
         parse_calls(compiled("gemma4").prompt, text)
 
 
-def test_cases_are_the_templates_text(compiled):
-    made = compiled("sample")
+@pytest.mark.parametrize("name", ["sample", "gemma4"])
+def test_cases_are_the_templates_text(compiled, name):
+    made = compiled(name)
     found = list(cases(made.prompt, count=60))
     assert found == list(cases(made.prompt, count=60))
     rendered = [c for c in found if c.get("text") is not None]
     assert len(rendered) > 90
+    assert any(case["thinking"] for case in rendered) == (name == "gemma4")
     for case in rendered:
-        assert case["text"] == made.codec.render(case["messages"], case["tools"] or None, case["generation"])
+        chat = (case["messages"], case["tools"] or None, case["generation"])
+        assert case["text"] == made.codec.render(*chat, thinking=case["thinking"])
     replies = [c for c in found if "reply" in c]
     assert any(c["calls"] is None for c in replies)
     assert any(c["calls"] and c["words"] for c in replies)

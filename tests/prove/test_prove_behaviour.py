@@ -3,16 +3,39 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gemcut.prompt.format import PromptFile
+from gemcut.prompt.parsing import call_reader
 from gemcut.prove.behaviour import Behaviour, Check, check_behaviour
 from gemcut.prove.fidelity import fidelity_top64
 from gemcut.prove.gate import judge
 from gemcut.prove.goldens import make_goldens
-from gemcut.prove.prompts import Prompt
+from gemcut.prove.prompts import Prompt, encode_prompt
 from gemcut.prove.run import run_bundle
 from gemcut.prove.template import ChatCodec
 from gemcut.stages import Gate
-from table_model import STOP, TEMPLATE, Floats, World
+from table_model import STOP, TEMPLATE, Floats, TableModel, World
 
+_VALUE = {
+    "write": "any", "true": "true", "false": "false", "null": "null", "number": {"write": "number"},
+    "string": {"write": "string", "open": '"', "close": '"', "escape": "json"},
+    "map": {"write": "map", "open": "{", "between": ", ", "close": "}", "colon": ": ",
+            "key": {"write": "string", "open": '"', "close": '"', "escape": "json"},
+            "value": {"write": "ref", "name": "value"}},
+}  # fmt: skip
+_CALL = {
+    "write": "record", "open": '<tool_call>{"name": "', "between": "", "close": "}</tool_call>",
+    "fields": [
+        {"key": "name", "after": '", "arguments": ', "when": "required", "writer": {"write": "string"}},
+        {"key": "arguments", "when": "required", "writer": {"write": "ref", "name": "value"}},
+    ],
+}  # fmt: skip
+_JSON_CALLS = {
+    "chat": {"joints": {}, "bodies": {}},
+    "tools": {"place": "after-system", "order": (), "marker": "<tool_call>", "between_declarations": "",
+              "between_calls": "", "declaration": _VALUE, "call": {**_CALL, "fields": tuple(_CALL["fields"])},
+              "result": {**_CALL, "fields": ()}, "writers": {"value": _VALUE}},
+    "bos": {"id": None, "text": None, "written": False}, "stop": {"ids": (), "texts": ()}, "reasons": {},
+}  # fmt: skip
 MakeCodec = Callable[..., ChatCodec]
 
 
@@ -152,3 +175,22 @@ def test_checks_that_apply_to_nothing_have_no_rate_and_pass(world: World, make_c
     assert behaviour.tool_calls is None
     assert behaviour.rates()["generation_prompt"] is None
     assert behaviour.rates()["template"] == 1
+
+
+def test_tool_calls_of_another_family_are_told_apart_by_its_own_reader(
+    codec: ChatCodec, prompts: list[Prompt]
+) -> None:
+    """The float model calls in JSON, as ChatML's templates have it; the bundle calls with another value."""
+    reader = call_reader(PromptFile.model_validate(_JSON_CALLS))
+    call = '<tool_call>{"name": "set_alarm", "arguments": {"time": "06:30"}}</tool_call>'
+    ids = encode_prompt(codec, prompts[0])[1]
+    reference = TableModel(codec.tokenizer.get_vocab_size(), {tuple(ids): (*codec.encode(call), STOP[1])})
+    goldens = make_goldens(reference, codec, prompts[:1], STOP, context=512, max_new=96)
+    right = run_bundle(reference, goldens, STOP, codec.decode)
+    wrong = [replace(right[0], greedy_text=call.replace("06:30", "07:30"))]
+    assert check_behaviour(goldens, right, codec, STOP, reader).tool_calls == 1
+    found = check_behaviour(goldens, wrong, codec, STOP, reader)
+    assert (found.tool_calls, found.rates()["tool_calls_parse"], found.rates()["tool_call_names"]) == (0, 1, 1)
+    broken = [replace(right[0], greedy_text=call[:-20])]
+    assert check_behaviour(goldens, broken, codec, STOP, reader).rates()["tool_calls_parse"] == 0
+    assert check_behaviour(goldens, right, codec, STOP).tool_calls is None  # Gemma 4's reader finds none

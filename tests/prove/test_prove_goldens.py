@@ -65,7 +65,7 @@ class _Fixed:
     def __init__(self, ids: list[int]) -> None:
         self.ids = ids
 
-    def render(self, *_: object) -> str:
+    def render(self, *_: object, **__: object) -> str:
         return "text"
 
     def encode(self, *_: object) -> list[int]:

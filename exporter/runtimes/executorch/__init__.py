@@ -37,14 +37,18 @@ class ExecuTorch:
 
     def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
         """See ``runtimes.base.Runtime``."""
-        from ...graph.supported import refuse_unsupported
+        from ...graph.experts import split_experts
+        from ...graph.routing import ChosenExperts
+        from ...graph.supported import refuse_modules, refuse_unsupported
         from ...quantize.schemes import decide, without_weights
         from .versions import oldest_fitting
 
         if oldest is not None:
             oldest_fitting(oldest)
         refuse_unsupported(config, self.name)
-        decide(without_weights(config), recipe)
+        empty = without_weights(config)
+        refuse_modules(empty, self.name)
+        decide(split_experts(empty, ChosenExperts), recipe)
 
     def cache(self, config: Any, shape: Shape) -> CacheSpec:
         """See ``runtimes.base.Runtime``; the program takes 1 to ``prefill[-1]`` tokens a call.

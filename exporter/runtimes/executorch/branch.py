@@ -8,6 +8,8 @@ An emitted ``torch.cond`` is nothing but two conditional jumps (ExecuTorch 1.5 `
     jump_false false -> B
  A: custom_sdpa(q, k, v, 0, mask, not causal)
  B: ...
+
+The calls at which experts begin are expanded in the same walk (see ``skip``): all jumps are to places in one list.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...errors import GemcutError
+from . import skip
 from .patches import replaced
 
 _OPAQUE = ("gemcut::window_sdpa", "out")
@@ -48,22 +51,53 @@ def expand(plan: Any) -> int:
         plan: ``executorch.exir.schema.ExecutionPlan``.
     """
     names = [(operator.name, operator.overload) for operator in plan.operators]
-    if _OPAQUE not in names:
+    expanders: dict[int, Any] = {}
+    if _OPAQUE in names:
+        expanders[names.index(_OPAQUE)] = _Calls(plan, _operator(plan, _REAL))
+    if skip.OPAQUE in names:
+        expanders[names.index(skip.OPAQUE)] = skip.Skips(plan, _operator(plan, skip.REAL))
+    if not expanders:
         return 0
-    opaque = names.index(_OPAQUE)
-    calls = _Calls(plan, _real_operator(plan, names, opaque))
-    for chain in plan.chains:
-        _refuse_other_jumps(chain)
-        instructions: list[Any] = []
-        for instruction in chain.instructions:
-            if getattr(instruction.instr_args, "op_index", None) == opaque:
-                instructions += calls.branch(instruction.instr_args.args, at=len(instructions))
-            else:
-                instructions.append(instruction)
-        chain.instructions = instructions
-    if calls.operator != opaque:
-        _drop_operator(plan, opaque)
-    return calls.count
+    count = sum(_expand_chain(chain, expanders) for chain in plan.chains)
+    for index in sorted(expanders, reverse=True):
+        _drop_operator(plan, index)
+    return count
+
+
+def _expand_chain(chain: Any, expanders: dict[int, Any]) -> int:
+    """Expands one chain's calls; destinations that are known as old instructions are set when all are placed."""
+    _refuse_other_jumps(chain)
+    old: list[Any] = chain.instructions
+    new: list[Any] = []
+    place: list[int] = []
+    pending: list[tuple[Any, int]] = []
+    uses = skip.uses_of(old)
+    for index, instruction in enumerate(old):
+        place.append(len(new))
+        expander = expanders.get(getattr(instruction.instr_args, "op_index", -1))
+        if expander is None:
+            new.append(instruction)
+        elif isinstance(expander, skip.Skips):
+            jump, comparison = expander.instructions(instruction.instr_args.args)
+            pending.append((jump, expander.end(old, index, uses) + 1))
+            new += [jump, comparison]
+        else:
+            new += expander.branch(instruction.instr_args.args, at=len(new))
+    for jump, destination in pending:
+        jump.instr_args.destination_instruction = place[destination]
+    chain.instructions = new
+    return sum(getattr(each.instr_args, "op_index", None) in expanders for each in old)
+
+
+def _operator(plan: Any, wanted: tuple[str, str]) -> int:
+    """Index of an operator in the plan's table, into which it is put if need be."""
+    from executorch.exir.schema import Operator
+
+    names = [(operator.name, operator.overload) for operator in plan.operators]
+    if wanted not in names:
+        plan.operators.append(Operator(*wanted))
+        return len(names)
+    return names.index(wanted)
 
 
 def _drop_operator(plan: Any, index: int) -> None:
@@ -76,14 +110,6 @@ def _drop_operator(plan: Any, index: int) -> None:
             call = instruction.instr_args
             if isinstance(call, KernelCall) and call.op_index > index:
                 call.op_index -= 1
-
-
-def _real_operator(plan: Any, names: list[tuple[str, str]], opaque: int) -> int:
-    """Index of custom_sdpa; where no full layer calls it, the opaque entry is renamed."""
-    if _REAL in names:
-        return names.index(_REAL)
-    plan.operators[opaque].name, plan.operators[opaque].overload = _REAL
-    return opaque
 
 
 def _refuse_other_jumps(chain: Any) -> None:
@@ -100,7 +126,6 @@ class _Calls:
         from executorch.exir.schema import Bool, Double, EValue, Int, Null
 
         self.operator = operator
-        self.count = 0
         first = len(plan.values)
         plan.values += [EValue(v) for v in (Null(), Bool(True), Bool(False), Int(0), Double(0.0))]
         self.null, self.true, self.false, self.zero, self.no_dropout = range(first, first + 5)
@@ -112,7 +137,6 @@ class _Calls:
         query, key, value, mask, in_window, start, scale, *out = args
         within = [query, key, value, start, self.null, self.no_dropout, self.true, scale, *out]
         past = [query, key, value, self.zero, mask, self.no_dropout, self.false, scale, *out]
-        self.count += 1
         return [
             Instruction(JumpFalseCall(cond_value_index=in_window, destination_instruction=at + 3)),
             Instruction(KernelCall(op_index=self.operator, args=within)),

@@ -8,8 +8,12 @@ from typing import Any
 
 from ...clock import Clock
 from ...graph.decoder import adapt, trace
+from ...graph.experts import split_experts
 from ...graph.macs import attention_macs, linear_macs
+from ...graph.routing import ChosenExperts
+from ...graph.softcap import is_softcapped
 from ...quantize.apply import apply_recipe
+from ...scratch import Scratch
 from ...stages import Lowered
 from ..base import Order
 from .lower import lower
@@ -18,17 +22,17 @@ from .lower import lower
 def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
     """Quantizes ``model`` in place, traces it with its cache inside, and lowers it to ``work / model.pte``."""
     with clock.stage("quantize", f"Quantizing: {order.recipe.name}"):
-        quantized = apply_recipe(model, order.recipe)
+        quantized = apply_recipe(split_experts(model, ChosenExperts), order.recipe, Scratch(work))
         module = adapt(model)
     with clock.stage("graph", "Tracing"):
         traced = trace(module, order.cache)
     with clock.stage("lower", "Lowering for ExecuTorch"):
         lowered = lower(traced, work / "model.pte", _constants(order), clock.progress)
     products = linear_macs(module)
-    attention = attention_macs(order.config, order.cache)
+    # Attention runs in ExecuTorch's own kernel, outside delegates, but where a softcap keeps it from there.
+    attention = 0 if is_softcapped(order.config) else attention_macs(order.config, order.cache)
     return dataclasses.replace(
         lowered,
-        # Attention runs in ExecuTorch's own kernel, outside delegates.
         delegated_macs=lowered.delegated_macs * products / (products + attention),
         tensors=quantized.bytes_by_class(),
         quantized=quantized.count_by_class(),

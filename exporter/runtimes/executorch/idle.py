@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from ...memory import give_back
 from .patches import replaced
 
 _MARK = "gemcut_retraced_as"
@@ -113,3 +114,4 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+        give_back()

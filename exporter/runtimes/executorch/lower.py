@@ -13,7 +13,10 @@ from .idle import idle_work_skipped
 from .order import ordered_constants, plan_in_graph_order
 from .patches import require_version
 from .requirements import read_requirements
+from .skip import expert_partitioner, gather_parts, has_experts
+from .spill import constants_in_files
 from .twins import shared_twins
+from .unbacked import bounded_sizes_delegated
 
 # XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
 # rotary embedding alone has them, once for all layers; the portable kernels compute them.
@@ -34,15 +37,17 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
         LackingError: another ExecuTorch than the one this was written for.
     """
     version = require_version()
-    progress.update(0, 3, "partitioning for XNNPACK")
-    with idle_work_skipped(), ordered_constants(), shared_twins() as twins:
-        edge = _to_edge(traced, constants)
-    progress.update(1, 3, "emitting the program")
-    with idle_work_skipped(), branching_emitter():
-        program = _to_program(edge)
-    progress.update(2, 3, "writing the program")
-    with out.open("wb") as file:
-        program.write_to_file(file)
+    with constants_in_files(out.parent):
+        progress.update(0, 3, "partitioning for XNNPACK")
+        with idle_work_skipped(), ordered_constants(), bounded_sizes_delegated(), shared_twins() as twins:
+            edge = _to_edge(traced, constants)
+        progress.update(1, 3, "emitting the program")
+        gather_parts(edge)
+        with idle_work_skipped(), branching_emitter():
+            program = _to_program(edge)
+        progress.update(2, 3, "writing the program")
+        with out.open("wb") as file:
+            program.write_to_file(file)
     needs = read_requirements(program.executorch_program)
     spec = traced.spec
     return Lowered(
@@ -73,9 +78,12 @@ def _to_edge(traced: Traced, constants: dict[str, Any]) -> Any:
     # The verifier knows no operators but ATen's and ExecuTorch's own; requirements are checked on the result.
     config = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
     configs = [config for config in ALL_PARTITIONER_CONFIGS if config.target_name not in NEWER_NODES]
+    kinds = [XnnpackPartitioner]
+    if has_experts(traced.program):
+        kinds.insert(0, expert_partitioner(XnnpackPartitioner))
     return to_edge_transform_and_lower(
         traced.program,
-        partitioner=[XnnpackPartitioner(configs=configs)],
+        partitioner=[kind(configs=configs) for kind in kinds],
         constant_methods=constants,
         compile_config=config,
     )

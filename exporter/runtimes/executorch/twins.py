@@ -10,6 +10,7 @@ Sharing is refused, and the passes run, wherever a pass made, dropped or reorder
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any
 
 from .idle import frozen
 from .patches import replaced
+
+_UNBACKED = re.compile(r"\bu\d+\b")  # sizes that are known at run time alone
 
 
 @dataclass
@@ -71,23 +74,41 @@ def structure(program: Any) -> tuple[Any, ...]:
     kinds = {spec.arg.name: spec.kind.name for spec in program.graph_signature.input_specs if hasattr(spec.arg, "name")}
     order: dict[Any, int] = {}
     rows = []
+    sizes = _Sizes(program)
     for node in program.graph.nodes:
         order[node] = len(order)
         target = kinds.get(node.name, "") if node.op == "placeholder" else str(node.target)
         if node.op == "get_attr":
             # A submodule or constant by name: its content isn't compared, so it never has a twin.
             target = f"{node.target}@{id(program)}"
-        rows.append((node.op, target, frozen(node.args, order), frozen(node.kwargs, order), _value(node)))
+        rows.append((node.op, target, frozen(node.args, order), frozen(node.kwargs, order), _value(node, sizes)))
     return tuple(rows)
 
 
-def _value(node: Any) -> Any:
+class _Sizes:
+    """Symbolic sizes by how they behave: each expert of a layer has a symbol of its own for its number of rows."""
+
+    def __init__(self, program: Any) -> None:
+        self._bounds = {str(symbol): str(bounds) for symbol, bounds in program.range_constraints.items()}
+        self._numbers: dict[str, int] = {}
+
+    def text(self, size: Any) -> str:
+        """A size with its data-dependent symbols as their number in this partition, and their bounds."""
+        return _UNBACKED.sub(self._symbol, str(size))
+
+    def _symbol(self, match: re.Match[str]) -> str:
+        name = match[0]
+        return f"<{self._numbers.setdefault(name, len(self._numbers))} in {self._bounds.get(name, name)}>"
+
+
+def _value(node: Any, sizes: _Sizes) -> Any:
     import torch
 
     value = node.meta.get("val")
     values = value if isinstance(value, list | tuple) else [value]
     return tuple(
-        (str(v.dtype), tuple(str(s) for s in v.shape)) if isinstance(v, torch.Tensor) else str(v) for v in values
+        (str(v.dtype), tuple(sizes.text(s) for s in v.shape)) if isinstance(v, torch.Tensor) else sizes.text(v)
+        for v in values
     )
 
 

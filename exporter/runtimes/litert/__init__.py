@@ -34,7 +34,7 @@ class LiteRT:
 
     def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
         """See ``runtimes.base.Runtime``."""
-        from ...graph.supported import refuse_unsupported
+        from ...graph.supported import refuse_modules, refuse_unsupported
         from ...quantize.schemes import decide, without_weights
         from .adapt import adapt
         from .schemes import check_scheme
@@ -42,7 +42,9 @@ class LiteRT:
 
         require_exporter()
         refuse_unsupported(config, self.name)
-        decide(adapt(without_weights(config)), recipe, check_scheme)
+        empty = without_weights(config)
+        refuse_modules(empty, self.name)
+        decide(adapt(empty), recipe, check_scheme)
 
     def cache(self, config: Any, shape: Shape) -> CacheSpec:
         """See ``runtimes.base.Runtime``.

@@ -11,11 +11,9 @@ from typing import Any
 
 import torch
 
-from ...graph.cache import CacheSpec
+from ...graph.cache import MASKED, CacheSpec
 
 NAME = "gemcut_litert"
-# Far below any logit, and finite: sums of several stay finite in float32.
-MASKED = -1.0e9
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,15 @@ _HINT = (
 
 @dataclass(frozen=True)
 class Chat:
-    """A chat to render: messages and tools as ``apply_chat_template`` takes them."""
+    """A chat to render: messages and tools as ``apply_chat_template`` takes them.
+
+    thinking: with the template's variable ``enable_thinking``.
+    """
 
     messages: Sequence[Message]
     tools: Sequence[Message] = ()
     add_generation_prompt: bool = True
+    thinking: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,7 @@ def _chat_json(chat: Chat) -> dict[str, Any]:
         "messages": list(chat.messages),
         "tools": list(chat.tools),
         "add_generation_prompt": chat.add_generation_prompt,
+        "thinking": chat.thinking,
     }
 
 

@@ -80,14 +80,15 @@ class _Engine:
             session.close()
 
     @contextmanager
-    def conversation(self, messages: Sequence[Any], tools: Sequence[Any]) -> Iterator[Any]:
-        """A conversation that has had ``messages``."""
+    def conversation(self, messages: Sequence[Any], tools: Sequence[Any], thinking: bool = False) -> Iterator[Any]:
+        """A conversation that has had ``messages``. thinking: with the template's variable ``enable_thinking``."""
         declared = [_tool(self.api, tool) for tool in tools]
         with self.refusing():
             conversation = self.engine.create_conversation(
                 messages=list(messages) or None,
                 tools=declared or None,
                 automatic_tool_calling=False,
+                extra_context={"enable_thinking": True} if thinking else None,
                 sampler_config=self.greedy_sampling,
             )
         try:
@@ -187,14 +188,14 @@ def _hear(opened: _Engine, chat: Job) -> dict[str, Any]:
     *before, last = chat["messages"]
     try:
         if chat["add_generation_prompt"]:
-            with opened.conversation(before, chat["tools"]) as conversation:
+            with opened.conversation(before, chat["tools"], chat["thinking"]) as conversation:
                 found["text"] = opened.rendered(conversation, last)
                 found["ids"] = opened.prompt_ids(found["text"])
                 with opened.refusing():
                     conversation.send_message(last, max_output_tokens=1)
                     found["fed"] = conversation.get_benchmark_info().last_prefill_token_count
         else:
-            with opened.conversation(chat["messages"], chat["tools"]) as conversation:
+            with opened.conversation(chat["messages"], chat["tools"], chat["thinking"]) as conversation:
                 found["text"] = opened.rendered(conversation, None)
                 found["ids"] = opened.prompt_ids(found["text"])
     except Refused as error:

@@ -181,7 +181,8 @@ def _inputs(spec: CacheSpec, table: WeightTable, tokens: int) -> dict[str, Any]:
         "input_pos": torch.arange(tokens, dtype=torch.int32),
         "mask": torch.zeros(1, 1, tokens, spec.context),
         "kv_cache": caches,
-        "weight": {name: weight.tensor for name, weight in table.weights.items()},
+        # Shapes alone are read of these: memory that is never written to costs none.
+        "weight": {name: torch.empty(weight.tensor.shape) for name, weight in table.weights.items()},
     }
 
 

@@ -76,7 +76,7 @@ def _prompts(
     if codec.has_template:
         chats += [Prompt(f"odd-{i}", "chat", ({"role": "user", "content": text},)) for i, text in enumerate(PROBES)]
     texts = (*PROBES, *(golden.prompt.text for golden in goldens if golden.prompt.kind == "text"))
-    asked = [engine.Chat(chat.messages, chat.tools or (), chat.add_generation_prompt) for chat in chats]
+    asked = [engine.Chat(one.messages, one.tools or (), one.add_generation_prompt, one.thinking) for one in chats]
     given = _given(bundle.program, texts, codec)
     found = engine.conversation_ids(bundle.program, asked, work, given, progress=progress)
     heard = [

@@ -25,6 +25,10 @@ final class Fields {
         return where + "." + key;
     }
 
+    boolean has(String key) {
+        return object.has(key);
+    }
+
     JsonElement get(String key) throws BundleException {
         if (!object.has(key)) {
             throw BundleException.damaged(where(key) + " is missing");

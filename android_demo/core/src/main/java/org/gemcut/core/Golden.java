@@ -10,7 +10,7 @@ import com.google.gson.JsonArray;
 public final class Golden {
     public final String id;
 
-    /** chat, multi-turn, system, tool, long, or text: continued as it stands, without a template. */
+    /** chat, multi-turn, system, tool, result, thinking, long, or text: continued as it stands, without a template. */
     public final String kind;
 
     /** Messages and tools as the chat template takes them; see {@link Message#of} and {@link Tool#of}. */
@@ -18,6 +18,9 @@ public final class Golden {
 
     public final JsonArray tools;
     public final boolean generation;
+
+    /** Rendered with thinking turned on. */
+    public final boolean thinking;
 
     /** The prompt's text, rendered by the template at export (or as it stands, of kind text). */
     public final String rendered;
@@ -48,14 +51,15 @@ public final class Golden {
     /** [greedyIds.length]: log-probability of the likeliest minus that of the second at each step, in nats. */
     public final float[] margin;
 
-    Golden(String id, String kind, JsonArray messages, JsonArray tools, boolean generation, String rendered,
-            int[] ids, int promptLength, int first, int[][] topIds, float[][] topLogprobs, float[] targetLogprobs,
+    Golden(String id, String kind, JsonArray messages, JsonArray tools, boolean generation, boolean thinking,
+            String rendered, int[] ids, int promptLength, int first, int[][] topIds, float[][] topLogprobs, float[] targetLogprobs,
             int[] greedyIds, String greedyText, boolean ended, float[] margin) {
         this.id = id;
         this.kind = kind;
         this.messages = messages;
         this.tools = tools;
         this.generation = generation;
+        this.thinking = thinking;
         this.rendered = rendered;
         this.ids = ids;
         this.promptLength = promptLength;

@@ -64,6 +64,7 @@ public final class Goldens {
                 Json.array(line.get("messages"), where + ": messages"),
                 Json.array(line.get("tools"), where + ": tools"),
                 Json.bool(line, "add_generation_prompt", where),
+                line.has("thinking") && Json.bool(line, "thinking", where),
                 Json.string(line, "rendered", where),
                 ids,
                 promptLength,

@@ -17,7 +17,7 @@ import java.util.Map;
 public final class Prompt {
     public static final String NAME = "prompt.json";
     private static final String FORMAT = "gemcut-prompt";
-    private static final int SCHEMA_VERSION = 1;
+    private static final int SCHEMA_VERSION = 2;
     private static final List<String> FROM =
             Arrays.asList("start", "system", "tools", "user", "assistant", "call", "words", "result");
     private static final List<String> TO = Arrays.asList(
@@ -31,8 +31,14 @@ public final class Prompt {
         final List<String[]> remove = new ArrayList<String[]>();
     }
 
-    private Map<String, Map<String, String>> joints;
-    private Map<String, Body> bodies;
+    /** The texts between a chat's parts, and what becomes of those that are texts. */
+    private static final class Chat {
+        final Map<String, Map<String, String>> joints = new HashMap<String, Map<String, String>>();
+        final Map<String, Body> bodies = new HashMap<String, Body>();
+    }
+
+    private final Chat chat;
+    private final Chat thinking;
     private boolean toolsFirst = true;
     private List<String> order = Arrays.asList("words", "call");
     private boolean tools;
@@ -44,18 +50,18 @@ public final class Prompt {
     private String marker;
     private final String chatReason;
     private final String toolsReason;
+    private final String thinkingReason;
     private final int bosId;
     private final String bosText;
     private final boolean bosWritten;
     private final int[] stopIds;
     private final List<String> stopTexts;
 
-    private Prompt(Fields file) throws BundleException {
+    private Prompt(Fields file, boolean first) throws BundleException {
         file.oneOf("format", FORMAT);
         file.get("schema_version");
-        if (!file.isNull("chat")) {
-            readChat(file.fields("chat"));
-        }
+        chat = file.isNull("chat") ? null : chat(file.fields("chat"));
+        thinking = first && !file.has("thinking") || file.isNull("thinking") ? null : chat(file.fields("thinking"));
         if (!file.isNull("tools")) {
             readTools(file.fields("tools"));
         }
@@ -71,32 +77,34 @@ public final class Prompt {
         Fields reasons = file.fields("reasons");
         chatReason = reasons.stringOrNull("chat");
         toolsReason = reasons.stringOrNull("tools");
+        boolean old = first && !reasons.has("thinking");
+        thinkingReason = old ? "an older Gemcut made it" : reasons.stringOrNull("thinking");
         reasons.done();
         file.done();
-        if (tools && joints == null || stopIds.length != stopTexts.size()) {
+        if ((tools || thinking != null) && chat == null || stopIds.length != stopTexts.size()) {
             throw BundleException.damaged(NAME + ": its parts don't fit together");
         }
     }
 
-    private void readChat(Fields chat) throws BundleException {
-        joints = new HashMap<String, Map<String, String>>();
-        for (Map.Entry<String, JsonElement> from : chat.named("joints").entrySet()) {
-            known(from.getKey(), FROM, chat.where("joints"));
+    private static Chat chat(Fields from) throws BundleException {
+        Chat found = new Chat();
+        for (Map.Entry<String, JsonElement> one : from.named("joints").entrySet()) {
+            known(one.getKey(), FROM, from.where("joints"));
             Map<String, String> texts = new HashMap<String, String>();
-            String where = chat.where("joints." + from.getKey());
-            JsonObject to = Json.object(from.getValue(), where);
-            for (Map.Entry<String, JsonElement> one : to.entrySet()) {
-                known(one.getKey(), TO, where);
-                texts.put(one.getKey(), Json.string(to, one.getKey(), where));
+            String where = from.where("joints." + one.getKey());
+            JsonObject to = Json.object(one.getValue(), where);
+            for (Map.Entry<String, JsonElement> text : to.entrySet()) {
+                known(text.getKey(), TO, where);
+                texts.put(text.getKey(), Json.string(to, text.getKey(), where));
             }
-            joints.put(from.getKey(), texts);
+            found.joints.put(one.getKey(), texts);
         }
-        bodies = new HashMap<String, Body>();
-        for (Map.Entry<String, JsonElement> one : chat.named("bodies").entrySet()) {
-            known(one.getKey(), Arrays.asList("system", "user", "assistant", "words"), chat.where("bodies"));
-            bodies.put(one.getKey(), body(new Fields(one.getValue(), chat.where("bodies." + one.getKey()))));
+        for (Map.Entry<String, JsonElement> one : from.named("bodies").entrySet()) {
+            known(one.getKey(), Arrays.asList("system", "user", "assistant", "words"), from.where("bodies"));
+            found.bodies.put(one.getKey(), body(new Fields(one.getValue(), from.where("bodies." + one.getKey()))));
         }
-        chat.done();
+        from.done();
+        return found;
     }
 
     private static void known(String name, List<String> names, String where) throws BundleException {
@@ -175,12 +183,12 @@ public final class Prompt {
         } else if (version < 1) {
             throw BundleException.damaged(NAME + " has schema version " + version);
         }
-        return new Prompt(new Fields(found, NAME));
+        return new Prompt(new Fields(found, NAME), version == 1);
     }
 
     /** Whether chats can be rendered; else {@link #chatReason} says why not. */
     public boolean hasChat() {
-        return joints != null;
+        return chat != null;
     }
 
     /** Why chats can't be rendered; empty where they can. */
@@ -196,6 +204,16 @@ public final class Prompt {
     /** Why there are no tools; empty where there are. */
     public String toolsReason() {
         return toolsReason == null ? "" : toolsReason;
+    }
+
+    /** Whether the model can be asked to think before it answers; else {@link #thinkingReason} says why not. */
+    public boolean hasThinking() {
+        return thinking != null;
+    }
+
+    /** Why thinking can't be turned on; empty where it can. */
+    public String thinkingReason() {
+        return thinkingReason == null ? "" : thinkingReason;
     }
 
     /** Ids that end a reply. */
@@ -231,31 +249,54 @@ public final class Prompt {
         return marker;
     }
 
+    /** A chat's text, without thinking. */
+    public String render(List<Message> messages, List<Tool> tools, boolean generation) throws BundleException {
+        return render(messages, tools, generation, false);
+    }
+
     /**
      * A chat's text.
      *
      * @param tools an empty list where there are none
      * @param generation whether the model is to answer
-     * @throws BundleException the template takes no such order of messages, or no tools; in words
+     * @param thinks whether it is to think before
+     * @throws BundleException the template takes no such order of messages, no tools or no thinking; in words
      */
-    public String render(List<Message> messages, List<Tool> tools, boolean generation) throws BundleException {
+    public String render(List<Message> messages, List<Tool> tools, boolean generation, boolean thinks)
+            throws BundleException {
         if (!hasChat()) {
             throw Writer.refused("this model's chat template isn't compiled: " + chatReason());
         }
+        if (thinks && !hasThinking()) {
+            throw Writer.refused("thinking can't be turned on: " + thinkingReason());
+        }
+        Chat part = thinks ? thinking : chat;
         StringBuilder out = new StringBuilder();
         String before = "start";
         for (Segments.Segment segment : Segments.of(messages, tools, toolsFirst, order)) {
-            String inner = inner(segment, before);
+            String inner = inner(part, segment, before);
             if (inner != null) {
-                out.append(joint(before, segment.kind)).append(inner);
+                out.append(joint(part, before, segment.kind)).append(inner);
                 before = segment.kind;
             }
         }
-        return out.append(joint(before, generation ? "generation" : "end")).toString();
+        return out.append(joint(part, before, generation ? "generation" : "end")).toString();
     }
 
-    private String joint(String before, String after) throws BundleException {
-        String found = joints.containsKey(before) ? joints.get(before).get(after) : null;
+    /** What the model wrote without its thoughts: what the template takes out of earlier answers, taken out. */
+    public String withoutThoughts(String text) {
+        Chat part = hasThinking() ? thinking : chat;
+        Body body = part == null ? null : part.bodies.get("assistant");
+        if (body != null) {
+            for (String[] channel : body.remove) {
+                text = removed(text, channel[0], channel[1]);
+            }
+        }
+        return text;
+    }
+
+    private static String joint(Chat part, String before, String after) throws BundleException {
+        String found = part.joints.containsKey(before) ? part.joints.get(before).get(after) : null;
         if (found == null) {
             throw Writer.refused("the chat template doesn't take " + spoken(after) + " after " + spoken(before));
         }
@@ -275,14 +316,14 @@ public final class Prompt {
     }
 
     /** The text of a segment; null where it is dropped. */
-    private String inner(Segments.Segment segment, String before) throws BundleException {
+    private String inner(Chat part, Segments.Segment segment, String before) throws BundleException {
         if (!tools && !Arrays.asList("system", "user", "assistant").contains(segment.kind)) {
             throw Writer.refused(spoken(segment.kind) + " can't be written: " + toolsReason());
         }
         if (segment.values != null) {
             return toolText(segment);
         }
-        Body body = bodies.get(segment.kind);
+        Body body = part.bodies.get(segment.kind);
         if (body == null) {
             throw Writer.refused("the chat template doesn't take " + spoken(segment.kind));
         }

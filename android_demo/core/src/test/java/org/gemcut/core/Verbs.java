@@ -263,7 +263,9 @@ public final class Verbs {
                 for (JsonElement one : given.get("tools").getAsJsonArray()) {
                     tools.add(Tool.of(one));
                 }
-                answer.addProperty("text", prompt.render(messages, tools, given.get("generation").getAsBoolean()));
+                boolean thinking = given.has("thinking") && given.get("thinking").getAsBoolean();
+                boolean generation = given.get("generation").getAsBoolean();
+                answer.addProperty("text", prompt.render(messages, tools, generation, thinking));
             } catch (BundleException error) {
                 answer = error(error);
             }
@@ -289,6 +291,7 @@ public final class Verbs {
                 }
                 answer.add("calls", calls);
                 answer.addProperty("words", reply.text);
+                answer.addProperty("spoken", prompt.withoutThoughts(given.get("text").getAsString()));
             } catch (BundleException error) {
                 answer = error(error);
             }

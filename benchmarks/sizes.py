@@ -1,0 +1,144 @@
+"""Seconds by stage, memory, size and speed at the families' real shapes, with random weights.
+
+``python -m benchmarks.sizes --model gemma3_1b``. Speed and memory depend on shapes, not on what weights say. One model
+at a time is on the disk: the checkpoint is written shard by shard, exported in a process of its own, and gone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from gemcut.report.console import table
+
+from .common import Command, json_option, machine, machine_text, number, progress, run_module, scratch, write_json
+from .models import LARGE, SHAPES, TITLES, make
+
+# What the issue holds every model to: this share of the bundle and this many bytes.
+SHARE, FIXED = 1.2, 1.5e9
+# Bytes on the disk by parameter: bfloat16 as stored; int8 while it is quantized, constants, program and bundle.
+_DISK = 2 + 4
+
+
+@dataclass(frozen=True)
+class Size:
+    """One export. seconds: by stage; wall: of the whole process, Python's start with it; making: of the checkpoint.
+
+    memory: most bytes that no file backs, by stage. checkpoint, bundle: bytes. bound: 1.2 x bundle + 1.5 GB.
+    prefill, decode: tokens per second on this machine.
+    """
+
+    model: str
+    runtime: str
+    parameters: int
+    making: float
+    seconds: dict[str, float]
+    wall: float
+    memory: dict[str, int]
+    peak_memory: int
+    bound: float
+    checkpoint: int
+    bundle: int
+    prefill: float
+    decode: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the memory is within its bound."""
+        return self.peak_memory <= self.bound
+
+
+def parameters(shape: str) -> int:
+    """Parameters of a shape, a tied head counted once, from its configuration alone."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config((SHAPES | LARGE)[shape]())  # type: ignore[no-untyped-call]
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def measure(shape: str, runtime: str, target: str, context: int | None) -> Size:
+    """Writes, exports and throws away one model.
+
+    Raises:
+        LackingError: the disk or the memory is too small.
+        BenchmarkError: the export failed.
+    """
+    count = parameters(shape)
+    with progress() as bar, scratch(count * _DISK + (2 << 30)) as folder:
+        bar.stage(f"writing the {TITLES[shape]}")
+        began = time.perf_counter()
+        checkpoint = make(shape, folder / shape)
+        making = time.perf_counter() - began
+        stored = sum(file.stat().st_size for file in checkpoint.iterdir())
+        bar.stage(f"gemcut export, {TITLES[shape]}")
+        document, wall = _export(checkpoint, runtime, target, context, folder)
+        shutil.rmtree(checkpoint)
+    (bundle,) = document["bundles"]
+    return Size(
+        model=TITLES[shape],
+        runtime=runtime,
+        parameters=count,
+        making=making,
+        seconds=document["seconds"],
+        wall=wall,
+        memory=document["memory"],
+        peak_memory=document["peak_memory"],
+        bound=SHARE * bundle["size"] + FIXED,
+        checkpoint=stored,
+        bundle=bundle["size"],
+        prefill=bundle["speed"]["prefill"],
+        decode=bundle["speed"]["decode"],
+    )
+
+
+def _export(
+    checkpoint: Path, runtime: str, target: str, context: int | None, folder: Path
+) -> tuple[dict[str, Any], float]:
+    out = folder / "bundle"
+    words: list[object] = ["export", checkpoint, "--target", target, "--runtime", runtime, "-o", out]
+    words += ["--gate", "report", "--json", *(("--context", context) if context else ())]
+    began = time.perf_counter()
+    said = run_module("gemcut.cli", words, f"gemcut export {checkpoint.name}", {"TMPDIR": str(folder)})
+    return json.loads(said), time.perf_counter() - began
+
+
+def show(found: Size) -> None:
+    """One model's table."""
+    click.echo(f"\n{found.model}, {found.runtime}: {found.parameters / 1e9:.2f} billion parameters")
+    rows = [(stage, number(seconds), number(found.memory[stage] / 1e6)) for stage, seconds in found.seconds.items()]
+    rows.append(("the whole process", number(found.wall), number(found.peak_memory / 1e6)))
+    table(rows, ("stage", "seconds", "memory (MB)"))
+    verdict = "within" if found.holds else "OVER"
+    bound = f"1.2 x bundle + 1.5 GB = {found.bound / 1e9:.2f}"
+    click.echo(f"peak memory {found.peak_memory / 1e9:.2f} GB, {verdict} {bound}")
+    click.echo(f"checkpoint {found.checkpoint / 1e9:.2f} GB, bundle {found.bundle / 1e9:.2f} GB")
+    click.echo(f"prefill {number(found.prefill)} tokens/s, decode {number(found.decode)} tokens/s")
+
+
+@click.command(cls=Command)
+@click.option("--model", "models", type=click.Choice(sorted(SHAPES | LARGE)), multiple=True, required=True,
+              help="To export; may be given several times, one is on the disk at a time.")  # fmt: skip
+@click.option("--runtime", type=click.Choice(("executorch", "litert")), default="executorch", show_default=True)
+@click.option("--target", default="android-arm64", show_default=True, help="See gemcut targets.")
+@click.option("--context", type=click.IntRange(min=32), help="Tokens; the target's where not given.")
+@json_option
+def main(models: tuple[str, ...], runtime: str, target: str, context: int | None, json_file: Path | None) -> None:
+    """Export models of real shapes and random weights; hold their memory to its bound."""
+    host = machine()
+    click.echo(f"{machine_text(host)}; target {target}")
+    results = []
+    for shape in dict.fromkeys(models):
+        results.append(measure(shape, runtime, target, context))
+        show(results[-1])
+        write_json(json_file, "sizes", {"machine": host, "target": target, "results": results})
+
+
+if __name__ == "__main__":
+    main()

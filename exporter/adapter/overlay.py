@@ -1,0 +1,99 @@
+"""A checkpoint's tensors with an adapter merged in, read one at a time like any others."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checkpoint.families import layouts
+from ..checkpoint.tensors import TensorIndex
+from .opening import EMBEDDING, HEAD, Adapter, Base, open_adapter
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig
+
+_SHARED = "k_proj|v_proj|k_norm|v_norm"
+
+
+class AdaptedTensors(TensorIndex):
+    """The base model's tensors; those that the adapter touches are merged, in float32, when they are read.
+
+    Args:
+        base: The checkpoint's.
+        adapter: Opened against it.
+        parameters: Names in the checkpoint -> transformers' names of the parameters that they are.
+        aliases: More names -> the tensor that each of them is, before the adapter.
+    """
+
+    def __init__(
+        self, base: TensorIndex, adapter: Adapter, parameters: Mapping[str, str], aliases: Mapping[str, str]
+    ) -> None:
+        entries = {name: base._entry(name) for name in base.names()}
+        super().__init__(entries | {name: entries[stored] for name, stored in aliases.items()}, base.shards)
+        self._aliases = aliases
+        self._adapter = adapter
+        self._parameters = {stored: name for stored, name in parameters.items() if name in adapter.updates}
+
+    def dtype(self, name: str) -> str:
+        """The tensor's dtype as it is read: a merged one is float32."""
+        return "F32" if name in self._parameters else super().dtype(name)
+
+    def is_mapped(self, name: str) -> bool:
+        """Whether ``get`` gives the file's own bytes: not of what the adapter touches."""
+        return super().is_mapped(name) and name not in self._parameters
+
+    def mapped(self, name: str) -> torch.Tensor:
+        """The file's own bytes; of what the adapter touches, the merged tensor, which is in memory."""
+        return self.get(name) if name in self._parameters else super().mapped(name)
+
+    def get(self, name: str) -> torch.Tensor:
+        """The tensor as the fine-tune has it; do not write to it.
+
+        Raises:
+            CheckpointError: There is no such tensor, or its file changed since it was opened.
+        """
+        tensor = super().get(self._aliases.get(name, name))
+        return self._adapter.merged(self._parameters[name], tensor) if name in self._parameters else tensor
+
+
+def adapt(
+    folder: Path, tensors: TensorIndex, names: Mapping[str, str], text_config: PreTrainedConfig
+) -> tuple[AdaptedTensors, Adapter, PreTrainedConfig]:
+    """Opens an adapter for a checkpoint and lays it over the checkpoint's tensors.
+
+    Args:
+        folder: The adapter's.
+        tensors: The checkpoint's.
+        names: As ``weight_map`` returned them: transformers' names -> names in the checkpoint.
+        text_config: The text part's.
+
+    Returns:
+        The tensors, the adapter, and the configuration: another one where the adapter unties head and embedding.
+
+    Raises:
+        CheckpointError, UnsupportedError: As ``open_adapter`` has it.
+    """
+    tied = bool(text_config.tie_word_embeddings)
+    shapes = {name: tensors.shape(stored) for name, stored in names.items() if not (tied and name == HEAD)}
+    adapter = open_adapter(folder, Base(shapes, tied, _spare(text_config)))
+    parameters = {stored: EMBEDDING if tied and name == HEAD else name for name, stored in names.items()}
+    aliases: dict[str, str] = {}
+    if adapter.untied:
+        text_config = copy.deepcopy(text_config)
+        text_config.tie_word_embeddings = False
+        embedding = names[EMBEDDING]
+        head = next(one.head for one in layouts() if f"{one.decoder}embed_tokens.weight" == embedding)
+        parameters[head] = HEAD
+        aliases = {} if head in tensors else {head: embedding}
+    return AdaptedTensors(tensors, adapter, parameters, aliases), adapter, text_config
+
+
+def _spare(text_config: PreTrainedConfig) -> re.Pattern[str] | None:
+    """Keys and values of layers that share another layer's cache: older transformers had them, and didn't use them."""
+    modes = getattr(text_config, "kv_sharing_modes", ())
+    reused = "|".join(str(index) for index, mode in enumerate(modes) if mode == "reuse")
+    return re.compile(rf"model\.layers\.({reused})\.self_attn\.({_SHARED})\..+") if reused else None

@@ -1,0 +1,126 @@
+"""Keeps a program's constants in files while it is lowered, where ExecuTorch 1.5 would keep them as bytes.
+
+ExecuTorch's containers take ``FileBackedData`` wherever they take bytes (``exir/_serialize/_cord.py``), and stream it
+when the program is written; but neither XNNPACK's serializer nor the emitter makes any. Four places are patched:
+
+- ``bytes(array)`` in both modules, which copies a whole tensor to hash it and again to keep it, gives a view instead;
+- ``NamedDataStore.add_named_data``, through which XNNPACK's constants go, writes it to a file;
+- ``_Emitter._save_new_const_tensor``, through which all others go (embeddings), does so too;
+- ``NodeVisitor.convert_to_qc4w``, which makes five copies of a matrix, is called for some rows at a time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from .patches import replaced, require_version
+
+# Bytes; what is smaller stays in memory.
+SMALLEST = 1 << 18
+# Elements of a matrix that are packed at a time.
+_PIECE = 1 << 24
+
+
+@contextmanager
+def constants_in_files(work: Path) -> Iterator[None]:
+    """While it holds, large constants of every program that is lowered lie in a folder under ``work``.
+
+    The program must be written before the block ends: the folder ends with it.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    from executorch.backends.xnnpack.operators import node_visitor
+    from executorch.exir._serialize._named_data_store import NamedDataStore
+    from executorch.exir.emit import _emitter
+
+    require_version()
+    packed = staticmethod(_by_rows(node_visitor.NodeVisitor.convert_to_qc4w))
+    folder = Path(tempfile.mkdtemp(prefix="constants-", dir=work))
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(replaced(NamedDataStore, "add_named_data", _named(folder)))
+            stack.enter_context(replaced(_emitter._Emitter, "_save_new_const_tensor", _emitted(folder)))
+            stack.enter_context(_put(node_visitor, "bytes", _viewed))
+            stack.enter_context(_put(_emitter, "bytes", _viewed))
+            stack.enter_context(_put(node_visitor.NodeVisitor, "convert_to_qc4w", packed))
+            yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Sets an attribute that may be a builtin's name or a static method, and puts back what was there."""
+    missing = object()
+    before = vars(owner).get(name, missing)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+def _viewed(array: Any) -> bytes | memoryview:
+    """``bytes(array)``; of a large ctypes array a view, good as long as the tensor is that it points into."""
+    if isinstance(array, ctypes.Array) and ctypes.sizeof(array) >= SMALLEST:
+        return memoryview(array)
+    return bytes(array)
+
+
+def _by_rows(original: Any) -> Any:
+    def convert_to_qc4w(matrix: Any) -> Any:
+        import torch
+
+        if matrix.ndim != 2:
+            return original(matrix)
+        rows = max(1, _PIECE // matrix.shape[1])
+        return torch.cat([original(part) for part in matrix.split(rows)])
+
+    return convert_to_qc4w
+
+
+def _named(folder: Path) -> Any:
+    def wrap(original: Any) -> Any:
+        def add_named_data(self: Any, key: str, data: Any, *rest: Any, **named: Any) -> Any:
+            return original(self, key, _spilled(data, folder), *rest, **named)
+
+        return add_named_data
+
+    return wrap
+
+
+def _emitted(folder: Path) -> Any:
+    def wrap(original: Any) -> Any:
+        def save(self: Any, spec: Any, buffer_data: Any, *rest: Any, **named: Any) -> Any:
+            return original(self, spec, _spilled(buffer_data, folder), *rest, **named)
+
+        return save
+
+    return wrap
+
+
+def _spilled(data: Any, folder: Path) -> Any:
+    """``data`` as it is, or a file that holds it, named by what it holds."""
+    from executorch.exir._serialize._cord import FileBackedData
+
+    if not isinstance(data, bytes | memoryview):
+        return data
+    if len(data) < SMALLEST:
+        return bytes(data)
+    digest = hashlib.sha256(data)
+    path = folder / digest.hexdigest()
+    if not path.exists():
+        path.write_bytes(data)
+    # Without its own clean-up: programs are copied on their way, and each copy would delete the file.
+    return FileBackedData(str(path), cleanup=False, sha256=digest.digest())

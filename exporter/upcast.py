@@ -1,0 +1,84 @@
+"""Runs a model whose matrices are stored in fewer bits as if they were float32, one piece of one matrix at a time.
+
+The results are those of the float32 model to the bit: a matrix product is split by output rows alone, so that every sum
+is over the same numbers in the same order; of an embedding the rows that are asked for are made float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+# Elements of a matrix that are float32 at a time: 4 MB, which stay in the cache while they are used.
+PIECE = 1 << 20
+# Rows come in multiples of this, so that kernels split a piece as they split the whole.
+_ROWS = 64
+
+
+@contextmanager
+def float32_at_use(model: nn.Module) -> Iterator[None]:
+    """While it holds, ``model`` computes in float32 whatever its parameters are stored as.
+
+    Linears and embeddings are known by their ``forward``; any other module that owns such a parameter (stacked experts)
+    has all of its own as float32 while its ``forward`` runs.
+    """
+    undo: list[Any] = []
+    try:
+        for module in model.modules():
+            own = {name: p for name, p in module.named_parameters(recurse=False) if p.dtype != torch.float32}
+            if not own:
+                continue
+            if type(module).forward is nn.Linear.forward:
+                module.forward = _linear(module)
+                undo.append((module, None))
+            elif isinstance(module, nn.Embedding):
+                undo.append((module, _hooked(module, _gather_rows, own)))
+            else:
+                undo.append((module, _hooked(module, _upcast_own, own)))
+        yield
+    finally:
+        for module, handles in undo:
+            if handles is None:
+                del module.forward
+            for handle in handles or ():
+                handle.remove()
+
+
+def _linear(module: Any) -> Any:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        weight, bias = module.weight, module.bias
+        rows = max(_ROWS, PIECE // weight.shape[1] // _ROWS * _ROWS)
+        out = torch.empty((*x.shape[:-1], len(weight)))
+        for first in range(0, len(weight), rows):
+            part = slice(first, first + rows)
+            out[..., part] = nn.functional.linear(x, weight[part].float(), None if bias is None else bias[part])
+        return out
+
+    return forward
+
+
+def _hooked(module: nn.Module, before: Any, own: dict[str, nn.Parameter]) -> tuple[Any, Any]:
+    def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        module._parameters.update(own)
+
+    return (
+        module.register_forward_pre_hook(before, with_kwargs=True),
+        module.register_forward_hook(after, with_kwargs=True, always_call=True),
+    )
+
+
+def _gather_rows(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The embedding's rows that the ids name take the place of the whole, numbered anew."""
+    ids = args[0] if args else kwargs["input"]
+    named, numbers = torch.unique(ids, return_inverse=True)
+    module._parameters["weight"] = nn.Parameter(module.weight[named].float(), requires_grad=False)
+    return (numbers, *args[1:]) if args else (), kwargs if args else {**kwargs, "input": numbers}
+
+
+def _upcast_own(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for name, parameter in list(module.named_parameters(recurse=False)):
+        module._parameters[name] = nn.Parameter(parameter.float(), requires_grad=False)

@@ -1,0 +1,81 @@
+"""Constants that lie in files while a program is lowered: the program is the same to the byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gemcut.graph.decoder import Traced
+from gemcut.quantize.modules import QuantizedEmbedding, QuantizedLinear, quantize_rows, quantize_weight
+from gemcut.runtimes.executorch import spill
+from gemcut.runtimes.executorch.lower import _to_edge, _to_program
+from gemcut.scratch import Scratch
+from gemcut.stages import Scheme
+
+INT8 = Scheme("int8", "int8")
+INT4 = Scheme("int4", "int4", 32, "int8-dynamic")
+CHANNELS = Scheme("channels", "int4", 0, "int8-dynamic")
+
+
+class Net(torch.nn.Module):
+    """An embedding that is gathered from and two linears, quantized into ``scratch``."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.embedding = QuantizedEmbedding(torch.nn.Embedding(300, 64), INT8, "embedding", 1.0, scratch)
+        self.up = QuantizedLinear(torch.nn.Linear(64, 96), INT4, "up", scratch)
+        self.down = QuantizedLinear(torch.nn.Linear(96, 48), CHANNELS, "down", scratch)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.down(torch.relu(self.up(self.embedding(ids))))
+
+
+def lowered(net: Any) -> Any:
+    import executorch.exir  # defines the gather
+    import executorch.kernels.quantized  # noqa: F401  (its kernel)
+
+    program = torch.export.export(net.eval(), (torch.arange(5)[None],), strict=False)
+    return _to_program(_to_edge(Traced(net, program, None), {}))  # type: ignore[arg-type]
+
+
+def test_program_is_the_same_with_its_constants_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = bytes(lowered(Net(Scratch(tmp_path))).buffer)
+    monkeypatch.setattr(spill, "SMALLEST", 64)
+    monkeypatch.setattr(spill, "_PIECE", 640)  # some rows at a time
+    monkeypatch.setattr("gemcut.scratch.SMALLEST", 1)
+    out = tmp_path / "model.pte"
+    with spill.constants_in_files(tmp_path):
+        program = lowered(Net(Scratch(tmp_path)))
+        (folder,) = tmp_path.glob("constants-*")
+        assert sum(1 for _ in folder.iterdir()) >= 3, "embedding and both linears"
+        with out.open("wb") as file:
+            program.write_to_file(file)
+    assert out.read_bytes() == plain
+    assert not folder.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pte"], "scratch files have no names"
+
+
+def test_what_is_patched_is_put_back(tmp_path: Path) -> None:
+    from executorch.backends.xnnpack.operators import node_visitor
+    from executorch.exir.emit import _emitter
+
+    before = vars(node_visitor.NodeVisitor)["convert_to_qc4w"]
+    with pytest.raises(OSError, match=r"lower/model\.pte"), spill.constants_in_files(tmp_path):
+        (tmp_path / "lower" / "model.pte").write_bytes(b"")
+    assert vars(node_visitor.NodeVisitor)["convert_to_qc4w"] is before
+    assert "bytes" not in vars(_emitter)
+    assert "bytes" not in vars(node_visitor)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", [INT8, INT4, CHANNELS])
+def test_rows_are_quantized_alike_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: Scheme) -> None:
+    monkeypatch.setattr("gemcut.quantize.modules._PIECE", 64 * 7)
+    weight = torch.randn(50, 64).bfloat16()
+    values, scales = quantize_rows(weight, scheme, Scratch(tmp_path))
+    whole, factors = quantize_weight(weight, scheme)
+    assert torch.equal(values, whole)
+    assert torch.equal(scales, factors)

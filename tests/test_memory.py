@@ -1,0 +1,75 @@
+"""What counts as an export's own memory, and what lies in files instead."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gemcut.clock import Clock
+from gemcut.memory import anonymous_memory, give_back
+from gemcut.scratch import InMemory, Scratch
+from gemcut.stages import Silent
+
+MEGABYTES = 1 << 20
+pytestmark = pytest.mark.skipif(anonymous_memory() is None, reason="the system doesn't say what is its own")
+
+
+def _fill(tensor: torch.Tensor) -> torch.Tensor:
+    time.sleep(0.1)  # the clock looks every 20 ms
+    tensor.fill_(3)
+    time.sleep(0.1)
+    return tensor
+
+
+def test_a_stage_has_the_most_memory_that_was_in_use_in_it() -> None:
+    clock = Clock(Silent())
+    give_back()
+    with clock.stage("small", ""):
+        pass
+    with clock.stage("large", ""):
+        del (held := [_fill(torch.empty(200 * MEGABYTES, dtype=torch.int8))])[:]
+    with clock.stage("after", ""):
+        give_back()
+    assert held == []
+    assert clock.memory["large"] - clock.memory["small"] > 150 * MEGABYTES
+    assert clock.memory["after"] - clock.memory["small"] < 200 * MEGABYTES
+    assert set(clock.seconds) == set(clock.memory)
+
+
+def test_what_lies_in_scratch_files_is_not_the_process_own(tmp_path: Path) -> None:
+    give_back()
+    before = anonymous_memory() or 0
+    tensor = _fill(Scratch(tmp_path).empty((200, MEGABYTES), torch.int8))
+    assert (anonymous_memory() or 0) - before < 50 * MEGABYTES
+    assert bool((tensor == 3).all())
+    assert list(tmp_path.iterdir()) == [], "its file has no name"
+
+
+def test_mapped_weights_are_not_the_process_own(tmp_path: Path) -> None:
+    from gemcut.checkpoint import open_tensors
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.full((100, MEGABYTES), 2, dtype=torch.bfloat16)}, tmp_path / "model.safetensors")
+    tensors = open_tensors(tmp_path)
+    give_back()
+    before = anonymous_memory() or 0
+    weight = tensors.mapped("w")
+    assert bool((weight.view(torch.int16) == weight.view(torch.int16)[0, 0]).all())
+    assert (anonymous_memory() or 0) - before < 150 * MEGABYTES
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1 << 10, 1 << 10)])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float32, torch.bfloat16])
+def test_scratch_tensors_begin_as_zeros_and_keep_what_is_written(
+    tmp_path: Path, shape: tuple[int, int], dtype: torch.dtype
+) -> None:
+    for scratch in (Scratch(tmp_path), InMemory()):
+        tensor = scratch.empty(shape, dtype)
+        assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == (shape, dtype, True)
+        assert not bool(tensor.any())
+        values = torch.from_numpy(np.arange(tensor.numel()) % 100).reshape(shape).to(dtype)
+        assert torch.equal(scratch.kept(values), values)
+        assert torch.equal(tensor.copy_(values), values)
