@@ -112,12 +112,11 @@ def reference_here(checkpoint: Path, bundle: Path, out: Path) -> int:
 
     model = TransformersReference(load_float_model(open_checkpoint(str(checkpoint))))
     file = LogitsFile(out, model.vocab_size)
-    rows = 0
-    for golden in goldens_of(bundle):
+    for number, golden in enumerate(goldens_of(bundle)):
         found = model.logits(golden.ids[:-1], golden.first)
-        file.append(found)
-        rows += len(found)
-    return rows
+        file.put(number, 0, found)
+        file.score(number, 0, len(found))
+    return len(file)
 
 
 def fidelity_here(runtime: str, program: Path, bundle: Path, logits: Path) -> Fidelity:

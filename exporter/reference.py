@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .stages import FloatArray
+from .following import Ask, Followed, Sink, follow
+from .stages import FloatArray, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+# Bytes of key-value caches that may be in memory at once: those of short prompts of any model, and of a large one about
+# what its bundle takes while it is proven (int4: half a byte for each parameter).
+_CACHES = 500e6
+_CACHES_OF_PARAMETER = 0.5
 
 
 class TransformersReference:
@@ -18,67 +28,101 @@ class TransformersReference:
     """
 
     def __init__(self, model: Any) -> None:
-        from transformers import GenerationConfig
-
         self._model = model.eval()
-        # Else its own stop ids and sampling would fill what is unset.
-        self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self.vocab_size = int(model.config.vocab_size)
 
     def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
-        """See ``stages.Reference``; eager attention over the whole sequence, no cache."""
+        """Teacher-forced logits [len(ids) - first, V] float32 of the positions ``first`` and later; without a cache."""
         import torch
 
         from .upcast import float32_at_use
 
         with torch.inference_mode(), float32_at_use(self._model):
             out = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=len(ids) - first)
-        return np.asarray(out.logits[0].float().numpy(), dtype=np.float32)
+        return _array(out.logits)
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
-        """See ``stages.Reference``; transformers' own greedy ``generate``, prompts of like length in one batch."""
-        out: list[list[int]] = [[] for _ in prompts]
-        for batch in _batches(prompts):
-            replies = self._generate_batch([prompts[i] for i in batch], max_new, stop)
-            for i, reply in zip(batch, replies, strict=True):
-                out[i] = reply
+    def follow(
+        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
+    ) -> list[Followed]:
+        """See ``stages.Reference``; all prompts side by side (see ``together``), each with transformers' own cache."""
+        from .together import Together
+
+        done = _Done(self._model, asks, progress)
+        out: list[Followed] = []
+        for group in _groups(asks, self._cache_bytes, self._most_cached()):
+            side_by_side = Together(self._model, done.add)
+            out += side_by_side.run([self._task(asks[at], stop, sinks[at], done) for at in group])
         return out
 
-    def _generate_batch(
-        self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]
-    ) -> list[list[int]]:
-        import torch
-        from transformers import GenerationConfig
+    def _task(self, ask: Ask, stop: frozenset[int], sink: Sink, done: _Done) -> Callable[[], Followed]:
+        def task() -> Followed:
+            import torch
 
-        from .upcast import float32_at_use
+            cache = None
 
-        longest = max(map(len, prompts))
-        ids = torch.zeros((len(prompts), longest), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):  # Padded on the left, where the mask hides it.
-            ids[row, longest - len(prompt) :] = torch.tensor(list(prompt))
-            mask[row, longest - len(prompt) :] = 1
-        settings = GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=max_new, do_sample=False, eos_token_id=sorted(stop) or None, pad_token_id=0
-        )
-        with torch.inference_mode(), float32_at_use(self._model):
-            whole = self._model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
-        return [_until_stop(row[longest:].tolist(), stop) for row in whole]
+            def forward(ids: Sequence[int], keep: int) -> FloatArray:
+                nonlocal cache
+                out = self._model(
+                    input_ids=torch.tensor([list(ids)]), past_key_values=cache, use_cache=True, logits_to_keep=keep
+                )
+                cache = out.past_key_values
+                return _array(out.logits)
+
+            followed = follow(ask, stop, forward, sink)
+            done.finish(ask, followed)
+            return followed
+
+        return task
+
+    def _cache_bytes(self, ask: Ask) -> int:
+        from .graph.cache import cache_spec
+
+        longest = max(len(ask.ids) + ask.room, ask.scored + 1)
+        return cache_spec(self._model.config, longest, longest).bytes
+
+    def _most_cached(self) -> float:
+        parameters: int = sum(p.numel() for p in self._model.parameters())
+        return _CACHES + _CACHES_OF_PARAMETER * parameters
 
 
-def _until_stop(ids: list[int], stop: frozenset[int]) -> list[int]:
-    """``ids`` up to and with the first stop id; what follows is padding."""
-    at = next((i for i, token in enumerate(ids) if token in stop), len(ids) - 1)
-    return ids[: at + 1]
+class _Done:
+    """How much of the work is done, in rows times elements of matrices; replies that end early make it less."""
+
+    def __init__(self, model: Any, asks: Sequence[Ask], progress: Progress | None) -> None:
+        from .together import READING
+
+        self._progress = progress
+        elements = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name)
+        self._row, self._read = elements, READING * elements
+        self._rows = sum(len(ask.ids) + ask.room for ask in asks)
+        self._steps = 1 + max((ask.room for ask in asks), default=0)
+        self._done, self._ended, self._of = 0.0, 0, len(asks)
+
+    def add(self, work: float) -> None:
+        self._done += work
+        if self._progress is not None:
+            total = self._rows * self._row + self._steps * self._read
+            self._progress.update(min(self._done, total), total, f"{self._ended} of {self._of} prompts done")
+
+    def finish(self, ask: Ask, followed: Followed) -> None:
+        self._ended += 1
+        self._rows -= max(0, len(ask.ids) + ask.room - len(followed.ids))
+        self.add(0)
 
 
-def _batches(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Indices of prompts to run together: padding costs at most as much as the shortest of a batch."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    out: list[list[int]] = []
-    for i in order:
-        if out and len(prompts[i]) <= 2 * len(prompts[out[-1][0]]):
-            out[-1].append(i)
-        else:
-            out.append([i])
-    return out
+def _array(logits: torch.Tensor) -> FloatArray:
+    return np.asarray(logits[0].float().numpy(), dtype=np.float32)
+
+
+def _groups(asks: Sequence[Ask], size: Callable[[Ask], int], most: float) -> Iterator[range]:
+    """Prompts, in their order, whose caches take ``most`` bytes together; as many in each group."""
+    sizes = [size(ask) for ask in asks]
+    groups = max(1, math.ceil(sum(sizes) / most))
+    first, held = 0, 0.0
+    for at, each in enumerate(sizes):
+        if at > first and held + each > sum(sizes) / groups:
+            yield range(first, at)
+            first, held = at, 0.0
+        held += each
+    if asks:
+        yield range(first, len(asks))

@@ -55,7 +55,7 @@ def make_goldens(
     own = load_prompts(own_file) if own_file is not None and codec.has_template else []
     prompts = choose_prompts(codec, window, context, own)
     reference = TransformersReference(model)
-    file = LogitsFile(work / "float_logits.f32", reference.vocab_size)
+    file = LogitsFile(work / "float_logits", reference.vocab_size)
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
     give_back()
     return Goldens(save_goldens(goldens), file.open, tuple(prompts))

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from .following import Ask, Followed, Sink
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -42,11 +45,17 @@ class Reference(Protocol):
 
     vocab_size: int
 
-    def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
-        """Teacher-forced logits [len(ids) - first, V] float32 of the positions ``first`` and later."""
+    def follow(
+        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
+    ) -> list[Followed]:
+        """Greedy replies to all prompts, and the logits behind them; see ``following.follow``.
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
-        """Greedy continuations, 1 .. ``max_new`` ids each, ending with the stop id where one was reached."""
+        Args:
+            asks: the prompts.
+            stop: ids that end a reply.
+            sinks: one for each prompt; takes the logits from the ask's ``start`` on, in any order of prompts.
+            progress: told how much is done.
+        """
 
 
 class Progress(Protocol):

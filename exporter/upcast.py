@@ -6,39 +6,60 @@ is over the same numbers in the same order; of an embedding the rows that are as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-# Elements of a matrix that are float32 at a time: 4 MB, which stay in the cache while they are used.
-PIECE = 1 << 20
+# Elements of a matrix that are float32 at a time, for few rows of the other factor and for many: 4 MB stay in the cache
+# while they are used; with many rows the product is what takes time, and larger pieces keep both cores at it.
+PIECE, LARGE_PIECE = 1 << 20, 1 << 22
+MANY = 1024
 # Rows come in multiples of this, so that kernels split a piece as they split the whole.
 _ROWS = 64
 
+Product = Callable[[Any, torch.Tensor], torch.Tensor]
+
+
+def product(linear: Any, x: torch.Tensor) -> torch.Tensor:
+    """``linear`` of ``x`` [..., in] float32: [..., out] float32, whatever dtype the matrix is stored in."""
+    weight, bias = linear.weight, linear.bias
+    if weight.dtype == torch.float32:
+        return nn.functional.linear(x, weight, bias)
+    piece = LARGE_PIECE if x.numel() >= MANY * x.shape[-1] else PIECE
+    rows = max(_ROWS, piece // weight.shape[1] // _ROWS * _ROWS)
+    out = torch.empty((*x.shape[:-1], len(weight)))
+    for first in range(0, len(weight), rows):
+        part = slice(first, first + rows)
+        out[..., part] = nn.functional.linear(x, weight[part].float(), None if bias is None else bias[part])
+    return out
+
 
 @contextmanager
-def float32_at_use(model: nn.Module) -> Iterator[None]:
+def float32_at_use(model: nn.Module, multiply: Product = product) -> Iterator[None]:
     """While it holds, ``model`` computes in float32 whatever its parameters are stored as.
 
     Linears and embeddings are known by their ``forward``; any other module that owns such a parameter (stacked experts)
     has all of its own as float32 while its ``forward`` runs.
+
+    Args:
+        model: a model of which the small parameters are float32.
+        multiply: takes the place of every linear's ``forward``; must give what ``product`` gives.
     """
     undo: list[Any] = []
     try:
         for module in model.modules():
-            own = {name: p for name, p in module.named_parameters(recurse=False) if p.dtype != torch.float32}
-            if not own:
-                continue
             if type(module).forward is nn.Linear.forward:
-                module.forward = _linear(module)
+                module.forward = functools.partial(multiply, module)
                 undo.append((module, None))
-            elif isinstance(module, nn.Embedding):
-                undo.append((module, _hooked(module, _gather_rows, own)))
-            else:
-                undo.append((module, _hooked(module, _upcast_own, own)))
+                continue
+            own = {name: p for name, p in module.named_parameters(recurse=False) if p.dtype != torch.float32}
+            if own:
+                before = _gather_rows if isinstance(module, nn.Embedding) else _upcast_own
+                undo.append((module, _hooked(module, before, own)))
         yield
     finally:
         for module, handles in undo:
@@ -46,19 +67,6 @@ def float32_at_use(model: nn.Module) -> Iterator[None]:
                 del module.forward
             for handle in handles or ():
                 handle.remove()
-
-
-def _linear(module: Any) -> Any:
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        weight, bias = module.weight, module.bias
-        rows = max(_ROWS, PIECE // weight.shape[1] // _ROWS * _ROWS)
-        out = torch.empty((*x.shape[:-1], len(weight)))
-        for first in range(0, len(weight), rows):
-            part = slice(first, first + rows)
-            out[..., part] = nn.functional.linear(x, weight[part].float(), None if bias is None else bias[part])
-        return out
-
-    return forward
 
 
 def _hooked(module: nn.Module, before: Any, own: dict[str, nn.Parameter]) -> tuple[Any, Any]:

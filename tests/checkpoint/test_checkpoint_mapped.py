@@ -10,6 +10,7 @@ import torch
 from gemcut.checkpoint import load_float_model, open_checkpoint
 from gemcut.checkpoint.mapped import map_float_model
 from gemcut.errors import CheckpointError
+from gemcut.following import Ask
 from gemcut.reference import TransformersReference
 from gemcut.scratch import Scratch
 
@@ -32,8 +33,9 @@ def test_logits_and_replies_are_those_of_the_float32_model(pristine, tmp_path, m
     ours, theirs = TransformersReference(mapped), TransformersReference(load_float_model(checkpoint))
     ids = [int(i) for i in np.random.default_rng(3).integers(3, ours.vocab_size, 40)]
     assert np.array_equal(ours.logits(ids, 5), theirs.logits(ids, 5))
-    prompts = [ids[:9], ids[4:11], ids[:30]]
-    assert ours.generate(prompts, 12, frozenset()) == theirs.generate(prompts, 12, frozenset())
+    asks = [Ask(tuple(part), 12) for part in (ids[:9], ids[4:11], ids[:30])]
+    sinks = [lambda position, rows: None] * 3
+    assert ours.follow(asks, frozenset(), sinks) == theirs.follow(asks, frozenset(), sinks)
     assert {p.dtype for p in mapped.parameters() if p.dim() > 1} == stored, "what was float32 in use is as it was"
     buffers = dict(load_float_model(checkpoint).named_buffers())
     for name, buffer in mapped.named_buffers():

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pytest
 from gemcut.bundle.manifest import Manifest
 from gemcut.bundle.staging import Staging
+from gemcut.following import Ask, Followed, Forward, Sink, follow
+from gemcut.stages import Progress
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -64,17 +66,22 @@ class Follows:
     def __init__(self, noise: float = 0.0) -> None:
         self._table = _table() + np.random.default_rng(8).normal(0, noise, (len(WORDS), len(WORDS)))
 
-    def logits(self, ids: Sequence[int], first: int = 0) -> npt.NDArray[np.float32]:
+    def logits(self, ids: Sequence[int], first: int) -> npt.NDArray[np.float32]:
         return self._table[np.asarray(ids[first:])].astype(np.float32)
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
-        return [self._reply(ids, max_new, stop) for ids in prompts]
+    def follow(
+        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
+    ) -> list[Followed]:
+        return [follow(ask, stop, self._forward(), sink) for ask, sink in zip(asks, sinks, strict=True)]
 
-    def _reply(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
-        found: list[int] = []
-        while len(found) < max_new and not (found and found[-1] in stop):
-            found.append(int(self._table[[*ids, *found][-1]].argmax()))
-        return found
+    def _forward(self) -> Forward:
+        fed: list[int] = []
+
+        def forward(ids: Sequence[int], keep: int) -> npt.NDArray[np.float32]:
+            fed.extend(ids)
+            return self.logits(fed, len(fed) - keep)
+
+        return forward
 
 
 def _write_program(path: Path) -> None:

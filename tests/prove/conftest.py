@@ -65,6 +65,6 @@ def world(codec: ChatCodec, prompts: list[Prompt], tmp_path_factory: pytest.Temp
         replies[tuple(ids)] = (*codec.encode(_ASKED[prompt.id][1]), STOP[1])
     size = codec.tokenizer.get_vocab_size()
     reference = TableModel(size, replies)
-    logits = LogitsFile(tmp_path_factory.mktemp("work") / "logits.f32", size)
+    logits = LogitsFile(tmp_path_factory.mktemp("work") / "logits", size)
     goldens = make_goldens(reference, codec, prompts, STOP, context=512, max_new=96, logits=logits)
     return World(codec, goldens, reference, logits)

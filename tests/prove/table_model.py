@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from gemcut.following import Ask, Followed, Forward, Sink, follow
 from gemcut.prove.goldens import Golden, LogitsFile
 from gemcut.prove.template import ChatCodec
+from gemcut.stages import Progress
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
@@ -59,14 +61,19 @@ class TableModel:
     def logits(self, ids: Sequence[int], first: int = 0) -> Floats:
         return np.stack([self._at(list(ids[: at + 1])) for at in range(first, len(ids))])
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new: int, stop: frozenset[int]) -> list[list[int]]:
-        return [self._reply(ids, max_new, stop) for ids in prompts]
+    def follow(
+        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
+    ) -> list[Followed]:
+        return [follow(ask, stop, self._forward(), sink) for ask, sink in zip(asks, sinks, strict=True)]
 
-    def _reply(self, ids: Sequence[int], max_new: int, stop: frozenset[int]) -> list[int]:
-        found: list[int] = []
-        while len(found) < max_new and not (found and found[-1] in stop):
-            found.append(int(np.argmax(self._at([*ids, *found]))))
-        return found
+    def _forward(self) -> Forward:
+        fed: list[int] = []
+
+        def forward(ids: Sequence[int], keep: int) -> Floats:
+            fed.extend(ids)
+            return self.logits(fed, len(fed) - keep)
+
+        return forward
 
     def prefill(self, ids: Sequence[int], position: int) -> Floats:
         assert position <= len(self.fed)
