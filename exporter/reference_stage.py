@@ -45,9 +45,7 @@ def load_model(plan: ExportPlan, work: Path) -> Any:
     return map_float_model(plan.checkpoint, Scratch(work))
 
 
-def make_goldens(
-    plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress
-) -> Goldens:
+def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:
     """Runs the float model on the checkpoint's own prompts and the built-in ones, as far as every plan holds them."""
     checkpoint, window = plans[0].checkpoint, plans[0].cache.window
     context = min(plan.shape.context for plan in plans)

@@ -114,7 +114,6 @@ class Scheme:
     group: int = 0
     activation: str = "float32"
 
-
     def __str__(self) -> str:
         group = f" by {self.group}" if self.group else ""
         activation = "" if self.activation == "float32" else f", {self.activation}"
