@@ -34,9 +34,15 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
 
     Raises:
         CheckpointError: A text tensor is missing, unexpected, or of another shape than the config says.
-        UnsupportedError: A tensor isn't float.
+        UnsupportedError: A tensor isn't float, or transformers' model has other names than those of Gemma and Llama.
     """
     expected = _expected_shapes(text_config)
+    if EMBEDDING not in expected:
+        raise UnsupportedError(
+            f"transformers' model of the type '{text_config.model_type}' has no '{EMBEDDING}': its parts have names "
+            "that Gemcut doesn't know.",
+            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+        )
     layout = _layout(tensors)
     tied = bool(text_config.tie_word_embeddings)
     names = {name: _stored_name(name, layout) for name in expected if not (tied and name == HEAD)}
@@ -129,7 +135,9 @@ def _layout(tensors: TensorIndex) -> Layout:
 
 
 def _stored_name(name: str, layout: Layout) -> str:
-    return layout.head if name == HEAD else layout.decoder + name.removeprefix("model.")
+    if name.startswith("lm_head."):
+        return layout.head.removesuffix("weight") + name.removeprefix("lm_head.")
+    return layout.decoder + name.removeprefix("model.")
 
 
 def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layout, used: set[str]) -> tuple[str, ...]:

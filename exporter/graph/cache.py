@@ -20,6 +20,7 @@ from transformers.cache_utils import Cache
 # Of an additive mask: far below any logit, and finite: sums of several stay finite in float32.
 MASKED = -1.0e9
 
+
 @dataclass(frozen=True)
 class LayerCacheSpec:
     """One layer's cache: slots x heads x head_dim, for K and for V, float32. ring: slots wrap around."""

@@ -45,6 +45,22 @@ def _view(weight: torch.Tensor) -> nn.Linear:
     return linear
 
 
+def chosen_of(config: Any) -> int:
+    """How many experts a token chooses.
+
+    Raises:
+        UnsupportedError: the configuration doesn't say.
+    """
+    each = getattr(config, "top_k_experts", None) or getattr(config, "num_experts_per_tok", None)
+    if not each:
+        raise UnsupportedError(
+            "The model has experts, but its config.json says by neither 'top_k_experts' nor 'num_experts_per_tok' how "
+            "many a token chooses.",
+            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+        )
+    return int(each)
+
+
 def are_experts(module: nn.Module) -> bool:
     """Whether a module holds the weights of several experts in one parameter each."""
     stacked = [getattr(module, part, None) for part in ("gate_up_proj", "down_proj")]
@@ -66,16 +82,19 @@ def split_experts(model: Any, kind: type[SplitExperts]) -> Any:
 
 
 def check_layout(name: str, experts: Any) -> None:
-    """Gate above up, rows are outputs, no bias: as transformers' ``use_experts_implementation`` flags say.
+    """Gate above up, rows are outputs, no bias, nothing between: as ``use_experts_implementation``'s flags say.
 
     Raises:
         UnsupportedError: another layout; the message names the module and the flag.
     """
     wanted = {"has_gate": True, "is_concatenated": True, "is_transposed": False, "has_bias": False}
     other = [flag for flag, value in wanted.items() if getattr(experts, flag, value) != value]
-    if other or getattr(experts, "has_post_expert_norm", False):
+    other += ["has_post_expert_norm"] if getattr(experts, "has_post_expert_norm", False) else []
+    gate = getattr(type(experts), "_apply_gate", None)  # transformers gives its own to a class that has none
+    other += ["_apply_gate"] if gate is not None and gate.__name__ != "_default_apply_gate" else []
+    if other:
         raise UnsupportedError(
             f"{name} ({type(experts).__name__}) keeps its experts in a layout that Gemcut doesn't know: "
-            f"{', '.join(other) or 'has_post_expert_norm'}.",
+            f"{', '.join(other)}.",
             hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
         )

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import UnsupportedError
-from .experts import SplitExperts
+from .experts import SplitExperts, chosen_of
 
 
 class ChosenExperts(SplitExperts):
@@ -92,16 +91,8 @@ def bind_experts(model: nn.Module, chunk: int) -> ExpertShare | None:
     found = [module for module in model.modules() if isinstance(module, ChosenExperts)]
     if not found:
         return None
-    config: Any = model.config
-    each = getattr(config, "top_k_experts", None) or getattr(config, "num_experts_per_tok", None)
-    if not each:
-        raise UnsupportedError(
-            "The model has experts, but its config.json says by neither 'top_k_experts' nor 'num_experts_per_tok' how "
-            "many a token chooses.",
-            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
-        )
     define_operators()
-    share = ExpertShare(chunk, int(each), found[0].width)
+    share = ExpertShare(chunk, chosen_of(model.config), found[0].width)
     for module in found:
         module.bind(share)
     return share

@@ -5,6 +5,7 @@ Nothing here goes by a model's name: a family that needs no adaptation that Gemc
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ..errors import UnsupportedError
@@ -41,12 +42,13 @@ def refuse_modules(model: Any, runtime: str = "executorch") -> None:
     """Checks transformers' modules for what a configuration doesn't say in a way that all families share.
 
     Args:
-        model: transformers' causal language model; it may be without weights (on torch's meta device).
+        model: transformers' causal language model without weights, on torch's meta device; it is left as it was.
         runtime: whose graph is asked about.
 
     Raises:
-        UnsupportedError: attention that doesn't go through transformers' attention interface, a parameter that no
-            adaptation knows, or experts in an unknown layout; the message names the module.
+        UnsupportedError: attention that doesn't go through transformers' attention interface or calls it in a way of
+            its own, a parameter that no adaptation knows, or experts in an unknown layout; the message names the
+            module.
     """
     name = type(model).__name__
     if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
@@ -62,6 +64,9 @@ def refuse_modules(model: Any, runtime: str = "executorch") -> None:
             raise _missing(_UNKNOWN_PARAMETERS[leaf], f"parameter {path}", runtime)
         if parameter.dim() > 2 and path not in known:
             raise _missing(f"a parameter of {parameter.dim()} dimensions", f"parameter {path}", runtime)
+    from .rehearsal import rehearse
+
+    rehearse(model, functools.partial(_missing, runtime=runtime))
 
 
 def _key(key: str) -> str:

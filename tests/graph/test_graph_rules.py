@@ -45,12 +45,96 @@ def test_what_the_modules_show_is_refused_with_their_names() -> None:
     small = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100}
     with pytest.raises(UnsupportedError, match="a state or an attention of its own kind"):
         refuse(model_type="mamba", **small)
-    with pytest.raises(UnsupportedError, match=r"model\.layers\.0\.mlp\.experts .* layout .* is_transposed"):
+    with pytest.raises(
+        UnsupportedError, match=r"model\.layers\.0\.mlp\.experts .* layout .* is_transposed.*_apply_gate"
+    ):
         refuse(model_type="gpt_oss", num_local_experts=2, **small)
 
 
+@pytest.mark.parametrize(
+    ("family", "changes", "what"),
+    [
+        ("deepseek_v3", {"first_k_dense_replace": 1}, r"queries, keys and values of different widths \(layer 0.*128"),
+        ("diffllama", {"num_attention_heads": 4}, r"attention of its own kind \(DiffLlamaForCausalLM"),
+        (
+            "nemotron",
+            {"num_attention_heads": 4, "num_key_value_heads": 4},
+            r"hands no keywords on to its attention \(layer 0, NemotronAttention",
+        ),
+    ],
+)
+def test_what_a_run_without_weights_shows_is_refused_with_its_layer(
+    family: str, changes: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=what) as caught:
+        refuse(model_type=family, num_hidden_layers=1, hidden_size=64, vocab_size=100, **changes)
+    assert caught.value.exit_code == 4
+
+
+def refuse_gemma3(change: Any) -> None:
+    from gemcut.graph.supported import refuse_modules
+    from gemcut.quantize.schemes import without_weights
+
+    model = without_weights(config(num_hidden_layers=2, hidden_size=64, layer_types=["sliding_attention"] * 2))
+    attention = model.model.layers[1].self_attn
+    change(attention)
+    refuse_modules(model)
+
+
+def test_a_layer_that_calls_its_attention_otherwise_than_its_configuration_says_is_refused() -> None:
+    """Each of these would be a program that is wrong without a word, past the window or at once."""
+    import torch
+
+    refuse_gemma3(lambda attention: None)
+    for change, what in (
+        (
+            lambda a: setattr(a, "sliding_window", 7),
+            r"a window of 7 \(layer 1, Gemma3Attention; its config\.json says 32",
+        ),
+        (lambda a: setattr(a, "sliding_window", None), "a window of None"),
+        (lambda a: setattr(a, "is_causal", False), "attention to what comes later"),
+        (lambda a: setattr(a, "layer_idx", 0), "attention of its own kind .*layer 1"),
+        (lambda a: setattr(a, "k_proj", torch.nn.Linear(64, 512, device="meta")), "different widths|keys of"),
+    ):
+        with pytest.raises(UnsupportedError, match=what):
+            refuse_gemma3(change)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "what"),
+    [
+        ("position_bias", "a tensor", "attention with 'position_bias'"),
+        ("softcap", 9.0, r"a softcap of 9\.0 on attention \(layer 1, .*config\.json says None"),
+        ("s_aux", 1.0, "attention sinks"),
+    ],
+)
+def test_a_keyword_that_the_configuration_does_not_announce_is_refused(keyword: str, value: Any, what: str) -> None:
+    import torch
+
+    def handing_over(attention: Any) -> None:
+        own, given = attention.forward, torch.zeros(1, device="meta") if value == "a tensor" else value
+        attention.forward = lambda *a, **k: own(*a, **{keyword: given}, **k)
+
+    with pytest.raises(UnsupportedError, match=what):
+        refuse_gemma3(handing_over)
+
+
+def test_a_run_without_weights_leaves_the_model_as_it_was() -> None:
+    from gemcut.graph.supported import refuse_modules
+    from gemcut.quantize.schemes import without_weights
+    from transformers import AutoConfig
+
+    made = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100, "num_experts": 4, "num_experts_per_tok": 2}
+    model = without_weights(AutoConfig.for_model("qwen3_moe", **made))
+    own, training = model.config._attn_implementation, model.training
+    refuse_modules(model)
+    assert (model.config._attn_implementation, model.training) == (own, training)
+    assert not [name for name, module in model.named_modules() if "forward" in vars(module)]
+
+
 def test_experts_of_a_family_that_nothing_names_are_taken_by_their_layout() -> None:
-    refuse(model_type="qwen3_moe", num_hidden_layers=1, hidden_size=64, vocab_size=100, num_experts=4)
+    small = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100}
+    refuse(model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2, **small)
 
 
 def test_the_cache_is_a_ring_in_local_layers_whole_in_full_ones_and_absent_where_shared() -> None:
@@ -153,7 +237,7 @@ def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp
     recipe = tmp_path / "half.toml"
     recipe.write_text(
         'description = "everything in four bits"\n[schemes.four]\nweight = "int4"\ngroup = 32\n'
-        "[[rules]]\nmatch = '.*'\nscheme = \"four\"\nreason = \"a test\"\n[gate]\nmean_kl = 1.0\nreason = \"a test\"\n"
+        '[[rules]]\nmatch = \'.*\'\nscheme = "four"\nreason = "a test"\n[gate]\nmean_kl = 1.0\nreason = "a test"\n'
     )
     with pytest.raises(UnsupportedError, match=r"embed_tokens.*not as int4 in groups of 32"):
         make_plans(ExportRequest(recipe=str(recipe), output=tmp_path / "out"))
