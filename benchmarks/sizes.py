@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from gemcut.devices.bench import DECODE_STEPS
 from gemcut.report.console import table
 
 from .common import Command, json_option, machine, machine_text, number, progress, run_module, scratch, write_json
@@ -23,6 +27,8 @@ from .models import LARGE, SHAPES, TITLES, make
 SHARE, FIXED = 1.2, 1.5e9
 # Bytes on the disk by parameter: bfloat16 as stored; int8 while it is quantized, constants, program and bundle.
 _DISK = 2 + 4
+# Seconds between two looks at the disk.
+_EVERY = 0.2
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,9 @@ class Size:
     """One export. seconds: by stage; wall: of the whole process, Python's start with it; making: of the checkpoint.
 
     memory: most bytes that no file backs, by stage. checkpoint, bundle: bytes. bound: 1.2 x bundle + 1.5 GB.
-    prefill, decode: tokens per second on this machine.
+    prefill, decode: tokens per second on this machine. disk: most bytes that the export took on the disk, the bundle
+    with them. run_memory: most bytes resident of a process that runs the bundle, less those before it was opened.
+    plan: what ``gemcut plan`` said of config.json alone, before.
     """
 
     model: str
@@ -46,6 +54,9 @@ class Size:
     bundle: int
     prefill: float
     decode: float
+    disk: int
+    run_memory: float
+    plan: dict[str, Any]
 
     @property
     def holds(self) -> bool:
@@ -77,9 +88,13 @@ def measure(shape: str, runtime: str, target: str, context: int | None) -> Size:
         checkpoint = make(shape, folder / shape)
         making = time.perf_counter() - began
         stored = sum(file.stat().st_size for file in checkpoint.iterdir())
+        plan = _plan(checkpoint, runtime, target, context, folder)
         bar.stage(f"gemcut export, {TITLES[shape]}")
-        document, wall = _export(checkpoint, runtime, target, context, folder)
+        with _taken(folder) as disk:
+            document, wall = _export(checkpoint, runtime, target, context, folder)
         shutil.rmtree(checkpoint)
+        bar.stage(f"gemcut bench, {TITLES[shape]}")
+        run_memory = _run_memory(folder, context or plan["context"])
     (bundle,) = document["bundles"]
     return Size(
         model=TITLES[shape],
@@ -95,7 +110,46 @@ def measure(shape: str, runtime: str, target: str, context: int | None) -> Size:
         bundle=bundle["size"],
         prefill=bundle["speed"]["prefill"],
         decode=bundle["speed"]["decode"],
+        disk=disk[0],
+        run_memory=run_memory,
+        plan=plan,
     )
+
+
+def _plan(checkpoint: Path, runtime: str, target: str, context: int | None, folder: Path) -> dict[str, Any]:
+    """What is predicted of a folder that holds config.json and nothing else."""
+    alone = folder / f"{checkpoint.name}-config"
+    alone.mkdir()
+    shutil.copy(checkpoint / "config.json", alone)
+    words: list[object] = ["plan", alone, "--target", target, "--json", *(("--context", context) if context else ())]
+    found: dict[str, Any] = json.loads(run_module("gemcut.cli", words, "gemcut plan"))
+    return found
+
+
+@contextmanager
+def _taken(folder: Path) -> Iterator[list[int]]:
+    """Most bytes that were taken on the folder's disk meanwhile, files without a name with them, as the first item."""
+    before, most, done = shutil.disk_usage(folder).used, [0], threading.Event()
+
+    def look() -> None:
+        while not done.wait(_EVERY):
+            most[0] = max(most[0], shutil.disk_usage(folder).used - before)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield most
+    finally:
+        done.set()
+        looking.join()
+
+
+def _run_memory(folder: Path, context: int) -> float:
+    """Bytes that a process needs to run the bundle, with a conversation that fills its context."""
+    words = ["bench", folder / "bundle", "--runs", 1, "--prompt", context - DECODE_STEPS, "--json"]
+    found = json.loads(run_module("gemcut.cli", words, "gemcut bench"))
+    used: float = found["peak_memory"]["median"] - found["memory_before"]["median"]
+    return used
 
 
 def _export(
