@@ -12,6 +12,8 @@ from .stages import Runner
 
 if TYPE_CHECKING:
     from .bundle.open import Bundle
+    from .prompt.format import PromptFile
+    from .prompt.thoughts import Piece
     from .prove.template import ChatCodec
 
 TEMPLATE = "chat_template.jinja"
@@ -23,9 +25,9 @@ Ended = Literal["stop", "length", "context"]
 class Turn:
     """One message and its reply.
 
-    fed: prompt tokens that had to be fed; reused: those that the cache still held. ended: by a stop token,
-    at the most new tokens asked for, or because the context was full. seconds: first of the prompt, then
-    of the reply's own tokens.
+    reply: without thoughts; those are in thoughts, where the bundle's prompt.json says what they stand in. fed: prompt
+    tokens that had to be fed; reused: those that the cache still held. ended: by a stop token, at the most new tokens
+    asked for, or because the context was full. seconds: first of the prompt, then of the reply's own tokens.
     """
 
     user: str
@@ -36,6 +38,7 @@ class Turn:
     prefill_seconds: float
     decode_seconds: float
     ended: Ended
+    thoughts: str = ""
 
     @property
     def rate(self) -> float:
@@ -64,6 +67,11 @@ class Chat:
         max_new: Most tokens of one reply.
         system: A system turn before all others.
         tools: Declarations of what the model may call.
+        thinking: Whether the model is to think before it answers; what the template does by default where None.
+        prompt: The compiled template, which says what thoughts stand in; without it they stay in the reply.
+
+    Raises:
+        UsageError: The template has no such thing as a system turn, tools or thinking.
     """
 
     def __init__(
@@ -75,13 +83,14 @@ class Chat:
         max_new: int = 512,
         system: str | None = None,
         tools: Sequence[Message] = (),
+        thinking: bool | None = None,
+        prompt: PromptFile | None = None,
     ) -> None:
-        if (system or tools) and not codec.has_template:
-            raise UsageError(
-                "this bundle is of a base model: without a chat template it takes no system turn or tools"
-            )
+        _check_able(codec, system, tools, thinking)
         self._runner = runner
         self._codec = codec
+        self._prompt_file = prompt
+        self._thinking = thinking
         self._tools = list(tools) or None
         self._stop_ids = stop_ids
         self._first_ids = list(first_ids)
@@ -91,16 +100,27 @@ class Chat:
         self._held: list[int] = []
         self.last: Turn | None = None
 
-    def reply(self, user: str) -> Iterator[tuple[str, float]]:
+    @property
+    def tells_thoughts(self) -> bool:
+        """Whether a reply's thoughts can be told from its words."""
+        from .prompt.thoughts import channel_of
+
+        return self._prompt_file is not None and channel_of(self._prompt_file) is not None
+
+    def reply(self, user: str) -> Iterator[tuple[Piece, float]]:
         """Says ``user`` and generates greedily; afterwards :attr:`last` is the turn.
 
         Yields:
-            A piece of the reply's text, and the tokens per second so far.
+            A piece of the reply's words or thoughts, and the tokens per second so far.
 
         Raises:
             UsageError: The conversation is longer than the context.
         """
-        ids = self._prompt(user)
+        from .prompt.thoughts import ThoughtStream, tell_thoughts, thought_begun
+
+        text, ids = self._prompt(user)
+        begun = thought_begun(self._prompt_file, text) if self._prompt_file is not None else ""
+        told = ThoughtStream(self._prompt_file, begun)
         began = time.perf_counter()
         kept = self._reusable(ids)
         logits = self._runner.prefill(ids[kept:], kept)
@@ -113,9 +133,8 @@ class Chat:
             if token in self._stop_ids:
                 ended = "stop"
                 break
-            piece = pieces.add(token)
-            if piece:
-                yield piece, count / max(time.perf_counter() - prefilled, 1e-9)
+            rate = count / max(time.perf_counter() - prefilled, 1e-9)
+            yield from ((piece, rate) for piece in told.add(pieces.add(token)))
             if len(self._held) >= self._runner.max_context:
                 ended = "context"
                 break
@@ -123,25 +142,29 @@ class Chat:
             self._held.append(token)
             token = int(logits.argmax())
         seconds = time.perf_counter() - prefilled
-        rest, text = pieces.finish()
-        if rest:
-            yield rest, len(pieces.ids) / max(seconds, 1e-9)
-        self._remember(user, text)
+        rest, written = pieces.finish()
+        rate = len(pieces.ids) / max(seconds, 1e-9)
+        yield from ((piece, rate) for piece in (*told.add(rest), *told.finish()))
+        self._remember(user, begun + written)
+        whole = tell_thoughts(self._prompt_file, written, begun)
         self.last = Turn(
             user=user,
-            reply=text,
+            reply=whole.words,
             tokens=len(pieces.ids),
             fed=len(ids) - kept,
             reused=kept,
             prefill_seconds=prefilled - began,
             decode_seconds=seconds,
             ended=ended,
+            thoughts=whole.thoughts,
         )
 
-    def _prompt(self, user: str) -> list[int]:
+    def _prompt(self, user: str) -> tuple[str, list[int]]:
         if self._codec.has_template:
             messages = [*self._messages, {"role": "user", "content": user}]
-            text = self._codec.render(messages, self._tools, add_generation_prompt=True)
+            text = self._codec.render(
+                messages, self._tools, True, self._thinking is True, unthinking=self._thinking is False
+            )
         else:
             text = self._text + user
         ids = [*self._first_ids, *self._codec.encode(text)]
@@ -153,7 +176,7 @@ class Chat:
                 f"the bundle holds {self._runner.max_context}",
                 hint="Start a new chat, say less, or export with a larger --context.",
             )
-        return ids
+        return text, ids
 
     def _reusable(self, ids: Sequence[int]) -> int:
         """How many ids the cache holds already. All it holds or nothing: a sliding layer's ring can't go back."""
@@ -161,8 +184,31 @@ class Chat:
         return held if held < len(ids) and list(ids[:held]) == self._held else 0
 
     def _remember(self, user: str, reply: str) -> None:
+        """``reply``: with its thoughts. The template takes them out where its family wants it so."""
         self._messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
         self._text += user + reply
+
+
+def _check_able(codec: ChatCodec, system: str | None, tools: Sequence[Message], thinking: bool | None) -> None:
+    """Refuses what the template would raise at, or worse, leave out without a word."""
+    from .prove.prompts import takes_system, takes_thinking, takes_tools, takes_unthinking
+
+    if not codec.has_template:
+        if system or tools or thinking is not None:
+            raise UsageError(
+                "this bundle is of a base model: without a chat template it takes no system turn, tools or thinking"
+            )
+        return
+    if system and not takes_system(codec):
+        raise UsageError(
+            "this model's chat template takes no system turn", hint="begin your first message with its text"
+        )
+    if tools and not takes_tools(codec):
+        raise UsageError("this model's chat template declares no tools", hint="leave --tools out")
+    if thinking is True and not takes_thinking(codec):
+        raise UsageError("this model's chat template has no thinking to turn on", hint="leave --thinking out")
+    if thinking is False and not takes_thinking(codec) and not takes_unthinking(codec):
+        raise UsageError("this model's chat template has no thinking to turn off", hint="leave --no-thinking out")
 
 
 class _Pieces:
@@ -190,14 +236,21 @@ class _Pieces:
 
 
 def open_chat(
-    bundle: Bundle, runner: Runner, max_new: int, system: str | None = None, tools: Sequence[Message] = ()
+    bundle: Bundle,
+    runner: Runner,
+    max_new: int,
+    system: str | None = None,
+    tools: Sequence[Message] = (),
+    thinking: bool | None = None,
 ) -> Chat:
     """A conversation with an opened bundle, by its own template, tokenizer and stop tokens.
 
     Raises:
-        UsageError: A system turn or tools for a base model.
+        UsageError: A system turn, tools or thinking, and the template has no such thing.
         CheckpointError: The bundle's tokenizer or template can't be read.
+        ConformanceError: Its prompt.json isn't one.
     """
+    from .prompt.format import PROMPT_FILE, read_prompt
     from .prove.template import load_codec
 
     manifest = bundle.manifest
@@ -206,4 +259,5 @@ def open_chat(
         bundle.file("tokenizer.json"), template, manifest.special_tokens, bos_id=manifest.bos_id, now=None
     )
     first = [manifest.bos_id] if manifest.bos_id is not None and not manifest.template_bos else []
-    return Chat(runner, codec, frozenset(manifest.stop_ids), first, max_new, system, tools)
+    prompt = read_prompt(bundle.read(PROMPT_FILE), PROMPT_FILE) if PROMPT_FILE in manifest.files else None
+    return Chat(runner, codec, frozenset(manifest.stop_ids), first, max_new, system, tools, thinking, prompt)

@@ -30,6 +30,8 @@ ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: t
 @click.option("--system", metavar="TEXT", help="A system turn before all others.")
 @click.option("--tools", type=click.Path(path_type=Path), metavar="FILE.json",
               help="A list of tool declarations that the model may call.")  # fmt: skip
+@click.option("--thinking/--no-thinking", default=None,
+              help="Whether the model thinks before it answers. Default: as its chat template has it.")  # fmt: skip
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Of one reply.")
 @click.option("--threads", type=click.IntRange(min=1), help="Default: the runtime's own choice.")
 @json_option
@@ -38,6 +40,7 @@ def command(
     prompt: str | None,
     system: str | None,
     tools: Path | None,
+    thinking: bool | None,
     max_new_tokens: int,
     threads: int | None,
     as_json: bool,
@@ -53,7 +56,9 @@ def command(
             opened = stack.enter_context(open_checked(bundle, progress))
             runner = _load(opened, threads, progress)
         stack.callback(runner.close)
-        chat = open_chat(opened, runner, max_new_tokens, system, declared)
+        chat = open_chat(opened, runner, max_new_tokens, system, declared, thinking)
+        if thinking and not chat.tells_thoughts:
+            warn("This bundle's prompt.json doesn't say what thoughts stand in: they are shown within the reply.")
         turns = [_say(chat, message, show=not as_json) for message in _messages(prompt)]
         if as_json:
             emit(ChatLog(str(bundle), opened.manifest.proven, tuple(turns)))
@@ -103,7 +108,7 @@ def _say(chat: Chat, message: str, show: bool) -> Turn:
     text = LiveText() if show else None
     for piece, rate in chat.reply(message):
         if text:
-            text.write(piece, f"{rate:.0f} tok/s")
+            text.write(piece.text, f"{rate:.0f} tok/s", aside=piece.thought)
     turn = chat.last
     assert turn is not None
     if text:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, UsageError
-from .template import Codec, TemplateRefused
+from .template import ChatCodec, Codec, TemplateRefused
 
 LEAST_PROMPTS = 24
 LEAST_POSITIONS = 32
@@ -185,6 +185,15 @@ def takes_thinking(codec: Codec) -> bool:
     user = [{"role": "user", "content": "Hi"}]
     try:
         return codec.render(user, None, True, thinking=True) != codec.render(user, None, True)
+    except TemplateRefused:
+        return False
+
+
+def takes_unthinking(codec: ChatCodec) -> bool:
+    """Whether ``enable_thinking=False`` makes another text of a chat: the template has the model think by default."""
+    user = [{"role": "user", "content": "Hi"}]
+    try:
+        return codec.render(user, None, True, unthinking=True) != codec.render(user, None, True)
     except TemplateRefused:
         return False
 

@@ -163,10 +163,12 @@ class Template:
         tools: Sequence[Message] | None = None,
         add_generation_prompt: bool = True,
         thinking: bool = False,
+        unthinking: bool = False,
     ) -> str:
         """The text of a chat, as ``apply_chat_template(tokenize=False)`` gives it.
 
-        ``thinking`` is its ``enable_thinking=True``; else the template's default, which isn't always without.
+        ``thinking`` is its ``enable_thinking=True`` and ``unthinking`` its ``enable_thinking=False``; else the
+        template's default, which isn't always without.
 
         Raises:
             CheckpointError: If the template reaches for Python's internals.
@@ -180,7 +182,7 @@ class Template:
                 tools=[dict(tool) for tool in tools] if tools else None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
-                **({"enable_thinking": True} if thinking else {}),
+                **({"enable_thinking": thinking} if thinking or unthinking else {}),
                 **self.special_tokens,
             )
         except SecurityError as error:
@@ -214,11 +216,12 @@ class ChatCodec:
         tools: Sequence[Message] | None,
         add_generation_prompt: bool,
         thinking: bool = False,
+        unthinking: bool = False,
     ) -> str:
-        """See ``Codec``."""
+        """See ``Codec``. ``unthinking``: with thinking turned off, where that isn't the template's default."""
         if self.template is None:
             raise TemplateRefused("the bundle has no chat template", hint=_HINT)
-        return self.template.render(messages, tools, add_generation_prompt, thinking)
+        return self.template.render(messages, tools, add_generation_prompt, thinking, unthinking)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """See ``Codec``."""

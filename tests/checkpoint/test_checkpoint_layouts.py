@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 import torch
-from conftest import CONFIGS
 from gemcut.checkpoint import load_float_model, open_checkpoint
+
+from tests.checkpoint.conftest import CONFIGS
 
 IDS = torch.tensor([[2, 17, 300, 44, 5, 401, 402, 9, 17, 23, 60, 61, 62, 63, 64, 65, 66, 67, 300, 12]])
 WHOLES = ["gemma3", "gemma3n", "gemma4", "gemma4_moe", "gemma4_unified"]

@@ -14,7 +14,8 @@ from gemcut.prompt.rendering import PromptRefused, render_prompt, without_though
 from gemcut.prove.prompts import Prompt, abilities, built_in_prompts, needs
 from gemcut.prove.template import TemplateRefused, load_codec
 
-WITH_TOOLS = ["sample", "gemma4", "chatml_tools"]
+WITH_TOOLS = ["sample", "gemma4", "gemma4_july", "chatml_tools"]
+THINKING = ["gemma4", "gemma4_july"]
 CHAT_ALONE = ["gemma1", "gemma2", "gemma3", "gemma3n", "llama2"]
 GOLDENS = [p for p in built_in_prompts() if p.kind != "text"]
 
@@ -26,7 +27,7 @@ def test_same_token_ids_as_the_template(compiled, name):
     able = abilities(made.codec)
     goldens = [p for p in GOLDENS if needs(p) <= able]
     assert ("system" in able) == ("system" in made.prompt.chat.bodies)
-    assert ("thinking" in able) == (made.prompt.thinking is not None) == (name == "gemma4")
+    assert ("thinking" in able) == (made.prompt.thinking is not None) == (name in THINKING)
     assert {"tool", "result"} <= able or name in CHAT_ALONE
     proof = prove_prompt(made.prompt, made.codec, goldens, count=300, seed=7)
     assert proof.passed, proof.summary()

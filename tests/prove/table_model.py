@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 SPECIALS = ["<pad>", "<eos>", "<bos>", "<turn>", "</turn>", "<|tool_call>", "<tool_call|>", '<|"|>']
+SPECIALS += ["<|channel>", "<channel|>"]
 STOP = (1, 4)
 TEMPLATE = """\
 {{ bos_token }}
