@@ -44,8 +44,12 @@ def replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[Non
             f"{module.__name__} has no {name} any more: Gemcut's patch for executorch {HOLDS_FOR} does not fit.",
             hint="pip install 'gemcut[executorch]'",
         )
+    own = vars(module).get(name)  # as it was written: a static method is one still
     setattr(module, name, wrap(original))
     try:
         yield
     finally:
-        setattr(module, name, original)
+        if own is None:
+            delattr(module, name)  # it was inherited
+        else:
+            setattr(module, name, own)

@@ -1,16 +1,19 @@
 """Keeps a program's constants in files while it is lowered, where ExecuTorch 1.5 would keep them as bytes.
 
 ExecuTorch's containers take ``FileBackedData`` wherever they take bytes (``exir/_serialize/_cord.py``), and stream it
-when the program is written; but neither XNNPACK's serializer nor the emitter makes any. Four places are patched:
+when the program is written; but neither XNNPACK's serializer nor the emitter makes any. These places are patched:
 
 - ``bytes(array)`` in both modules, which copies a whole tensor to hash it and again to keep it, gives a view instead;
 - ``NamedDataStore.add_named_data``, through which XNNPACK's constants go, writes it to a file;
 - ``_Emitter._save_new_const_tensor``, through which all others go (embeddings), does so too;
-- ``NodeVisitor.convert_to_qc4w``, which makes five copies of a matrix, is called for some rows at a time.
+- ``NodeVisitor.convert_to_qc4w``, which makes five copies of a matrix, is called for some rows at a time;
+- ``XnnpackBackend.copy_exported_program_for_preprocess``, which copies all partitions with their constants at once,
+  copies the graphs alone: XNNPACK's passes put new constants in the place of old ones and write to none.
 """
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import hashlib
 import shutil
@@ -38,6 +41,7 @@ def constants_in_files(work: Path) -> Iterator[None]:
         OSError: the disk is full.
     """
     from executorch.backends.xnnpack.operators import node_visitor
+    from executorch.backends.xnnpack.xnnpack_preprocess import XnnpackBackend
     from executorch.exir._serialize._named_data_store import NamedDataStore
     from executorch.exir.emit import _emitter
 
@@ -51,6 +55,7 @@ def constants_in_files(work: Path) -> Iterator[None]:
             stack.enter_context(_put(node_visitor, "bytes", _viewed))
             stack.enter_context(_put(_emitter, "bytes", _viewed))
             stack.enter_context(_put(node_visitor.NodeVisitor, "convert_to_qc4w", packed))
+            stack.enter_context(replaced(XnnpackBackend, "copy_exported_program_for_preprocess", _graphs_copied))
             yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -88,6 +93,14 @@ def _by_rows(original: Any) -> Any:
         return torch.cat([original(part) for part in matrix.split(rows)])
 
     return convert_to_qc4w
+
+
+def _graphs_copied(original: Any) -> Any:
+    def copy_exported_program_for_preprocess(program: Any, compile_specs: Any) -> Any:
+        tensors = (*program.state_dict.values(), *program.constants.values())
+        return copy.deepcopy(program, {id(tensor): tensor for tensor in tensors})
+
+    return staticmethod(copy_exported_program_for_preprocess)
 
 
 def _named(folder: Path) -> Any:
