@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from .devices.bench import peak_memory
@@ -20,11 +20,13 @@ class Clock:
 
     Memory is what no file backs: pages of mapped files (weights, scratch) are dropped when others need room. It is
     looked at every 20 ms. Where the system doesn't say (not Linux), it is the most bytes resident up to a stage's end.
+    ``resumed``: stages, or parts of them, that a former run did; their figures are that run's.
     """
 
     def __init__(self, progress: Progress) -> None:
         self.seconds: dict[str, float] = {}
         self.memory: dict[str, int] = {}
+        self.resumed: list[str] = []
         self.progress = progress
 
     @contextmanager
@@ -38,6 +40,14 @@ class Clock:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
             self.memory[name] = max(self.memory.get(name, 0), watch.stop())
+
+    def resume(self, seconds: Mapping[str, float], memory: Mapping[str, int]) -> None:
+        """Takes what stages cost the run that did them."""
+        for name, taken in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + taken
+            self.memory[name] = max(self.memory.get(name, 0), memory[name])
+            if name not in self.resumed:
+                self.resumed.append(name)
 
 
 class _Watch:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import proving
 from .bundle.manifest import Manifest, manifest_bytes
 from .bundle.staging import Staging
+from .devices.proof import DeviceVerdict
 from .evidence import Evidence
 from .memory import give_back
 from .packing import add_papers, add_tokenizer, first_manifest
@@ -16,15 +21,29 @@ from .prove.golden_files import GOLDENS, RECORDED, load_goldens, save_recorded
 from .prove.template import ChatCodec
 from .proving import Proof, bundle_size, device_record, proven_manifest
 from .request import Published
+from .resume.forms import OfBuild, OfExamined, OfProof, Plain
+from .resume.key import device_key
 from .runtimes.base import Contents
-from .stages import Lowered, Progress
+from .stages import Gate, Lowered, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .bundle.open import Bundle
     from .clock import Clock
+    from .devices import Options
     from .planning import ExportPlan
     from .prompting import CompiledPrompt
     from .reference_stage import Goldens
+    from .resume import Kept
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program before it is packed. parameters: of the float model."""
+
+    lowered: Lowered
+    parameters: int
 
 
 class Draft:
@@ -33,17 +52,19 @@ class Draft:
     Args:
         plan: what it is to be.
         staging: entered; where its files lie.
+        kept: what of it a run that was killed had finished, and where this one keeps what it finishes.
     """
 
     codec: ChatCodec
     lowered: Lowered
+    parameters: int
     manifest: Manifest
 
-    def __init__(self, plan: ExportPlan, staging: Staging) -> None:
+    def __init__(self, plan: ExportPlan, staging: Staging, kept: Kept) -> None:
         self.plan = plan
         self.staging = staging
+        self.kept = kept
         self.runtime = plan.runtime
-        self.parameters = 0
         self.evidence: Evidence | None = None
         self._notes: tuple[str, ...] = ()
 
@@ -61,20 +82,25 @@ class Draft:
         self.staging.add(PROMPT_FILE, prompt.data)
         self._notes = prompt.notes
 
-    def build(self, model: Any, clock: Clock) -> None:
-        """Makes the program; ``model`` is used up.
+    def build(self, model: Callable[[], Any], clock: Clock) -> None:
+        """Makes the program; ``model()`` is asked for where it isn't made yet, and used up.
 
         Raises:
             UnsupportedError: the target's oldest runtime lacks an operator or a backend that the program needs.
         """
-        self.parameters = sum(p.numel() for p in model.parameters())
-        self.lowered = self.runtime.build(self.plan.order, model, self.staging.work, clock)
-        give_back()
+        built = self.kept.once("build", OfBuild(self.staging.work), lambda: self._build(model(), clock))
+        self.lowered, self.parameters = built.lowered, built.parameters
         self.runtime.refuse_lacking(self.lowered, self.plan.target.oldest_runtime.get(self.runtime.name))
+
+    def _build(self, model: Any, clock: Clock) -> Built:
+        parameters = sum(p.numel() for p in model.parameters())
+        lowered = self.runtime.build(self.plan.order, model, self.staging.work, clock)
+        give_back()
+        return Built(lowered, parameters)
 
     def pack(self, progress: Progress) -> None:
         """Makes the program's file as it ships, with all of the manifest but figures and verdict."""
-        self.lowered = self.runtime.examine(self.lowered)
+        self.lowered = self.kept.once("examine", OfExamined(self.lowered), lambda: self.runtime.examine(self.lowered))
         self.manifest = first_manifest(self.plan, self.lowered, self.codec, self.parameters)
         if self.plan.plain_program:
             self.staging.add("model.tflite", self.lowered.program)
@@ -84,6 +110,37 @@ class Draft:
     def opened(self) -> Bundle:
         """The bundle as it lies on the disk."""
         return self.staging.draft(self.manifest)
+
+    def prove(self, bundle: Bundle, goldens: Goldens, clock: Clock) -> Proof:
+        """Runs the goldens through the opened bundle; figures and verdict go into the manifest, whatever they are."""
+        gate, own = self.plan.recipe.gate, load_goldens(goldens.files)
+        proof = self.kept.once("prove", OfProof(own, gate), lambda: self._prove(bundle, gate, goldens, clock))
+        self.judged(proof)
+        return proof
+
+    def _prove(self, bundle: Bundle, gate: Gate, goldens: Goldens, clock: Clock) -> Proof:
+        with clock.stage("prove", f"Proving the packed {self.runtime.name} bundle"):
+            return proving.prove(bundle, gate, self.staging.work, clock.progress, goldens.logits())
+
+    def measure(self, bundle: Bundle, clock: Clock) -> None:
+        """Takes the bundle's speed on this host into the evidence."""
+        speed: Plain[dict[str, float]] = Plain(dict[str, float])
+        self.found(speed=self.kept.once("measure", speed, lambda: self._measure(bundle, clock)))
+
+    def _measure(self, bundle: Bundle, clock: Clock) -> dict[str, float]:
+        with clock.stage("measure", "Measuring its speed on this host"):
+            return proving.measure_speed(bundle, self.staging.work, clock.progress)
+
+    def prove_on(self, specs: Sequence[str], bundle: Bundle, proof: Proof, options: Options, clock: Clock) -> None:
+        """Takes into the evidence what the bundle does on each device; that one of them fails raises nothing."""
+        subject, work = proving.subject_of_proof(bundle, proof), self.staging.work
+        verdicts: Plain[tuple[DeviceVerdict, ...]] = Plain(tuple[DeviceVerdict, ...])
+        found: tuple[DeviceVerdict, ...] = ()
+        for spec in specs:
+            name = f"device-{device_key(spec, options)}"
+            prove = partial(proving.prove_on_devices, subject, [spec], work, clock, clock.progress, options)
+            found = (*found, *self.kept.once(name, verdicts, prove))
+        self.found(devices=found)
 
     def judged(self, proof: Proof) -> None:
         """Takes figures and verdict into the manifest, and the proof into the evidence."""
@@ -112,15 +169,16 @@ class Draft:
         self.manifest = self.staging.finish(self.manifest)
         self.found(manifest=self.manifest, size=sum(record.size for record in self.manifest.files.values()))
 
-    def publish(self) -> Path:
+    def publish(self, progress: Progress) -> Path:
         """Puts the bundle in its place."""
-        return self.staging.publish(self.manifest)
+        return self.staging.publish(self.manifest, progress)
 
     def published(self, place: Path, clock: Clock) -> Published:
         """What there is to say of it in its place."""
         assert self.evidence is not None, "judged comes first"
         evidence = dataclasses.replace(self.evidence, bundle=place)
-        return Published(place, bundle_size(place), self.manifest, evidence, clock.seconds, clock.memory)
+        size = bundle_size(place)
+        return Published(place, size, self.manifest, evidence, clock.seconds, clock.memory, tuple(clock.resumed))
 
     def _package(self, manifest: Manifest, progress: Progress) -> tuple[str, ...]:
         """(Re)makes the program's file with this manifest inside, where the runtime's file can hold one."""

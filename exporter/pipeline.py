@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from . import holding, packing, prompting, proving, reference_stage
+from . import holding, packing, prompting, proving, reference_stage, resume
 from .budgets import bundle_bytes
 from .bundle.open import open_bundle
 from .bundle.staging import Staging
@@ -23,7 +25,9 @@ from .draft import Draft
 from .evidence import Evidence
 from .planning import make_plans
 from .prove.conformance import compare
+from .reference_stage import Goldens
 from .request import ExportRequest, ProvenHere, Published, Validated
+from .resume.forms import OfPrompt, OfReference
 from .runtimes import get_runtime
 from .stages import Progress
 
@@ -31,7 +35,8 @@ from .stages import Progress
 def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     """Cuts a model to a bundle for each runtime, proves the packed bundles, and publishes them.
 
-    One run of the float model and one set of goldens serve all of them.
+    One run of the float model and one set of goldens serve all of them. What a run of the same export had finished when
+    it was killed is taken over; see ``resume``.
 
     Raises:
         GemcutError: nothing was published, and the output paths hold what they held before.
@@ -40,45 +45,62 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     with clock.stage("plan", "Opening the checkpoint"):
         plans = make_plans(request)
         check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
+        keys = resume.keys_of(plans)
     with ExitStack() as stack:
-        stagings = [stack.enter_context(Staging(plan.output, request.format, request.force)) for plan in plans]
-        drafts = [Draft(plan, staging) for plan, staging in zip(plans, stagings, strict=True)]
-        with clock.stage("load", "Loading the float model"):
-            model = reference_stage.load_model(plans[0], stagings[0].work)
-            for draft in drafts:
-                draft.add_tokenizer()
-        with clock.stage("reference", "Running the float model on the golden prompts"):
-            goldens = reference_stage.make_goldens(plans, model, drafts[0].codec, stagings[0].work, progress)
-            for draft in drafts:
-                draft.add_goldens(goldens)
-        with clock.stage("prompt", "Compiling the chat template"):
-            prompt = prompting.compile_prompt(drafts[0].codec, plans[0].checkpoint.stop_ids, goldens.prompts)
-            for draft in drafts:
-                draft.add_prompt(prompt)
+        stagings = [
+            stack.enter_context(Staging(plan.output, request.format, request.force, key, request.fresh))
+            for plan, key in zip(plans, keys, strict=True)
+        ]
+        kept = resume.take_over(stagings, clock)
+        drafts = [Draft(*parts) for parts in zip(plans, stagings, kept, strict=True)]
+        model = resume.Late(lambda: _load(drafts, clock))
         for draft in drafts:
-            draft.build(reference_stage.model_for(draft, drafts, model), clock)
-        del model
+            draft.add_tokenizer()
+        goldens = kept[0].once("reference", OfReference(), lambda: _reference(drafts, model.get(), clock))
+        for draft in drafts:
+            draft.add_goldens(goldens)
+        prompt = kept[0].once("prompt", OfPrompt(), lambda: _prompt(drafts[0], goldens, clock))
+        for draft in drafts:
+            draft.add_prompt(prompt)
+        for draft in drafts:
+            draft.build(partial(_model_of, draft, drafts, model), clock)
+        model.drop()
         for draft in drafts:
             with clock.stage("pack", f"Packing for {draft.runtime.name}"):
                 draft.pack(progress)
             with draft.opened() as bundle:
-                with clock.stage("prove", f"Proving the packed {draft.runtime.name} bundle"):
-                    gate = draft.plan.recipe.gate
-                    proof = proving.prove(bundle, gate, draft.staging.work, progress, goldens.logits())
-                    draft.judged(proof)
+                proof = draft.prove(bundle, goldens, clock)
                 holding.hold_gate(drafts, proof, request, clock)
-                with clock.stage("measure", "Measuring its speed on this host"):
-                    draft.found(speed=proving.measure_speed(bundle, draft.staging.work, progress))
-                draft.found(devices=proving.prove_on_named_devices(
-                    bundle, proof, request, draft.staging.work, clock, progress))  # fmt: skip
+                draft.measure(bundle, clock)
+                draft.prove_on(request.prove_on, bundle, proof, request.device_options, clock)
                 holding.hold_devices(drafts, clock)
         with clock.stage("seal", "Sealing"):
             for draft in drafts:
                 draft.seal(progress)
         holding.hold_budgets(drafts, request, clock, progress)
         with clock.stage("publish", "Publishing"):
-            places = [draft.publish() for draft in drafts]
+            places = [draft.publish(progress) for draft in drafts]
     return tuple(draft.published(place, clock) for place, draft in zip(places, drafts, strict=True))
+
+
+def _load(drafts: Sequence[Draft], clock: Clock) -> Any:
+    with clock.stage("load", "Loading the float model"):
+        return reference_stage.load_model(drafts[0].plan, drafts[0].staging.work)
+
+
+def _reference(drafts: Sequence[Draft], model: Any, clock: Clock) -> Goldens:
+    plans, first = [draft.plan for draft in drafts], drafts[0]
+    with clock.stage("reference", "Running the float model on the golden prompts"):
+        return reference_stage.make_goldens(plans, model, first.codec, first.staging.work, clock.progress)
+
+
+def _model_of(draft: Draft, drafts: Sequence[Draft], model: resume.Late[Any]) -> Any:
+    return reference_stage.model_for(draft, drafts, model.get())
+
+
+def _prompt(draft: Draft, goldens: Goldens, clock: Clock) -> prompting.CompiledPrompt:
+    with clock.stage("prompt", "Compiling the chat template"):
+        return prompting.compile_prompt(draft.codec, draft.plan.checkpoint.stop_ids, goldens.prompts)
 
 
 def validate(
@@ -105,7 +127,7 @@ def validate(
     clock = Clock(progress)
     with open_bundle(path) as bundle, tempfile.TemporaryDirectory(prefix="gemcut-") as work:
         with clock.stage("verify", "Checking every byte"):
-            bundle.verify()
+            bundle.verify(progress)
             get_runtime(bundle.manifest.runtime.name)
             subject = proving.subject_of(bundle)
             check_devices(on, proving.versions_of(bundle.manifest), options)

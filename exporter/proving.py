@@ -27,7 +27,6 @@ from .stages import Gate, Progress, Runner
 if TYPE_CHECKING:
     from .clock import Clock
     from .prove.run import RowSink
-    from .request import ExportRequest
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,7 @@ def codec_of(bundle: Bundle) -> ChatCodec:
     return load_codec(bundle.file("tokenizer.json"), template, manifest.special_tokens, manifest.bos_id)
 
 
-def prove(
-    bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: LogitRows | None = None
-) -> Proof:
+def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: LogitRows | None = None) -> Proof:
     """Runs every golden through the bundle's program.
 
     Args:
@@ -126,12 +123,9 @@ def prove_on_devices(
     return tuple(found)
 
 
-def prove_on_named_devices(
-    bundle: Bundle, proof: Proof, request: ExportRequest, work: Path, clock: Clock, progress: Progress
-) -> tuple[DeviceVerdict, ...]:
-    """Proves a new bundle on the devices that the export names; that one of them failed raises nothing."""
-    subject = Subject(bundle, proof.goldens, proof.recorded, codec_of(bundle).decode)
-    return prove_on_devices(subject, request.prove_on, work, clock, progress, request.device_options)
+def subject_of_proof(bundle: Bundle, proof: Proof) -> Subject:
+    """A new bundle as devices prove it, against what it did here."""
+    return Subject(bundle, proof.goldens, proof.recorded, codec_of(bundle).decode)
 
 
 def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:

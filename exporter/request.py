@@ -32,7 +32,7 @@ class ExportRequest:
     prefill_lengths: tokens that a prefill takes, none takes the target's. dynamic_shape: a prefill takes any number
     up to the longest; None takes the target's. plain_tflite: the ``.tflite`` beside the ``.litertlm``.
     output: None puts the bundle under ``bundles/``; with several runtimes, the folder that holds a bundle each.
-    force: may replace a bundle that is there.
+    force: may replace a bundle that is there. fresh: takes nothing over from a run of this export that was killed.
     chat_template: a file, 'none' for a base model, None for the checkpoint's own.
     gate: 'report' publishes a bundle that failed the gate, marked as unproven.
     prove_on: devices to prove each bundle on that they can run, besides this machine, and their options.
@@ -52,6 +52,7 @@ class ExportRequest:
     format: Literal["dir", "zip"] = "dir"
     output: Path | None = None
     force: bool = False
+    fresh: bool = False
     chat_template: str | None = None
     gate: Literal["enforce", "report"] = "enforce"
     prove_on: tuple[str, ...] = ()
@@ -65,7 +66,7 @@ class Published:
     """A bundle in its place.
 
     size: bytes. seconds, memory (most bytes resident in the exporting process): by stage.
-    evidence: all that was found out about it.
+    evidence: all that was found out about it. resumed: stages that a former run did, which was killed.
     """
 
     bundle: Path
@@ -74,6 +75,7 @@ class Published:
     evidence: Evidence
     seconds: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
+    resumed: tuple[str, ...] = ()
 
     @property
     def peak_memory(self) -> int:
@@ -178,9 +180,7 @@ def parse_runtimes(text: str) -> tuple[str, ...]:
         if not name or names.count(name) > 1:
             raise UsageError(f"--runtime '{text}': each runtime once, with a comma between two")
         if name not in known:
-            raise UnsupportedError(
-                f"unknown runtime '{name}': {nearest(name, known)}", hint="See --runtime in --help."
-            )
+            raise UnsupportedError(f"unknown runtime '{name}': {nearest(name, known)}", hint="See --runtime in --help.")
     return names
 
 

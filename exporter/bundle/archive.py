@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ConformanceError
+from ..stages import Progress
 
 ALIGNMENT = 16 * 1024
 CHUNK = 1 << 20
@@ -49,12 +50,15 @@ def _member(name: str, size: int, offset: int) -> zipfile.ZipInfo:
     return info
 
 
-def write_archive(sink: IO[bytes], members: Mapping[str, tuple[int, Opener]]) -> dict[str, str]:
+def write_archive(
+    sink: IO[bytes], members: Mapping[str, tuple[int, Opener]], progress: Progress | None = None
+) -> dict[str, str]:
     """Writes the archive, members in the order of their names.
 
     Args:
         sink: A binary file, open for writing at its beginning.
         members: Size in bytes, and how to open it, by name.
+        progress: Told how many bytes are done.
 
     Returns:
         The SHA-256 of what each member holds.
@@ -64,6 +68,7 @@ def write_archive(sink: IO[bytes], members: Mapping[str, tuple[int, Opener]]) ->
         OSError: If it can't be written.
     """
     hashes: dict[str, str] = {}
+    done, total = 0, sum(size for size, _ in members.values())
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name in sorted(members):
             size, opener = members[name]
@@ -74,6 +79,9 @@ def write_archive(sink: IO[bytes], members: Mapping[str, tuple[int, Opener]]) ->
                 while chunk := source.read(CHUNK):
                     digest.update(chunk)
                     written += target.write(chunk)
+                    if progress is not None:
+                        progress.update(done + written, total, name)
+            done += written
             if written != size:
                 raise ValueError(f"{name}: {size:,} bytes were expected, {written:,} were found")
             info.extra = b""  # The central directory needs no padding.
@@ -138,10 +146,14 @@ def data_offset(archive: IO[bytes], info: zipfile.ZipInfo) -> int:
     return info.header_offset + _LOCAL_HEADER.size + int(fields[9]) + int(fields[10])
 
 
-def check_archive(path: Path) -> None:
+def check_archive(path: Path, progress: Progress | None = None) -> None:
     """Checks that an archive is, byte for byte, what packing its members again would give.
 
     That covers headers, padding and directory, which no member's hash does.
+
+    Args:
+        path: The archive.
+        progress: Told how many bytes are done.
 
     Raises:
         ConformanceError: Naming the member nearest to the first byte that differs.
@@ -155,7 +167,7 @@ def check_archive(path: Path) -> None:
                 info.filename: (info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
                 for info in archive.infolist()
             }
-            write_archive(comparison, members)  # type: ignore[arg-type]
+            write_archive(comparison, members, progress)  # type: ignore[arg-type]
     except UNREADABLE as error:
         raise ConformanceError(f"{path}: not readable as a zip: {error}", hint=hint) from error
     finally:

@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import IO, Protocol
 
 from ..errors import ConformanceError, LackingError, UsageError
+from ..portion import Portion
+from ..stages import Progress
 from .archive import CHUNK, UNREADABLE, check_archive, data_offset
 from .manifest import MANIFEST, SIDE_FILE, Manifest, is_manifest, read_manifest
 
@@ -179,8 +181,11 @@ class Bundle:
             self.manifest.files[name].size if name in self.manifest.files else len(self.read(name)),
         )
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress | None = None) -> None:
         """Checks every byte of the bundle.
+
+        Args:
+            progress: Told how far it is.
 
         Raises:
             ConformanceError: If a file was changed, is missing, is too short or long, or doesn't belong
@@ -196,12 +201,16 @@ class Bundle:
             )
         if read_manifest(self.read(MANIFEST), self.read(SIDE_FILE), str(self.path)) != self.manifest:
             raise ConformanceError(f"{self.path}: {MANIFEST} changed since it was opened", hint=AGAIN)
+        begin, end = 0.0, 0.5 if self.is_zip else 1.0
+        total = sum(record.size for record in self.manifest.files.values()) or 1
         for name in sorted(self.manifest.files):
-            self._verify_file(name)
+            share = end * self.manifest.files[name].size / total
+            self._verify_file(name, Portion(progress, begin, begin + share))
+            begin += share
         if self.is_zip:
-            check_archive(self.path)
+            check_archive(self.path, Portion(progress, end, 1))
 
-    def _verify_file(self, name: str) -> None:
+    def _verify_file(self, name: str, progress: Progress) -> None:
         record = self.manifest.files[name]
         digest, size = hashlib.sha256(), 0
         try:
@@ -209,6 +218,7 @@ class Bundle:
                 while chunk := file.read(CHUNK):
                     digest.update(chunk)
                     size += len(chunk)
+                    progress.update(size, record.size, name)
         except UNREADABLE as error:
             raise ConformanceError(f"{self.path}: {name} can't be read: {error}", hint=AGAIN) from error
         if size != record.size:

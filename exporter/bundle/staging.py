@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 from ..errors import ConformanceError, GemcutError, LackingError, UsageError
+from ..portion import Portion
+from ..stages import Progress
 from .archive import CHUNK, write_archive
+from .hashed import hash_file
 from .manifest import MANIFEST, SIDE_FILE, FileRecord, Manifest, manifest_bytes, safe_name, side_bytes
 from .open import OWN_FILES, Bundle, open_bundle
 
@@ -23,6 +25,7 @@ if sys.platform != "win32":
 Format = Literal["dir", "zip"]
 How = Literal["copy", "move", "link"]
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_KEY, _KEPT = "key", "kept"
 
 
 def resolve_output(path: Path | str) -> Path:
@@ -77,13 +80,7 @@ def check_output(out: Path | str, format: Format = "dir", force: bool = False) -
     return out
 
 
-def _hash(path: Path) -> FileRecord:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return FileRecord(sha256=digest.hexdigest(), size=file.tell())
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flushes a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -93,15 +90,20 @@ def _sync(path: Path) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Takes the lock on a folder, so that another run can see that its owner lives; None if it is held."""
-    handle = os.open(path, os.O_RDONLY)
+    """Takes the lock on a folder, so that another run can see that its owner lives; None if it is held, or gone."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
     try:
         if sys.platform != "win32":
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.lstat(path)):
+            return handle  # else another run has removed or renamed it before we had the lock
     except OSError:
-        os.close(handle)
-        return None
-    return handle
+        pass
+    os.close(handle)
+    return None
 
 
 def _remove(path: Path) -> None:
@@ -111,23 +113,29 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def clear_abandoned(out: Path) -> list[Path]:
-    """Removes what runs that were killed left beside ``out``; returns what was removed.
+def _abandoned(out: Path) -> Iterator[tuple[Path, int]]:
+    """Partial outputs beside ``out`` of runs that were killed, each locked by us now; ``out`` is what it was before.
 
-    Partial outputs of runs that still live hold a lock and are left alone.
+    Those of runs that still live hold a lock and are left alone.
     """
-    removed = []
     if sys.platform == "win32":
-        return removed
+        return
     for partial in sorted(out.parent.glob(f".{out.name}.partial-*")):
         handle = _lock(partial) if partial.is_dir() else None
         if handle is not None:
             set_aside = partial / "replaced"
             if set_aside.exists() and not out.exists():  # It was killed between the two renames.
                 set_aside.rename(out)
-            _remove(partial)
-            os.close(handle)
-            removed.append(partial)
+            yield partial, handle
+
+
+def clear_abandoned(out: Path) -> list[Path]:
+    """Removes what runs that were killed left beside ``out``; returns what was removed."""
+    removed = []
+    for partial, handle in _abandoned(out):
+        _remove(partial)
+        os.close(handle)
+        removed.append(partial)
     return removed
 
 
@@ -144,15 +152,35 @@ class Staging:
             staging.add("goldens/recorded.safetensors", data)
             staging.publish(manifest)
 
+    A run that is killed leaves the folder. The next one with the same key takes it over, with nothing in it but what
+    lies in ``kept``; any other removes it.
+
+    Args:
+        out: Where the bundle goes.
+        format: A directory or one zip.
+        force: May replace a bundle of ours that is there.
+        key: Of all that the bundle is made from; None for one that is made in one go.
+        fresh: Takes nothing over.
+
     Attributes:
         work: A scratch folder that goes away with the rest.
+        kept: What outlives a run that is killed; see ``gemcut.resume``.
     """
 
-    def __init__(self, out: Path | str, format: Format = "dir", force: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path | str,
+        format: Format = "dir",
+        force: bool = False,
+        key: str | None = None,
+        fresh: bool = False,
+    ) -> None:
         self.out = check_output(out, format, force)
         self.format: Format = format
         self.files: dict[str, FileRecord] = {}
         self._force = force
+        self._key = key
+        self._fresh = fresh
         self._partial = self.out.with_name(f".{self.out.name}.partial-{os.getpid()}")
         self._made: list[Path] = []
         self._handle: int | None = None
@@ -169,18 +197,25 @@ class Staging:
         return self._partial / "work"
 
     @property
+    def kept(self) -> Path:
+        """Where finished stages lie, on the same filesystem; made by whoever keeps one."""
+        return self._partial / _KEPT
+
+    @property
     def _aside(self) -> Path:
         """Where the bundle that is being replaced waits until the new one is in place."""
         return self._partial / "replaced"
 
     def __enter__(self) -> Staging:
-        clear_abandoned(self.out)
         try:
             self._made = [p for p in self.out.parents if not p.exists()]
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.mkdir()
-            self._entered = True
-            self._handle = _lock(self._partial)
+            if not self._take_over():
+                self._partial.mkdir()
+                self._entered = True
+                self._handle = _lock(self._partial)
+                if self._key is not None:
+                    (self._partial / _KEY).write_text(self._key, encoding="ascii")
             self.folder.mkdir()
             self.work.mkdir()
         except BaseException as error:
@@ -188,6 +223,33 @@ class Staging:
             self._cleanup()
             raise told from (None if told is error else error)
         return self
+
+    def _take_over(self) -> bool:
+        """Makes the folder of a run that was killed our own where it has our key, and removes all others."""
+        mine: list[tuple[Path, int]] = []
+        for partial, handle in _abandoned(self.out):
+            if not mine and self._fits(partial):
+                mine.append((partial, handle))
+                continue
+            _remove(partial)
+            os.close(handle)
+        for partial, self._handle in mine:
+            partial.rename(self._partial)
+            self._entered = True
+            for path in list(self._partial.iterdir()):
+                if path.name not in (_KEY, _KEPT):
+                    _set_apart(path)
+        return bool(mine)
+
+    def _fits(self, partial: Path) -> bool:
+        """Whether what lies there is of this very export: nobody else's, and whole."""
+        key, kept = partial / _KEY, partial / _KEPT
+        if self._key is None or self._fresh or key.is_symlink() or kept.is_symlink():
+            return False
+        try:
+            return partial.lstat().st_uid == os.getuid() and key.read_text(encoding="ascii") == self._key
+        except (OSError, ValueError):
+            return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -253,10 +315,10 @@ class Staging:
             if isinstance(source, bytes):
                 target.write_bytes(source)
             else:
-                _transfer(source, target, how)
+                transfer(source, target, how)
             if how != "link":
                 target.chmod(0o644)
-            self.files[name] = _hash(target)
+            self.files[name] = hash_file(target)
         except OSError as error:
             raise self._no_room(error) from error
         return self.files[name]
@@ -278,8 +340,12 @@ class Staging:
             raise self._no_room(error) from error
         return open_bundle(self.folder)
 
-    def publish(self, manifest: Manifest) -> Path:
+    def publish(self, manifest: Manifest, progress: Progress | None = None) -> Path:
         """Writes the final manifest, checks every byte once more from disk, and puts the bundle in place.
+
+        Args:
+            manifest: Of the finished bundle.
+            progress: Told how far it is.
 
         Returns:
             The published path.
@@ -293,25 +359,25 @@ class Staging:
         ready = self.folder
         try:
             if self.format == "zip":
-                ready = self._zip()
+                ready = self._zip(Portion(progress, 0, 1 / 3))
             for path in [*sorted(self.folder.rglob("*")), self.folder] if self.format == "dir" else [ready]:
-                _sync(path)
+                sync(path)
         except OSError as error:
             raise self._no_room(error) from error
         with open_bundle(ready) as bundle:
-            bundle.verify()
+            bundle.verify(Portion(progress, 1 / 3 if self.format == "zip" else 0, 1))
         check_output(self.out, self.format, self._force)
         self._swap(ready)
         return self.out
 
-    def _zip(self) -> Path:
+    def _zip(self, progress: Progress) -> Path:
         path = self._partial / "bundle.gemcut"
         names = [*self.files, *OWN_FILES]
         sources = {name: self.folder / name for name in names}
         members = {name: (p.stat().st_size, lambda p=p: p.open("rb")) for name, p in sources.items()}
         with path.open("wb") as sink:
             try:
-                hashes = write_archive(sink, members)
+                hashes = write_archive(sink, members, progress)
             except ValueError as error:
                 raise ConformanceError(f"changed while it was packed: {error}", hint="export again") from error
         for name, record in self.files.items():
@@ -325,12 +391,22 @@ class Staging:
             if self.out.exists() and not (ready.is_file() and self.out.is_file()):
                 self.out.rename(self._aside)
             os.replace(ready, self.out)
-            _sync(self.out.parent)
+            sync(self.out.parent)
         except OSError as error:
             raise self._no_room(error) from error
 
 
-def _transfer(source: Path, target: Path, how: How) -> None:
+def _set_apart(path: Path) -> None:
+    """Removes what a run that was killed was writing; a child of it may write there still."""
+    apart = path.with_name(f"{path.name}-left")
+    path.rename(apart)
+    if apart.is_dir() and not apart.is_symlink():
+        shutil.rmtree(apart, ignore_errors=True)
+    else:
+        apart.unlink()
+
+
+def transfer(source: Path, target: Path, how: How) -> None:
     """Moves, links or copies; across filesystems the first two copy."""
     if how != "copy":
         try:

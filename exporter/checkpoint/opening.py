@@ -75,10 +75,14 @@ class Checkpoint:
 
         ``chat_template.jinja`` is the template in use, wherever it came from; absent where there is none.
         """
-        found = {file.relative_to(self.path).as_posix(): _sha256(file) for file in _sources(self)}
+        found = {file.relative_to(self.path).as_posix(): _sha256(file) for file in self.sources()}
         if self.chat_template is not None:
             found["chat_template.jinja"] = hashlib.sha256(self.chat_template.encode()).hexdigest()
         return dict(sorted(found.items()))
+
+    def sources(self) -> tuple[Path, ...]:
+        """Every source file used, the adapter's apart."""
+        return tuple(_sources(self))
 
 
 def describe(model: str) -> Description:

@@ -1,0 +1,30 @@
+"""What is made when it is first asked for, and never where nobody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Late(Generic[T]):
+    """Something large that a resumed export may not need at all, such as the float model.
+
+    Args:
+        make: makes it; called at most once between two calls of ``drop``.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+
+    def get(self) -> T:
+        """It, made where it isn't there yet."""
+        if not self._made:
+            self._made.append(self._make())
+        return self._made[0]
+
+    def drop(self) -> None:
+        """Forgets it, so that its memory is free."""
+        self._made.clear()
