@@ -37,6 +37,8 @@ _OF_PROJECTS = ("only", "locked")
               help="Default: bundles/<model>-<target>-<runtime>, with .gemcut for a zip. With several "
                    "runtimes: the folder that holds a bundle each.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--fresh", is_flag=True,
+              help="Begin anew: take nothing over from a run of this export that was killed.")  # fmt: skip
 @click.option("--chat-template", metavar="FILE|none", help="In place of the model's own; none for base models.")
 @click.option("--gate", type=click.Choice(["enforce", "report"]), default="enforce", show_default=True,
               help="report: publish a bundle that fails, marked as unproven.")  # fmt: skip
@@ -54,7 +56,8 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
 
     MODEL is a directory or a hub id, org/name[@revision]; without it, the sample that ships with Gemcut.
     With --runtime executorch,litert there is a bundle each, from one run of the float model.
-    If anything fails, nothing is published.
+    If anything fails, nothing is published. An export that was killed goes on from its finished stages when it is
+    run again.
 
     With neither MODEL nor --target, in a folder that has a gemcut.toml: builds every bundle of it that is out of
     date, and says why for each. gemcut init writes one.
@@ -87,7 +90,7 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
             hint="gemcut export MODEL --target NAME makes one bundle (gemcut targets lists them); "
             f"gemcut init writes a {PROJECT_FILE} that lists an app's bundles.",
         )
-    taken = {"only", "locked", "force", "as_json", "verbose", "junit", "sarif", "html", "summary", "model"}
+    taken = {"only", "locked", "force", "fresh", "as_json", "verbose", "junit", "sarif", "html", "summary", "model"}
     for name in flags:
         given = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         if given and name not in taken:
@@ -117,6 +120,7 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
         format=flags["form"],
         output=flags["output"],
         force=flags["force"],
+        fresh=flags["fresh"],
         chat_template=flags["chat_template"],
         gate=flags["gate"],
         prove_on=flags["prove_on"],
@@ -146,7 +150,8 @@ def _result(published: tuple[Published, ...]) -> object:
     from ..report.documents import ExportResult
 
     last = published[-1]
-    return ExportResult(tuple(_bundle(one) for one in published), last.seconds, last.memory, last.peak_memory)
+    bundles = tuple(_bundle(one) for one in published)
+    return ExportResult(bundles, last.seconds, last.memory, last.peak_memory, last.resumed)
 
 
 def _bundle(published: Published) -> Any:
@@ -206,5 +211,6 @@ def _show_run(published: Published) -> None:
         (
             ("seconds", f"{sum(published.seconds.values()):.1f} ({stages})"),
             ("peak memory", size_text(published.peak_memory)),
+            *([("resumed", ", ".join(published.resumed))] if published.resumed else []),
         )
     )

@@ -19,7 +19,7 @@ def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path())
     """Builds what is out of date in ``root``, and shows what became of each bundle.
 
     Args:
-        flags: The command's parameters: ``only``, ``locked``, ``force`` and the reports' are read.
+        flags: The command's parameters: ``only``, ``locked``, ``force``, ``fresh`` and the reports' are read.
         as_json: One document instead of a table.
         root: The folder of ``gemcut.toml``.
 
@@ -52,7 +52,7 @@ def _build(
     try:
         with console_progress() as progress:
             built: tuple[Built, ...] = build_project(
-                root, flags["only"], flags["locked"], flags["force"], progress, known=known
+                root, flags["only"], flags["locked"], flags["force"], progress, known=known, fresh=flags["fresh"]
             )
     except ProjectError as error:
         report.add(_mistaken(error))

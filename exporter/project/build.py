@@ -56,6 +56,7 @@ def build_project(
     progress: Progress,
     export: Export | None = None,
     known: Known | None = None,
+    fresh: bool = False,
 ) -> tuple[Built, ...]:
     """Builds every bundle of ``gemcut.toml`` that is out of date; one that fails doesn't stop the others.
 
@@ -68,6 +69,7 @@ def build_project(
         progress: Told what is built and why.
         export: Makes a bundle; the pipeline's where None.
         known: The error that a user can act on, for one that isn't a GemcutError; None where it is a bug.
+        fresh: Takes nothing over from a run that was killed.
 
     Returns:
         What became of each, in the file's order. Nothing is raised for a bundle that failed.
@@ -88,7 +90,7 @@ def build_project(
     hashes.save()
     if locked and any(isinstance(found, Status) and _moved(found, lock) for _, found in looked):
         return tuple(_refused(entry, found, lock, root) for entry, found in looked)
-    builder = _Builder(project, lock, locked, force, progress, export, known, hashes)
+    builder = _Builder(project, lock, locked, force, progress, export, known, hashes, fresh)
     built = tuple(
         builder.build(found) if isinstance(found, Status) else _failed(entry, found) for entry, found in looked
     )
@@ -137,6 +139,7 @@ class _Builder:
     export: Export | None
     known: Known | None
     hashes: Hashes
+    fresh: bool
 
     def build(self, status: Status) -> Built:
         """Builds one entry if it is out of date."""
@@ -168,7 +171,7 @@ class _Builder:
             elif not status.moved and runtime in then and manifest_sha256(manifest) != then[runtime].bundle:
                 notes.append(f"the {runtime} bundle is another than {FILE} had, though nothing that it names has moved")
 
-        request = dataclasses.replace(request_of(entry, status.found.revision), sealed=sealed)
+        request = dataclasses.replace(request_of(entry, status.found.revision), sealed=sealed, fresh=self.fresh)
         published = self._export()(request, self.progress)
         if not self.locked:
             made = {

@@ -145,13 +145,15 @@ class DeviceSetup:
 class ExportResult:
     """``gemcut export --json``: a bundle for each runtime. seconds, memory (most bytes resident): by stage.
 
-    peak_memory: bytes, of this process.
+    peak_memory: bytes, of this process. resumed: stages, or parts of them, that a run which was killed had finished;
+    their seconds and memory are that run's, and so may be the peak.
     """
 
     bundles: tuple[ExportedBundle, ...]
     seconds: dict[str, float]
     memory: dict[str, int]
     peak_memory: int
+    resumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
