@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 # Elements of a matrix that are float32 at a time, for few rows of the other factor and for many: 4 MB stay in the cache
 # while they are used; with many rows the product is what takes time, and larger pieces keep both cores at it.
 PIECE, LARGE_PIECE = 1 << 20, 1 << 22
 MANY = 1024
+_OF_SHAPE = frozenset({"shape", "size", "ndim", "dim", "numel", "device"})
 # Rows come in multiples of this, so that kernels split a piece as they split the whole.
 _ROWS = 64
 
@@ -42,41 +44,54 @@ def product(linear: Any, x: torch.Tensor) -> torch.Tensor:
 def float32_at_use(model: nn.Module, multiply: Product = product) -> Iterator[None]:
     """While it holds, ``model`` computes in float32 whatever its parameters are stored as.
 
-    Linears and embeddings are known by their ``forward``; any other module that owns such a parameter (stacked experts)
-    has all of its own as float32 while its ``forward`` runs.
+    Linears and embeddings are known by their ``forward``. Parameters of any other module (stacked experts) are made
+    float32 as they are read: an expert that is indexed alone, or the whole.
 
     Args:
         model: a model of which the small parameters are float32.
         multiply: takes the place of every linear's ``forward``; must give what ``product`` gives.
     """
-    undo: list[Any] = []
-    try:
+    with ExitStack() as undo:
         for module in model.modules():
             if type(module).forward is nn.Linear.forward:
                 module.forward = functools.partial(multiply, module)
-                undo.append((module, None))
+                undo.callback(delattr, module, "forward")
                 continue
             own = {name: p for name, p in module.named_parameters(recurse=False) if p.dtype != torch.float32}
-            if own:
-                before = _gather_rows if isinstance(module, nn.Embedding) else _upcast_own
-                undo.append((module, _hooked(module, before, own)))
+            if own and isinstance(module, nn.Embedding):
+                _gather(module, own, undo)
+                continue
+            for name, parameter in own.items():
+                vars(module)[name] = _AtUse(parameter)  # found before the module's parameters are looked at
+                undo.callback(vars(module).pop, name)
         yield
-    finally:
-        for module, handles in undo:
-            if handles is None:
-                del module.forward
-            for handle in handles or ():
-                handle.remove()
 
 
-def _hooked(module: nn.Module, before: Any, own: dict[str, nn.Parameter]) -> tuple[Any, Any]:
+class _AtUse:
+    """A parameter of any dtype that is float32 to all that reads it: ``stacked[expert]`` makes that one alone so."""
+
+    def __init__(self, stored: torch.Tensor) -> None:
+        self._stored = stored
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return self._stored[index].float()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stored if name in _OF_SHAPE else self._stored.float(), name)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = tree_map(lambda x: x._stored.float() if isinstance(x, cls) else x, (args, kwargs or {}))
+        return function(*args, **kwargs)
+
+
+def _gather(module: nn.Module, own: dict[str, nn.Parameter], undo: ExitStack) -> None:
     def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         module._parameters.update(own)
 
-    return (
-        module.register_forward_pre_hook(before, with_kwargs=True),
-        module.register_forward_hook(after, with_kwargs=True, always_call=True),
-    )
+    before = module.register_forward_pre_hook(_gather_rows, with_kwargs=True)
+    undo.callback(before.remove)
+    undo.callback(module.register_forward_hook(after, with_kwargs=True, always_call=True).remove)
 
 
 def _gather_rows(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -85,8 +100,3 @@ def _gather_rows(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     named, numbers = torch.unique(ids, return_inverse=True)
     module._parameters["weight"] = nn.Parameter(module.weight[named].float(), requires_grad=False)
     return (numbers, *args[1:]) if args else (), kwargs if args else {**kwargs, "input": numbers}
-
-
-def _upcast_own(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for name, parameter in list(module.named_parameters(recurse=False)):
-        module._parameters[name] = nn.Parameter(parameter.float(), requires_grad=False)

@@ -81,15 +81,17 @@ def empty_model(text_config: PreTrainedConfig) -> Any:
 
     with no_init_weights(), WithoutValues():
         config = copy.deepcopy(text_config)
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        # Eager: an expert after the other, those alone that a token chose.
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, dtype=torch.float32, experts_implementation="eager"
+        )
 
 
 def _stored(tensors: TensorIndex, stored: str, scratch: Scratch) -> torch.Tensor:
     """A tensor of the checkpoint, checked; matrices as mapped, all else float32 in memory."""
     import torch
 
-    as_is = tensors.is_mapped(stored)
-    tensor = tensors.mapped(stored) if as_is else tensors.get(stored)
+    tensor = tensors.kept(stored, scratch)
     if tensor.dim() < 2:
         small = tensor.to(torch.float32, copy=True)
         check_finite(small, tensors, stored)
@@ -98,4 +100,4 @@ def _stored(tensors: TensorIndex, stored: str, scratch: Scratch) -> torch.Tensor
     for first in range(0, len(tensor), rows):
         part = tensor[first : first + rows]
         check_finite(part if part.element_size() <= 4 else part.float(), tensors, stored)
-    return tensor if as_is else scratch.kept(tensor)
+    return tensor
