@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..quiet import streams
+from .remaining import Remaining
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -64,6 +65,7 @@ class ConsoleProgress:
 
     On a terminal a live bar of the present stage, and a line for each that took over two seconds.
     Elsewhere, and with ``verbose``, plain lines: one as a stage begins and one every ten seconds.
+    Both say how long the stage will take yet, as soon as it has come far enough to tell.
     ``seconds`` holds the time of each stage that has ended.
     """
 
@@ -73,23 +75,35 @@ class ConsoleProgress:
         self._task: TaskID | None = None
         self._stage = ""
         self._began = self._said = time.monotonic()
+        self._remaining = Remaining(self._began)
         self.seconds: dict[str, float] = {}
 
     def _make_bars(self) -> Bars:
+        from rich import progress as bars
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.text import Text
 
-        return Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[what]}", markup=False),
+        text_of = self._left
+
+        class Left(bars.ProgressColumn):
+            def render(self, task: bars.Task) -> Text:
+                return Text(text_of())
+
+        return bars.Progress(
+            bars.SpinnerColumn(),
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=30),
+            bars.TimeElapsedColumn(),
+            Left(),
+            bars.TextColumn("{task.fields[what]}", markup=False),
             console=Console(file=self._err, highlight=False),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
+
+    def _left(self) -> str:
+        return self._remaining.text(time.monotonic())
 
     def __enter__(self) -> ConsoleProgress:
         if self._bars:
@@ -119,6 +133,7 @@ class ConsoleProgress:
         self._end_stage()
         self._stage, self._began = name, time.monotonic()
         self._said = self._began
+        self._remaining = Remaining(self._began)
         if self._bars:
             self._task = self._bars.add_task(name, total=None, what="")
         else:
@@ -126,13 +141,14 @@ class ConsoleProgress:
 
     def update(self, done: float, total: float, what: str = "") -> None:
         """``done`` of ``total`` units of the present stage; ``what`` is being done now."""
+        now = time.monotonic()
+        if total:
+            self._remaining.update(now, done / total)
         if self._bars and self._task is not None:
             self._bars.update(self._task, completed=done, total=total or None, what=what)
-            return
-        now = time.monotonic()
-        if now - self._said >= PLAIN_EVERY and total:
+        elif now - self._said >= PLAIN_EVERY and total:
             self._said = now
-            self._line(f"{self._stage}: {done / total:.0%}{f', {what}' if what else ''}")
+            self._line(", ".join(filter(None, [f"{self._stage}: {done / total:.0%}", what, self._left()])))
 
     def note(self, text: str) -> None:
         """Something the user should know; not an error."""

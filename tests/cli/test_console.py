@@ -6,11 +6,13 @@ import io
 import os
 import pty
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 from gemcut.report import console
 from gemcut.report.console import ConsoleProgress, count_text, size_text
+from gemcut.report.remaining import Remaining, duration_text
 from gemcut.report.stream import LiveText
 
 
@@ -73,8 +75,57 @@ def test_off_a_terminal_a_long_stage_says_how_far_it_is(
         for second in range(1, 26):
             now[0] = second
             progress.update(second, 50, "layer x")
-    assert capsys.readouterr().err == "lower\nlower: 20%, layer x\nlower: 40%, layer x\n"
+    said = "lower\nlower: 20%, layer x, about 40 s left\nlower: 40%, layer x, about 30 s left\n"
+    assert capsys.readouterr().err == said
     assert progress.seconds == {"lower": 25.0}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "a few seconds"),
+        (8, "about 10 s"),
+        (42, "about 40 s"),
+        (58, "about 1 min"),
+        (170, "about 3 min"),
+        (3_590, "about 1 h"),
+        (4_800, "about 1 h 20 min"),
+        (7_190, "about 2 h"),
+    ],
+)
+def test_times_read_no_finer_than_they_are_known(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_the_time_left_follows_the_speed_of_late() -> None:
+    it = Remaining(now=100.0)
+    assert it.seconds(110.0) is None, "nothing is done"
+    it.update(110.0, 0.5)
+    assert it.seconds(110.0) == pytest.approx(10.0)
+    for second in range(1, 41):  # ten times as slow from here on
+        it.update(110.0 + second, 0.5 + second / 200)
+    assert it.seconds(150.0) == pytest.approx(60.0), "30 % at a half per cent a second"
+    assert it.seconds(190.0) > 2 * it.seconds(150.0), "it grows where nothing comes"
+    it.update(191.0, 0.1)
+    assert it.seconds(191.0) is None, "it began anew"
+    it.update(201.0, 0.2)
+    assert it.seconds(201.0) == pytest.approx(80.0)
+    it.update(202.0, 1.0)
+    assert it.text(202.0) == ""
+
+
+def test_on_a_terminal_the_bar_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    began, now = time.monotonic(), [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: began + now[0])
+    with ConsoleProgress() as progress:
+        progress.stage("lower")
+        now[0] = 60.0
+        progress.update(1, 4, "layer 1")
+        progress._bars.refresh()
+    assert "about 3 min left" in terminal.shown()
 
 
 def test_on_a_terminal_a_bar_that_leaves_nothing_but_notes(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
