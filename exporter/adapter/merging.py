@@ -1,4 +1,7 @@
-"""The arithmetic of a merge, in float32 and a block of rows at a time: equal to PEFT's merge_and_unload."""
+"""The arithmetic of a merge, in float32 and a block of rows at a time: equal to PEFT's merge_and_unload.
+
+A merge writes into a tensor that it is given, which may lie in a file, and makes none of its size.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-_ROWS = 4096
+_BLOCK = 1 << 22  # elements that are worked on in one go
 
 
 @dataclass(frozen=True)
@@ -38,48 +41,47 @@ class Factors:
     b: torch.Tensor
     scale: float
 
-    def sum_of(self, weight: torch.Tensor, rows: slice) -> torch.Tensor:
-        """(W + scale * B @ A)[rows] float32."""
-        return weight[rows].float() + (self.b[rows] @ self.a) * self.scale
+    def add_to(self, weight: torch.Tensor, rows: slice, out: torch.Tensor) -> None:
+        """Writes (W + scale * B @ A)[rows] into ``out`` float32."""
+        import torch
+
+        torch.mm(self.b[rows], self.a, out=out).mul_(self.scale).add_(weight[rows])
 
 
-def merge_linear(weight: torch.Tensor, factors: Factors, magnitude: torch.Tensor | None) -> torch.Tensor:
-    """W + s B A [out, in] float32; with DoRA's ``magnitude`` [out], each row scaled to that length.
+def merge_linear(weight: torch.Tensor, factors: Factors, magnitude: torch.Tensor | None, out: torch.Tensor) -> None:
+    """W + s B A into ``out`` [out, in] float32; with DoRA's ``magnitude`` [out], each row scaled to that length.
 
     DoRA (Liu et al., 2024): m * (W + s B A) / ||W + s B A||, the norm over a row's inputs.
     """
     import torch
 
-    merged = torch.empty(weight.shape, dtype=torch.float32)
-    for rows in _blocks(len(weight)):
-        block = factors.sum_of(weight, rows)
+    for rows in _blocks(out):
+        factors.add_to(weight, rows, out[rows])
         if magnitude is not None:
-            block *= (magnitude[rows] / torch.linalg.norm(block, dim=1))[:, None]
-        merged[rows] = block
-    return merged
+            out[rows] *= (magnitude[rows] / torch.linalg.norm(out[rows], dim=1))[:, None]
 
 
-def merge_embedding(weight: torch.Tensor, factors: Factors, magnitude: torch.Tensor | None) -> torch.Tensor:
-    """W + s (B A)^T [rows, size] float32; PEFT's DoRA scales each column, its norm over all of the rows.
+def merge_embedding(weight: torch.Tensor, factors: Factors, magnitude: torch.Tensor | None, out: torch.Tensor) -> None:
+    """W + s (B A)^T into ``out`` [rows, size] float32; PEFT's DoRA scales each column, its norm over all of the rows.
 
     Args:
         weight: [rows, size].
         factors: Transposed: ``a`` is B^T [r, size], ``b`` A^T [rows, r].
         magnitude: [size].
+        out: Is written to.
     """
     import torch
 
-    merged = torch.empty(weight.shape, dtype=torch.float32)
-    squares = torch.zeros(weight.shape[1], dtype=torch.float64)
-    for rows in _blocks(len(weight)):
-        merged[rows] = factors.sum_of(weight, rows)
+    squares = torch.zeros(out.shape[1], dtype=torch.float64)
+    for rows in _blocks(out):
+        factors.add_to(weight, rows, out[rows])
         if magnitude is not None:
-            squares += merged[rows].double().square().sum(dim=0)
+            squares += out[rows].double().square().sum(dim=0)
     if magnitude is not None:
-        merged *= (magnitude / squares.sqrt().float())[None, :]
-    return merged
+        out *= (magnitude / squares.sqrt().float())[None, :]
 
 
-def _blocks(rows: int) -> Iterator[slice]:
-    for first in range(0, rows, _ROWS):
-        yield slice(first, first + _ROWS)
+def _blocks(matrix: torch.Tensor) -> Iterator[slice]:
+    step = max(1, _BLOCK // max(1, matrix.shape[1]))
+    for first in range(0, len(matrix), step):
+        yield slice(first, first + step)

@@ -20,6 +20,8 @@ from .naming import Named, read_name
 if TYPE_CHECKING:
     import torch
 
+    from ..scratch import Scratch
+
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 _FLOATS = ("BF16", "F16", "F32", "F64")
 _PICKLE = "adapter_model.bin"
@@ -67,30 +69,41 @@ class Adapter:
                 found[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return found
 
-    def merged(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    def replaced(self, name: str) -> str | None:
+        """The adapter's tensor that takes a parameter's place as it is saved; None where anything is computed."""
+        update = self.updates.get(name)
+        computed = update is None or update.a is not None or update.added is not None
+        return None if computed or update is None else update.replacement
+
+    def merged(self, name: str, tensor: torch.Tensor, scratch: Scratch) -> torch.Tensor:
         """A parameter as the fine-tune has it.
 
         Args:
-            name: As transformers' text model has it.
+            name: As transformers' text model has it; the adapter changes it.
             tensor: The base model's, whole, in any float dtype; it is not changed.
+            scratch: Where the merged one is to lie.
 
         Returns:
-            float32 of the same shape; ``tensor`` itself where the adapter doesn't touch it.
+            float32 of the same shape.
         """
-        update = self.updates.get(name)
-        if update is None:
-            return tensor
+        import torch
+
+        update = self.updates[name]
         if update.replacement is not None:
-            tensor = self._float(update.replacement)
-        if update.added is not None:
-            return tensor.float() + self._float(update.added) * update.scale
+            tensor = self.tensors.mapped(update.replacement)
+        out = scratch.empty(tensor.shape, torch.float32)
         if update.a is None or update.b is None:
-            return tensor
+            out.copy_(tensor)
+            if update.added is not None:
+                out += self._float(update.added) * update.scale
+            return out
         a, b = self._float(update.a), self._float(update.b)
         magnitude = None if update.magnitude is None else self._float(update.magnitude)
         if update.embedding:
-            return merge_embedding(tensor, Factors(b.T, a.T, update.scale), magnitude)
-        return merge_linear(tensor, Factors(a, b, update.scale), magnitude)
+            merge_embedding(tensor, Factors(b.T, a.T, update.scale), magnitude, out)
+        else:
+            merge_linear(tensor, Factors(a, b, update.scale), magnitude, out)
+        return out
 
     def _float(self, name: str) -> torch.Tensor:
         return self.tensors.get(name).float()

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig
 
+    from ..scratch import Scratch
+
 _SHARED = "k_proj|v_proj|k_norm|v_norm"
 
 
 class AdaptedTensors(TensorIndex):
     """The base model's tensors; those that the adapter touches are merged, in float32, when they are read.
+
+    A tensor that only takes another's place stays in the adapter's file, in its dtype.
 
     Args:
         base: The checkpoint's.
@@ -36,19 +40,38 @@ class AdaptedTensors(TensorIndex):
         super().__init__(entries | {name: entries[stored] for name, stored in aliases.items()}, base.shards)
         self._aliases = aliases
         self._adapter = adapter
-        self._parameters = {stored: name for stored, name in parameters.items() if name in adapter.updates}
+        touched = {stored: name for stored, name in parameters.items() if name in adapter.updates}
+        replaced = {stored: adapter.replaced(name) for stored, name in touched.items()}
+        self._replaced = {stored: tensor for stored, tensor in replaced.items() if tensor is not None}
+        self._merged = {stored: name for stored, name in touched.items() if stored not in self._replaced}
 
     def dtype(self, name: str) -> str:
         """The tensor's dtype as it is read: a merged one is float32."""
-        return "F32" if name in self._parameters else super().dtype(name)
+        if name in self._replaced:
+            return self._adapter.tensors.dtype(self._replaced[name])
+        return "F32" if name in self._merged else super().dtype(name)
+
+    def shard(self, name: str) -> Path:
+        """The file that holds the tensor; of a merged one, the base model's."""
+        if name in self._replaced:
+            return self._adapter.tensors.shard(self._replaced[name])
+        return super().shard(name)
 
     def is_mapped(self, name: str) -> bool:
-        """Whether ``get`` gives the file's own bytes: not of what the adapter touches."""
-        return super().is_mapped(name) and name not in self._parameters
+        """Whether a file holds the tensor as it is read: not of a merged one."""
+        return super().is_mapped(name) and name not in self._merged
 
     def mapped(self, name: str) -> torch.Tensor:
-        """The file's own bytes; of what the adapter touches, the merged tensor, which is in memory."""
-        return self.get(name) if name in self._parameters else super().mapped(name)
+        """The file's own bytes; of a merged tensor, one in memory."""
+        if name in self._replaced:
+            return self._adapter.tensors.mapped(self._replaced[name])
+        return self.get(name) if name in self._merged else super().mapped(name)
+
+    def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
+        """As ``mapped``; a merged tensor is computed into a file of ``scratch``, and never in memory whole."""
+        if name not in self._merged:
+            return self.mapped(name)
+        return self._adapter.merged(self._merged[name], super().mapped(name), scratch)
 
     def get(self, name: str) -> torch.Tensor:
         """The tensor as the fine-tune has it; do not write to it.
@@ -56,8 +79,13 @@ class AdaptedTensors(TensorIndex):
         Raises:
             CheckpointError: There is no such tensor, or its file changed since it was opened.
         """
-        tensor = super().get(self._aliases.get(name, name))
-        return self._adapter.merged(self._parameters[name], tensor) if name in self._parameters else tensor
+        from ..scratch import InMemory
+
+        if name in self._replaced:
+            return self._adapter.tensors.get(self._replaced[name])
+        if name in self._merged:
+            return self.kept(name, InMemory())
+        return super().get(self._aliases.get(name, name))
 
 
 def adapt(

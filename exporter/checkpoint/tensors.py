@@ -20,6 +20,8 @@ from ..errors import CheckpointError, UnsupportedError, nearest
 if TYPE_CHECKING:
     import torch
 
+    from ..scratch import Scratch
+
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100_000_000
@@ -141,6 +143,15 @@ class TensorIndex:
         if entry.offset % dtype.itemsize:  # allowed by the format, though nothing writes it
             flat = flat.clone()
         return flat.view(dtype).view(entry.shape)
+
+    def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
+        """The tensor where it costs no memory: ``mapped``, or in a file of ``scratch`` where no file has it as it is.
+
+        Raises:
+            CheckpointError: There is no such tensor, or its file changed since it was opened.
+            OSError: The disk is full.
+        """
+        return self.mapped(name)
 
     @property
     def total_bytes(self) -> int:
