@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import platform
 import random
@@ -101,6 +102,20 @@ def test_files_come_back_as_they_went(folder: adb.AdbFolder, tmp_path: Path, siz
     folder.push(tmp_path / "out", "in a folder/its name")
     folder.pull("in a folder/its name", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == data
+
+
+@pytest.mark.slow
+def test_a_program_past_two_gibibytes_is_pushed_whole(folder: adb.AdbFolder, adbd: FakeAdbd, tmp_path: Path) -> None:
+    size = (1 << 31) + 70_001  # past what 32 bits with a sign hold
+    with (tmp_path / "out").open("wb") as file:
+        for at in (0, 1 << 30, size - 8):
+            file.seek(at)
+            file.write(os.urandom(8))
+    folder.push(tmp_path / "out", "model.pte")
+    (there,) = adbd.root.rglob("model.pte")
+    assert there.stat().st_size == size
+    assert filecmp.cmp(tmp_path / "out", there, shallow=False)
+    there.unlink()
 
 
 def test_a_folder_is_pushed_whole_and_its_programs_run(folder: adb.AdbFolder, tmp_path: Path) -> None:
