@@ -24,7 +24,7 @@ class Evidence:
     verdict: of the gate, with the fidelity. conformance: this machine against the exporting one; None at an export.
     devices: where else it was run. budgets: each limit of ``gemcut.toml`` and what was measured.
     speed: figures on this host in tokens per second. size: bytes of the bundle, 0 where it was not finished. seconds,
-    memory (most bytes resident): by stage, so far.
+    memory (most bytes that no file backs): by stage, so far.
     """
 
     manifest: Manifest

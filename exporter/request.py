@@ -65,7 +65,7 @@ class ExportRequest:
 class Published:
     """A bundle in its place.
 
-    size: bytes. seconds, memory (most bytes resident in the exporting process): by stage.
+    size: bytes. seconds, memory (most bytes of the exporting process that no file backs): by stage.
     evidence: all that was found out about it. resumed: stages that a former run did, which was killed.
     """
 

@@ -143,7 +143,7 @@ class DeviceSetup:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """``gemcut export --json``: a bundle for each runtime. seconds, memory (most bytes resident): by stage.
+    """``gemcut export --json``: a bundle for each runtime. seconds, memory (most bytes that no file backs): by stage.
 
     peak_memory: bytes, of this process. resumed: stages, or parts of them, that a run which was killed had finished;
     their seconds and memory are that run's, and so may be the peak.

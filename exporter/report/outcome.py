@@ -52,8 +52,8 @@ class Finding:
 class Outcome:
     """What became of one bundle. name: in ``gemcut.toml``, or the bundle's own.
 
-    place: where the user's files name it; a finding may have a nearer one. seconds, memory (most bytes resident): by
-    stage. evidence: None where no bundle was run.
+    place: where the user's files name it; a finding may have a nearer one. seconds, memory (most bytes that no file
+    backs): by stage. evidence: None where no bundle was run.
     """
 
     action: Action
@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def peak_memory(self) -> int:
-        """Most bytes resident in any stage; 0 where it wasn't measured."""
+        """Most bytes that no file backs, in any stage; 0 where it wasn't measured."""
         return max(self.memory.values(), default=0)
 
     @property
