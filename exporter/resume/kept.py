@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from pydantic import TypeAdapter
+
 from ..bundle.hashed import hash_file
 from ..bundle.manifest import FileRecord, safe_name
 from ..bundle.staging import Staging, sync, transfer
@@ -80,9 +82,9 @@ class Entry:
         return hashlib.sha256(json.dumps([self.value, files, self.after], sort_keys=True).encode()).hexdigest()
 
     def text(self) -> str:
-        """As the journal has it."""
+        """As the journal has it: with its own digest, for a file's hash says nothing of the journal."""
         files = {name: record.model_dump() for name, record in self.files.items()}
-        return json.dumps({**vars(self), "files": files}, indent=1) + "\n"
+        return json.dumps({**vars(self), "files": files, "digest": self.digest}, indent=1) + "\n"
 
 
 class Kept:
@@ -109,10 +111,11 @@ class Kept:
         for name in self.names():
             try:
                 self.left[name] = _checked(self._folder / name, progress)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError) as error:
                 _remove(self._folder / name)
                 if not name.startswith("."):  # else it was being written
-                    progress.note(f"'{name}' of a run that was killed is damaged ({error}): it is made again")
+                    why = str(error).splitlines()[0]
+                    progress.note(f"'{name}' of a run that was killed is damaged ({why}): it is made again")
 
     def once(self, name: str, form: Form[T], make: Callable[[], T]) -> T:
         """What a former run made, or ``make()``, which is kept.
@@ -183,14 +186,16 @@ def take_over(stagings: Sequence[Staging], clock: Clock) -> list[Kept]:
 
 
 def _checked(folder: Path, progress: Progress) -> Entry:
-    """The entry of a folder whose files are what they were; raises ValueError and the like where one isn't."""
+    """The entry of a folder whose files are what they were; raises OSError or ValueError where one isn't."""
     if folder.is_symlink() or folder.name.startswith("."):
         raise ValueError("it was not finished")
     found = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
-    files = {safe_name(name): FileRecord(**record) for name, record in found.pop("files").items()}
-    entry = Entry(files=files, **found)
-    for name, record in files.items():
-        path = folder / name
+    digest = found.pop("digest", None) if isinstance(found, dict) else None
+    entry: Entry = TypeAdapter(Entry).validate_python(found)
+    if entry.digest != digest:
+        raise ValueError(f"{JOURNAL} changed since it was written")
+    for name, record in entry.files.items():
+        path = folder / safe_name(name)
         if path.is_symlink() or path.stat().st_size != record.size or hash_file(path, progress) != record:
             raise ValueError(f"{name} changed since it was written")
     return entry

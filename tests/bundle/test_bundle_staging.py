@@ -189,6 +189,85 @@ def test_what_a_killed_run_left_goes_with_the_next_run(tmp_path: Path, files: Fi
     assert os.listdir(out.parent) == ["out"]
 
 
+_KILLED_LATE = """
+import sys, time
+from pathlib import Path
+from gemcut.bundle.staging import Staging
+with Staging(Path(sys.argv[1]), key="the same") as staging:
+    staging.add("model.pte", b"half")
+    (staging.work / "scratch").write_bytes(b"scratch")
+    (staging.kept / "stage").mkdir(parents=True)
+    (staging.kept / "stage" / "product").write_bytes(b"product")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def _left_by_a_killed_run(out: Path) -> Path:
+    with subprocess.Popen([sys.executable, "-c", _KILLED_LATE, str(out)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        with Staging(out, key="the same") as meanwhile:  # it lives: nothing of it is touched
+            assert not meanwhile.kept.exists()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (left,) = out.parent.iterdir()
+    return left
+
+
+def test_a_run_with_the_same_key_takes_over_what_was_kept_and_nothing_else(tmp_path: Path, manifest: Manifest) -> None:
+    out = tmp_path / "o" / "out"
+    left = _left_by_a_killed_run(out)
+    with Staging(out, key="the same") as staging:
+        assert not left.exists()
+        assert (staging.kept / "stage" / "product").read_bytes() == b"product"
+        assert not list(staging.work.iterdir())
+        assert not list(staging.folder.iterdir())
+        assert module.clear_abandoned(out) == [], "it has an owner again"
+        staging.add("model.pte", b"program")
+        staging.publish(manifest)
+    assert os.listdir(out.parent) == ["out"]
+
+
+@pytest.mark.parametrize(("key", "fresh"), [("another", False), (None, False), ("the same", True)])
+def test_any_other_run_removes_it(tmp_path: Path, key: str | None, fresh: bool) -> None:
+    out = tmp_path / "o" / "out"
+    left = _left_by_a_killed_run(out)
+    with Staging(out, key=key, fresh=fresh) as staging:
+        assert not staging.kept.exists()
+        assert not left.exists()
+    assert not list(out.parent.iterdir())
+
+
+def test_nothing_is_taken_over_through_a_link_or_from_another_user(tmp_path: Path) -> None:
+    out = tmp_path / "o" / "out"
+    partial = tmp_path / "o" / ".out.partial-99"
+    (tmp_path / "elsewhere").mkdir()
+    partial.mkdir(parents=True)
+    (partial / "key").write_text("the same")
+    (partial / "kept").symlink_to(tmp_path / "elsewhere")
+    with Staging(out, key="the same") as staging:
+        assert not staging.kept.exists()
+    assert (tmp_path / "elsewhere").is_dir()
+    if os.geteuid() == 0:
+        (partial / "kept").mkdir(parents=True)
+        (partial / "key").write_text("the same")
+        os.chown(partial, 65534, 65534)
+        with Staging(out, key="the same") as staging:
+            assert not staging.kept.exists()
+
+
+def test_of_two_that_were_killed_one_is_taken_over(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for number in (98, 99):
+        (tmp_path / f".out.partial-{number}" / "kept" / f"stage-{number}").mkdir(parents=True)
+        (tmp_path / f".out.partial-{number}" / "key").write_text("the same")
+    with Staging(out, key="the same") as staging:
+        assert len(list(staging.kept.iterdir())) == 1
+        assert len(list(tmp_path.glob(".out.partial-*"))) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_interrupt_of_a_real_process_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "o" / "out"
     with subprocess.Popen(

@@ -1,0 +1,230 @@
+"""The journal of finished stages, with small products: what is taken over, and what is made again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gemcut.bundle.staging import Staging
+from gemcut.clock import Clock
+from gemcut.prove.behaviour import Behaviour, Check, Miss
+from gemcut.prove.fidelity import Fidelity, Place, PromptFidelity
+from gemcut.prove.gate import judge
+from gemcut.prove.records import Recorded
+from gemcut.proving import Proof
+from gemcut.resume import Kept, Late, take_over
+from gemcut.resume.forms import OfBuild, OfPrompt, OfProof, Plain
+from gemcut.stages import Gate, Lowered, Silent
+
+
+class Notes(Silent):
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    with Staging(tmp_path / "bundle", key="k") as staging:
+        yield staging
+
+
+def again(staging: Staging, notes: Notes) -> tuple[Kept, Clock]:
+    """The journal as the next run reads it."""
+    clock = Clock(notes)
+    return take_over([staging], clock)[0], clock
+
+
+def never() -> Any:
+    raise AssertionError("it was made again")
+
+
+NUMBERS: Plain[dict[str, float]] = Plain(dict[str, float])
+
+
+def make(kept: Kept, clock: Clock, name: str, value: Any) -> Any:
+    def made() -> Any:
+        with clock.stage(f"{name} stage", "…"):
+            return value
+
+    return kept.once(name, NUMBERS, made)
+
+
+def test_a_finished_stage_is_taken_over_with_what_it_cost(staging: Staging, notes: Notes) -> None:
+    kept, clock = again(staging, notes)
+    assert notes.said == []
+    make(kept, clock, "reference", {"a": 0.1, "b": math.inf})
+    make(kept, clock, "prompt", {"c": 1.0})
+    (cost,) = [clock.seconds["reference stage"]]
+    second, later = again(staging, notes)
+    assert second.once("reference", NUMBERS, never) == {"a": 0.1, "b": math.inf}
+    assert later.seconds["reference stage"] == cost
+    assert later.memory == {"reference stage": clock.memory["reference stage"], "resume": later.memory["resume"]}
+    assert later.resumed == ["reference stage"], "prompt's has not been asked for"
+    (said,) = notes.said
+    assert said.startswith("Resumed: 'reference stage' and 'prompt stage' were finished at ")
+
+
+def test_what_was_made_from_another_product_is_made_again(staging: Staging, notes: Notes) -> None:
+    kept, clock = again(staging, notes)
+    make(kept, clock, "reference", {"a": 1.0})
+    make(kept, clock, "prompt", {"c": 1.0})
+    (staging.kept / "reference" / "journal.json").unlink()
+    second, clock = again(staging, notes)
+    assert "'reference' of a run that was killed is damaged" in notes.said[0]
+    make(second, clock, "reference", {"a": 2.0})
+    assert make(second, clock, "prompt", {"c": 2.0}) == {"c": 2.0}
+    third, _ = again(staging, notes)
+    assert third.once("reference", NUMBERS, never) == {"a": 2.0}
+    assert third.once("prompt", NUMBERS, never) == {"c": 2.0}
+
+
+def _text(path: Path) -> None:
+    path.write_text("{}")
+
+
+def _number(path: Path) -> None:
+    path.write_text("7")
+
+
+def _value(path: Path) -> None:
+    path.write_text(path.read_text().replace("a note", "a nose"))
+
+
+def _shorter(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _link(path: Path) -> None:
+    elsewhere = path.parents[3] / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def _climbs(path: Path) -> None:
+    found = json.loads(path.read_text())
+    found["files"] = {"../../../elsewhere": {"sha256": "0" * 64, "size": 0}}
+    path.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("journal.json", _text),
+        ("journal.json", _number),
+        ("journal.json", _value),
+        ("journal.json", os.unlink),
+        ("journal.json", _climbs),
+        ("prompt.json", _text),
+        ("prompt.json", _shorter),
+        ("prompt.json", os.unlink),
+        ("prompt.json", _link),
+    ],
+)
+def test_any_damage_is_found_and_said(
+    name: str, damage: Callable[[Path], None], staging: Staging, notes: Notes
+) -> None:
+    from gemcut.prompting import CompiledPrompt
+
+    kept, clock = again(staging, notes)
+    make(kept, clock, "reference", {"a": 1.0})
+    kept.once("prompt", OfPrompt(), lambda: CompiledPrompt(b"compiled", ("a note",)))
+    found = again(staging, notes)[0]
+    make(found, clock, "reference", {})
+    assert found.once("prompt", OfPrompt(), never) == CompiledPrompt(b"compiled", ("a note",))
+    damage(staging.kept / "prompt" / name)
+    notes.said.clear()
+    found = again(staging, notes)[0]
+    assert list(found.left) == ["reference"]
+    assert "'prompt' of a run that was killed is damaged" in notes.said[0]
+    assert notes.said[0].endswith("it is made again")
+    assert not (staging.kept / "prompt").exists()
+
+
+def test_what_was_being_written_is_dropped_without_a_word(staging: Staging, notes: Notes) -> None:
+    (staging.kept / ".reference").mkdir(parents=True)
+    (staging.kept / ".reference" / "half").write_bytes(b"half")
+    kept, clock = again(staging, notes)
+    assert (kept.left, notes.said, clock.resumed) == ({}, [], [])
+    assert not list(staging.kept.iterdir())
+
+
+def test_a_program_is_kept_without_a_copy_and_may_be_moved(staging: Staging, notes: Notes) -> None:
+    from gemcut.draft import Built
+
+    program = staging.work / "model.pte"
+    program.write_bytes(b"program")
+    lowered = Lowered(
+        "executorch", "1.5", program, ("aten::add",), {"XNNPACK": 3}, 512, 256, 128, {"linear": 2}, {"linear": 99},
+        {"linear": {"int8": 2}}, 0.1 + 0.2, ("aten::add",), {"cache_bytes": 7, "share": 1.0, "skeleton": "ab"},
+    )  # fmt: skip
+    kept, _ = again(staging, notes)
+    kept.once("build", OfBuild(staging.work), lambda: Built(lowered, 1234))
+    assert program.stat().st_nlink == 2
+    for _ in range(2):
+        program.unlink()  # as packing moves it
+        built = again(staging, notes)[0].once("build", OfBuild(staging.work), never)
+        assert built == Built(lowered, 1234)
+        assert [type(value) for value in built.lowered.facts.values()] == [int, float, str]
+        assert program.read_bytes() == b"program"
+
+
+def test_a_proof_is_what_it_was_not_a_number_and_all(staging: Staging, notes: Notes) -> None:
+    place = Place("p", 3, math.inf, 0.1, True)
+    of_prompt = PromptFidelity("p", 2, 0.1, 0.5, place)
+    figures = Fidelity(
+        "full-vocabulary",
+        1,
+        2,
+        0.1,
+        math.inf,
+        0.5,
+        1.0,
+        0.2,
+        None,
+        (place,),
+        (of_prompt,),
+    )
+    behaviour = Behaviour((Check("stop", 2, 0.9, (Miss("p", "no stop"),)), Check("bos", 0, 1.0, ())), None)
+    recorded = Recorded(
+        np.zeros((2, 64), np.float32), np.zeros(2, np.float32), np.ones(2, np.int32), (5, 6), "\u2028 text", True
+    )
+    gate = Gate(mean_kl=0.05, top1=0.9)
+    proof = Proof((), (recorded,), figures, behaviour, judge(gate, figures, behaviour))
+    kept, clock = again(staging, notes)
+    for name in ("reference", "prompt", "build"):
+        make(kept, clock, name, {})
+    kept.once("prove", OfProof((), gate), lambda: proof)
+    found, clock = again(staging, notes)
+    for name in ("reference", "prompt", "build"):
+        make(found, clock, name, {})
+    read = found.once("prove", OfProof((), gate), never)
+    assert (read.fidelity, read.behaviour, read.verdict) == (figures, behaviour, proof.verdict)
+    assert not read.verdict.passed
+    assert vars(read.recorded[0]).keys() == vars(recorded).keys()
+    assert read.recorded[0].greedy_text == recorded.greedy_text
+    assert np.array_equal(read.recorded[0].top1, recorded.top1)
+
+
+def test_late_makes_once_and_again_after_it_was_dropped() -> None:
+    made: list[int] = []
+    late = Late(lambda: made.append(1) or len(made))  # type: ignore[func-returns-value]
+    assert made == []
+    assert (late.get(), late.get()) == (1, 1)
+    late.drop()
+    assert late.get() == 2
