@@ -89,24 +89,26 @@ class _Done:
     """How much of the work is done, in rows times elements of matrices; replies that end early make it less."""
 
     def __init__(self, model: Any, asks: Sequence[Ask], progress: Progress | None) -> None:
-        from .together import READING
+        from .together import READING, elements
 
         self._progress = progress
-        elements = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name)
-        self._row, self._read = elements, READING * elements
+        self._body, self._head = elements(model)
+        # Each of a step's matrices is read once; the head more often, where a few prompts' logits are made at a time.
+        steps = 1 + max((ask.room for ask in asks), default=0)
+        self._reading = READING * (steps * self._body + (steps + len(asks)) * self._head)
         self._rows = sum(len(ask.ids) + ask.room for ask in asks)
-        self._steps = 1 + max((ask.room for ask in asks), default=0)
+        self._scored = sum(len(ask.ids) - ask.start + ask.room for ask in asks)
         self._done, self._ended, self._of = 0.0, 0, len(asks)
 
     def add(self, work: float) -> None:
         self._done += work
         if self._progress is not None:
-            total = self._rows * self._row + self._steps * self._read
+            total = self._rows * self._body + self._scored * self._head + self._reading
             self._progress.update(min(self._done, total), total, f"{self._ended} of {self._of} prompts done")
 
     def finish(self, ask: Ask, followed: Followed) -> None:
-        self._ended += 1
-        self._rows -= max(0, len(ask.ids) + ask.room - len(followed.ids))
+        spared = max(0, len(ask.ids) + ask.room - len(followed.ids))
+        self._ended, self._rows, self._scored = self._ended + 1, self._rows - spared, self._scored - spared
         self.add(0)
 
 

@@ -92,6 +92,13 @@ class Together:
         return out
 
 
+def elements(model: Any) -> tuple[int, int]:
+    """Elements of all matrices that every row goes through, and of the head's, where only some do."""
+    head = model.get_output_embeddings()
+    linears = [module for module in model.modules() if type(module).forward is torch.nn.Linear.forward]
+    return sum(module.weight.numel() for module in linears if module is not head), head.weight.numel()
+
+
 def _kept(task: Callable[[], Any], results: list[Any], at: int) -> Callable[[], None]:
     def run() -> None:
         results[at] = task()
