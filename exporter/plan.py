@@ -1,19 +1,24 @@
-"""Size, memory and rough speed of a model on a target, from its configuration alone."""
+"""Size, memory, time and rough speed of a model on a target, and of its export, from its configuration alone."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .stages import Progress, Recipe, Target
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedConfig
 
+    from .adapter import Adapter
+    from .estimate.files import Files
+    from .estimate.shapes import Shapes
+
 REACHED = 0.6  # of the bandwidth, in a decode step of a 270M model: ExecuTorch 1.5 on two cores
-FLOAT_COST = 4  # float32 operations take about this many times as long as int8 ones
+FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -27,116 +32,160 @@ class TensorClass:
 
 
 @dataclass(frozen=True)
+class ExportCost:
+    """What making the bundle takes, each by stage too.
+
+    memory: most bytes that no file backs; pages of mapped files are dropped when another process needs the room. disk:
+    most bytes at the output's place at once, the bundle with them. seconds: on this machine, if nothing else runs.
+    memory_left, memory_limit: bytes that an export could have here, and what sets that. disk_left: bytes free here.
+    fits: whether it has all of it; None where it is too close to say.
+    """
+
+    memory: int
+    memory_by_stage: dict[str, int]
+    disk: int
+    seconds: float
+    seconds_by_stage: dict[str, float]
+    memory_left: int
+    memory_limit: str
+    disk_left: int
+    fits: bool | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """An estimate; sizes in bytes, speeds in tokens per second.
 
-    parameters: of the model, a tied head not counted twice. cache: KV cache, as it is allocated.
-    memory: weights and cache; activations and the runtime itself come on top.
-    read: bytes that one decode step reads, the cache half full.
+    adapter: what is merged in. parameters: of the model, a tied head not counted twice. program: its file. bundle: all
+    files, a zip as well. cache: KV cache, as it is allocated. memory: most bytes resident, beside the runtime's own
+    code, of a process that runs the bundle and fills its context. read: bytes that one decode step reads, the cache
+    half full; of experts those that a token chooses. notes: what the configuration doesn't say.
     """
 
     model: str
+    adapter: str | None
     target: str
     recipe: str
     context: int
     parameters: int
     tensors: tuple[TensorClass, ...]
     program: int
+    bundle: int
     cache: int
     memory: int
     read: int
     decode: float
     prefill: float
+    export: ExportCost
+    notes: tuple[str, ...]
 
 
-def estimate(model: str, target: Target, recipe: Recipe, context: int | None, progress: Progress) -> Plan:
+def estimate(
+    model: str,
+    target: Target,
+    recipe: Recipe,
+    context: int | None,
+    progress: Progress,
+    adapter: Path | None = None,
+) -> Plan:
     """Estimates an export that isn't made.
 
     Args:
         model: A directory that holds a config.json, or a hub id, of which only that is fetched.
         context: Slots of the cache; None for the target's, or the model's own where that is shorter.
+        adapter: The folder of a PEFT adapter to merge in; all of it is checked against the model.
 
     Raises:
-        CheckpointError, UnsupportedError, LackingError: As ``checkpoint.describe`` and the recipe have it.
+        CheckpointError, UnsupportedError, LackingError: As ``checkpoint.describe``, the adapter and the recipe have it.
         UsageError: A context that the model wasn't made for.
     """
     from .checkpoint import check_context, describe
+    from .estimate.memory import run_memory
+    from .estimate.shapes import shapes_of
 
     progress.stage("Reading the configuration")
     described = describe(model)
-    config = described.text_config
+    config, merged = described.text_config, None
+    if adapter is not None:
+        config, merged = _adapted(adapter, config)
     if context is not None:
         check_context(described, context)
     slots = context or min(target.context, int(config.max_position_embeddings))
-    progress.stage("Adding up sizes")
-    return _of_config(described.place.name, config, target, recipe, slots)
-
-
-def _of_config(name: str, config: PreTrainedConfig, target: Target, recipe: Recipe, slots: int) -> Plan:
-    from .graph.cache import cache_spec
-    from .quantize.schemes import without_weights
-    from .runtimes.litert.adapt import adapt
-
-    empty = adapt(without_weights(config))  # experts as the matrices that a program has
-    rows = list(_weights(empty, recipe))
-    classes = tuple(_by_class(rows))
-    cache = cache_spec(config, slots, min(target.prefill_chunk, slots)).bytes
-    program = sum(c.bytes for c in classes)
-    read = sum(c.read for c in classes) + cache // 2
-    operations = sum(row.operations for row in rows if row.kind != "head")
+    progress.stage("Adding up")
+    shapes = shapes_of(config, recipe, slots, target.prefill_chunk)
+    read = sum(w.read for w in shapes.weights) + FLOAT * shapes.others + shapes.cache.bytes // 2
+    operations = sum(w.operations for w in shapes.weights if w.kind != "head")
+    files, cost = _cost(shapes, described.place.path)
     return Plan(
-        model=name,
+        model=described.place.name,
+        adapter=merged.name if merged is not None else None,
         target=target.name,
         recipe=recipe.name,
         context=slots,
-        parameters=sum(p.numel() for p in empty.parameters()),
-        tensors=classes,
-        program=program,
-        cache=cache,
-        memory=program + cache,
+        parameters=shapes.parameters,
+        tensors=tuple(_by_class(shapes)),
+        program=files.program,
+        bundle=files.bundle,
+        cache=shapes.cache.bytes,
+        memory=run_memory(shapes),
         read=read,
         decode=round(REACHED * target.memory_bandwidth * 1e9 / read, 1),
         prefill=round(target.compute * 1e9 / operations, 1),
+        export=cost,
+        notes=(*_notes(files), *(merged.notes if merged is not None else ())),
     )
 
 
-@dataclass(frozen=True)
-class _Weight:
-    kind: str
-    parameters: int
-    bytes: int
-    read: int
-    operations: int
+def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
+    """What the export takes, and what there is for it here: in the folder that ``export`` writes to unless told."""
+    from .estimate.files import files_of
+    from .estimate.machine import this_machine
+    from .estimate.memory import export_memory
+    from .estimate.probe import measure_speed
+    from .estimate.room import Room
+    from .estimate.seconds import export_seconds
+
+    here = Path.cwd()
+    files, memory, machine = files_of(shapes, folder), export_memory(shapes), this_machine(here)
+    seconds = export_seconds(shapes, files, measure_speed(here))
+    room = Room(max(memory.values()), files.disk(), machine)
+    return files, ExportCost(
+        memory=room.memory,
+        memory_by_stage=memory,
+        disk=room.disk,
+        seconds=round(sum(seconds.values()), 1),
+        seconds_by_stage={stage: round(each, 1) for stage, each in seconds.items()},
+        memory_left=machine.memory,
+        memory_limit=machine.limit,
+        disk_left=machine.disk,
+        fits=room.fits,
+    )
 
 
-def _weights(model: nn.Module, recipe: Recipe) -> Iterator[_Weight]:
-    """Every weight as the recipe stores it; a tied head counts as stored, as the delegate keeps its own."""
-    from torch import nn
-
-    from .quantize.schemes import decide
-    from .quantize.sizes import stored_bytes, tensor_class
-
-    decided = decide(model, recipe)
-    for name, module, scheme in decided:
-        rows, columns = module.weight.shape
-        size = stored_bytes(rows, columns, scheme)
-        gathered = isinstance(module, nn.Embedding)
-        cost = 1 if scheme.activation == "int8-dynamic" else FLOAT_COST
-        yield _Weight(
-            tensor_class(name, gathered),
-            rows * columns,
-            size,
-            size // rows if gathered else size,
-            0 if gathered else 2 * rows * columns * cost,
-        )
-    inside = {f"{name}.weight" for name, _, _ in decided}
-    for name, parameter in model.named_parameters():
-        if name not in inside:
-            size = 4 * parameter.numel()
-            yield _Weight("norm", parameter.numel(), size, size, 0)
+def _notes(files: Files) -> tuple[str, ...]:
+    guessed = "the size of the tokenizer is guessed from the vocabulary: there is no tokenizer.json"
+    return () if files.tokenizer_known else (guessed,)
 
 
-def _by_class(rows: list[_Weight]) -> Iterator[TensorClass]:
-    for kind in dict.fromkeys(row.kind for row in rows):
-        of = [row for row in rows if row.kind == kind]
-        yield TensorClass(kind, sum(r.parameters for r in of), sum(r.bytes for r in of), sum(r.read for r in of))
+def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, Adapter]:
+    """The configuration with an adapter merged in, which has a head of its own where the adapter unties it."""
+    from .adapter.opening import HEAD, Base, open_adapter
+    from .adapter.overlay import _spare
+    from .quantize.schemes import without_weights
+
+    tied = bool(config.tie_word_embeddings)
+    state = without_weights(config).state_dict()
+    shapes = {name: tuple(value.shape) for name, value in state.items() if not (tied and name == HEAD)}
+    adapter = open_adapter(folder, Base(shapes, tied, _spare(config)))
+    if adapter.untied:
+        config = copy.deepcopy(config)
+        config.tie_word_embeddings = False
+    return config, adapter
+
+
+def _by_class(shapes: Shapes) -> Iterator[TensorClass]:
+    for kind in dict.fromkeys(w.kind for w in shapes.weights):
+        of = [w for w in shapes.weights if w.kind == kind]
+        yield TensorClass(kind, sum(w.elements for w in of), sum(w.stored for w in of), sum(w.read for w in of))
+    size = FLOAT * shapes.others
+    yield TensorClass("norm", shapes.others, size, size)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .bundle.staging import check_output
 from .checkpoint import check_context, open_checkpoint
 from .errors import UnsupportedError, UsageError, nearest
+from .estimate.room import refuse_lacking
 from .graph.cache import CacheSpec
 from .quantize.recipe import load_recipe
 from .request import ExportRequest
@@ -58,7 +59,7 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     """Opens the checkpoint and settles target, recipe, lengths and place for each runtime.
 
     Raises:
-        GemcutError: whatever is wrong with the request or the checkpoint, before any work.
+        GemcutError: whatever is wrong with the request or the checkpoint, or lacking on this machine, before any work.
     """
     target = load_target(request.target)
     names = [_offered(name, target) for name in request.runtimes]
@@ -67,9 +68,12 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     runtimes = [get_runtime(name) for name in names]
     recipes = [load_recipe(request.recipe or _own(runtime, target).recipe or target.recipe) for runtime in runtimes]
     checkpoint = _open(request)
-    return tuple(
+    plans = tuple(
         _plan(request, checkpoint, target, runtime, recipe) for runtime, recipe in zip(runtimes, recipes, strict=True)
     )
+    for plan in plans:
+        refuse_lacking(plan, request.format)
+    return plans
 
 
 def _plan(

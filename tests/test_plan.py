@@ -86,7 +86,7 @@ def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> No
             bits = 8 if isinstance(module, QuantizedEmbedding) or module.scheme.weight == "int8" else 4
             grouped = isinstance(module, QuantizedLinear) and module.scheme.group
             stored += module.values.numel() * bits // 8 + module.scales.numel() * (2 if grouped else 4)
-    assert plan.program == stored
+    assert sum(c.bytes for c in plan.tensors) == stored
 
 
 def test_the_context_is_the_targets_or_the_models_own_where_that_is_shorter(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_fewer_bits_are_smaller_and_faster(tmp_path: Path) -> None:
     assert len({p.cache for p in plans}) == 1
 
 
-def test_memory_is_weights_and_cache_and_a_step_reads_no_more(tmp_path: Path) -> None:
+def test_a_step_reads_no_more_than_there_is(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "Gemma3", GEMMA3_270M)
-    assert plan.memory == plan.program + plan.cache
-    assert plan.program == sum(c.bytes for c in plan.tensors)
+    assert sum(c.bytes for c in plan.tensors) < plan.program < plan.bundle
+    assert plan.program + plan.cache < plan.memory < 2 * plan.program + plan.cache
     assert sum(c.read for c in plan.tensors) < plan.read < plan.memory
 
 

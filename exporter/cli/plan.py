@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from .common import Command, console_progress, emit, json_option, say
+
+if TYPE_CHECKING:
+    from ..plan import ExportCost, Plan
 
 
 @click.command(cls=Command)
 @click.argument("model", required=False)
 @click.option("--target", required=True, metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="Default: the target's.")
+@click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter that is to be merged into MODEL.")
 @click.option("--context", type=click.IntRange(min=1), help="Slots of the KV cache. Default: the target's.")
 @json_option
-def command(model: str | None, target: str, recipe: str | None, context: int | None, as_json: bool) -> None:
-    """Estimate size, memory and speed of MODEL on a target, from its config.json alone.
+def command(
+    model: str | None, target: str, recipe: str | None, adapter: str | None, context: int | None, as_json: bool
+) -> None:
+    """Estimate what a bundle of MODEL will be on a target, and what it takes to make it, from its config.json alone.
 
-    MODEL is a directory or a hub id, org/name[@revision]; without it, the sample.
+    MODEL is a directory or a hub id, org/name[@revision]; without it, the sample. No weight is read.
+
+    All of it is about ExecuTorch bundles. Sizes follow from the shapes and hold to a few percent; memory and disk
+    within 20%. The speeds are the target's, rough. The seconds are this machine's, for a look of less than a second
+    at how fast it is just now, and as rough as that: close other programs first. Before it begins, gemcut export
+    refuses (exit code 8) what surely won't fit.
     """
     from ..plan import estimate
     from ..quantize.recipe import load_recipe
-    from ..sample import sample_path
+    from ..sample import adapter_path, sample_path
     from ..target import load_target
 
     device = load_target(target)
     scheme = load_recipe(recipe or device.recipe)
+    folder = None if adapter is None else adapter_path(adapter)
     with console_progress() as progress:
-        plan = estimate(model or str(sample_path()), device, scheme, context, progress)
+        plan = estimate(model or str(sample_path()), device, scheme, context, progress, folder)
     if model is None:
         plan = replace(plan, model="sample")
     if as_json:
@@ -37,23 +50,47 @@ def command(model: str | None, target: str, recipe: str | None, context: int | N
     _show(plan)
 
 
-def _show(plan) -> None:  # type: ignore[no-untyped-def]
+def _show(plan: Plan) -> None:
     from ..report.console import count_text, size_text, table
 
-    say(f"{plan.model} on {plan.target}, recipe {plan.recipe}, context {plan.context}: an estimate\n")
+    merged = f" with {plan.adapter} merged in" if plan.adapter else ""
+    say(f"{plan.model}{merged} on {plan.target}, recipe {plan.recipe}, context {plan.context}: an estimate\n")
     table(
         ((c.name, count_text(c.parameters), size_text(c.bytes), size_text(c.read)) for c in plan.tensors),
         ("tensors", "parameters", "in the bundle", "read per token"),
     )
+    say("the bundle, for ExecuTorch")
     table(
         (
             ("parameters", f"{count_text(plan.parameters)} (a tied head counted once)"),
-            ("program", f"about {size_text(plan.program)}; tokenizer and goldens come on top"),
+            ("size", f"{size_text(plan.bundle)}, of it {size_text(plan.program)} the program"),
             (
-                "memory",
-                f"{size_text(plan.memory)}, of it {size_text(plan.cache)} KV cache; activations on top",
+                "memory, running",
+                f"{size_text(plan.memory)} with its context full, of it {size_text(plan.cache)} KV cache",
             ),
             ("decode", f"roughly {plan.decode:.0f} tokens/s: {size_text(plan.read)} read per token"),
             ("prefill", f"roughly {plan.prefill:.0f} tokens/s"),
         )
     )
+    say("making it, here")
+    table(_export_rows(plan.export))
+    for note in plan.notes:
+        say(f"note: {note}")
+
+
+def _export_rows(cost: ExportCost) -> tuple[tuple[str, str], ...]:
+    from ..report.console import size_text
+
+    stage = max(cost.memory_by_stage, key=lambda name: cost.memory_by_stage[name])
+    longest = sorted(cost.seconds_by_stage.items(), key=lambda item: -item[1])[:3]
+    verdict = {True: "yes", False: "NO: gemcut export refuses", None: "too close to say"}[cost.fits]
+    return (
+        ("memory", f"{size_text(cost.memory)} (stage {stage}); there are {size_text(cost.memory_left)}"),
+        ("disk", f"{size_text(cost.disk)}; {size_text(cost.disk_left)} are free in this folder"),
+        ("time", f"roughly {_time(cost.seconds)}: {', '.join(f'{name} {_time(each)}' for name, each in longest)}"),
+        ("fits", verdict),
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

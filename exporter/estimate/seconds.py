@@ -1,0 +1,62 @@
+"""Seconds of an export, by stage: each stage's work over the rate of what it hangs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .constants import Speed, constants
+from .memory import prompt_tokens
+
+if TYPE_CHECKING:
+    from .files import Files
+    from .shapes import Shapes
+
+_STORED = 2  # bytes of a checkpoint's elements
+
+
+def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, float]:
+    """Seconds by stage on a machine of that speed that does nothing else."""
+    known, then = constants().seconds, constants().speed
+    slow = {name: getattr(then, name) / getattr(speed, name) for name in ("multiply", "interpreter", "hash", "disk")}
+    slow["copy"] = then.copy_ / speed.copy_
+    elements = sum(w.elements for w in shapes.weights)
+    quantized = sum(w.elements for w in shapes.weights if w.scheme.weight != "float32")
+    checkpoint = _STORED * shapes.parameters
+    return {
+        "plan": known.start * slow["interpreter"]
+        + known.token * shapes.vocabulary * slow["interpreter"]
+        + known.hash * checkpoint * slow["hash"],
+        "load": known.read * checkpoint * slow["copy"],
+        "reference": _reference(shapes, slow),
+        "prompt": known.prompt * slow["interpreter"],
+        "quantize": known.quantizing * slow["interpreter"] + known.quantize * quantized * slow["copy"],
+        "graph": known.trace * shapes.modules * slow["interpreter"],
+        "lower": known.lower * shapes.modules * slow["interpreter"] + known.write * elements * slow["copy"],
+        "pack": known.hash * files.program * slow["hash"],
+        "prove": _prove(shapes, slow),
+        "measure": known.measure * slow["interpreter"] + known.write * files.program * slow["copy"],
+        "publish": known.hash * files.bundle * slow["hash"] + known.disk * files.bundle * slow["disk"],
+    }
+
+
+def _reference(shapes: Shapes, slow: dict[str, float]) -> float:
+    """All prompts side by side: of each matrix as many rows as there are tokens, and its reading once a step."""
+    known, goldens = constants().seconds, constants().goldens
+    steps = goldens.reply
+    replies = goldens.prompts * goldens.reply
+    rows = {"head": goldens.prompts * goldens.kept}
+    products = sum(
+        2 * w.elements * w.share * (rows.get(w.kind, prompt_tokens(shapes) + replies) + known.reading * steps)
+        for w in shapes.linears
+    )
+    return known.multiply * products * slow["multiply"] + known.step * shapes.modules * replies * slow["interpreter"]
+
+
+def _prove(shapes: Shapes, slow: dict[str, float]) -> float:
+    """Each golden twice: its prompt, and its reply step by step; once on the float model's tokens, once on its own."""
+    known, goldens = constants().seconds, constants().goldens
+    replies = goldens.prompts * goldens.reply
+    prompts = 2 * prompt_tokens(shapes) * sum(w.operations for w in shapes.linears if w.kind != "head")
+    steps = 2 * replies * sum(w.read for w in shapes.weights)
+    logits = replies * shapes.vocabulary
+    return known.operation * prompts * slow["multiply"] + (known.byte * steps + known.logit * logits) * slow["copy"]

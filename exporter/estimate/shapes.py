@@ -1,0 +1,151 @@
+"""What a model's shapes say of it: every weight as its recipe stores it, and how many modules there are. No values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..stages import Recipe, Scheme
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig
+
+    from ..graph.cache import CacheSpec
+
+FLOAT_COST = 4  # float32 operations take about this many times as long as int8 ones
+_FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One matrix [rows, columns]. gathered: rows are read from it by number. share: of such matrices that a token
+    reads, 1.0 but for experts."""
+
+    kind: str
+    rows: int
+    columns: int
+    scheme: Scheme
+    gathered: bool
+    share: float
+
+    @property
+    def elements(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def stored(self) -> int:
+        """Bytes in the program."""
+        from ..quantize.sizes import stored_bytes
+
+        return stored_bytes(self.rows, self.columns, self.scheme)
+
+    @property
+    def read(self) -> int:
+        """Bytes that a decode step reads."""
+        return self.stored // self.rows if self.gathered else int(self.stored * self.share)
+
+    @property
+    def operations(self) -> int:
+        """Of one token, in those of int8 products."""
+        cost = 1 if self.scheme.activation == "int8-dynamic" else FLOAT_COST
+        return 0 if self.gathered else int(2 * self.elements * cost * self.share)
+
+    @property
+    def packed(self) -> int:
+        """Bytes in XNNPACK's own layout: a bias and a sum for each row beside the values and their scales."""
+        return self.stored + 2 * _FLOAT * self.rows
+
+    @property
+    def unpacked(self) -> tuple[int, ...]:
+        """Bytes of each tensor that it is while it is lowered: one byte a value, float32 scales, their zero points."""
+        if self.scheme.weight == "float32":
+            return (_FLOAT * self.elements,)
+        if self.gathered:
+            return self.elements, _FLOAT * self.rows
+        if self.scheme.group:
+            scales = self.elements // self.scheme.group
+            return self.elements, _FLOAT * scales, _FLOAT * scales
+        return self.elements, _FLOAT * self.rows, 2 * _FLOAT * self.rows
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """A model at a context. others: elements of all parameters but the weights. parameters: a tied head counted once.
+
+    modules: those that compute: linears, embeddings, norms, activations; of experts each one's. cache: as it is in the
+    program. states: bytes of key-value cache that one token takes in transformers. hidden, wide: elements of a token
+    between and within layers, at most.
+    """
+
+    weights: tuple[Weight, ...]
+    others: int
+    parameters: int
+    modules: int
+    layers: int
+    vocabulary: int
+    hidden: int
+    wide: int
+    states: int
+    cache: CacheSpec
+
+    @property
+    def linears(self) -> tuple[Weight, ...]:
+        """The matrices that are multiplied by."""
+        return tuple(w for w in self.weights if not w.gathered)
+
+    @property
+    def stored(self) -> int:
+        """Bytes of all that the program keeps."""
+        return sum(w.stored for w in self.weights) + _FLOAT * self.others
+
+
+def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int) -> Shapes:
+    """Reads the shapes of a text configuration; a tied head counts as stored, as the delegate keeps its own.
+
+    Raises:
+        UnsupportedError: The recipe doesn't fit the model.
+    """
+    from ..graph.cache import cache_spec
+    from ..quantize.schemes import without_weights
+    from ..runtimes.litert.adapt import adapt
+
+    empty = adapt(without_weights(config))  # experts as the matrices that a program has
+    weights = tuple(_weights(empty, recipe, _chosen(config)))
+    inside = {id(parameter) for parameter in empty.parameters() if parameter.dim() == 2}
+    others = sum(p.numel() for p in empty.parameters() if id(p) not in inside)
+    longest = cache_spec(config, 1, 1)
+    linears = [w for w in weights if not w.gathered]
+    return Shapes(
+        weights=weights,
+        others=others,
+        parameters=sum(p.numel() for p in empty.parameters()),
+        modules=sum(1 for module in empty.modules() if not list(module.children())),
+        layers=int(config.num_hidden_layers),
+        vocabulary=int(config.vocab_size),
+        hidden=int(config.hidden_size),
+        wide=max((w.rows for w in linears if w.kind != "head"), default=0),
+        states=longest.bytes,
+        cache=cache_spec(config, context, min(chunk, context)),
+    )
+
+
+def _chosen(config: PreTrainedConfig) -> float:
+    """The share of experts that a token chooses; 1.0 where there are none."""
+    of = next((n for key in ("num_experts", "num_local_experts") if (n := getattr(config, key, None))), None)
+    each = next((n for key in ("top_k_experts", "num_experts_per_tok") if (n := getattr(config, key, None))), None)
+    return int(each) / int(of) if each and of else 1.0
+
+
+def _weights(model: nn.Module, recipe: Recipe, chosen: float) -> Iterator[Weight]:
+    from torch import nn
+
+    from ..quantize.schemes import decide
+    from ..quantize.sizes import tensor_class
+
+    for name, module, scheme in decide(model, recipe):
+        rows, columns = module.weight.shape
+        gathered = isinstance(module, nn.Embedding)
+        kind = tensor_class(name, gathered)
+        yield Weight(kind, rows, columns, scheme, gathered, chosen if kind == "experts" else 1.0)
