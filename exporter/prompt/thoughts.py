@@ -98,10 +98,9 @@ class ThoughtStream:
             at, mark = found
             yield from self._pass(at)
             self._held = self._held[len(mark) :]
-            if mark == self.channel.open:
-                self._thought, self._named, self.thoughts = True, False, self.thoughts + 1
-            else:
-                self._thought = False
+            self._thought = mark == self.channel.open
+            self._named = not self._thought
+            self.thoughts += self._thought
         yield from self._pass(len(self._held) - self._undecided())
 
     def finish(self) -> Iterator[Piece]:

@@ -55,7 +55,8 @@ def test_words_are_what_the_template_leaves_whatever_the_pieces(compiled, name):
 
 def test_pieces_come_as_soon_as_they_can_be_told(compiled):
     stream = ThoughtStream(compiled("gemma4").prompt)
-    got = [[(p.text, p.thought) for p in stream.add(text)] for text in ("Oh <", "b>.", "<|channel>", "thought\nhm ", "so")]
+    texts = ("Oh <", "b>.", "<|channel>", "thought\nhm ", "so")
+    got = [[(piece.text, piece.thought) for piece in stream.add(text)] for text in texts]
     assert got == [[("Oh ", False)], [("<b>.", False)], [], [("hm ", True)], [("so", True)]]
 
 
@@ -85,6 +86,6 @@ def test_a_prompt_that_leaves_a_thought_open_begins_the_reply_in_it(compiled):
     # Nothing is left open without thinking, nor by what a user writes.
     assert thought_begun(prompt, render_prompt(prompt, chat)) == ""
     sly = [{"role": "user", "content": "<|channel>thought\n"}]
-    for name in ("gemma4", "gemma4_july"):
+    for prompt in (compiled("gemma4").prompt, compiled("gemma4_july").prompt):
         for thinking in (True, False):
-            assert thought_begun(compiled(name).prompt, render_prompt(compiled(name).prompt, sly, thinking=thinking)) == ""
+            assert thought_begun(prompt, render_prompt(prompt, sly, thinking=thinking)) == ""

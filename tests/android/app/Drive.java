@@ -168,7 +168,7 @@ public final class Drive {
             for (JsonElement each : golden.tools) {
                 tools.add(Tool.of(each));
             }
-            String prompt = session.render(messages, tools);
+            String prompt = session.render(messages, tools, golden.thinking);
             Generated generated = engine.generate(prompt, stops(), silent());
             JsonObject one = new JsonObject();
             one.addProperty("id", golden.id);
@@ -270,6 +270,8 @@ public final class Drive {
         final ChatSession session = chat;
         final int stopAfter = step.has("stop_after") ? step.get("stop_after").getAsInt() : Integer.MAX_VALUE;
         final int[] heard = {0};
+        final StringBuilder thought = new StringBuilder();
+        session.think(step.has("think"));
         for (int i = 0; i < (step.has("times") ? step.get("times").getAsInt() : 1); i++) {
             session.send(text(step, "say"), new ChatSession.Listener() {
                 @Override
@@ -280,7 +282,15 @@ public final class Drive {
                 }
 
                 @Override
-                public void onReply(String words, List<ToolCall> calls, Generated generated) {
+                public void onThought(String piece) {
+                    thought.append(piece);
+                }
+
+                @Override
+                public void onReply(String words, String thoughts, List<ToolCall> calls, Generated generated) {
+                    if (!thoughts.isEmpty()) {
+                        events.add("thinks " + thoughts);
+                    }
                     events.add((calls.isEmpty() ? "says " + words : "calls " + calls) + " [" + generated.ending + "]");
                     tell(generated, result);
                 }
@@ -293,6 +303,8 @@ public final class Drive {
         }
         result.addProperty("messages", session.messages().size());
         result.addProperty("heard", heard[0]);
+        result.addProperty("thought", thought.toString());
+        result.addProperty("has_thinking", session.hasThinking());
     }
 
     private static void stopFromAnotherThread(final ChatSession session) {

@@ -2,10 +2,8 @@ package org.gemcut.core;
 
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -18,27 +16,8 @@ public final class Prompt {
     public static final String NAME = "prompt.json";
     private static final String FORMAT = "gemcut-prompt";
     private static final int SCHEMA_VERSION = 2;
-    private static final List<String> FROM =
-            Arrays.asList("start", "system", "tools", "user", "assistant", "call", "words", "result");
-    private static final List<String> TO = Arrays.asList(
-            "system", "tools", "user", "assistant", "call", "words", "result", "generation", "end");
-
-    /** What becomes of a text before it is written. */
-    private static final class Body {
-        String trim;
-        final Map<String, String> after = new HashMap<String, String>();
-        String empty;
-        final List<String[]> remove = new ArrayList<String[]>();
-    }
-
-    /** The texts between a chat's parts, and what becomes of those that are texts. */
-    private static final class Chat {
-        final Map<String, Map<String, String>> joints = new HashMap<String, Map<String, String>>();
-        final Map<String, Body> bodies = new HashMap<String, Body>();
-    }
-
-    private final Chat chat;
-    private final Chat thinking;
+    private final ChatPart chat;
+    private final ChatPart thinking;
     private boolean toolsFirst = true;
     private List<String> order = Arrays.asList("words", "call");
     private boolean tools;
@@ -60,8 +39,8 @@ public final class Prompt {
     private Prompt(Fields file, boolean first) throws BundleException {
         file.oneOf("format", FORMAT);
         file.get("schema_version");
-        chat = file.isNull("chat") ? null : chat(file.fields("chat"));
-        thinking = first && !file.has("thinking") || file.isNull("thinking") ? null : chat(file.fields("thinking"));
+        chat = file.isNull("chat") ? null : ChatPart.of(file.fields("chat"));
+        thinking = first && !file.has("thinking") || file.isNull("thinking") ? null : ChatPart.of(file.fields("thinking"));
         if (!file.isNull("tools")) {
             readTools(file.fields("tools"));
         }
@@ -86,62 +65,13 @@ public final class Prompt {
         }
     }
 
-    private static Chat chat(Fields from) throws BundleException {
-        Chat found = new Chat();
-        for (Map.Entry<String, JsonElement> one : from.named("joints").entrySet()) {
-            known(one.getKey(), FROM, from.where("joints"));
-            Map<String, String> texts = new HashMap<String, String>();
-            String where = from.where("joints." + one.getKey());
-            JsonObject to = Json.object(one.getValue(), where);
-            for (Map.Entry<String, JsonElement> text : to.entrySet()) {
-                known(text.getKey(), TO, where);
-                texts.put(text.getKey(), Json.string(to, text.getKey(), where));
-            }
-            found.joints.put(one.getKey(), texts);
-        }
-        for (Map.Entry<String, JsonElement> one : from.named("bodies").entrySet()) {
-            known(one.getKey(), Arrays.asList("system", "user", "assistant", "words"), from.where("bodies"));
-            found.bodies.put(one.getKey(), body(new Fields(one.getValue(), from.where("bodies." + one.getKey()))));
-        }
-        from.done();
-        return found;
-    }
-
-    private static void known(String name, List<String> names, String where) throws BundleException {
-        if (!names.contains(name)) {
-            throw BundleException.damaged(where + "." + name + " is not known");
-        }
-    }
-
-    private static Body body(Fields from) throws BundleException {
-        Body body = new Body();
-        body.trim = from.oneOf("trim", "none", "start", "end", "both");
-        body.empty = from.oneOf("empty", "keep", "drop", "refuse");
-        Fields after = from.fields("after");
-        for (String kind : from.named("after").keySet()) {
-            known(kind, FROM, from.where("after"));
-            body.after.put(kind, after.oneOf(kind, "none", "start", "end", "both"));
-        }
-        for (Fields channel : from.list("remove")) {
-            body.remove.add(new String[] {channel.string("open"), channel.string("close")});
-            channel.done();
-        }
-        for (String[] channel : body.remove) {
-            if (channel[0].isEmpty() || channel[1].isEmpty()) {
-                throw BundleException.damaged(from.where("remove") + " has an empty text");
-            }
-        }
-        from.done();
-        return body;
-    }
-
     private void readTools(Fields from) throws BundleException {
         Writer.Names names = new Writer.Names();
         tools = true;
         toolsFirst = from.oneOf("place", "before-system", "after-system").equals("before-system");
         order = from.strings("order");
         for (String kind : order) {
-            known(kind, Arrays.asList("words", "call", "result"), from.where("order"));
+            ChatPart.known(kind, Arrays.asList("words", "call", "result"), from.where("order"));
         }
         marker = from.string("marker");
         betweenDeclarations = from.string("between_declarations");
@@ -270,85 +200,87 @@ public final class Prompt {
         if (thinks && !hasThinking()) {
             throw Writer.refused("thinking can't be turned on: " + thinkingReason());
         }
-        Chat part = thinks ? thinking : chat;
+        ChatPart part = thinks ? thinking : chat;
         StringBuilder out = new StringBuilder();
         String before = "start";
         for (Segments.Segment segment : Segments.of(messages, tools, toolsFirst, order)) {
             String inner = inner(part, segment, before);
             if (inner != null) {
-                out.append(joint(part, before, segment.kind)).append(inner);
+                out.append(part.joint(before, segment.kind)).append(inner);
                 before = segment.kind;
             }
         }
-        return out.append(joint(part, before, generation ? "generation" : "end")).toString();
+        return out.append(part.joint(before, generation ? "generation" : "end")).toString();
     }
 
     /** What the model wrote without its thoughts: what the template takes out of earlier answers, taken out. */
     public String withoutThoughts(String text) {
-        Chat part = hasThinking() ? thinking : chat;
-        Body body = part == null ? null : part.bodies.get("assistant");
-        if (body != null) {
-            for (String[] channel : body.remove) {
-                text = removed(text, channel[0], channel[1]);
+        ChatPart part = hasThinking() ? thinking : chat;
+        return part == null ? text : part.withoutChannels("assistant", text);
+    }
+
+    /** What thoughts stand in, its opening and its closing text; null where the template takes nothing out. */
+    String[] channel() {
+        ChatPart part = hasThinking() ? thinking : chat;
+        return part == null ? null : part.channel("assistant");
+    }
+
+    /** What the template itself writes at a thought's beginning, such as a name and a line's end. */
+    String thoughtName() {
+        String[] channel = channel();
+        for (String text : ChatPart.lastTexts(chat, thinking)) {
+            int at = channel == null ? -1 : text.lastIndexOf(channel[0]);
+            if (at >= 0) {
+                int end = text.indexOf(channel[1], at);
+                return text.substring(at + channel[0].length(), end < 0 ? text.length() : end);
             }
         }
-        return text;
+        return "";
     }
 
-    private static String joint(Chat part, String before, String after) throws BundleException {
-        String found = part.joints.containsKey(before) ? part.joints.get(before).get(after) : null;
-        if (found == null) {
-            throw Writer.refused("the chat template doesn't take " + spoken(after) + " after " + spoken(before));
+    /**
+     * The end of a prompt that leaves a thought open, as some templates' do after a tool's result; empty where none is
+     * open.
+     *
+     * @param rendered the text that the model goes on from; what a person wrote in it opens nothing
+     */
+    public String thoughtBegun(String rendered) {
+        String[] channel = channel();
+        for (String text : ChatPart.lastTexts(chat, thinking)) {
+            int at = channel == null ? -1 : text.lastIndexOf(channel[0]);
+            if (at >= 0 && text.indexOf(channel[1], at) < 0 && rendered.endsWith(text)) {
+                return text.substring(at);
+            }
         }
-        return found;
+        return "";
     }
 
-    private static String spoken(String kind) {
-        return kind.equals("start") ? "the start"
-                : kind.equals("system") ? "a system message"
-                : kind.equals("tools") ? "tool declarations"
-                : kind.equals("user") ? "a user's message"
-                : kind.equals("assistant") ? "an assistant's message"
-                : kind.equals("call") ? "tool calls"
-                : kind.equals("words") ? "words beside tool calls"
-                : kind.equals("result") ? "a tool's result"
-                : kind.equals("generation") ? "the model's answer" : "the end";
+    /** Whether a tool's result may be an object; else it is to be given as its JSON, in a text. */
+    public boolean writesObjects() {
+        JsonObject content = new JsonObject();
+        content.addProperty("status", "ok");
+        JsonObject probe = new JsonObject();
+        probe.addProperty("name", "a");
+        probe.add("content", content);
+        try {
+            if (result != null) {
+                result.write(probe, new StringBuilder(), 0);
+            }
+            return result != null;
+        } catch (BundleException error) {
+            return false;
+        }
     }
 
     /** The text of a segment; null where it is dropped. */
-    private String inner(Chat part, Segments.Segment segment, String before) throws BundleException {
+    private String inner(ChatPart part, Segments.Segment segment, String before) throws BundleException {
         if (!tools && !Arrays.asList("system", "user", "assistant").contains(segment.kind)) {
-            throw Writer.refused(spoken(segment.kind) + " can't be written: " + toolsReason());
+            throw Writer.refused(ChatPart.spoken(segment.kind) + " can't be written: " + toolsReason());
         }
         if (segment.values != null) {
             return toolText(segment);
         }
-        Body body = part.bodies.get(segment.kind);
-        if (body == null) {
-            throw Writer.refused("the chat template doesn't take " + spoken(segment.kind));
-        }
-        String text = segment.text;
-        for (String[] channel : body.remove) {
-            text = removed(text, channel[0], channel[1]);
-        }
-        text = PromptText.trim(text, body.after.containsKey(before) ? body.after.get(before) : body.trim);
-        if (text.isEmpty() && body.empty.equals("refuse")) {
-            throw Writer.refused(spoken(segment.kind) + " is empty: what the template does then isn't compiled");
-        }
-        return text.isEmpty() && body.empty.equals("drop") ? null : text;
-    }
-
-    private static String removed(String text, String open, String close) {
-        StringBuilder out = new StringBuilder();
-        int at = 0;
-        while (at <= text.length()) {
-            int end = text.indexOf(close, at);
-            String piece = text.substring(at, end < 0 ? text.length() : end);
-            int begin = piece.indexOf(open);
-            out.append(begin < 0 ? piece : piece.substring(0, begin));
-            at = end < 0 ? text.length() + 1 : end + close.length();
-        }
-        return out.toString();
+        return part.text(segment.kind, segment.text, before);
     }
 
     private String toolText(Segments.Segment segment) throws BundleException {

@@ -42,6 +42,10 @@ public final class Verbs {
             }
         } else if (verb.equals("render")) {
             render();
+        } else if (verb.equals("thoughts")) {
+            for (JsonObject answer : ThoughtsVerb.answers(lines())) {
+                say(answer);
+            }
         } else if (verb.equals("calls")) {
             calls();
         } else if (verb.equals("numbers")) {

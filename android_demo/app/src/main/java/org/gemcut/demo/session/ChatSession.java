@@ -8,6 +8,7 @@ import org.gemcut.core.BundleException;
 import org.gemcut.core.Message;
 import org.gemcut.core.Prompt;
 import org.gemcut.core.Reply;
+import org.gemcut.core.Thoughts;
 import org.gemcut.core.Tool;
 import org.gemcut.core.ToolCall;
 import org.gemcut.core.ToolCalls;
@@ -30,8 +31,11 @@ public final class ChatSession {
         /** More of the reply as the model writes it, up to its first tool call. */
         void onText(String piece);
 
-        /** The reply is there: its words, and the calls that follow. Replaces what {@link #onText} gave. */
-        void onReply(String words, List<ToolCall> calls, Generated generated);
+        /** More of what the model thinks before it answers, or in between. */
+        void onThought(String piece);
+
+        /** The reply is there: words, thoughts, and the calls that follow. Replaces what was heard of it so far. */
+        void onReply(String words, String thoughts, List<ToolCall> calls, Generated generated);
 
         /** A call was done, refused or failed: the result that the model is told. */
         void onResult(ToolCall call, JsonObject result);
@@ -50,6 +54,7 @@ public final class ChatSession {
     private final Confirmation confirmation;
     private List<Message> messages = new ArrayList<Message>();
     private volatile boolean stopped;
+    private volatile boolean thinks;
 
     /**
      * Begins a chat.
@@ -81,7 +86,17 @@ public final class ChatSession {
         return prompt.hasTools() ? "" : prompt.toolsReason();
     }
 
-    /** All messages so far. */
+    /** Whether the model can be asked to think before it answers. */
+    public boolean hasThinking() {
+        return prompt.hasThinking();
+    }
+
+    /** Has the model think before its next answers, or not; for a model that can't, this does nothing. */
+    public void think(boolean on) {
+        thinks = on && prompt.hasThinking();
+    }
+
+    /** All messages so far; an answer's thoughts are none of it. */
     public List<Message> messages() {
         return Collections.unmodifiableList(messages);
     }
@@ -92,8 +107,8 @@ public final class ChatSession {
     }
 
     /** The text that the model is given for these messages. */
-    public String render(List<Message> chat, List<Tool> declared) throws BundleException {
-        String text = prompt.render(chat, declared, true);
+    public String render(List<Message> chat, List<Tool> declared, boolean thinking) throws BundleException {
+        String text = prompt.render(chat, declared, true, thinking);
         String begins = prompt.bosText();
         boolean missing = begins != null && !prompt.bosWritten() && !text.startsWith(begins);
         return missing ? begins + text : text;
@@ -110,23 +125,26 @@ public final class ChatSession {
         stopped = false;
         chat.add(Message.user(words));
         for (int round = 0; round < ROUNDS; round++) {
-            Generated generated = generate(chat, listener);
+            String rendered = render(chat, tools, thinks);
+            Generated generated = generate(rendered, listener);
             boolean whole = generated.ending == Generated.Ending.COMPLETE;
-            Reply reply = whole ? ToolCalls.split(prompt, generated.text) : null;
+            Thoughts.Told told = Thoughts.tell(prompt, generated.text, prompt.thoughtBegun(rendered));
+            Reply reply = whole ? ToolCalls.split(prompt, told.words) : null;
             if (reply == null || reply.calls.isEmpty()) {
-                String text = reply == null ? shown(generated.text) : reply.text;
+                String text = reply == null ? shown(told.words) : reply.text;
                 if (whole || !text.trim().isEmpty()) { // else nothing was said: the question is taken back too
                     chat.add(Message.assistant(text));
                     messages = chat;
                 }
-                listener.onReply(text, Collections.<ToolCall>emptyList(), generated);
+                listener.onReply(text, told.thoughts, Collections.<ToolCall>emptyList(), generated);
                 return;
             }
             chat.add(Message.assistant(reply.text, reply.calls));
-            listener.onReply(reply.text, reply.calls, generated);
+            listener.onReply(reply.text, told.thoughts, reply.calls, generated);
             for (ToolCall call : reply.calls) {
                 JsonObject result = perform(call);
-                chat.add(Message.result(call.name, result));
+                chat.add(prompt.writesObjects() ? Message.result(call.name, result)
+                        : Message.result(call.name, result.toString()));
                 listener.onResult(call, result);
             }
             if (stopped) {
@@ -143,22 +161,32 @@ public final class ChatSession {
         return text.substring(0, ToolCalls.shown(prompt, text));
     }
 
-    private Generated generate(List<Message> chat, final Listener listener) throws BundleException {
+    private Generated generate(String rendered, final Listener listener) throws BundleException {
         if (stopped) {
             throw new BundleException(BundleException.Kind.STOPPED, "stopped", "");
         }
-        return engine.generate(render(chat, tools), prompt.stopTexts(), new Engine.Listener() {
+        final Thoughts thoughts = new Thoughts(prompt, prompt.thoughtBegun(rendered), new Thoughts.Listener() {
             private final StringBuilder text = new StringBuilder();
             private int told;
 
             @Override
-            public boolean onText(String piece) {
+            public void onPiece(String piece, boolean thought) {
+                if (thought) {
+                    listener.onThought(piece);
+                    return;
+                }
                 text.append(piece);
                 int shown = ToolCalls.shown(prompt, text.toString());
                 if (shown > told) {
                     listener.onText(text.substring(told, shown));
                     told = shown;
                 }
+            }
+        });
+        return engine.generate(rendered, prompt.stopTexts(), new Engine.Listener() {
+            @Override
+            public boolean onText(String piece) {
+                thoughts.add(piece);
                 return !stopped;
             }
         });

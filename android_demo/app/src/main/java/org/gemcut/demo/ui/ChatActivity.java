@@ -4,6 +4,7 @@ import android.app.AlertDialog;
 import android.content.DialogInterface;
 import android.os.Bundle;
 import android.view.View;
+import android.widget.CheckBox;
 import android.widget.EditText;
 import android.widget.ScrollView;
 import java.util.concurrent.CountDownLatch;
@@ -27,6 +28,12 @@ public final class ChatActivity extends Screen implements Conversation.Viewer {
                 send();
             }
         });
+        button(R.id.think).setOnClickListener(new View.OnClickListener() {
+            @Override
+            public void onClick(View view) {
+                conversation.think(((CheckBox) view).isChecked());
+            }
+        });
         button(R.id.stop).setOnClickListener(new View.OnClickListener() {
             @Override
             public void onClick(View view) {
@@ -46,6 +53,12 @@ public final class ChatActivity extends Screen implements Conversation.Viewer {
             }
         });
         show();
+        work(new Work() {
+            @Override
+            public void run() {
+                conversation.open();
+            }
+        });
     }
 
     private void send() {
@@ -76,6 +89,8 @@ public final class ChatActivity extends Screen implements Conversation.Viewer {
     private void show() {
         text(R.id.transcript).setText(conversation.transcript());
         text(R.id.status).setText(conversation.status());
+        show(R.id.think, conversation.hasThinking());
+        ((CheckBox) button(R.id.think)).setChecked(conversation.thinks());
         button(R.id.send).setEnabled(!conversation.busy());
         button(R.id.stop).setEnabled(conversation.busy());
         final ScrollView scroll = (ScrollView) findViewById(R.id.scroll);

@@ -5,6 +5,7 @@ import com.google.gson.JsonObject;
 import java.util.List;
 import org.gemcut.core.BundleException;
 import org.gemcut.core.Progress;
+import org.gemcut.core.Prompt;
 import org.gemcut.core.ToolCall;
 import org.gemcut.demo.R;
 import org.gemcut.demo.bundle.CheckedBundle;
@@ -34,7 +35,10 @@ final class Conversation implements ChatSession.Listener, ChatSession.Confirmati
     private volatile boolean busy;
     private volatile ChatSession session;
     private volatile Viewer viewer;
+    private volatile boolean hasThinking;
+    private volatile boolean thinks;
     private int writing; // where the reply in progress begins
+    private boolean thinking; // the reply in progress is at a thought
 
     Conversation(DemoApp app, String sha256) {
         this.app = app;
@@ -57,14 +61,40 @@ final class Conversation implements ChatSession.Listener, ChatSession.Confirmati
         return busy;
     }
 
+    /** Whether this model can think before it answers: known after {@link #open}. */
+    boolean hasThinking() {
+        return hasThinking;
+    }
+
+    boolean thinks() {
+        return thinks;
+    }
+
+    void think(boolean on) {
+        thinks = on;
+    }
+
+    /** Looks into the bundle before anything is said, for what this model can do; on the worker. */
+    void open() {
+        try {
+            hasThinking = Prompt.read(app.open(sha256, Progress.NONE).bundle()).hasThinking();
+        } catch (BundleException error) {
+            status = Words.of(error);
+        }
+        changed();
+    }
+
     /** Says something to the model; on the worker. */
     void send(String words) {
         say(R.string.you, words);
         busy = true;
         writing = transcript.length();
+        thinking = false;
         changed();
         try {
-            session().send(words, this);
+            ChatSession chat = session();
+            chat.think(thinks);
+            chat.send(words, this);
         } catch (BundleException error) {
             transcript.setLength(writing);
             status = Words.of(error);
@@ -114,13 +144,25 @@ final class Conversation implements ChatSession.Listener, ChatSession.Confirmati
 
     @Override
     public void onText(String piece) {
-        transcript.append(piece);
+        transcript.append(thinking ? GAP : "").append(piece);
+        thinking = false;
         changed();
     }
 
     @Override
-    public void onReply(String words, List<ToolCall> calls, Generated generated) {
+    public void onThought(String piece) {
+        transcript.append(thinking ? "" : app.getString(R.string.thoughts, "")).append(piece);
+        thinking = true;
+        changed();
+    }
+
+    @Override
+    public void onReply(String words, String thoughts, List<ToolCall> calls, Generated generated) {
         transcript.setLength(writing);
+        thinking = false;
+        if (!thoughts.isEmpty()) {
+            say(R.string.thoughts, thoughts);
+        }
         if (!words.trim().isEmpty()) {
             say(R.string.model, words.trim());
         }

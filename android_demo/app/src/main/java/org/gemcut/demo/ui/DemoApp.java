@@ -63,7 +63,11 @@ public final class DemoApp extends Application {
     /** Frees the bundle that is open, and forgets its chat. On the worker. */
     void close() {
         synchronized (this) {
-            conversation = null;
+            // The chat with another bundle, which is about to be opened, stays.
+            boolean ours = conversation != null && bundle != null;
+            if (ours && conversation.sha256.equals(bundle.manifest().sha256)) {
+                conversation = null;
+            }
         }
         if (engine != null) {
             engine.close();
