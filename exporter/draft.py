@@ -16,6 +16,7 @@ from .devices.proof import DeviceVerdict
 from .evidence import Evidence
 from .memory import give_back
 from .packing import add_papers, add_tokenizer, first_manifest
+from .portion import Portion
 from .prompt.format import PROMPT_FILE
 from .prove.golden_files import GOLDENS, RECORDED, load_goldens, save_recorded
 from .prove.template import ChatCodec
@@ -101,10 +102,11 @@ class Draft:
     def pack(self, progress: Progress) -> None:
         """Makes the program's file as it ships, with all of the manifest but figures and verdict."""
         self.lowered = self.kept.once("examine", OfExamined(self.lowered), lambda: self.runtime.examine(self.lowered))
+        self.plan.checkpoint.hash_sources(Portion(progress, 0, 0.5))
         self.manifest = first_manifest(self.plan, self.lowered, self.codec, self.parameters)
         if self.plan.plain_program:
             self.staging.add("model.tflite", self.lowered.program)
-        notes = self._package(self.manifest, progress)
+        notes = self._package(self.manifest, Portion(progress, 0.5, 1))
         self.manifest = self.manifest.model_copy(update={"notes": (*self.manifest.notes, *self._notes, *notes)})
 
     def opened(self) -> Bundle:
@@ -189,7 +191,7 @@ class Draft:
         notes = self.runtime.package(self.lowered, contents, out, progress)
         if name in self.staging.files:
             self.runtime.same_program(folder / name, out)
-        self.staging.add(name, out, how="move")
+        self.staging.add(name, out, "move", progress)
         return notes
 
     def _contents(self, manifest: Manifest, files: dict[str, Path]) -> Contents:

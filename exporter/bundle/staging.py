@@ -289,7 +289,7 @@ class Staging:
             hint="free some, or name a place on another disk with -o",
         )
 
-    def add(self, name: str, source: Path | bytes, how: How = "copy") -> FileRecord:
+    def add(self, name: str, source: Path | bytes, how: How = "copy", progress: Progress | None = None) -> FileRecord:
         """Puts a file into the bundle; one that is there under this name is replaced.
 
         Args:
@@ -297,6 +297,7 @@ class Staging:
             source: Its content, or the file that holds it.
             how: ``move`` takes the source away, ``link`` shares it by a hard link (only for files that
                 nobody writes to again); both copy where it lies on another filesystem.
+            progress: Told how much of it is hashed.
 
         Raises:
             LackingError: If the disk is full.
@@ -318,7 +319,7 @@ class Staging:
                 transfer(source, target, how)
             if how != "link":
                 target.chmod(0o644)
-            self.files[name] = hash_file(target)
+            self.files[name] = hash_file(target, progress)
         except OSError as error:
             raise self._no_room(error) from error
         return self.files[name]

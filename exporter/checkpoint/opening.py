@@ -11,7 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..bundle.hashed import hash_file
 from ..errors import CheckpointError, UnsupportedError, UsageError
+from ..portion import Portion
 from .families import Family, family_of
 from .formats import foreign_config, foreign_files, list_files, refuse_quantized, refuse_quantized_tensors
 from .hub import TOKENIZER_FILES, Place, locate
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
     from ..adapter import Adapter
+    from ..stages import Progress
 
 SMALLEST_CONTEXT = 32
 
@@ -75,7 +78,21 @@ class Checkpoint:
 
         ``chat_template.jinja`` is the template in use, wherever it came from; absent where there is none.
         """
-        found = {file.relative_to(self.path).as_posix(): _sha256(file) for file in self.sources()}
+        return self._hashed(None)
+
+    def hash_sources(self, progress: Progress) -> None:
+        """Computes ``hashes`` and says how far it is: of large weights it takes a while."""
+        if "hashes" not in self.__dict__:  # where cached_property keeps it
+            self.__dict__["hashes"] = self._hashed(progress)
+
+    def _hashed(self, progress: Progress | None) -> dict[str, str]:
+        files = self.sources()
+        sizes = [file.stat().st_size for file in files]
+        found, done, total = {}, 0, sum(sizes) or 1
+        for file, size in zip(files, sizes, strict=True):
+            part = Portion(progress, done / total, (done + size) / total)
+            found[file.relative_to(self.path).as_posix()] = hash_file(file, part).sha256
+            done += size
         if self.chat_template is not None:
             found["chat_template.jinja"] = hashlib.sha256(self.chat_template.encode()).hexdigest()
         return dict(sorted(found.items()))
@@ -275,8 +292,3 @@ def _sources(checkpoint: Checkpoint) -> Iterator[Path]:
     if len(checkpoint.tensors.shards) > 1 or not (folder / "model.safetensors").exists():
         yield folder / INDEX
     yield from checkpoint.tensors.shards
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..scratch import InMemory, Scratch
-from ..stages import Recipe
+from ..stages import Progress, Recipe, Silent
 from .modules import QuantizedEmbedding, QuantizedLinear
 from .schemes import decide
 from .sizes import stored_bytes, tensor_class
@@ -60,13 +60,16 @@ def embedding_multiplier(module: nn.Embedding) -> float:
     return float(getattr(module, "embed_scale", 1.0))
 
 
-def apply_recipe(model: nn.Module, recipe: Recipe, scratch: Scratch | None = None) -> Quantized:
+def apply_recipe(
+    model: nn.Module, recipe: Recipe, scratch: Scratch | None = None, progress: Progress | None = None
+) -> Quantized:
     """Replaces linears and embeddings of ``model`` by their quantized equals; the others become float32.
 
     Args:
         model: the float model; its matrices may be of any float dtype.
         recipe: its rules.
         scratch: takes the new matrices; None for memory.
+        progress: told of each module, in weights.
 
     Raises:
         UnsupportedError: no rule fits a module, a rule fits none, or a scheme can't be had for a tensor.
@@ -74,7 +77,11 @@ def apply_recipe(model: nn.Module, recipe: Recipe, scratch: Scratch | None = Non
     scratch = scratch or InMemory()
     modules: dict[str, Applied] = {}
     floats: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # a tied weight stays tied
-    for name, module, scheme in decide(model, recipe):
+    decided, progress, done = decide(model, recipe), progress or Silent(), 0
+    total = sum(module.weight.numel() for _, module, _ in decided)
+    for name, module, scheme in decided:
+        progress.update(done, total, name)
+        done += module.weight.numel()
         quantized = scheme.weight != "float32"
         rows, columns = module.weight.shape
         kind = tensor_class(name, isinstance(module, nn.Embedding))

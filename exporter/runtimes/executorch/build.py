@@ -22,12 +22,14 @@ from .lower import lower
 def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
     """Quantizes ``model`` in place, traces it with its cache inside, and lowers it to ``work / model.pte``."""
     with clock.stage("quantize", f"Quantizing: {order.recipe.name}"):
-        quantized = apply_recipe(split_experts(model, ChosenExperts), order.recipe, Scratch(work))
+        split = split_experts(model, ChosenExperts)
+        quantized = apply_recipe(split, order.recipe, Scratch(work), clock.progress)
         module = adapt(model)
     with clock.stage("graph", "Tracing"):
         traced = trace(module, order.cache)
+    size = sum(quantized.bytes_by_class().values())
     with clock.stage("lower", "Lowering for ExecuTorch"):
-        lowered = lower(traced, work / "model.pte", _constants(order), clock.progress)
+        lowered = lower(traced, work / "model.pte", _constants(order), clock.progress, size)
     products = linear_macs(module)
     # Attention runs in ExecuTorch's own kernel, outside delegates, but where a softcap keeps it from there.
     attention = 0 if is_softcapped(order.config) else attention_macs(order.config, order.cache)

@@ -21,31 +21,35 @@ from .unbacked import bounded_sizes_delegated
 # XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
 # rotary embedding alone has them, once for all layers; the portable kernels compute them.
 NEWER_NODES = frozenset({"sin.default", "cos.default"})
+# Of the whole stage, when every constant has been taken and the file is to be written; about so for a 1B model.
+_LOWERED = 0.95
 
 
-def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progress) -> Lowered:
+def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progress, size: int = 0) -> Lowered:
     """Lowers to XNNPACK, with one partitioner and each structure once, and writes the program.
 
     Args:
         traced: from ``graph.decoder.trace``.
         out: where the ``.pte`` goes.
         constants: constant methods by name, such as ``get_max_context_len``.
-        progress: told of each step.
+        progress: told of each step, and of each constant.
+        size: bytes of all constants in the program, as far as they are known before; for progress alone.
 
     Raises:
         UnsupportedError: the program calls an operator that has no kernel in ExecuTorch.
         LackingError: another ExecuTorch than the one this was written for.
     """
     version = require_version()
-    with constants_in_files(out.parent):
-        progress.update(0, 3, "partitioning for XNNPACK")
+    told = _Told(progress, size)
+    with constants_in_files(out.parent, told.constant):
+        told.step("partitioning for XNNPACK")
         with idle_work_skipped(), ordered_constants(), bounded_sizes_delegated(), shared_twins() as twins:
             edge = _to_edge(traced, constants)
-        progress.update(1, 3, "emitting the program")
+        told.step("emitting the program")
         gather_parts(edge)
         with idle_work_skipped(), branching_emitter():
             program = _to_program(edge)
-        progress.update(2, 3, "writing the program")
+        told.step("writing the program", _LOWERED)
         with out.open("wb") as file:
             program.write_to_file(file)
     needs = read_requirements(program.executorch_program)
@@ -68,6 +72,25 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
             "planned_bytes": needs.planned_bytes,
         },
     )
+
+
+class _Told:
+    """Tells ``progress`` how far it is, by the bytes of the constants that went into the program."""
+
+    def __init__(self, progress: Progress, size: int) -> None:
+        self._progress, self._size = progress, max(1, size)
+        self._bytes, self._share, self._what = 0, 0.0, ""
+
+    def step(self, what: str, share: float = 0.0) -> None:
+        """The next step begins, of which ``share`` (0..1) of all is done at least."""
+        self._what, self._share = what, max(share, self._share)
+        self._progress.update(self._share, 1.0, what)
+
+    def constant(self, size: int) -> None:
+        """A constant of so many bytes has been taken."""
+        self._bytes += size
+        self._share = max(self._share, _LOWERED * min(1.0, self._bytes / self._size))
+        self._progress.update(self._share, 1.0, self._what)
 
 
 def _to_edge(traced: Traced, constants: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ import ctypes
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,14 @@ _PIECE = 1 << 24
 
 
 @contextmanager
-def constants_in_files(work: Path) -> Iterator[None]:
+def constants_in_files(work: Path, told: Callable[[int], None] = lambda size: None) -> Iterator[None]:
     """While it holds, large constants of every program that is lowered lie in a folder under ``work``.
 
     The program must be written before the block ends: the folder ends with it.
+
+    Args:
+        work: where the folder is made.
+        told: of the bytes of each constant as it is written.
 
     Raises:
         OSError: the disk is full.
@@ -50,8 +54,8 @@ def constants_in_files(work: Path) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="constants-", dir=work))
     try:
         with ExitStack() as stack:
-            stack.enter_context(replaced(NamedDataStore, "add_named_data", _named(folder)))
-            stack.enter_context(replaced(_emitter._Emitter, "_save_new_const_tensor", _emitted(folder)))
+            stack.enter_context(replaced(NamedDataStore, "add_named_data", _named(folder, told)))
+            stack.enter_context(replaced(_emitter._Emitter, "_save_new_const_tensor", _emitted(folder, told)))
             stack.enter_context(_put(node_visitor, "bytes", _viewed))
             stack.enter_context(_put(_emitter, "bytes", _viewed))
             stack.enter_context(_put(node_visitor.NodeVisitor, "convert_to_qc4w", packed))
@@ -103,32 +107,33 @@ def _graphs_copied(original: Any) -> Any:
     return staticmethod(copy_exported_program_for_preprocess)
 
 
-def _named(folder: Path) -> Any:
+def _named(folder: Path, told: Callable[[int], None]) -> Any:
     def wrap(original: Any) -> Any:
         def add_named_data(self: Any, key: str, data: Any, *rest: Any, **named: Any) -> Any:
-            return original(self, key, _spilled(data, folder), *rest, **named)
+            return original(self, key, _spilled(data, folder, told), *rest, **named)
 
         return add_named_data
 
     return wrap
 
 
-def _emitted(folder: Path) -> Any:
+def _emitted(folder: Path, told: Callable[[int], None]) -> Any:
     def wrap(original: Any) -> Any:
         def save(self: Any, spec: Any, buffer_data: Any, *rest: Any, **named: Any) -> Any:
-            return original(self, spec, _spilled(buffer_data, folder), *rest, **named)
+            return original(self, spec, _spilled(buffer_data, folder, told), *rest, **named)
 
         return save
 
     return wrap
 
 
-def _spilled(data: Any, folder: Path) -> Any:
+def _spilled(data: Any, folder: Path, told: Callable[[int], None]) -> Any:
     """``data`` as it is, or a file that holds it, named by what it holds."""
     from executorch.exir._serialize._cord import FileBackedData
 
     if not isinstance(data, bytes | memoryview):
         return data
+    told(len(data))
     if len(data) < SMALLEST:
         return bytes(data)
     digest = hashlib.sha256(data)
