@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -18,14 +17,13 @@ from .archive import CHUNK, write_archive
 from .hashed import hash_file
 from .manifest import MANIFEST, SIDE_FILE, FileRecord, Manifest, manifest_bytes, safe_name, side_bytes
 from .open import OWN_FILES, Bundle, open_bundle
+from .partial import ASIDE, KEPT, KEY, clear_abandoned, lock, take_over
 
-if sys.platform != "win32":
-    import fcntl
+__all__ = ["Format", "How", "Staging", "check_output", "clear_abandoned", "pack", "resolve_output", "sync", "transfer"]
 
 Format = Literal["dir", "zip"]
 How = Literal["copy", "move", "link"]
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_KEY, _KEPT = "key", "kept"
 
 
 def resolve_output(path: Path | str) -> Path:
@@ -89,56 +87,6 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _lock(path: Path) -> int | None:
-    """Takes the lock on a folder, so that another run can see that its owner lives; None if it is held, or gone."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        if sys.platform != "win32":
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), os.lstat(path)):
-            return handle  # else another run has removed or renamed it before we had the lock
-    except OSError:
-        pass
-    os.close(handle)
-    return None
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _abandoned(out: Path) -> Iterator[tuple[Path, int]]:
-    """Partial outputs beside ``out`` of runs that were killed, each locked by us now; ``out`` is what it was before.
-
-    Those of runs that still live hold a lock and are left alone.
-    """
-    if sys.platform == "win32":
-        return
-    for partial in sorted(out.parent.glob(f".{out.name}.partial-*")):
-        handle = _lock(partial) if partial.is_dir() else None
-        if handle is not None:
-            set_aside = partial / "replaced"
-            if set_aside.exists() and not out.exists():  # It was killed between the two renames.
-                set_aside.rename(out)
-            yield partial, handle
-
-
-def clear_abandoned(out: Path) -> list[Path]:
-    """Removes what runs that were killed left beside ``out``; returns what was removed."""
-    removed = []
-    for partial, handle in _abandoned(out):
-        _remove(partial)
-        os.close(handle)
-        removed.append(partial)
-    return removed
-
-
 class Staging:
     """A bundle in the making, in a hidden folder beside its place and on the same filesystem.
 
@@ -199,23 +147,25 @@ class Staging:
     @property
     def kept(self) -> Path:
         """Where finished stages lie, on the same filesystem; made by whoever keeps one."""
-        return self._partial / _KEPT
+        return self._partial / KEPT
 
     @property
     def _aside(self) -> Path:
         """Where the bundle that is being replaced waits until the new one is in place."""
-        return self._partial / "replaced"
+        return self._partial / ASIDE
 
     def __enter__(self) -> Staging:
         try:
             self._made = [p for p in self.out.parents if not p.exists()]
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            if not self._take_over():
+            self._handle = take_over(self.out, self._partial, None if self._fresh else self._key)
+            self._entered = self._handle is not None
+            if not self._entered:
                 self._partial.mkdir()
                 self._entered = True
-                self._handle = _lock(self._partial)
+                self._handle = lock(self._partial)
                 if self._key is not None:
-                    (self._partial / _KEY).write_text(self._key, encoding="ascii")
+                    (self._partial / KEY).write_text(self._key, encoding="ascii")
             self.folder.mkdir()
             self.work.mkdir()
         except BaseException as error:
@@ -223,33 +173,6 @@ class Staging:
             self._cleanup()
             raise told from (None if told is error else error)
         return self
-
-    def _take_over(self) -> bool:
-        """Makes the folder of a run that was killed our own where it has our key, and removes all others."""
-        mine: list[tuple[Path, int]] = []
-        for partial, handle in _abandoned(self.out):
-            if not mine and self._fits(partial):
-                mine.append((partial, handle))
-                continue
-            _remove(partial)
-            os.close(handle)
-        for partial, self._handle in mine:
-            partial.rename(self._partial)
-            self._entered = True
-            for path in list(self._partial.iterdir()):
-                if path.name not in (_KEY, _KEPT):
-                    _set_apart(path)
-        return bool(mine)
-
-    def _fits(self, partial: Path) -> bool:
-        """Whether what lies there is of this very export: nobody else's, and whole."""
-        key, kept = partial / _KEY, partial / _KEPT
-        if self._key is None or self._fresh or key.is_symlink() or kept.is_symlink():
-            return False
-        try:
-            return partial.lstat().st_uid == os.getuid() and key.read_text(encoding="ascii") == self._key
-        except (OSError, ValueError):
-            return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -395,16 +318,6 @@ class Staging:
             sync(self.out.parent)
         except OSError as error:
             raise self._no_room(error) from error
-
-
-def _set_apart(path: Path) -> None:
-    """Removes what a run that was killed was writing; a child of it may write there still."""
-    apart = path.with_name(f"{path.name}-left")
-    path.rename(apart)
-    if apart.is_dir() and not apart.is_symlink():
-        shutil.rmtree(apart, ignore_errors=True)
-    else:
-        apart.unlink()
 
 
 def transfer(source: Path, target: Path, how: How) -> None:
