@@ -91,6 +91,13 @@ def sample_int4(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Ex
 
 
 @pytest.fixture(scope="session")
+def sample_diary(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The sample with its adapter merged in, else as ``sample_int4``."""
+    out = tmp_path_factory.mktemp("diary") / "bundle"
+    return export(out, own_cache, "--adapter", "sample", "--target", "android-arm64")
+
+
+@pytest.fixture(scope="session")
 def sample_litert(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The sample for android-arm64 and LiteRT, with the target's own recipe."""
     out = tmp_path_factory.mktemp("litert") / "bundle"

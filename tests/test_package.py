@@ -327,7 +327,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+@\w+")
 
 
 @pytest.fixture(scope="module")
-def desk(sample_int4: Any, sample_litert: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def desk(sample_int4: Any, sample_diary: Any, sample_litert: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as the README's reader has it: the sample's bundles, a model, and the recipe of docs/recipes.md."""
     from gemcut.checkpoint.random import random_checkpoint
     from transformers import Gemma3TextConfig
@@ -335,6 +335,7 @@ def desk(sample_int4: Any, sample_litert: Any, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("desk")
     (folder / "bundles").mkdir()
     (folder / BUNDLE).symlink_to(sample_int4.path)
+    (folder / BUNDLE.replace("sample", "sample-diary")).symlink_to(sample_diary.path)
     (folder / BUNDLE.replace("executorch", "litert")).symlink_to(sample_litert.path)
     config = Gemma3TextConfig(
         vocab_size=512, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2,

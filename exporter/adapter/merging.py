@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-_BLOCK = 1 << 22  # elements that are worked on in one go
+_BLOCK = 1 << 20  # elements that are worked on in one go
 
 
 @dataclass(frozen=True)
