@@ -85,7 +85,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
 
 def _load(drafts: Sequence[Draft], clock: Clock) -> Any:
     with clock.stage("load", "Loading the float model"):
-        return reference_stage.load_model(drafts[0].plan, drafts[0].staging.work)
+        return reference_stage.load_model(drafts[0].plan, drafts[0].staging.work, clock.progress)
 
 
 def _reference(drafts: Sequence[Draft], model: Any, clock: Clock) -> Goldens:

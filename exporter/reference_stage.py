@@ -38,11 +38,11 @@ class Goldens:
     prompts: tuple[Prompt, ...]
 
 
-def load_model(plan: ExportPlan, work: Path) -> Any:
+def load_model(plan: ExportPlan, work: Path, progress: Progress | None = None) -> Any:
     """The transformers model of the checkpoint, its matrices in the mapped files; see ``map_float_model``."""
     from .scratch import Scratch
 
-    return map_float_model(plan.checkpoint, Scratch(work))
+    return map_float_model(plan.checkpoint, Scratch(work), progress)
 
 
 def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:

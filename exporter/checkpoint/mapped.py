@@ -7,6 +7,7 @@ again. What a model needs beside its matrices (norms, scales, biases, rotary tab
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from ..scratch import Scratch
+    from ..stages import Progress
     from .opening import Checkpoint
 
 # Elements that are looked at in one go.
 CHUNK = 1 << 24
 
 
-def map_float_model(checkpoint: Checkpoint, scratch: Scratch) -> nn.Module:
+def map_float_model(checkpoint: Checkpoint, scratch: Scratch, progress: Progress | None = None) -> nn.Module:
     """transformers' causal language model of the text part over the checkpoint's own bytes, in eval mode.
 
     Matrices (parameters of two dimensions and more) keep their stored dtype and lie in the mapped files: they must not
@@ -34,6 +36,7 @@ def map_float_model(checkpoint: Checkpoint, scratch: Scratch) -> nn.Module:
     Args:
         checkpoint: As `open_checkpoint` returned it.
         scratch: Takes the matrices that no file has as they are, such as merged ones.
+        progress: Told how many of the weights have been read and checked.
 
     Raises:
         CheckpointError: A tensor holds NaN or infinity, or a tied head differs from the embedding.
@@ -44,7 +47,14 @@ def map_float_model(checkpoint: Checkpoint, scratch: Scratch) -> nn.Module:
     names, _ = weight_map(checkpoint.text_config, checkpoint.tensors)
     twin = names.pop(HEAD, None) if checkpoint.text_config.tie_word_embeddings else None
     model = empty_model(checkpoint.text_config)
-    state = {name: _stored(checkpoint.tensors, stored, scratch) for name, stored in names.items()}
+    state: dict[str, torch.Tensor] = {}
+    sizes = {name: math.prod(checkpoint.tensors.shape(stored)) for name, stored in names.items()}
+    done, total = 0, sum(sizes.values())
+    for name, stored in names.items():
+        if progress is not None:
+            progress.update(done, total, name)
+        state[name] = _stored(checkpoint.tensors, stored, scratch)
+        done += sizes[name]
     model.load_state_dict(state, strict=False, assign=True)
     model.tie_weights()
     if twin is not None:
