@@ -45,6 +45,8 @@ _REFUSED = {
 # Their first update was taken out of the base model's weights, which are then others than the checkpoint's.
 _CHANGED_BASE = ("pissa", "corda", "olora", "lora_ga", "loftq")
 _PLAIN = "Merge it with PEFT itself (merge_and_unload, save_pretrained), and name the merged model as MODEL."
+# These put something before the prompt or between the layers, which no weight of the model can hold.
+_UNMERGEABLE = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
 _RANKS = "rank_pattern"
 
 
@@ -116,7 +118,8 @@ def _refuse(path: Path, found: Mapping[str, Any]) -> None:
     if not isinstance(kind, str):
         raise CheckpointError(f"{path} has no peft_type", hint="take adapter_config.json from the adapter")
     if kind.upper() != "LORA":
-        raise UnsupportedError(f"{path}: peft_type '{kind}' is not LoRA", hint=f"LORA is taken. {_PLAIN}")
+        what_next = "This kind can't be merged." if kind.upper() in _UNMERGEABLE else _PLAIN
+        raise UnsupportedError(f"{path}: peft_type '{kind}' is not LoRA", hint=f"LORA is taken. {what_next}")
     task = found.get("task_type")
     if task not in (None, "CAUSAL_LM"):
         raise UnsupportedError(f"{path}: task_type '{task}': it doesn't generate text", hint="CAUSAL_LM is taken.")

@@ -118,7 +118,8 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         UnsupportedError: Pickled weights, or a kind of adapter that can't be merged; names the key or the tensor.
     """
     if not folder.is_dir():
-        raise CheckpointError(f"no such directory: {folder}", hint="--adapter names a folder that holds a PEFT adapter")
+        hint = "--adapter names a folder that holds a PEFT adapter; from a hub: hf download ORG/NAME --local-dir DIR"
+        raise CheckpointError(f"no such directory: {folder}", hint=hint)
     config = read_config(folder)
     tensors = _open_weights(folder)
     known = [_named(name, tensors, base) for name in tensors.names()]

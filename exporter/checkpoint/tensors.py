@@ -206,7 +206,7 @@ def no_weights(files: Iterable[str], where: str) -> CheckpointError | Unsupporte
     if others := [name for name in names if name.endswith(".safetensors")]:
         return CheckpointError(
             f"{where} has no {SINGLE}; {others[0]} is not a whole model's weights",
-            hint="an adapter must be merged into its base model first (peft's merge_and_unload)",
+            hint=f"of an adapter, name its base model as MODEL: gemcut export BASE --adapter {where}",
         )
     if pickles := [name for name in names if name.endswith(_PICKLES)]:
         return UnsupportedError(

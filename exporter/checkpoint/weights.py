@@ -157,7 +157,7 @@ def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layou
         else:
             close = difflib.get_close_matches(name, used, n=1, cutoff=0.4)
             nearest_one = f"; the nearest known is '{close[0]}'" if close else ""
-            merge = "an adapter must be merged first (peft's merge_and_unload)"
+            merge = "an adapter is saved apart from its base model, by PEFT, and named with --adapter"
             raise CheckpointError(
                 f"{tensors.shard(name).name}: unexpected tensor '{name}'{nearest_one}",
                 hint=merge if "lora" in name.lower() else _HINT,

@@ -167,6 +167,14 @@ def test_a_key_that_cant_be_honoured_is_named(
     assert caught.value.exit_code == code
 
 
+def test_what_no_merge_can_hold_is_not_sent_to_one(adapter: Path, edit_json: Callable[..., None]) -> None:
+    for kind, merges in (("IA3", True), ("PREFIX_TUNING", False)):
+        edit_json(adapter / "adapter_config.json", peft_type=kind)
+        with pytest.raises(GemcutError, match=f"peft_type '{kind}' is not LoRA") as caught:
+            read_config(adapter)
+        assert ("Merge it with PEFT" in str(caught.value.hint)) is merges
+
+
 def test_every_key_of_pefts_own_configuration_is_known(adapter: Path) -> None:
     from gemcut.adapter import config
 

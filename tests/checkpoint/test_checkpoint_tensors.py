@@ -214,4 +214,4 @@ def test_no_weights_and_adapter_weights_alone(fresh):
     refused(folder, r"has no model\.safetensors and no model\.safetensors\.index\.json")
     (folder / "adapter_model.safetensors").write_bytes(b"")
     error = refused(folder, r"has no model\.safetensors; adapter_model\.safetensors is not a whole model's")
-    assert "merge" in error.hint
+    assert "--adapter" in error.hint
