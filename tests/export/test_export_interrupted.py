@@ -56,7 +56,7 @@ def small_disk(where: Path, size: str) -> Iterator[None]:
     ("size", "stage"),
     [
         ("512k", "Running the float model on the golden prompts"),
-        pytest.param("4300k", "Publishing", marks=pytest.mark.slow),
+        pytest.param("7100k", "Publishing", marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk(size: str, stage: str, tiny: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
