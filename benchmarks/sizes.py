@@ -164,16 +164,40 @@ def _export(
 
 
 def show(found: Size) -> None:
-    """One model's table."""
+    """One model's tables."""
     click.echo(f"\n{found.model}, {found.runtime}: {found.parameters / 1e9:.2f} billion parameters")
-    rows = [(stage, number(seconds), number(found.memory[stage] / 1e6)) for stage, seconds in found.seconds.items()]
-    rows.append(("the whole process", number(found.wall), number(found.peak_memory / 1e6)))
-    table(rows, ("stage", "seconds", "memory (MB)"))
+    said = found.plan["export"]
+    rows = [
+        (stage, number(seconds), _said(said["seconds_by_stage"].get(stage)), number(found.memory[stage] / 1e6),
+         _said(said["memory_by_stage"].get(stage), 1e6))
+        for stage, seconds in found.seconds.items()
+    ]  # fmt: skip
+    rows.append(("the whole process", number(found.wall), "", number(found.peak_memory / 1e6), ""))
+    table(rows, ("stage", "seconds", "planned", "memory (MB)", "planned"))
+    click.echo("gemcut plan, from config.json alone")
+    figures = [(name, number(real), number(said_of), number(said_of / real)) for name, real, said_of in planned(found)]
+    table(figures, ("", "measured", "planned", "ratio"))
     verdict = "within" if found.holds else "OVER"
     bound = f"1.2 x bundle + 1.5 GB = {found.bound / 1e9:.2f}"
     click.echo(f"peak memory {found.peak_memory / 1e9:.2f} GB, {verdict} {bound}")
     click.echo(f"checkpoint {found.checkpoint / 1e9:.2f} GB, bundle {found.bundle / 1e9:.2f} GB")
     click.echo(f"prefill {number(found.prefill)} tokens/s, decode {number(found.decode)} tokens/s")
+
+
+def planned(found: Size) -> tuple[tuple[str, float, float], ...]:
+    """What the issue wants predicted within 20%: name, measured, planned."""
+    plan, cost = found.plan, found.plan["export"]
+    return (
+        ("bundle (GB)", found.bundle / 1e9, plan["bundle"] / 1e9),
+        ("peak memory (GB)", found.peak_memory / 1e9, cost["memory"] / 1e9),
+        ("disk (GB)", found.disk / 1e9, cost["disk"] / 1e9),
+        ("seconds", sum(found.seconds.values()), cost["seconds"]),
+        ("memory to run it (GB)", found.run_memory / 1e9, plan["memory"] / 1e9),
+    )
+
+
+def _said(figure: float | None, unit: float = 1.0) -> str:
+    return "" if figure is None else number(figure / unit)
 
 
 @click.command(cls=Command)

@@ -148,7 +148,7 @@ def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
     here = Path.cwd()
     files, memory, machine = files_of(shapes, folder), export_memory(shapes), this_machine(here)
     seconds = export_seconds(shapes, files, measure_speed(here))
-    room = Room(max(memory.values()), files.disk(), machine)
+    room = Room(max(memory.values()), files.disk(), files.disk(least=True), machine)
     return files, ExportCost(
         memory=room.memory,
         memory_by_stage=memory,

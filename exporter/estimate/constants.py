@@ -28,7 +28,8 @@ class Goldens(DataFile):
     tokens: int = Field(description="Of all prompts together, without the one that is longer than a window.")
     past: int = Field(description="Tokens of that one, past the window.")
     reply: int = Field(description="Tokens of each reply.")
-    kept: int = Field(description="Rows of logits that are kept of each while the bundle is made.")
+    kept: int = Field(description="Rows of logits that are kept of each while the bundle is made, at most.")
+    least: int = Field(description="And at least: where the replies end soon.")
     bytes: int = Field(description="Of the files of all goldens, for each scored position.")
 
 
@@ -37,10 +38,13 @@ class Memory(DataFile):
 
     base: int = Field(description="Python with torch, transformers and ExecuTorch.")
     token: int = Field(description="Of the tokenizer, for each entry of the vocabulary.")
+    checked: int = Field(description="Of what a checkpoint's values are checked in.")
     quantizing: int = Field(description="torchao, and the pieces that a matrix is quantized in.")
-    traced: int = Field(description="Of a traced program, for each module that computes.")
-    lowered: int = Field(description="Of its lowering, for each of them, at most at once.")
-    kept: int = Field(description="Of it, what stays to the process's end.")
+    small: float = Field(description="Of each byte of the tensors too small for files: they lie between those pieces.")
+    lowered: int = Field(description="Of a program that is lowered, for each module that computes.")
+    left: int = Field(description="Of what lowering loaded: to the process's end.")
+    kept: int = Field(description="Of a lowered program, for each module: to the process's end.")
+    caches: float = Field(description="How often the program's key-value cache is copied while it is lowered.")
     run: int = Field(description="Of what runs a program, whatever the program.")
 
 
@@ -57,13 +61,15 @@ class Seconds(DataFile):
     quantize: float = Field(description="Of quantizing, for each element; copy.")
     quantizing: float = Field(description="Of quantizing, whatever the model: imports; interpreter.")
     trace: float = Field(description="Of tracing, for each module; interpreter.")
+    lowering: float = Field(description="Of lowering, whatever the model: imports; interpreter.")
     lower: float = Field(description="Of lowering, for each module; interpreter.")
-    write: float = Field(description="Of lowering, for each byte of the program: packed, hashed, written; copy.")
+    write: float = Field(description="Of lowering, for each element: packed, hashed, written; copy.")
     hash: float = Field(description="Of each byte that is hashed; hash.")
     operation: float = Field(description="Of each int8 operation of the bundle's prefill; multiply.")
     byte: float = Field(description="Of each byte that a decode step of the bundle reads; copy.")
     logit: float = Field(description="Of each logit that is compared; copy.")
     measure: float = Field(description="Starting the process whose speed is measured; interpreter.")
+    loaded: float = Field(description="Of each byte of the program that it loads and packs; copy.")
     disk: float = Field(description="Of each byte of the bundle that is flushed to the disk; disk.")
 
 
@@ -82,6 +88,7 @@ class Error(DataFile):
 
     memory: float
     disk: float
+    small: int = Field(description="Bytes that it may be off in any case.")
 
 
 class Constants(DataFile):

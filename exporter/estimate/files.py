@@ -20,7 +20,8 @@ _FLOAT = 4
 
 @dataclass(frozen=True)
 class Files:
-    """Bytes. program: its file. bundle: all files. logits: the float model's, which lie beside it to the end.
+    """Bytes. program: its file. bundle: all files. logits: the float model's for one row of each golden, which lie
+    beside it to the end.
 
     lowering: tensors and constants that lie beside it while it is lowered. tokenizer_known: its size is that of the
     checkpoint's files, not guessed from the vocabulary.
@@ -32,9 +33,17 @@ class Files:
     lowering: int
     tokenizer_known: bool
 
-    def disk(self, form: str = "dir") -> int:
-        """Most bytes at the output's place at once; a zip lies there beside the files that went into it."""
-        return self.logits + self.bundle + max(self.lowering, self.bundle if form == "zip" else 0)
+    def disk(self, form: str = "dir", least: bool = False) -> int:
+        """Most bytes at the output's place at once; a zip lies there beside the files that went into it.
+
+        ``least``: where every reply of the float model is short.
+        """
+        goldens = constants().goldens
+        return (
+            self.logits * (goldens.least if least else goldens.kept)
+            + self.bundle
+            + max(self.lowering, self.bundle if form == "zip" else 0)
+        )
 
 
 def files_of(shapes: Shapes, folder: Path) -> Files:
@@ -44,7 +53,7 @@ def files_of(shapes: Shapes, folder: Path) -> Files:
     tokenizer, sure = _tokenizer(folder, shapes.vocabulary)
     goldens = constants().goldens
     bundle = program + tokenizer + known.papers + goldens.bytes * goldens.prompts * goldens.reply
-    logits = goldens.prompts * goldens.kept * shapes.vocabulary * _FLOAT
+    logits = goldens.prompts * shapes.vocabulary * _FLOAT
     return Files(program, bundle, logits, _lowering(shapes), sure)
 
 

@@ -32,7 +32,8 @@ def this_machine(place: Path) -> Machine:
 
     from ..memory import anonymous_memory
 
-    limits = [(psutil.virtual_memory().available, "the memory that is free"), *_groups(), *_resources()]
+    free = psutil.virtual_memory().available + psutil.swap_memory().free
+    limits = [(free, "so much is free, with swap"), *_groups(), *_resources()]
     left, limit = min(limits)
     present = next(p for p in (place, *place.parents) if p.exists())
     return Machine(max(0, left) + (anonymous_memory() or 0), limit, shutil.disk_usage(present).free)

@@ -10,7 +10,7 @@ from .files import SMALLEST_TENSOR
 if TYPE_CHECKING:
     from .shapes import Shapes
 
-_FLOAT = 4
+_FLOAT, _STORED = 4, 2  # bytes of an element
 
 
 def prompt_tokens(shapes: Shapes) -> int:
@@ -22,22 +22,25 @@ def prompt_tokens(shapes: Shapes) -> int:
 def export_memory(shapes: Shapes) -> dict[str, int]:
     """Most bytes by stage, of those in which it differs."""
     known = constants().memory
-    opened = known.base + known.token * shapes.vocabulary
-    loaded = opened + _FLOAT * shapes.others
+    tokenizer = known.token * shapes.vocabulary
+    opened = known.base + tokenizer
+    loaded = opened + min(known.checked, _STORED * shapes.parameters) + _FLOAT * shapes.others
     small = sum(size for w in shapes.weights for size in w.unpacked if size < SMALLEST_TENSOR)
-    quantized = loaded + known.quantizing + small
-    traced = quantized + known.traced * shapes.modules
-    lowered = traced + known.lowered * shapes.modules
-    kept = loaded + known.quantizing + known.kept * shapes.modules
+    quantized = loaded + known.quantizing + int(known.small * small)
+    # XNNPACK's serializer packs the largest matrix in memory.
+    packing = max((w.stored for w in shapes.linears), default=0)
+    caches = int(known.caches * shapes.cache.bytes)
+    kept = loaded + known.left + small + known.kept * shapes.modules + caches
+    filled = min(1.0, _longest(shapes) / shapes.cache.context)
     return {
         "plan": opened,
         "load": loaded,
         "reference": loaded + _reference(shapes),
         "quantize": quantized,
-        "graph": traced,
-        "lower": lowered,
+        "graph": quantized,
+        "lower": quantized + known.lowered * shapes.modules + packing + caches,
         "pack": kept,
-        "prove": kept + _run(shapes, min(1.0, _longest(shapes) / shapes.cache.context)),
+        "prove": kept + tokenizer + _run(shapes, filled),  # the bundle's own tokenizer
     }
 
 
@@ -68,10 +71,11 @@ def _longest(shapes: Shapes) -> int:
 def _reference(shapes: Shapes) -> int:
     """Caches of all prompts, side by side as far as ``reference`` lets them, and what they hold between products."""
     from ..reference import _CACHES, _CACHES_OF_PARAMETER
+    from ..together import MOST
 
     goldens, tokens = constants().goldens, prompt_tokens(shapes)
     caches = shapes.states * (tokens + goldens.prompts * goldens.reply)
     groups = max(1.0, caches / (_CACHES + _CACHES_OF_PARAMETER * shapes.parameters))
-    between = _FLOAT * tokens * (3 * shapes.wide + 6 * shapes.hidden)
-    logits = 2 * min(_FLOAT * shapes.vocabulary * goldens.prompts * 32, 1 << 27)
-    return int((caches + between) / groups) + logits
+    between = _FLOAT * tokens * (2 * shapes.wide + 3 * shapes.hidden)
+    logits = 2 * min(_FLOAT * shapes.vocabulary * goldens.prompts * goldens.kept, MOST)
+    return int((caches + between) / groups) + max(0, logits - int(between / groups))

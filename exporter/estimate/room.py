@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,30 +16,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Room:
-    """Bytes that an export takes of memory and disk, estimated, and what there is."""
+    """Bytes that an export takes of memory and disk, estimated, and what there is.
+
+    least_disk: where every reply of the float model is as short as can be.
+    """
 
     memory: int
     disk: int
+    least_disk: int
     machine: Machine
 
     @property
-    def least_memory(self) -> int:
-        """Bytes that it takes even where the estimate is as far too high as it may be."""
-        return int(self.memory / (1 + constants().error.memory))
+    def lacks_memory(self) -> bool:
+        """Whether it can't be enough, even where the estimate is as far too high as it may be."""
+        return self.machine.memory < _least(self.memory, constants().error.memory)
 
     @property
-    def least_disk(self) -> int:
-        """Bytes that it takes even where the estimate is as far too high as it may be."""
-        return int(self.disk / (1 + constants().error.disk))
+    def lacks_disk(self) -> bool:
+        """Whether it can't be enough, even where the estimate is as far too high as it may be."""
+        return self.machine.disk < _least(self.least_disk, constants().error.disk)
 
     @property
     def fits(self) -> bool | None:
         """True and False where that is sure; None where it is closer than the estimate is exact."""
-        if self.machine.memory < self.least_memory or self.machine.disk < self.least_disk:
+        if self.lacks_memory or self.lacks_disk:
             return False
-        memory, disk = (1 + error for error in (constants().error.memory, constants().error.disk))
-        sure = self.machine.memory >= memory * self.memory and self.machine.disk >= disk * self.disk
-        return True if sure else None
+        error = constants().error
+        memory, disk = (1 + error.memory) * self.memory, (1 + error.disk) * self.disk
+        return True if self.machine.memory >= memory and self.machine.disk >= disk else None
+
+
+def _least(size: int, error: float) -> float:
+    """Bytes that are needed where the estimate is that share too high; a small export fails soon by itself."""
+    return size / (1 + error) - constants().error.small
 
 
 def refuse_lacking(plan: ExportPlan, form: str) -> None:
@@ -57,25 +66,26 @@ def refuse_lacking(plan: ExportPlan, form: str) -> None:
     checkpoint = plan.checkpoint
     shapes = shapes_of(checkpoint.text_config, plan.recipe, plan.shape.context, plan.shape.prefill[-1])
     files = files_of(shapes, checkpoint.path)
-    room = Room(max(export_memory(shapes).values()), files.disk(form), this_machine(plan.output.parent))
-    _refuse(room, plan.output)
+    here = this_machine(plan.output.parent)
+    machine = replace(here, disk=here.disk + _held(plan.output))
+    memory = max(export_memory(shapes).values())
+    refuse(Room(memory, files.disk(form), files.disk(form, least=True), machine), plan.output)
 
 
-def _refuse(room: Room, output: Path) -> None:
-    machine = room.machine
-    error = constants().error
-    if machine.memory < room.least_memory:
+def refuse(room: Room, output: Path) -> None:
+    """Raises LackingError where a bundle can't be made at ``output``."""
+    machine, error = room.machine, constants().error
+    if room.lacks_memory:
         raise LackingError(
             f"this export takes about {_text(room.memory)} of memory (give or take {error.memory:.0%}), and no more "
             f"than {_text(machine.memory)} can be had here: {machine.limit}",
             hint="Close other programs, raise the limit, or take a recipe of fewer bits, a shorter --context or "
-            "another machine: gemcut plan says what each takes.",
+            "another machine; gemcut plan says what each takes.",
         )
-    held = _held(output)
-    if machine.disk + held < room.least_disk:
+    if room.lacks_disk:
         raise LackingError(
-            f"this export takes about {_text(room.disk)} of disk beside {output} (give or take {error.disk:.0%}), and "
-            f"{_text(machine.disk)} are free there",
+            f"this export takes about {_text(room.disk)} of disk at {output.parent} (give or take {error.disk:.0%}), "
+            f"and {_text(machine.disk)} are free there",
             hint="Free some, or name a place on another disk with -o; gemcut plan says what other recipes take.",
         )
 
@@ -83,7 +93,8 @@ def _refuse(room: Room, output: Path) -> None:
 def _held(output: Path) -> int:
     """Bytes that a killed run of this export left there: it is resumed, or they are freed."""
     partials = output.parent.glob(f".{output.name}.partial*")
-    return sum(file.stat().st_size for partial in partials for file in partial.rglob("*") if file.is_file())
+    found = [file.lstat() for partial in partials for file in partial.rglob("*") if file.is_file()]
+    return sum({one.st_ino: one.st_size for one in found}.values())  # some are there under two names
 
 
 def _text(size: int) -> str:

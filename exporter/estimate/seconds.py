@@ -31,10 +31,11 @@ def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, floa
         "prompt": known.prompt * slow["interpreter"],
         "quantize": known.quantizing * slow["interpreter"] + known.quantize * quantized * slow["copy"],
         "graph": known.trace * shapes.modules * slow["interpreter"],
-        "lower": known.lower * shapes.modules * slow["interpreter"] + known.write * elements * slow["copy"],
+        "lower": (known.lowering + known.lower * shapes.modules) * slow["interpreter"]
+        + known.write * elements * slow["copy"],
         "pack": known.hash * files.program * slow["hash"],
         "prove": _prove(shapes, slow),
-        "measure": known.measure * slow["interpreter"] + known.write * files.program * slow["copy"],
+        "measure": known.measure * slow["interpreter"] + known.loaded * files.program * slow["copy"],
         "publish": known.hash * files.bundle * slow["hash"] + known.disk * files.bundle * slow["disk"],
     }
 
