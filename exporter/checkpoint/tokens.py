@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,57 @@ def load_tokenizer(
         raise CheckpointError(
             f"the tokenizer in {folder} can't be read: {reason}", hint="fetch the tokenizer's files again"
         ) from error
-    return tokenizer, _check_vocabulary(tokenizer, family, text_config)
+    notes = _own_pipeline(folder, tokenizer)
+    return tokenizer, (*notes, *_check_vocabulary(tokenizer, family, text_config))
+
+
+def _own_pipeline(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Has text cut up as the checkpoint's own files say, where transformers' class for it says otherwise.
+
+    transformers 5.23 builds a LlamaTokenizer anew, whatever tokenizer.json has: with ``legacy`` false, as Llama 2 is
+    published, no space is put before ``[INST]`` after ``<s>``, and a text's own first space is lost. Neither is so in
+    the published tokenizer.json, nor in SentencePiece (huggingface/transformers, pull request 47700).
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return ()
+    file, wanted = "tokenizer.json", _stated_pipeline(folder / "tokenizer.json")
+    if wanted is None:
+        file, wanted = "tokenizer.model", _sentencepiece_pipeline(backend)
+    present = tuple(_state(part) for part in (backend.normalizer, backend.pre_tokenizer))
+    if wanted is None or present == tuple(map(_state, wanted)):
+        return ()
+    backend.normalizer, backend.pre_tokenizer = wanted
+    kind = type(tokenizer).__name__
+    return (f"text is cut into tokens as {file} has it, which {kind} of transformers does otherwise",)
+
+
+def _state(part: Any) -> Any:
+    return None if part is None else part.__getstate__()
+
+
+def _stated_pipeline(file: Path) -> tuple[Any, Any] | None:
+    """The normalizer and the pre-tokenizer of a tokenizer.json; None where there is no such file."""
+    from tokenizers import Tokenizer
+
+    if not file.is_file():
+        return None
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    bare = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    parts = {key: raw.get(key) for key in ("normalizer", "pre_tokenizer")}
+    small = Tokenizer.from_str(json.dumps({**bare, **parts}))
+    return small.normalizer, small.pre_tokenizer
+
+
+def _sentencepiece_pipeline(backend: Any) -> tuple[Any, Any] | None:
+    """SentencePiece's own way with spaces, where transformers puts one before a text; None where it puts none."""
+    from tokenizers import normalizers, pre_tokenizers
+
+    part = backend.pre_tokenizer
+    if not isinstance(part, pre_tokenizers.Metaspace) or part.prepend_scheme == "never":
+        return None
+    steps = [normalizers.Prepend(part.replacement), normalizers.Replace(" ", part.replacement)]
+    return normalizers.Sequence(steps), None
 
 
 def _check_vocabulary(

@@ -26,6 +26,7 @@ VOCAB, WIDTH, HEADS, DEPTH, LAYERS, SLOTS = 2048, 32, 2, 16, 2, 256
 PREFILLS, BOS, STOPS = (8, 64), 2, (1, 6)
 TURNS = "{% for m in messages %}<|turn>{{ m['role'] }}\n{{ m['content'][0]['text'] }}<turn|>\n{% endfor %}"
 ASKS = "{% if add_generation_prompt %}<|turn>model\n{% endif %}"
+HI = {"role": "user", "content": "hi"}
 
 
 class Tiny(nn.Module):
@@ -179,8 +180,8 @@ def sample_chats() -> list[engine.Chat]:
 
 
 def wanted_ids(oracle: Any, chat: engine.Chat) -> tuple[int, ...]:
-    settings = {"add_generation_prompt": chat.add_generation_prompt, "enable_thinking": chat.thinking}
-    settings |= {"tools": list(chat.tools) or None, "chat_template": TEMPLATE}
+    settings = {"add_generation_prompt": chat.add_generation_prompt, "enable_thinking": chat.thinking,
+                "tools": list(chat.tools) or None, "chat_template": TEMPLATE}  # fmt: skip
     return tuple(oracle.apply_chat_template(list(chat.messages), return_dict=False, **settings))
 
 
@@ -238,7 +239,7 @@ def test_caches_go_to_the_work_folder_alone_and_are_gone_afterwards(packed: Path
 
     before = state()
     engine.greedy(packed, [spread(4)], [2], VOCAB, tmp_path)
-    engine.conversation_ids(packed, [engine.Chat([{"role": "user", "content": "hi"}])], tmp_path)
+    engine.conversation_ids(packed, [engine.Chat([HI])], tmp_path)
     engine.reply(packed, [{"role": "user", "content": "hi"}], [], 2, tmp_path)
     engine.bench(packed, [8], 2, 1, tmp_path)
     assert state() == before
@@ -344,7 +345,7 @@ def test_a_sentencepiece_bundle_gets_its_bos_from_the_metadata(make: Maker, orac
 @pytest.mark.parametrize("tokenizer", ["tokenizer.json", "tokenizer.model"])
 def test_a_bos_that_template_and_metadata_both_write_shows_twice(make: Maker, tokenizer: str, tmp_path: Path) -> None:
     bundle = make("<bos>" + TURNS + ASKS, tokenizer, start=BOS)
-    (heard,) = engine.conversation_ids(bundle, [engine.Chat([{"role": "user", "content": "hi"}])], tmp_path).chats
+    (heard,) = engine.conversation_ids(bundle, [engine.Chat([HI])], tmp_path).chats
     assert heard.ids is not None
     assert heard.ids[:2] == (BOS, BOS)
     assert heard.ids[2] != BOS
@@ -353,22 +354,20 @@ def test_a_bos_that_template_and_metadata_both_write_shows_twice(make: Maker, to
 
 def test_ids_that_the_engine_s_own_count_denies_are_an_error(make: Maker, tmp_path: Path) -> None:
     """A start token that the tokenizer doesn't have is one that the engine tells of, but doesn't feed."""
-    chats = [engine.Chat([{"role": "user", "content": "hi"}])]
     with pytest.raises(ConformanceError, match="LiteRT-LM feeds"):
-        engine.conversation_ids(make(start=VOCAB + 5), chats, tmp_path)
+        engine.conversation_ids(make(start=VOCAB + 5), [engine.Chat([HI])], tmp_path)
 
 
 def test_what_a_chat_fails_of_is_said(make: Maker, tmp_path: Path) -> None:
     """The first is upstream's: 0.18 hands every template lists, also those that add strings."""
-    user = {"role": "user", "content": "hi"}
     adding = make("{% for m in messages %}{{ m['role'] + m['content'] }}{% endfor %}")
-    chats = [engine.Chat([user]), engine.Chat([]), engine.Chat([user], [{"type": "function"}])]
+    chats = [engine.Chat([HI]), engine.Chat([]), engine.Chat([HI], [{"type": "function"}])]
     refused, empty, nameless = engine.conversation_ids(adding, chats, tmp_path).chats
     assert "Failed to apply template" in refused.refused
     assert refused.ids is None
     assert "begins with a message" in empty.inexpressible
     assert "function" in nameless.inexpressible
-    (long,) = engine.conversation_ids(make(), [engine.Chat([{**user, "content": "hi " * SLOTS}])], tmp_path).chats
+    (long,) = engine.conversation_ids(make(), [engine.Chat([{**HI, "content": "hi " * SLOTS}])], tmp_path).chats
     assert "too long" in long.refused
     assert long.fed is None
 
