@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 from gemcut.bundle.staging import Staging
 from gemcut.clock import Clock
+from gemcut.devices import Options
+from gemcut.devices.base import Facts, Library
+from gemcut.devices.proof import DeviceVerdict
 from gemcut.prove.behaviour import Behaviour, Check, Miss
+from gemcut.prove.conformance import Conformance, Difference, Tolerance
 from gemcut.prove.fidelity import Fidelity, Place, PromptFidelity
 from gemcut.prove.gate import judge
 from gemcut.prove.records import Recorded
 from gemcut.proving import Proof
 from gemcut.resume import Kept, Late, take_over
 from gemcut.resume.forms import OfBuild, OfPrompt, OfProof, Plain
+from gemcut.resume.key import device_key
 from gemcut.stages import Gate, Lowered, Silent
 
 
@@ -219,6 +224,49 @@ def test_a_proof_is_what_it_was_not_a_number_and_all(staging: Staging, notes: No
     assert vars(read.recorded[0]).keys() == vars(recorded).keys()
     assert read.recorded[0].greedy_text == recorded.greedy_text
     assert np.array_equal(read.recorded[0].top1, recorded.top1)
+
+
+def test_what_a_device_did_is_what_it_was() -> None:
+    facts = Facts(
+        "Linux 6", "aarch64", "Cortex", ("fp16",), 4, 8_000_000_000, True, {"executorch": "1.5"},
+        Library("lib.so", "1.5", "ab"), ("aten::add.out",), ("XnnpackBackend",),
+    )  # fmt: skip
+    near = Conformance(
+        Tolerance(1e-3, 1e-4, math.nan, 0.0), (Difference("p", math.inf, 3, 0.1, None, None, False),), 0.1, 0.2, ()
+    )
+    check = Check("java", 2, 1.0, (Miss("p", "detail"),))
+    verdicts = (
+        DeviceVerdict("arm64-vm", "executorch", facts, near, (check,), 123, 9.5),
+        DeviceVerdict("adb:x", "executorch", None, None, (), 0, 0.1, "it was lost"),
+    )
+    form: Plain[tuple[DeviceVerdict, ...]] = Plain(tuple[DeviceVerdict, ...])
+    text = json.dumps(form.save(verdicts).value)
+    assert repr(form.load(json.loads(text), Path())) == repr(verdicts)
+
+
+def test_another_device_library_or_limit_is_another_proof(tmp_path: Path) -> None:
+    library = tmp_path / "lib.so"
+    library.write_bytes(b"one")
+    spec = f"android-lib:{library}"
+    first = device_key(spec, Options())
+    assert first == device_key(spec, Options())
+    assert len({first, device_key("arm64-vm", Options()), device_key(spec, Options(seconds=9.0))}) == 3
+    library.write_bytes(b"two")
+    assert device_key(spec, Options()) != first
+
+
+def test_several_bundles_share_what_the_first_keeps(tmp_path: Path, notes: Notes) -> None:
+    with Staging(tmp_path / "one", key="a") as one, Staging(tmp_path / "two", key="b") as two:
+        for value in (1.0, 1.0, 2.0):
+            clock = Clock(notes)
+            first, second = take_over([one, two], clock)
+            make(first, clock, "reference", {"a": 7.0})
+            make(first, clock, "prompt", {"a": 7.0})
+            for kept in (first, second):
+                make(kept, clock, "build", {"a": value})
+            assert make(second, clock, "prove", {"a": value}) == {"a": 1.0}, "it is of the second's own program"
+        assert sorted(os.listdir(one.kept)) == ["build", "prompt", "reference"]
+        assert sorted(os.listdir(two.kept)) == ["build", "prove"]
 
 
 def test_late_makes_once_and_again_after_it_was_dropped() -> None:
