@@ -10,14 +10,20 @@ from pathlib import Path
 import pytest
 from gemcut.bundle.card import model_card, notice
 from gemcut.bundle.manifest import AdapterRecord, Manifest
+from gemcut.bundle.open import open_bundle
+from gemcut.cli import main
 from gemcut.diff.facts import settings
 from gemcut.packing import adapter_record
 from gemcut.planning import ExportPlan, make_plans
+from gemcut.prove.golden_files import GOLDENS, load_goldens
 from gemcut.reference_stage import OWN_PROMPTS, own_prompts
 from gemcut.request import ExportRequest
 from gemcut.sample import sample_path
+from gemcut.sample.adapter_requests import TOOLS
+from gemcut.sample.toolcalls import ToolCall, parse_tool_calls
 
 from tests.bundle.conftest import manifest
+from tests.conftest import Exported
 
 __all__ = ["manifest"]
 
@@ -77,3 +83,32 @@ def test_diff_says_that_another_adapter_is_another_model(manifest: Manifest) -> 
         change = next(one for one in settings(a, b)[1] if one.area == "model")
         assert (change.severity, said in change.what) == ("matters", True)
     assert settings(adapted, adapted)[0] == ()
+
+
+def test_the_samples_adapter_makes_a_proven_bundle_of_the_fine_tune(sample_diary: Exported) -> None:
+    with open_bundle(sample_diary.path) as bundle:
+        record = bundle.manifest.model.adapter
+        goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
+        assert bundle.manifest.proven
+    assert record is not None
+    assert (record.name, record.kind, record.base) == ("diary", "LoRA", "gemcut-sample")
+    assert set(record.files) == {"adapter_config.json", "adapter_model.safetensors", OWN_PROMPTS}
+    calls = [call for golden in goldens for call in _calls(golden.greedy_text)]
+    assert len(calls) >= 12
+    assert {call.name for call in calls} <= set(TOOLS)
+
+
+def test_inspect_and_diff_name_the_adapter(
+    sample_diary: Exported, sample_int4: Exported, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(sample_diary.path)]) == 0
+    assert "diary (LoRA, made for gemcut-sample): adapter_config.json" in capsys.readouterr().out
+    assert main(["diff", str(sample_int4.path), str(sample_diary.path)]) == 0
+    assert "model.adapter none -> diary" in capsys.readouterr().out
+
+
+def _calls(reply: str) -> list[ToolCall]:
+    try:
+        return parse_tool_calls(reply)
+    except ValueError:
+        return []

@@ -78,9 +78,12 @@ def test_the_packaged_one_is_small_whole_and_has_its_own_prompts() -> None:
 
 @pytest.mark.slow
 def test_it_learned_its_actions_which_the_model_alone_does_not_know() -> None:
+    # The trainer measured 43 of 50 and 47 of 50 (86% and 94%) on other chats: two standard errors below those, and what
+    # the model does alone is to be less than half of it.
     chats = held_out_calls(60, actions=DIARY)
     alone = score_model(*load(sample_path()), chats).percent
     model, tokenizer = load(sample_path(), adapter_path())
-    assert score_model(model, tokenizer, chats).percent >= 85
-    assert alone < 40
-    assert score_model(model, tokenizer, held_out_calls(60)).percent >= 85  # and didn't forget the model's
+    learned = score_model(model, tokenizer, chats).percent
+    assert learned >= 76
+    assert alone < learned / 2
+    assert score_model(model, tokenizer, held_out_calls(60)).percent >= 87  # and didn't forget the model's
