@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from gemcut.stages import Silent
 
+from . import parity_table
+
 
 @dataclass(frozen=True)
 class Made:
@@ -19,6 +21,7 @@ class Made:
     float_model: Any
     plan: Any
     lowered: Any
+    seconds: float
 
 
 def target_with_chunk(folder: Path, chunk: int) -> Path:
@@ -66,7 +69,16 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
             output=folder / "bundle",
         )
         (plan,) = make_plans(request)
-        lowered = plan.runtime.build(plan.order, load_uneven(plan.checkpoint), folder, Clock(Silent()))
-        return Made(lowered.program, load_uneven(plan.checkpoint), plan, lowered)
+        clock = Clock(Silent())
+        lowered = plan.runtime.build(plan.order, load_uneven(plan.checkpoint), folder, clock)
+        return Made(lowered.program, load_uneven(plan.checkpoint), plan, lowered, sum(clock.seconds.values()))
 
     return build
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The parity table, of the families whose tests ran."""
+    if parity_table.ROWS:
+        terminalreporter.section("ExecuTorch against transformers, float32")
+        for line in parity_table.lines():
+            terminalreporter.write_line(line)
