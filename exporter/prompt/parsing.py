@@ -9,6 +9,7 @@ from typing import Any
 from ..prove.toolcalls import ReadCalls, ToolCall, parse_tool_calls
 from . import format as form
 from .segments import PromptRefused
+from .thoughts import tell_thoughts
 from .writing import SPACE, trim
 
 _NAME = re.compile(r"[\w.\-]+")
@@ -230,7 +231,7 @@ def parse_calls(prompt: form.PromptFile, text: str) -> tuple[list[ToolCall], str
 
 
 def call_reader(prompt: form.PromptFile | None) -> ReadCalls:
-    """What reads the tool calls of a bundle's model.
+    """What reads the tool calls of a bundle's model; a call that it only thought of is none.
 
     Args:
         prompt: The compiled template. Where its tools aren't compiled, or an older bundle has no ``prompt.json`` at
@@ -239,4 +240,4 @@ def call_reader(prompt: form.PromptFile | None) -> ReadCalls:
     if prompt is None or prompt.tools is None:
         return parse_tool_calls
     known = prompt
-    return lambda text: parse_calls(known, text)[0]
+    return lambda text: parse_calls(known, tell_thoughts(known, text).words)[0]

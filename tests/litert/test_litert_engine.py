@@ -23,10 +23,9 @@ SAMPLE = Path(str(resources.files("gemcut").joinpath("sample", "model")))
 THINKS = "{{- '<bos>' -}}{%- if enable_thinking -%}{{- 'think\n' -}}{%- endif -%}"  # the sample's has nothing of it
 TEMPLATE = (SAMPLE / "chat_template.jinja").read_text(encoding="utf-8").replace("{{- '<bos>' -}}", THINKS)
 VOCAB, WIDTH, HEADS, DEPTH, LAYERS, SLOTS = 2048, 32, 2, 16, 2, 256
-PREFILLS, BOS, STOPS = (8, 64), 2, (1, 6)
+PREFILLS, BOS, STOPS, HI = (8, 64), 2, (1, 6), {"role": "user", "content": "hi"}
 TURNS = "{% for m in messages %}<|turn>{{ m['role'] }}\n{{ m['content'][0]['text'] }}<turn|>\n{% endfor %}"
 ASKS = "{% if add_generation_prompt %}<|turn>model\n{% endif %}"
-HI = {"role": "user", "content": "hi"}
 
 
 class Tiny(nn.Module):

@@ -133,6 +133,9 @@ def test_calls_of_any_family_are_read_in_its_own_form(compiled):
              '<tool_call>\n{"name": "f", "arguments": {"a": "x", "n": 2}}\n</tool_call>']  # fmt: skip
     assert call_reader(gemma)(texts[0]) == call_reader(chatml)(texts[1]) == wanted
     assert call_reader(gemma)(texts[1]) == call_reader(chatml)(texts[0]) == []
+    thought = f"<|channel>thought\nMaybe {texts[0]}?<channel|>"
+    assert call_reader(gemma)(thought + "No.") == []  # what it only thought of is no call
+    assert call_reader(gemma)(thought + texts[0]) == wanted
     for without in (None, compiled("gemma3").prompt):  # of an older bundle, and of a family without tools
         assert call_reader(without)(texts[0]) == wanted
         assert call_reader(without)(texts[1]) == []
