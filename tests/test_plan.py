@@ -121,6 +121,78 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
         estimate(str(tmp_path), load_target("android-arm64"), load_recipe("int4"), None, Silent())
 
 
+def test_of_experts_a_token_reads_those_that_it_chooses(tmp_path: Path) -> None:
+    from tests.graph.families_cases import gemma4_experts
+
+    settings = {"num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 64, "hidden_size": 64}
+    gemma4_experts(**settings).save_pretrained(tmp_path)
+    plan = estimate(str(tmp_path), load_target("android-arm64"), load_recipe("float32"), None, Silent())
+    experts = next(c for c in plan.tensors if c.name == "experts")
+    layers = gemma4_experts(**settings).num_hidden_layers
+    assert experts.parameters == layers * 6 * (2 * 64 * 64 + 64 * 64)
+    assert experts.read == pytest.approx(experts.bytes * 2 / 6, abs=100)  # of each expert, rounded down
+    others = sum(c.read for c in plan.tensors if c.name != "experts")
+    assert plan.read == experts.read + others + plan.cache // 2
+
+
+def test_rows_of_per_layer_embeddings_are_gathered(tmp_path: Path) -> None:
+    table = next(c for c in plan_of(tmp_path, "Gemma4", TINY).tensors if c.name == "per-layer embedding")
+    assert table.parameters == 512 * 6 * 32
+    assert table.read == table.bytes // 512
+
+
+def test_an_adapter_is_merged_and_unties_a_head(tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(config("Gemma4", **TINY))
+    options: dict[str, Any] = {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]}
+    trained = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))
+    with torch.no_grad():
+        for weight in trained.parameters():
+            if weight.requires_grad:
+                weight.add_(0.01)
+    trained.save_pretrained(tmp_path / "adapter")
+    folder = tmp_path / "alone"
+    base = plan_of(folder, "Gemma4", TINY)
+    device, recipe = load_target("android-arm64"), load_recipe("int4")
+    merged = estimate(str(folder), device, recipe, None, Silent(), tmp_path / "adapter")
+    assert merged.adapter == "adapter"
+    assert merged.parameters == base.parameters + 512 * 64
+    assert (merged.tensors, merged.program) == (base.tensors, base.program), "a head is stored apart in any case"
+
+
+def test_what_is_guessed_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    alone = plan_of(folder, "Gemma4", TINY)
+    assert any("tokenizer" in note for note in alone.notes)
+    (folder / "tokenizer.json").write_bytes(bytes(1_000_000))
+    there = estimate(str(folder), load_target("android-arm64"), load_recipe("int4"), None, Silent())
+    assert not there.notes
+    assert 500_000 < there.bundle - alone.bundle < 1_000_000
+
+
+def test_more_context_takes_more_memory_and_no_more_bundle(tmp_path: Path) -> None:
+    short, long = (plan_of(tmp_path / str(n), "Gemma3", GEMMA3_270M, context=n) for n in (1024, 4096))
+    assert long.bundle == short.bundle
+    assert long.memory - short.memory == long.cache - short.cache > 0
+    assert long.export.memory > short.export.memory
+
+
+def test_the_command_takes_an_adapter_and_refuses_another_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gemcut.cli import main
+
+    words = ["plan", "--target", "android-arm64", "--adapter", "sample"]
+    assert main(words) == 0
+    assert "sample with diary merged in on android-arm64" in capsys.readouterr().out
+    config("Gemma4", **TINY).save_pretrained(tmp_path)
+    assert main([*words[:1], str(tmp_path), *words[1:]]) == 3
+    assert "adapter_model.safetensors" in capsys.readouterr().err
+
+
 def test_the_command_prints_a_table_or_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import gemcut
     from gemcut.cli import main
@@ -130,6 +202,8 @@ def test_the_command_prints_a_table_or_a_document(tmp_path: Path, capsys: pytest
     assert main(words) == 0
     shown = capsys.readouterr().out
     for word in ("linux-arm64", "recipe int8", "context 128", "per-layer embedding", "KV cache", "decode", "prefill"):
+        assert word in shown
+    for word in ("making it, here", "memory", "disk", "time", "fits", "note: the size of the tokenizer is guessed"):
         assert word in shown
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

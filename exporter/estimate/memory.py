@@ -21,17 +21,19 @@ def prompt_tokens(shapes: Shapes) -> int:
 
 def export_memory(shapes: Shapes) -> dict[str, int]:
     """Most bytes by stage, of those in which it differs."""
+    from ..quantize.modules import _PIECE
+
     known = constants().memory
     tokenizer = known.token * shapes.vocabulary
     opened = known.base + tokenizer
     loaded = opened + min(known.checked, _STORED * shapes.parameters) + _FLOAT * shapes.others
     small = sum(size for w in shapes.weights for size in w.unpacked if size < SMALLEST_TENSOR)
-    quantized = loaded + known.quantizing + int(known.small * small)
-    # XNNPACK's serializer packs the largest matrix in memory.
-    packing = max((w.stored for w in shapes.linears), default=0)
+    piece = known.piece * min(_PIECE, max(w.elements for w in shapes.weights))
+    quantized = loaded + known.quantizing + piece + int(known.small * small)
+    # XNNPACK's serializer packs the largest matrix in memory, in pieces that are then put together.
+    packing = 2 * max((w.stored for w in shapes.linears), default=0)
     caches = int(known.caches * shapes.cache.bytes)
     kept = loaded + known.left + small + known.kept * shapes.modules + caches
-    filled = min(1.0, _longest(shapes) / shapes.cache.context)
     return {
         "plan": opened,
         "load": loaded,
@@ -40,7 +42,7 @@ def export_memory(shapes: Shapes) -> dict[str, int]:
         "graph": quantized,
         "lower": quantized + known.lowered * shapes.modules + packing + caches,
         "pack": kept,
-        "prove": kept + tokenizer + _run(shapes, filled),  # the bundle's own tokenizer
+        "prove": kept + tokenizer + _run(shapes),  # the bundle's own tokenizer
     }
 
 
@@ -52,20 +54,14 @@ def run_memory(shapes: Shapes) -> int:
     """
     gathered = sum(w.stored for w in shapes.weights if w.gathered)
     twice = max((w.stored for w in shapes.linears), default=0)
-    return gathered + _run(shapes, 1.0) + twice
+    return gathered + _run(shapes) + twice
 
 
-def _run(shapes: Shapes, filled: float) -> int:
-    """What a loaded program takes beside its file, with that share of its cache filled."""
+def _run(shapes: Shapes) -> int:
+    """What a loaded program takes beside its file. The runtime fills the cache with zeros as it loads."""
     packed = sum(w.packed for w in shapes.linears)
     activations = _FLOAT * shapes.cache.chunk * (3 * shapes.wide + 6 * shapes.hidden)
-    return packed + int(filled * shapes.cache.bytes) + activations + constants().memory.run
-
-
-def _longest(shapes: Shapes) -> int:
-    """Tokens of the longest golden."""
-    goldens, cache = constants().goldens, shapes.cache
-    return (cache.window or 0) + goldens.past + goldens.reply if cache.windowed else 4 * goldens.past
+    return packed + shapes.cache.bytes + activations + constants().memory.run
 
 
 def _reference(shapes: Shapes) -> int:

@@ -19,7 +19,7 @@ def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, floa
     known, then = constants().seconds, constants().speed
     slow = {name: getattr(then, name) / getattr(speed, name) for name in ("multiply", "interpreter", "hash", "disk")}
     slow["copy"] = then.copy_ / speed.copy_
-    elements = sum(w.elements for w in shapes.weights)
+    elements = sum(w.elements for w in shapes.linears)
     quantized = sum(w.elements for w in shapes.weights if w.scheme.weight != "float32")
     checkpoint = _STORED * shapes.parameters
     return {
@@ -32,7 +32,7 @@ def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, floa
         "quantize": known.quantizing * slow["interpreter"] + known.quantize * quantized * slow["copy"],
         "graph": known.trace * shapes.modules * slow["interpreter"],
         "lower": (known.lowering + known.lower * shapes.modules) * slow["interpreter"]
-        + known.write * elements * slow["copy"],
+        + known.pack * elements * slow["copy"],
         "pack": known.hash * files.program * slow["hash"],
         "prove": _prove(shapes, slow),
         "measure": known.measure * slow["interpreter"] + known.loaded * files.program * slow["copy"],
