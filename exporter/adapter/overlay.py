@@ -57,10 +57,6 @@ class AdaptedTensors(TensorIndex):
             return self._adapter.tensors.shard(self._replaced[name])
         return super().shard(name)
 
-    def is_mapped(self, name: str) -> bool:
-        """Whether a file holds the tensor as it is read: not of a merged one."""
-        return super().is_mapped(name) and name not in self._merged
-
     def mapped(self, name: str) -> torch.Tensor:
         """The file's own bytes; of a merged tensor, one in memory."""
         if name in self._replaced:

@@ -106,13 +106,6 @@ class TensorIndex:
             message = f"{entry.shard.name}: tensor '{name}' can't be read: {error}"
             raise CheckpointError(message, hint=_AGAIN) from error
 
-    def is_mapped(self, name: str) -> bool:
-        """Whether the tensor is as the file has it, so that ``mapped`` can give it; False for a merged one.
-
-        Who overrides ``get`` overrides this too.
-        """
-        return name in self._entries
-
     def mapped(self, name: str) -> torch.Tensor:
         """The file's own bytes as a tensor in its stored dtype: to write to it ends the process.
 
@@ -146,6 +139,8 @@ class TensorIndex:
 
     def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
         """The tensor where it costs no memory: ``mapped``, or in a file of ``scratch`` where no file has it as it is.
+
+        Who overrides ``get`` overrides this too.
 
         Raises:
             CheckpointError: There is no such tensor, or its file changed since it was opened.

@@ -87,6 +87,5 @@ def test_of_a_mapped_model_only_merged_matrices_are_made_anew(
     embedding = state["model.embed_tokens.weight"]
     assert embedding.dtype == torch.bfloat16
     assert torch.equal(embedding, whole)
-    assert checkpoint.tensors.is_mapped("model.embed_tokens.weight")
     assert checkpoint.tensors.dtype("model.embed_tokens.weight") == "BF16"
     assert checkpoint.tensors.shard("model.embed_tokens.weight") == adapter / WEIGHTS
