@@ -12,7 +12,7 @@ What others call (nothing heavy is imported before they do)::
     rendering.py   render_prompt(prompt, messages, tools=None, add_generation_prompt=True, thinking=False) -> str
                        raises PromptRefused
                    without_thoughts(prompt, text) -> str       what the model wrote, for people
-    thoughts.py    tell_thoughts(prompt, text, begun="") -> Told(words, thoughts); ThoughtStream, for a reply as it comes
+    thoughts.py    tell_thoughts(prompt, text, begun="") -> Told(words, thoughts); ThoughtStream, as a reply comes
                    thought_begun(prompt, rendered) -> str      what of a thought the prompt itself leaves open
     parsing.py     parse_calls(prompt, text) -> (list[ToolCall], words)    raises ValueError, naming the position
                    call_reader(prompt | None) -> ReadCalls     for behaviour checks; Gemma 4's where none is compiled
