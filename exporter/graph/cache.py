@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers.cache_utils import Cache
@@ -133,6 +134,11 @@ def rows_for(mask: torch.Tensor | None, tokens: int | torch.SymInt) -> torch.Ten
     return mask[-1:] if isinstance(tokens, int) and tokens == 1 else mask
 
 
+def _untouched(shape: tuple[int, ...]) -> torch.Tensor:
+    """Zeros that take no memory until they are written to, as calloc() has them; torch.zeros writes them."""
+    return torch.from_numpy(np.zeros(shape, np.float32))
+
+
 class ProgramCache(Cache):
     """A transformers ``Cache`` over mutable buffers of the traced module.
 
@@ -148,7 +154,8 @@ class ProgramCache(Cache):
             if layer is None:
                 continue
             for kind in "kv":
-                owner.register_buffer(f"{kind}_cache_{index}", torch.zeros(self.shape(kind, layer)), persistent=False)
+                slots = _untouched(self.shape(kind, layer))
+                owner.register_buffer(f"{kind}_cache_{index}", slots, persistent=False)
 
     def shape(self, kind: str, layer: LayerCacheSpec) -> tuple[int, int, int, int]:
         """A buffer's, for ``kind`` k or v: [batch, slots, heads, width] as ``llama::update_cache`` takes it."""

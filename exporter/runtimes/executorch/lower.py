@@ -14,7 +14,7 @@ from .order import ordered_constants, plan_in_graph_order
 from .patches import require_version
 from .requirements import read_requirements
 from .skip import expert_partitioner, gather_parts, has_experts
-from .spill import constants_in_files
+from .spill import constants_in_files, empty_caches
 from .twins import shared_twins
 from .unbacked import bounded_sizes_delegated
 
@@ -41,6 +41,7 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
     """
     version = require_version()
     told = _Told(progress, size)
+    empty_caches(traced.program)
     with constants_in_files(out.parent, told.constant):
         told.step("partitioning for XNNPACK")
         with idle_work_skipped(), ordered_constants(), bounded_sizes_delegated(), shared_twins() as twins:

@@ -65,6 +65,19 @@ def constants_in_files(work: Path, told: Callable[[int], None] = lambda size: No
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def empty_caches(program: Any) -> None:
+    """Gives the buffers that a traced program writes to, all of them zeros, a storage of one element.
+
+    Lowering copies every constant that it passes on; the runtime allocates these, and no file holds them.
+    """
+    import torch
+
+    for name in program.graph_signature.buffers_to_mutate.values():
+        for held in (program.constants, program.state_dict):
+            if name in held:
+                held[name] = torch.zeros((), dtype=held[name].dtype).expand(held[name].shape)
+
+
 @contextmanager
 def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Sets an attribute that may be a builtin's name or a static method, and puts back what was there."""
