@@ -13,6 +13,7 @@ from .bundle.open import Bundle
 from .devices import HOST, Options, make_device
 from .devices.bench import Job, decode_steps, measure
 from .devices.proof import DeviceVerdict, Subject, prove_on
+from .memory import give_back
 from .prompting import check_prompt, read_calls
 from .prove.behaviour import Behaviour, check_behaviour
 from .prove.fidelity import Fidelity, FullFidelity, LogitRows, fidelity_top64
@@ -68,6 +69,8 @@ def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logi
         recorded = _run(runner, goldens, manifest, codec, sink, progress)
     finally:
         runner.close()
+    del runner
+    give_back()
     fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
     behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids, read_calls(bundle))
     more = check_prompt(bundle, codec, goldens) + runtime.second_leg(bundle, goldens, recorded, work, progress)
