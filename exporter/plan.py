@@ -132,7 +132,7 @@ def estimate(
         decode=round(REACHED * target.memory_bandwidth * 1e9 / read, 1),
         prefill=round(target.compute * 1e9 / operations, 1),
         export=cost,
-        notes=(*_notes(files), *(merged.notes if merged is not None else ())),
+        notes=(*_notes(files, shapes), *(merged.notes if merged is not None else ())),
     )
 
 
@@ -142,13 +142,13 @@ def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
     from .estimate.machine import this_machine
     from .estimate.memory import export_memory
     from .estimate.probe import measure_speed
-    from .estimate.room import Room
+    from .estimate.room import room_for
     from .estimate.seconds import export_seconds
 
     here = Path.cwd()
     files, memory, machine = files_of(shapes, folder), export_memory(shapes), this_machine(here)
     seconds = export_seconds(shapes, files, measure_speed(here))
-    room = Room(max(memory.values()), files.disk(), files.disk(least=True), machine)
+    room = room_for(shapes, files, machine)
     return files, ExportCost(
         memory=room.memory,
         memory_by_stage=memory,
@@ -162,9 +162,13 @@ def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
     )
 
 
-def _notes(files: Files) -> tuple[str, ...]:
-    guessed = "the size of the tokenizer is guessed from the vocabulary: there is no tokenizer.json"
-    return () if files.tokenizer_known else (guessed,)
+def _notes(files: Files, shapes: Shapes) -> tuple[str, ...]:
+    found = []
+    if not files.tokenizer_known:
+        found.append("the size of the tokenizer is guessed from the vocabulary: there is no tokenizer.json")
+    if shapes.experts:
+        found.append("memory and seconds of lowering so many experts are extrapolated from models without any")
+    return tuple(found)
 
 
 def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, Adapter]:

@@ -133,6 +133,7 @@ def test_of_experts_a_token_reads_those_that_it_chooses(tmp_path: Path) -> None:
     assert experts.read == pytest.approx(experts.bytes * 2 / 6, abs=100)  # of each expert, rounded down
     others = sum(c.read for c in plan.tensors if c.name != "experts")
     assert plan.read == experts.read + others + plan.cache // 2
+    assert any("experts are extrapolated" in note for note in plan.notes)
 
 
 def test_rows_of_per_layer_embeddings_are_gathered(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def have(memory: float, disk: float) -> Machine:
     ],
 )
 def test_only_what_is_sure_is_refused(here: Machine, fits: bool | None, tmp_path: Path) -> None:
-    asked = Room(10 * GIGABYTE, 12 * GIGABYTE, 10 * GIGABYTE, here)
+    asked = Room(10 * GIGABYTE, 10 * GIGABYTE, 12 * GIGABYTE, 10 * GIGABYTE, here)
     assert asked.fits is fits
     if fits is False:
         with pytest.raises(LackingError, match=r"about 1[02]\.0 GB .* \(give or take 20%\)"):
@@ -161,7 +161,7 @@ def test_only_what_is_sure_is_refused(here: Machine, fits: bool | None, tmp_path
 
 def test_a_small_export_is_not_refused_by_an_estimate(tmp_path: Path) -> None:
     nothing = Machine(0, "a limit", 0)
-    assert not Room(10**7, 10**7, 10**7, nothing).lacks_disk
+    assert not Room(10**7, 10**7, 10**7, 10**7, nothing).lacks_disk
 
 
 def test_what_a_killed_run_left_is_not_missing(tmp_path: Path) -> None:

@@ -45,7 +45,6 @@ class Memory(DataFile):
     lowered: int = Field(description="Of a program that is lowered, for each module that computes.")
     left: int = Field(description="Of what lowering loaded: to the process's end.")
     kept: int = Field(description="Of a lowered program, for each module: to the process's end.")
-    caches: float = Field(description="How often the program's key-value cache is copied while it is lowered.")
     run: int = Field(description="Of what runs a program, whatever the program.")
 
 

@@ -19,11 +19,15 @@ def prompt_tokens(shapes: Shapes) -> int:
     return goldens.tokens + (cache.window + goldens.past if cache.windowed and cache.window else 0)
 
 
-def export_memory(shapes: Shapes) -> dict[str, int]:
-    """Most bytes by stage, of those in which it differs."""
+def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
+    """Most bytes by stage, of those in which it differs.
+
+    ``least``: as if lowering a mixture's experts, which differ by their weights alone, took nothing.
+    """
     from ..quantize.modules import _PIECE
 
     known = constants().memory
+    modules = shapes.modules - shapes.experts * least
     tokenizer = known.token * shapes.vocabulary
     opened = known.base + tokenizer
     loaded = opened + min(known.checked, _STORED * shapes.parameters) + _FLOAT * shapes.others
@@ -32,15 +36,14 @@ def export_memory(shapes: Shapes) -> dict[str, int]:
     quantized = loaded + known.quantizing + piece + int(known.small * small)
     # XNNPACK's serializer packs the largest matrix in memory, in pieces that are then put together.
     packing = 2 * max((w.stored for w in shapes.linears), default=0)
-    caches = int(known.caches * shapes.cache.bytes)
-    kept = loaded + known.left + small + known.kept * shapes.modules + caches
+    kept = loaded + known.left + small + known.kept * modules
     return {
         "plan": opened,
         "load": loaded,
         "reference": loaded + _reference(shapes),
         "quantize": quantized,
         "graph": quantized,
-        "lower": quantized + known.lowered * shapes.modules + packing + caches,
+        "lower": quantized + known.lowered * modules + packing,
         "pack": kept,
         "prove": kept + tokenizer + _run(shapes),  # the bundle's own tokenizer
     }

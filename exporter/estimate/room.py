@@ -12,16 +12,20 @@ from .machine import Machine, this_machine
 
 if TYPE_CHECKING:
     from ..planning import ExportPlan
+    from .files import Files
+    from .shapes import Shapes
 
 
 @dataclass(frozen=True)
 class Room:
     """Bytes that an export takes of memory and disk, estimated, and what there is.
 
-    least_disk: where every reply of the float model is as short as can be.
+    least_memory: where what was never measured takes nothing (see ``export_memory``). least_disk: where every reply of
+    the float model is as short as can be.
     """
 
     memory: int
+    least_memory: int
     disk: int
     least_disk: int
     machine: Machine
@@ -29,7 +33,7 @@ class Room:
     @property
     def lacks_memory(self) -> bool:
         """Whether it can't be enough, even where the estimate is as far too high as it may be."""
-        return self.machine.memory < _least(self.memory, constants().error.memory)
+        return self.machine.memory < _least(self.least_memory, constants().error.memory)
 
     @property
     def lacks_disk(self) -> bool:
@@ -51,6 +55,14 @@ def _least(size: int, error: float) -> float:
     return size / (1 + error) - constants().error.small
 
 
+def room_for(shapes: Shapes, files: Files, machine: Machine, form: str = "dir") -> Room:
+    """What an export takes, beside what there is."""
+    from .memory import export_memory
+
+    most, least = (max(export_memory(shapes, least=low).values()) for low in (False, True))
+    return Room(most, least, files.disk(form), files.disk(form, least=True), machine)
+
+
 def refuse_lacking(plan: ExportPlan, form: str) -> None:
     """Refuses an export that this machine can't do, before anything slow; nothing where that isn't sure.
 
@@ -58,7 +70,6 @@ def refuse_lacking(plan: ExportPlan, form: str) -> None:
         LackingError: memory or disk; says how much is needed, what there is, and what to do.
     """
     from .files import files_of
-    from .memory import export_memory
     from .shapes import shapes_of
 
     if plan.runtime.name != "executorch":
@@ -68,8 +79,7 @@ def refuse_lacking(plan: ExportPlan, form: str) -> None:
     files = files_of(shapes, checkpoint.path)
     here = this_machine(plan.output.parent)
     machine = replace(here, disk=here.disk + _held(plan.output))
-    memory = max(export_memory(shapes).values())
-    refuse(Room(memory, files.disk(form), files.disk(form, least=True), machine), plan.output)
+    refuse(room_for(shapes, files, machine, form), plan.output)
 
 
 def refuse(room: Room, output: Path) -> None:

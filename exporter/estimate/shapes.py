@@ -74,7 +74,8 @@ class Weight:
 class Shapes:
     """A model at a context. others: elements of all parameters but the weights. parameters: a tied head counted once.
 
-    modules: those that compute: linears, embeddings, norms, activations; of experts each one's. cache: as it is in the
+    modules: those that compute: linears, embeddings, norms, activations; of experts each one's. experts: of them, the
+    experts' matrices. cache: as it is in the
     program. states: bytes of key-value cache that one token takes in transformers. hidden, wide: elements of a token
     between and within layers, at most.
     """
@@ -83,6 +84,7 @@ class Shapes:
     others: int
     parameters: int
     modules: int
+    experts: int
     layers: int
     vocabulary: int
     hidden: int
@@ -122,6 +124,7 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
         others=others,
         parameters=sum(p.numel() for p in empty.parameters()),
         modules=sum(1 for module in empty.modules() if not list(module.children())),
+        experts=sum(1 for w in weights if w.kind == "experts"),
         layers=int(config.num_hidden_layers),
         vocabulary=int(config.vocab_size),
         hidden=int(config.hidden_size),
