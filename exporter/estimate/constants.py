@@ -43,6 +43,7 @@ class Memory(DataFile):
     piece: int = Field(description="Of each element of the piece of a matrix that is quantized at a time.")
     small: float = Field(description="Of each byte of the tensors too small for files: they lie between those pieces.")
     lowered: int = Field(description="Of a program that is lowered, for each module that computes.")
+    lowered_byte: float = Field(description="Of it, for each byte of the weights as stored.")
     left: int = Field(description="Of what lowering loaded: to the process's end.")
     kept: int = Field(description="Of a lowered program, for each module: to the process's end.")
     run: int = Field(description="Of what runs a program, whatever the program.")

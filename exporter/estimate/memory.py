@@ -43,7 +43,7 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
         "reference": loaded + _reference(shapes),
         "quantize": quantized,
         "graph": quantized,
-        "lower": quantized + known.lowered * modules + packing,
+        "lower": quantized + known.lowered * modules + int(known.lowered_byte * shapes.stored) + packing,
         "pack": kept,
         "prove": kept + tokenizer + _run(shapes),  # the bundle's own tokenizer
     }
