@@ -132,6 +132,16 @@ def test_a_run_without_weights_leaves_the_model_as_it_was() -> None:
     assert not [name for name, module in model.named_modules() if "forward" in vars(module)]
 
 
+def test_a_decoder_whose_parts_have_other_names_is_refused_by_its_type() -> None:
+    """It is no fault of the checkpoint's."""
+    from gemcut.checkpoint.weights import weight_map
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model("gpt_neox", num_hidden_layers=1, hidden_size=64, vocab_size=100)
+    with pytest.raises(UnsupportedError, match="'gpt_neox' has no 'model.embed_tokens.weight'"):
+        weight_map(config, None)  # type: ignore[arg-type]  # refused before a tensor is asked for
+
+
 def test_experts_of_a_family_that_nothing_names_are_taken_by_their_layout() -> None:
     small = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100}
     refuse(model_type="qwen3_moe", num_experts=4, num_experts_per_tok=2, **small)
