@@ -138,7 +138,7 @@ def test_a_decoder_whose_parts_have_other_names_is_refused_by_its_type() -> None
     from transformers import AutoConfig
 
     config = AutoConfig.for_model("gpt_neox", num_hidden_layers=1, hidden_size=64, vocab_size=100)
-    with pytest.raises(UnsupportedError, match="'gpt_neox' has no 'model.embed_tokens.weight'"):
+    with pytest.raises(UnsupportedError, match=r"'gpt_neox' has no 'model\.embed_tokens\.weight'"):
         weight_map(config, None)  # type: ignore[arg-type]  # refused before a tensor is asked for
 
 
