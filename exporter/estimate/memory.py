@@ -33,7 +33,8 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
     loaded = opened + min(known.checked, _STORED * shapes.parameters) + _FLOAT * shapes.others
     small = sum(size for w in shapes.weights for size in w.unpacked if size < SMALLEST_TENSOR)
     piece = known.piece * min(_PIECE, max(w.elements for w in shapes.weights))
-    quantized = loaded + known.quantizing + piece + int(known.small * small)
+    pieces = piece + min(known.unreturned_most, int(known.unreturned * sum(w.elements for w in shapes.weights)))
+    quantized = loaded + known.quantizing + pieces
     # XNNPACK's serializer packs the largest matrix in memory, in pieces that are then put together.
     packing = 2 * max((w.stored for w in shapes.linears), default=0)
     kept = loaded + known.left + small + known.kept * modules
