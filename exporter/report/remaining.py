@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-# Seconds of work before anything is said of the rest: the first steps of many stages are unlike the others.
-_LEAST = 3.0
+# Seconds of work, and share of it, before anything is said of the rest: many stages' first steps are unlike the others.
+_LEAST, _FIRST = 3.0, 0.02
 # Seconds between two remembered points.
 _APART = 0.5
 _MOST = 4096
@@ -34,7 +34,7 @@ class Remaining:
         """Seconds left at ``now``; None where nothing can be said yet."""
         points, done = tuple(self._points), self._share  # a bar asks from a thread of its own
         began, first = points[0]
-        if now - began < _LEAST or not first < done < 1.0:
+        if now - began < _LEAST or not max(first, _FIRST) <= done < 1.0 or done == first:
             return None
         half = began + (now - began) / 2
         at, share = next((point for point in reversed(points) if point[0] <= half), points[0])
