@@ -12,6 +12,7 @@ from ...graph.experts import split_experts
 from ...graph.macs import attention_macs, linear_macs
 from ...graph.routing import ChosenExperts
 from ...graph.softcap import is_softcapped
+from ...memory import give_back
 from ...quantize.apply import apply_recipe
 from ...scratch import Scratch
 from ...stages import Lowered
@@ -25,6 +26,7 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
         split = split_experts(model, ChosenExperts)
         quantized = apply_recipe(split, order.recipe, Scratch(work), clock.progress)
         module = adapt(model)
+    give_back()  # pieces of matrices: hundreds of megabytes of a large model
     with clock.stage("graph", "Tracing"):
         traced = trace(module, order.cache)
     size = sum(quantized.bytes_by_class().values())
