@@ -174,13 +174,13 @@ def _notes(files: Files, shapes: Shapes) -> tuple[str, ...]:
 def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, Adapter]:
     """The configuration with an adapter merged in, which has a head of its own where the adapter unties it."""
     from .adapter.opening import HEAD, Base, open_adapter
-    from .adapter.overlay import _spare
+    from .adapter.overlay import spare_tensors
     from .quantize.schemes import without_weights
 
     tied = bool(config.tie_word_embeddings)
     state = without_weights(config).state_dict()
     shapes = {name: tuple(value.shape) for name, value in state.items() if not (tied and name == HEAD)}
-    adapter = open_adapter(folder, Base(shapes, tied, _spare(config)))
+    adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(config)))
     if adapter.untied:
         config = copy.deepcopy(config)
         config.tie_word_embeddings = False

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Bytes of key-value caches that may be in memory at once: those of short prompts of any model, and of a large one about
 # what its bundle takes while it is proven (int4: half a byte for each parameter).
-_CACHES = 500e6
-_CACHES_OF_PARAMETER = 0.5
+CACHES = 500e6
+CACHES_OF_PARAMETER = 0.5
 
 
 class TransformersReference:
@@ -82,7 +82,7 @@ class TransformersReference:
 
     def _most_cached(self) -> float:
         parameters: int = sum(p.numel() for p in self._model.parameters())
-        return _CACHES + _CACHES_OF_PARAMETER * parameters
+        return CACHES + CACHES_OF_PARAMETER * parameters
 
 
 class _Done:

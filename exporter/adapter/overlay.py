@@ -103,7 +103,7 @@ def adapt(
     """
     tied = bool(text_config.tie_word_embeddings)
     shapes = {name: tensors.shape(stored) for name, stored in names.items() if not (tied and name == HEAD)}
-    adapter = open_adapter(folder, Base(shapes, tied, _spare(text_config)))
+    adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(text_config)))
     parameters = {stored: EMBEDDING if tied and name == HEAD else name for name, stored in names.items()}
     aliases: dict[str, str] = {}
     if adapter.untied:
@@ -116,7 +116,7 @@ def adapt(
     return AdaptedTensors(tensors, adapter, parameters, aliases), adapter, text_config
 
 
-def _spare(text_config: PreTrainedConfig) -> re.Pattern[str] | None:
+def spare_tensors(text_config: PreTrainedConfig) -> re.Pattern[str] | None:
     """Keys and values of layers that share another layer's cache: older transformers had them, and didn't use them."""
     modes = getattr(text_config, "kv_sharing_modes", ())
     reused = "|".join(str(index) for index, mode in enumerate(modes) if mode == "reuse")

@@ -24,7 +24,7 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
 
     ``least``: as if lowering a mixture's experts, which differ by their weights alone, took nothing.
     """
-    from ..quantize.modules import _PIECE
+    from ..quantize.modules import PIECE
 
     known = constants().memory
     modules = shapes.modules - shapes.experts * least
@@ -32,7 +32,7 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
     opened = known.base + tokenizer
     loaded = opened + min(known.checked, _STORED * shapes.parameters) + _FLOAT * shapes.others
     small = sum(size for w in shapes.weights for size in w.unpacked if size < SMALLEST_TENSOR)
-    piece = known.piece * min(_PIECE, max(w.elements for w in shapes.weights))
+    piece = known.piece * min(PIECE, max(w.elements for w in shapes.weights))
     pieces = piece + min(known.unreturned_most, int(known.unreturned * sum(w.elements for w in shapes.weights)))
     quantized = loaded + known.quantizing + pieces
     # XNNPACK's serializer packs the largest matrix in memory, in pieces that are then put together.
@@ -70,12 +70,12 @@ def _run(shapes: Shapes) -> int:
 
 def _reference(shapes: Shapes) -> int:
     """Caches of all prompts, side by side as far as ``reference`` lets them, and what they hold between products."""
-    from ..reference import _CACHES, _CACHES_OF_PARAMETER
+    from ..reference import CACHES, CACHES_OF_PARAMETER
     from ..together import MOST
 
     goldens, tokens = constants().goldens, prompt_tokens(shapes)
     caches = shapes.states * (tokens + goldens.prompts * goldens.reply)
-    groups = max(1.0, caches / (_CACHES + _CACHES_OF_PARAMETER * shapes.parameters))
+    groups = max(1.0, caches / (CACHES + CACHES_OF_PARAMETER * shapes.parameters))
     between = _FLOAT * tokens * (2 * shapes.wide + 3 * shapes.hidden)
     logits = 2 * min(_FLOAT * shapes.vocabulary * goldens.prompts * goldens.kept, MOST)
     return int((caches + between) / groups) + max(0, logits - int(between / groups))

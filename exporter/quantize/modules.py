@@ -18,7 +18,7 @@ _BITS = {"int8": 8, "int4": 4}
 
 
 # Elements that are float32 at a time while a matrix is quantized: 16 MB.
-_PIECE = 1 << 22
+PIECE = 1 << 22
 
 
 def quantize_rows(weight: torch.Tensor, scheme: Scheme, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,7 +35,7 @@ def quantize_rows(weight: torch.Tensor, scheme: Scheme, scratch: Scratch) -> tup
     count, columns = weight.shape
     values = scratch.empty((count, columns), torch.int8)
     scales = scratch.empty((count, columns // scheme.group if scheme.group else 1), torch.float32)
-    rows = max(1, _PIECE // columns)
+    rows = max(1, PIECE // columns)
     for first in range(0, count, rows):
         part = slice(first, first + rows)
         values[part], scales[part] = quantize_weight(weight[part], scheme)

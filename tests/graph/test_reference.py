@@ -114,8 +114,8 @@ def test_prompts_whose_caches_do_not_fit_run_in_several_groups(model: Any, monke
 
     asks = [Ask(tuple(range(3, 3 + n)), 6) for n in (9, 5, 20, 7)]
     together, _ = followed(model, asks, frozenset())
-    monkeypatch.setattr(reference, "_CACHES", 0)
-    monkeypatch.setattr(reference, "_CACHES_OF_PARAMETER", 0.05)
+    monkeypatch.setattr(reference, "CACHES", 0)
+    monkeypatch.setattr(reference, "CACHES_OF_PARAMETER", 0.05)
     apart, _ = followed(model, asks, frozenset())
     assert [one.reply for one in apart] == [one.reply for one in together]
 

@@ -73,7 +73,7 @@ def test_what_is_patched_is_put_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", [INT8, INT4, CHANNELS])
 def test_rows_are_quantized_alike_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: Scheme) -> None:
-    monkeypatch.setattr("gemcut.quantize.modules._PIECE", 64 * 7)
+    monkeypatch.setattr("gemcut.quantize.modules.PIECE", 64 * 7)
     weight = torch.randn(50, 64).bfloat16()
     values, scales = quantize_rows(weight, scheme, Scratch(tmp_path))
     whole, factors = quantize_weight(weight, scheme)
