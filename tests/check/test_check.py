@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -167,7 +168,7 @@ def test_a_release_older_than_all_lists_is_not_known(sample_int4: Exported, sile
     found = single(sample_int4.path, "executorch-android==0.7.0", silent)
     assert found.verdict == "unknown"
     assert {lack.kind for lack in found.unknown} == {"operator", "backend"}
-    assert any("and 20 more" in lack.name for lack in found.unknown)
+    assert any(re.search(r"and \d+ more", lack.name) for lack in found.unknown)
     assert "the library that ships" in " ".join(found.advice)
 
 

@@ -183,7 +183,7 @@ def test_checkpoint_without_an_embedding_says_what_it_looked_for(fresh, load_all
     [
         ("model.layers.0.self_attn.q_proj.bias", "fetch it again"),
         ("model.layers.9.mlp.up_proj.weight", "fetch it again"),
-        ("model.layers.0.self_attn.q_proj.lora_A.weight", "merge"),
+        ("model.layers.0.self_attn.q_proj.lora_A.weight", "--adapter"),
     ],
 )
 def test_unexpected_text_tensor_is_named(fresh, load_all, save_single, extra, hint):

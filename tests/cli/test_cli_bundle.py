@@ -136,9 +136,9 @@ def test_a_base_model_takes_no_system_turn(
 def test_chat_hands_tools_to_the_template(
     make_bundle: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = make_bundle(template="{% for tool in tools %}{{ tool.name }} {% endfor %}{{ messages[0].content }}")
+    path = make_bundle(template="{% for tool in tools %}{{ tool.function.name }} {% endfor %}{{ messages[0].content }}")
     tools = tmp_path / "tools.json"
-    tools.write_text('[{"name": "one"}, {"name": "two"}]')
+    tools.write_text(json.dumps([{"type": "function", "function": {"name": name}} for name in ("one", "two")]))
     assert main(["chat", str(path), "--prompt", "model", "--tools", str(tools), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["turns"][0]["fed"] == 3
     tools.write_text('{"name": "one"}')

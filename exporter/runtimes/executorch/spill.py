@@ -112,10 +112,17 @@ def _by_rows(original: Any) -> Any:
     return convert_to_qc4w
 
 
+def _is_whole(tensor: Any) -> bool:
+    """Whether it is all of its storage, from the start of which XNNPACK's serializer reads; a part's copy is."""
+    import torch
+
+    return isinstance(tensor, torch.Tensor) and tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
 def _graphs_copied(original: Any) -> Any:
     def copy_exported_program_for_preprocess(program: Any, compile_specs: Any) -> Any:
         tensors = (*program.state_dict.values(), *program.constants.values())
-        return copy.deepcopy(program, {id(tensor): tensor for tensor in tensors})
+        return copy.deepcopy(program, {id(tensor): tensor for tensor in tensors if _is_whole(tensor)})
 
     return staticmethod(copy_exported_program_for_preprocess)
 

@@ -124,10 +124,10 @@ public class ToolCallsTest {
             assertTrue(error.getMessage(), error.getMessage().contains("a system message"));
         }
         for (String[] bad : new String[][] {
-            {"{\"schema_version\":2}", "schema version 2"},
-            {"{\"schema_version\":1,\"format\":\"x\"}", "format"},
+            {"{\"schema_version\":99}", "schema version 99"},
+            {"{\"schema_version\":2,\"format\":\"x\"}", "format"},
             {"[]", "should be an object"},
-            {"{\"schema_version\":1,\"format\":\"gemcut-prompt\"}", "chat is missing"},
+            {"{\"schema_version\":2,\"format\":\"gemcut-prompt\"}", "chat is missing"},
         }) {
             try {
                 Prompt.read(bad[0]);
