@@ -58,6 +58,33 @@ def test_program_is_the_same_with_its_constants_in_files(tmp_path: Path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["model.pte"], "scratch files have no names"
 
 
+class Halves(torch.nn.Module):
+    """Two linears whose weights lie in one storage, as those of a mapped file and of stacked experts do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        both = torch.randn(2, 5, 5, generator=torch.Generator().manual_seed(4))
+        self.first, self.second = torch.nn.Linear(5, 5), torch.nn.Linear(5, 5, bias=False)
+        for linear, weight in zip((self.first, self.second), both, strict=True):
+            linear.weight = torch.nn.Parameter(weight)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.second(torch.relu(self.first(ids.float())))
+
+
+def test_weights_in_one_storage_stay_apart(tmp_path: Path) -> None:
+    from executorch.runtime import Runtime
+
+    torch.manual_seed(4)
+    net = Halves()
+    out = tmp_path / "model.pte"
+    with spill.constants_in_files(tmp_path), out.open("wb") as file:
+        lowered(net).write_to_file(file)
+    method = Runtime.get().load_program(out).load_method("forward")
+    ids = torch.arange(5)[None]
+    assert torch.allclose(method.execute([ids])[0], net(ids), atol=1e-4)
+
+
 def test_what_is_patched_is_put_back(tmp_path: Path) -> None:
     from executorch.backends.xnnpack.operators import node_visitor
     from executorch.exir.emit import _emitter
