@@ -322,7 +322,7 @@ def test_a_signal(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("size", "stage"), [("3100k", "Converting for LiteRT"), ("4000k", "Packing for litert"), ("5200k", "Sealing")]
+    ("size", "stage"), [("5300k", "Converting for LiteRT"), ("6000k", "Packing for litert"), ("8000k", "Sealing")]
 )
 def test_a_full_disk(size: str, stage: str, tiny: Path, tmp_path: Path, temporary: Path, run: Run) -> None:
     disk = tmp_path / "disk"
