@@ -130,14 +130,7 @@ class RefWriter(_Part):
 
 
 Writer = Annotated[
-    StringWriter
-    | NumberWriter
-    | ListWriter
-    | MapWriter
-    | RecordWriter
-    | CasesWriter
-    | AnyWriter
-    | RefWriter,
+    StringWriter | NumberWriter | ListWriter | MapWriter | RecordWriter | CasesWriter | AnyWriter | RefWriter,
     Field(discriminator="write"),
 ]
 

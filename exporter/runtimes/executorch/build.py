@@ -18,6 +18,7 @@ from ...scratch import Scratch
 from ...stages import Lowered
 from ..base import Order
 from .lower import lower
+from .release import graphs_released
 
 
 def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
@@ -27,11 +28,9 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
         quantized = apply_recipe(split, order.recipe, Scratch(work), clock.progress)
         module = adapt(model)
     give_back()  # pieces of matrices: hundreds of megabytes of a large model
-    with clock.stage("graph", "Tracing"):
-        traced = trace(module, order.cache)
     size = sum(quantized.bytes_by_class().values())
-    with clock.stage("lower", "Lowering for ExecuTorch"):
-        lowered = lower(traced, work / "model.pte", _constants(order), clock.progress, size)
+    with graphs_released():
+        lowered = _lowered(module, order, work / "model.pte", clock, size)
     products = linear_macs(module)
     # Attention runs in ExecuTorch's own kernel, outside delegates, but where a softcap keeps it from there.
     attention = 0 if is_softcapped(order.config) else attention_macs(order.config, order.cache)
@@ -42,6 +41,13 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
         quantized=quantized.count_by_class(),
         schemes=quantized.schemes_by_class(),
     )
+
+
+def _lowered(module: Any, order: Order, out: Path, clock: Clock, size: int) -> Lowered:
+    with clock.stage("graph", "Tracing"):
+        traced = trace(module, order.cache)
+    with clock.stage("lower", "Lowering for ExecuTorch"):
+        return lower(traced, out, _constants(order), clock.progress, size)
 
 
 def _constants(order: Order) -> dict[str, Any]:

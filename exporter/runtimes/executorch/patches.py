@@ -38,12 +38,7 @@ def replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[Non
         LackingError: the name is gone, so upstream moved.
     """
     require_version()
-    original = getattr(module, name, None)
-    if original is None:
-        raise LackingError(
-            f"{module.__name__} has no {name} any more: Gemcut's patch for executorch {HOLDS_FOR} does not fit.",
-            hint="pip install 'gemcut[executorch]'",
-        )
+    original = present(module, name)
     own = vars(module).get(name)  # as it was written: a static method is one still
     setattr(module, name, wrap(original))
     try:
@@ -53,3 +48,18 @@ def replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[Non
             delattr(module, name)  # it was inherited
         else:
             setattr(module, name, own)
+
+
+def present(module: Any, name: str) -> Any:
+    """``module.name``, which a patch is about.
+
+    Raises:
+        LackingError: the name is gone, so upstream moved.
+    """
+    found = getattr(module, name, None)
+    if found is None:
+        raise LackingError(
+            f"{module.__name__} has no {name} any more: Gemcut's patch for executorch {HOLDS_FOR} does not fit.",
+            hint="pip install 'gemcut[executorch]'",
+        )
+    return found
