@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make clean  removes what these made
 #
+# Tests run in as many processes as there are cores, four at most: make test WORKERS= runs them in one.
 # PYTHON names the interpreter to make .venv with (3.11 or later): make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -10,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 TORCH := torch==2.13.0
+# A file's tests stay in one process.
+WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 .PHONY: help demo test lint clean
 .DELETE_ON_ERROR:
@@ -24,9 +27,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-tests
 	@echo "Running the fast tests"
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 	@echo "Running the slow tests"
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest $(WORKERS) -m slow
 
 lint: $(VENV)/.installed-tests
 	@echo "ruff check"

@@ -50,7 +50,9 @@ def locate(name_or_file: str, known: dict[str, Path], kind: str) -> Path:
     if name_or_file.endswith(".toml") or "/" in name_or_file or "\\" in name_or_file:
         path = Path(name_or_file).expanduser()
         if not path.is_file():
-            raise UsageError(f"no {kind} file at {path}", hint=f"gemcut {kind}s lists those that are shipped.")
+            raise UsageError(
+                f"no {kind} file at {path}", hint=f"gemcut {kind}s lists those that are shipped."
+            )
         return path
     if name_or_file not in known:
         raise UnsupportedError(
@@ -70,7 +72,9 @@ def read(path: Path, model: type[Model], kind: str) -> Model:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}", hint=f"gemcut {kind}s show NAME shows one.") from error
+        raise UsageError(
+            f"{path}: not a TOML file: {error}", hint=f"gemcut {kind}s show NAME shows one."
+        ) from error
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from error
     try:
@@ -79,7 +83,9 @@ def read(path: Path, model: type[Model], kind: str) -> Model:
         raise _explain(error, path, model, kind) from error
 
 
-def _explain(error: ValidationError, path: Path, model: type[BaseModel], kind: str) -> UsageError | UnsupportedError:
+def _explain(
+    error: ValidationError, path: Path, model: type[BaseModel], kind: str
+) -> UsageError | UnsupportedError:
     urgent = {"extra_forbidden": 0, "literal_error": 1}  # a misspelt key is why another is missing
     first = min(error.errors(), key=lambda each: urgent.get(each["type"], 2))
     where = ".".join(str(part) for part in first["loc"])

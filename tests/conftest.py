@@ -13,6 +13,33 @@ from typing import Any
 
 import pytest
 from gemcut.stages import Silent
+from graph import parity_table
+
+# Folders whose tests install packages, fetch and build into one cache, or boot machines.
+_ONE_AT_A_TIME = ("devices", "check", "android")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, those of one file share one, for what they have made is shared."""
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent)
+        alone = file.parts[0] in _ONE_AT_A_TIME or "debian" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("machine" if alone else str(file)))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """The parity table's rows, from whichever process found them."""
+    if report.when == "teardown":
+        parity_table.take(report.user_properties)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The parity table, of the families whose tests ran."""
+    if parity_table.ROWS:
+        terminalreporter.section("ExecuTorch against transformers, float32")
+        for line in parity_table.lines():
+            terminalreporter.write_line(line)
 
 
 def gemcut(

@@ -44,7 +44,9 @@ def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path())
     return next((one.error.exit_code for one in built if one.error), EXIT_PROVEN)
 
 
-def _build(build_project: Any, root: Path, flags: Mapping[str, Any], known: Any, report: Report) -> tuple[Built, ...]:
+def _build(
+    build_project: Any, root: Path, flags: Mapping[str, Any], known: Any, report: Report
+) -> tuple[Built, ...]:
     from ..project.config import ProjectError
 
     try:

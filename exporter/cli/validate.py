@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 @device_options
 @report_options
 @json_option
-def command(bundle: Path, devices: tuple[str, ...], verdicts: tuple[Path, ...], as_json: bool, **options: Any) -> int:
+def command(
+    bundle: Path, devices: tuple[str, ...], verdicts: tuple[Path, ...], as_json: bool, **options: Any
+) -> int:
     """Prove BUNDLE again, from its own goldens; its checkpoint isn't needed.
 
     Checks every byte, runs the program through the bundle's own tokenizer and template, and holds the

@@ -135,7 +135,9 @@ def _one(job: Job) -> Run:
         command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, **ONE_OPENMP}
     )
     if done.returncode == -signal.SIGKILL:
-        raise LackingError("a run was killed, most likely because memory ran out", hint="Close other programs.")
+        raise LackingError(
+            "a run was killed, most likely because memory ran out", hint="Close other programs."
+        )
     if done.returncode:
         said = " / ".join(done.stderr.strip().splitlines()[-3:])
         raise ConformanceError(
@@ -150,7 +152,9 @@ def distribution(values: Sequence[float]) -> Distribution:
     """Minimum, 10th percentile, median, 90th percentile and maximum."""
     import numpy as np
 
-    low, p10, median, p90, high = np.percentile(np.asarray(values, dtype=float), (0, 10, 50, 90, 100)).tolist()
+    low, p10, median, p90, high = np.percentile(
+        np.asarray(values, dtype=float), (0, 10, 50, 90, 100)
+    ).tolist()
     return Distribution(low, p10, median, p90, high)
 
 

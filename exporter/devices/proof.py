@@ -187,10 +187,14 @@ def _require_kernels(manifest: Manifest, facts: Facts, spec: str) -> None:
     )
 
 
-def _run(subject: Subject, device: Device, facts: Facts, work: Path) -> tuple[tuple[Recorded, ...], Mapping[str, Any]]:
+def _run(
+    subject: Subject, device: Device, facts: Facts, work: Path
+) -> tuple[tuple[Recorded, ...], Mapping[str, Any]]:
     manifest = subject.bundle.manifest
     program, order, result = _program(subject.bundle, work), work / "order.bin", work / "result.bin"
-    write_order(subject.goldens, manifest.prefill_chunk, manifest.context, manifest.stop_ids, order, host=subject.host)
+    write_order(
+        subject.goldens, manifest.prefill_chunk, manifest.context, manifest.stop_ids, order, host=subject.host
+    )
     device.push(program, program.name)
     device.push(order, order.name)
     threads = 1 if facts.emulated else min(_MOST_THREADS, facts.cores or os.cpu_count() or 1)

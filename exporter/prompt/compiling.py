@@ -215,4 +215,6 @@ def compile_codec(codec: ChatCodec, stop_ids: Iterable[int]) -> form.PromptFile:
     special = sorted(text for text in added if text in codec.template.source)
     later = Template(codec.template.source, codec.template.special_tokens, datetime.datetime(*_OTHER_DAY))
     thinking = partial(codec.render, thinking=True)
-    return compile_prompt(codec.render, bos=bos, stop=stop, special=special, other_day=later.render, thinking=thinking)
+    return compile_prompt(
+        codec.render, bos=bos, stop=stop, special=special, other_day=later.render, thinking=thinking
+    )

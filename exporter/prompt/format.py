@@ -130,7 +130,14 @@ class RefWriter(_Part):
 
 
 Writer = Annotated[
-    StringWriter | NumberWriter | ListWriter | MapWriter | RecordWriter | CasesWriter | AnyWriter | RefWriter,
+    StringWriter
+    | NumberWriter
+    | ListWriter
+    | MapWriter
+    | RecordWriter
+    | CasesWriter
+    | AnyWriter
+    | RefWriter,
     Field(discriminator="write"),
 ]
 

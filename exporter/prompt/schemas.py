@@ -29,12 +29,8 @@ _PROPERTIES: tuple[Object, ...] = (
     {"type": "string"}, {"type": "integer", "description": mark("d")}, {"description": "x", "type": mark("t")},
     {"type": "string", "enum": [mark("e")]}, {"type": "boolean", "nullable": True},
 )  # fmt: skip
-_ITEMS: tuple[Object, ...] = (
-    {"type": mark("ia")},
-    {"type": "zz", "description": mark("d")},
-    {"description": "x"},
-    {"qzxany": 5},
-)
+_ITEMS: tuple[Object, ...] = ({"type": mark("ia")}, {"type": "zz", "description": mark("d")}, {"description": "x"},
+          {"qzxany": 5})
 # Values for each member of a schema. The first is the one that records are observed with: it holds a mark.
 _VALUES: Mapping[str, Sequence[Any]] = {
     "description": (mark("desc"), "Zz", "other"),

@@ -63,7 +63,9 @@ def misfit(
     return None
 
 
-def learn_value(place: Place, name: str, writers: dict[str, form.Writer], inner: str | None = None) -> form.AnyWriter:
+def learn_value(
+    place: Place, name: str, writers: dict[str, form.Writer], inner: str | None = None
+) -> form.AnyWriter:
     """A writer for any JSON value.
 
     Args:

@@ -12,12 +12,9 @@ from .segments import PromptRefused
 
 Writers = Mapping[str, form.Writer]
 # str.strip()'s white space. Written out, since docs/prompt.md promises these and no others.
-SPACE = (
-    "".join(
-        map(chr, (*range(0x09, 0x0E), *range(0x1C, 0x21), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029))
-    )
-    + "\u202f\u205f\u3000"
-)
+SPACE = "".join(
+    map(chr, (*range(0x09, 0x0E), *range(0x1C, 0x21), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029))
+) + "\u202f\u205f\u3000"
 _DEEPEST = 64
 
 

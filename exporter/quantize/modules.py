@@ -101,7 +101,9 @@ class QuantizedLinear(nn.Module):
                 self.values, self.scales, self.zeros, self.low, self.high, torch.int8, self.scheme.group, torch.float32
             )
         else:
-            weight = _Q.dequantize_per_channel(self.values, self.scales, self.zeros, 0, self.low, self.high, torch.int8)
+            weight = _Q.dequantize_per_channel(
+                self.values, self.scales, self.zeros, 0, self.low, self.high, torch.int8
+            )
         return nn.functional.linear(x, weight, self.bias)
 
 

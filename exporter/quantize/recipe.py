@@ -55,7 +55,9 @@ class GateTable(datafile.DataFile):
     """The limits that a bundle must keep; a figure that isn't named has no limit."""
 
     mean_kl: float | None = Field(default=None, ge=0, description="Nats, at most.")
-    p99_kl: float | None = Field(default=None, ge=0, description="Nats, at most, 99th percentile of positions.")
+    p99_kl: float | None = Field(
+        default=None, ge=0, description="Nats, at most, 99th percentile of positions."
+    )
     top1: float | None = Field(default=None, ge=0, le=1, description="Share of positions, at least.")
     perplexity_ratio: float | None = Field(default=None, ge=1, description="Bundle's over float's, at most.")
     max_logit_diff: float | None = Field(default=None, gt=0, description="Logits, at most, at any position.")
@@ -72,7 +74,9 @@ class RecipeFile(datafile.DataFile):
 
     description: str = Field(min_length=1, description="What it is, in one line.")
     schemes: dict[str, SchemeTable] = Field(min_length=1)
-    rules: tuple[RuleTable, ...] = Field(min_length=1, description="In order; the first that matches decides.")
+    rules: tuple[RuleTable, ...] = Field(
+        min_length=1, description="In order; the first that matches decides."
+    )
     gate: GateTable
 
     @model_validator(mode="after")

@@ -136,7 +136,9 @@ def _told(flag: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UsageError(f"{flag} {path} can't be written: {reason}", hint=f"Name another file with {flag}.") from error
+        raise UsageError(
+            f"{flag} {path} can't be written: {reason}", hint=f"Name another file with {flag}."
+        ) from error
 
 
 def _write(flag: str, path: Path, data: bytes) -> None:

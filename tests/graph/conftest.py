@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from gemcut.stages import Silent
 
-from . import parity_table
-
 
 @dataclass(frozen=True)
 class Made:
@@ -74,11 +72,3 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
         return Made(lowered.program, load_uneven(plan.checkpoint), plan, lowered, sum(clock.seconds.values()))
 
     return build
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The parity table, of the families whose tests ran."""
-    if parity_table.ROWS:
-        terminalreporter.section("ExecuTorch against transformers, float32")
-        for line in parity_table.lines():
-            terminalreporter.write_line(line)

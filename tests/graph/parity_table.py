@@ -1,8 +1,12 @@
-"""What the parity tests found, family by family; ``conftest`` prints it at the end of a run."""
+"""What the parity tests found, family by family; the run's own process prints it at its end.
+
+The tests may run in other processes: what each found goes to the first one with its report, as a property.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -31,6 +35,21 @@ class Row:
 
 
 ROWS: dict[str, Row] = {}
+_PROPERTY = "parity"
+
+
+def noted(family: str) -> tuple[str, object]:
+    """A family's row as a property of a test."""
+    return _PROPERTY, {"family": family, **asdict(ROWS[family])}
+
+
+def take(properties: Iterable[tuple[str, object]]) -> None:
+    """The rows among the properties of a test that has ended, here or in another process."""
+    for name, value in properties:
+        if name == _PROPERTY and isinstance(value, dict):
+            ROWS[value["family"]] = Row(**{key: each for key, each in value.items() if key != "family"})
+
+
 _HEAD = ("family", "positions", "largest diff", "top-1", "delegates", "outside", "loads from", "seconds")
 
 

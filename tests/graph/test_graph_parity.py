@@ -5,7 +5,7 @@ What is found stands in a table that prints itself at the end of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import load_uneven
 from .families_cases import CASES, FEATURES, WINDOW
-from .parity_table import ROWS, Row
+from .parity_table import ROWS, Row, noted
 
 LIMIT = 1e-3
 CONTEXT, CHUNK, LENGTH = 96, 8, 70
@@ -51,6 +51,12 @@ def row(family: str, made: Any) -> Row:
     oldest = made.plan.runtime.oldest_with(lowered.kernels, lowered.delegates) or "none known"
     found = Row(0, 0.0, 0, len(lowered.operators), lowered.delegates["XnnpackBackend"], made.seconds, oldest)
     return ROWS.setdefault(family, found)
+
+
+@pytest.fixture(autouse=True)
+def table(family: str, row: Row, request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    request.node.user_properties.append(noted(family))
 
 
 def test_every_position_past_three_windows_in_uneven_pieces_and_two_conversations(made: Any, row: Row) -> None:

@@ -4,6 +4,7 @@ Colours are names of the page's own CSS variables (``--ink``), which its script 
 the page is. No plot says anything by colour alone: marks have symbols, bars patterns, areas labels.
 """
 
+
 from __future__ import annotations
 
 import json

@@ -36,7 +36,9 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
     with clock.stage("convert", "Converting for LiteRT"):
         attention.register()
         model.config._attn_implementation = attention.NAME
-        signatures, table = make_signatures(model.eval(), order.cache, order.shape.prefill, order.shape.dynamic)
+        signatures, table = make_signatures(
+            model.eval(), order.cache, order.shape.prefill, order.shape.dynamic
+        )
         key = _key(order, model, version)
         if not cachedir.fetch(_KIND, key, skeleton):
             convert(signatures, skeleton, clock.progress)

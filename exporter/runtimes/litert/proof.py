@@ -19,7 +19,6 @@ from .tokenizer import PROBES
 if TYPE_CHECKING:
     from ...bundle.open import Bundle
 
-
 def prove_engine(
     bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
 ) -> tuple[Check, ...]:
