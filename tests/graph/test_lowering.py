@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
@@ -74,3 +75,16 @@ def test_patches_are_gone_after_the_block_even_when_it_fails() -> None:
     with pytest.raises(ZeroDivisionError):
         fail_inside()
     assert _program.emit_program is before
+
+
+def test_nothing_of_a_lowering_lives_on(make: Callable[..., Any]) -> None:
+    """Caches of ExecuTorch and PyTorch have nodes as keys, and with them every graph and every matrix."""
+    from torch.export import ExportedProgram
+
+    def alive() -> set[int]:
+        gc.collect()
+        return {id(each) for each in gc.get_objects() if type(each) is ExportedProgram}
+
+    before = alive()
+    make(gemma3(num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"]))
+    assert alive() <= before

@@ -58,8 +58,9 @@ def present(module: Any, name: str) -> Any:
     """
     found = getattr(module, name, None)
     if found is None:
+        where = getattr(module, "__name__", type(module).__name__)
         raise LackingError(
-            f"{module.__name__} has no {name} any more: Gemcut's patch for executorch {HOLDS_FOR} does not fit.",
+            f"{where} has no {name} any more: Gemcut's patch for executorch {HOLDS_FOR} does not fit.",
             hint="pip install 'gemcut[executorch]'",
         )
     return found

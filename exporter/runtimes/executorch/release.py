@@ -7,6 +7,7 @@ are caches alone; the next lowering fills them again.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,10 @@ def _release() -> None:
     for holder in (symbolic_shapes, symbolic_shapes.ShapeEnv):
         _empty_caches(holder)
     present(FakeTensorMode, "cache_clear")()
+    # Symbols that C++ holds keep their ShapeEnv, which has a cache of its own; nothing else leads to all of them.
+    for each in gc.get_objects():
+        if type(each) is symbolic_shapes.ShapeEnv:
+            present(each, "fake_tensor_cache").clear()
     torch._dynamo.reset()
     for name, module in list(sys.modules.items()):
         if name.startswith(_REFUSED) and isinstance(getattr(module, "why", None), utils.WhyNoPartition):
