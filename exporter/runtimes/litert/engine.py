@@ -6,9 +6,11 @@ the bundle's own folder is only read.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from .version import INSTALL, require_runtime
 
 Message = Mapping[str, Any]
 _TAIL = 4096  # bytes of the engine's log worth reading after a failure
+_ROOM = 1 << 16  # bytes free on a disk that is as good as full
 _HINT = (
     "The file is damaged, or needs what this engine lacks. 'gemcut validate' checks the bundle's hashes; "
     "'gemcut doctor' looks at this machine."
@@ -290,7 +293,15 @@ def _ask(
         except BaseException:
             worker.kill()
             raise
-    return _judged(answer, code, program, _read_tail(log))
+    said = _read_tail(log)
+    if "result" not in answer and _is_full(place, f"{answer} {said}"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+    return _judged(answer, code, program, said)
+
+
+def _is_full(place: Path, said: str) -> bool:
+    """Whether the engine's caches have no room: it dies of that in several ways, and seldom says why."""
+    return os.strerror(errno.ENOSPC) in said or shutil.disk_usage(place).free < _ROOM
 
 
 def _converse(worker: subprocess.Popen[bytes], job: bytes, progress: Progress | None, total: int) -> dict[str, Any]:
