@@ -330,7 +330,9 @@ def test_a_signal(
         ("8000k", "Sealing"),
     ],
 )
-def test_a_full_disk(size: str, stages: str | tuple[str, ...], tiny: Path, tmp_path: Path, temporary: Path, run: Run) -> None:
+def test_a_full_disk(
+    size: str, stages: str | tuple[str, ...], tiny: Path, tmp_path: Path, temporary: Path, run: Run
+) -> None:
     disk = tmp_path / "disk"
     words = ("export", tiny, "--target", "linux-x86_64", "--runtime", "litert", "--recipe", "float32")
     with small_disk(disk, size):
