@@ -12,10 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pytest
+from following_logits import FollowsLogits
 from gemcut.bundle.manifest import Manifest
 from gemcut.bundle.staging import Staging
-from gemcut.following import Ask, Followed, Forward, Sink, follow
-from gemcut.stages import Progress
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,7 +57,7 @@ def _table() -> npt.NDArray[np.float32]:
     return table
 
 
-class Follows:
+class Follows(FollowsLogits):
     """The float model (``stages.Reference``) of the program below, its logits shifted by ``noise``."""
 
     vocab_size = len(WORDS)
@@ -68,20 +67,6 @@ class Follows:
 
     def logits(self, ids: Sequence[int], first: int) -> npt.NDArray[np.float32]:
         return self._table[np.asarray(ids[first:])].astype(np.float32)
-
-    def follow(
-        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
-    ) -> list[Followed]:
-        return [follow(ask, stop, self._forward(), sink) for ask, sink in zip(asks, sinks, strict=True)]
-
-    def _forward(self) -> Forward:
-        fed: list[int] = []
-
-        def forward(ids: Sequence[int], keep: int) -> npt.NDArray[np.float32]:
-            fed.extend(ids)
-            return self.logits(fed, len(fed) - keep)
-
-        return forward
 
 
 def _write_program(path: Path) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gemcut.following import Ask, Followed, Forward, Sink, follow
+from following_logits import FollowsLogits
 from gemcut.prove.goldens import Golden, LogitsFile
 from gemcut.prove.template import ChatCodec
-from gemcut.stages import Progress
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
@@ -31,7 +30,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass
-class TableModel:
+class TableModel(FollowsLogits):
     """Logits from a random table of the last token, with the next token of a known reply far ahead.
 
     It is a Reference and, with ``change`` put over its logits, a Runner. ``change`` takes logits [V] and
@@ -61,20 +60,6 @@ class TableModel:
 
     def logits(self, ids: Sequence[int], first: int = 0) -> Floats:
         return np.stack([self._at(list(ids[: at + 1])) for at in range(first, len(ids))])
-
-    def follow(
-        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
-    ) -> list[Followed]:
-        return [follow(ask, stop, self._forward(), sink) for ask, sink in zip(asks, sinks, strict=True)]
-
-    def _forward(self) -> Forward:
-        fed: list[int] = []
-
-        def forward(ids: Sequence[int], keep: int) -> Floats:
-            fed.extend(ids)
-            return self.logits(fed, len(fed) - keep)
-
-        return forward
 
     def prefill(self, ids: Sequence[int], position: int) -> Floats:
         assert position <= len(self.fed)

@@ -1,0 +1,31 @@
+"""The part of a float reference (``stages.Reference``) that follows from its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from gemcut.following import Ask, Followed, Forward, Sink, follow
+from gemcut.stages import Progress
+
+
+class FollowsLogits:
+    """``follow`` for a class that has ``logits(ids, first)`` [T - first, V]."""
+
+    def logits(self, ids: Sequence[int], first: int) -> npt.NDArray[np.float32]:
+        raise NotImplementedError
+
+    def follow(
+        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
+    ) -> list[Followed]:
+        return [follow(ask, stop, self._forward(), sink) for ask, sink in zip(asks, sinks, strict=True)]
+
+    def _forward(self) -> Forward:
+        fed: list[int] = []
+
+        def forward(ids: Sequence[int], keep: int) -> npt.NDArray[np.float32]:
+            fed.extend(ids)
+            return self.logits(fed, len(fed) - keep)
+
+        return forward
