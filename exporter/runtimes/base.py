@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..stages import Lowered, Progress, Recipe, Runner
 
 if TYPE_CHECKING:
+    from ..bundle.manifest import Manifest
     from ..bundle.open import Bundle
     from ..clock import Clock
     from ..devices.bench import Job, Run
@@ -99,13 +100,13 @@ class Runtime(Protocol):
         """Adds what only running it tells of a program; called when the float model is gone, to save its memory."""
 
     def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
-        """Refuses a program that release ``oldest`` can't load for want of an operator or a backend.
+        """Refuses a program that release ``oldest`` can't load for want of an operator, a backend or a delegate's node.
 
         None, where the target names none, refuses nothing. Raises UnsupportedError that names what is lacking.
         """
 
-    def oldest_with(self, kernels: Sequence[str], delegates: Collection[str]) -> str | None:
-        """The oldest release, of those whose operators are known here, that has all of these; None where none has."""
+    def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
+        """The oldest release, of those that are known here, with all that a bundle's program needs; None for none."""
 
     def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
         """Writes the file that ships to ``out``; returns notes for the user."""

@@ -13,6 +13,7 @@ from gemcut.bundle.open import open_bundle
 from gemcut.check import RuntimeCheck, check, facts, library
 from gemcut.check.compare import by_release, oldest_release
 from gemcut.check.needs import Need, read_executorch, read_needs
+from gemcut.check.oldest import oldest_loading, refuse_nodes
 from gemcut.check.outcome import outcome
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
 from gemcut.stages import Silent
@@ -185,6 +186,15 @@ def test_an_operator_that_is_missing(late_bundle: Path, silent: Silent) -> None:
     assert 'executorch = "1.1.0" under [oldest_runtime]' in found.advice[1]
     assert single(late_bundle, "executorch-android==1.2.0", silent).verdict == "unknown"
     assert single(late_bundle, "executorch-android==1.3.1", silent).verdict == "runs"
+
+
+def test_an_export_for_a_release_without_the_node_is_refused(sine_program: Path, late_program: Path) -> None:
+    refuse_nodes(sine_program, "1.1.0")
+    refuse_nodes(late_program, "1.0.1")
+    with pytest.raises(UnsupportedError, match=r"ExecuTorch 1\.0\.1, .*error 0x11.*: XNNSin\.") as caught:
+        refuse_nodes(sine_program, "1.0.1")
+    assert 'executorch = "1.1.0"' in str(caught.value.hint)
+    assert oldest_loading(sine_program, (), ()) == "1.1.0"
 
 
 def test_a_node_that_is_missing(sine_bundle: Path, silent: Silent) -> None:

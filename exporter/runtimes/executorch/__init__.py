@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from ...errors import ConformanceError, UsageError
 from ...stages import Lowered, Progress, Recipe, Runner
 
 if TYPE_CHECKING:
+    from ...bundle.manifest import Manifest
     from ...bundle.open import Bundle
     from ...clock import Clock
     from ...devices.bench import Job, Run
@@ -78,17 +79,18 @@ class ExecuTorch:
 
     def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
         """See ``runtimes.base.Runtime``; ``versions`` has the lists."""
+        from ...check.oldest import refuse_nodes
         from .versions import refuse_lacking
 
         if oldest is not None:
             refuse_lacking(lowered.kernels, lowered.delegates, oldest)
+            refuse_nodes(lowered.program, oldest)
 
-    def oldest_with(self, kernels: Sequence[str], delegates: Collection[str]) -> str | None:
+    def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
         """See ``runtimes.base.Runtime``."""
-        from .versions import oldest_with
+        from ...check.oldest import oldest_loading
 
-        release = oldest_with(kernels, delegates)
-        return release.version if release else None
+        return oldest_loading(program, (*manifest.operators, *manifest.kernels), tuple(manifest.delegates))
 
     def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
         """The ``.pte`` as it is."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...stages import Lowered, Progress, Recipe, Runner
 
 if TYPE_CHECKING:
+    from ...bundle.manifest import Manifest
     from ...bundle.open import Bundle
     from ...clock import Clock
     from ...devices.bench import Job, Run
@@ -73,7 +74,7 @@ class LiteRT:
     def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
         """Refuses nothing: LiteRT-LM has no way to ask an engine for its operators, and no list of them by release."""
 
-    def oldest_with(self, kernels: Sequence[str], delegates: Collection[str]) -> str | None:
+    def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
         """None: as ``refuse_lacking``."""
         return None
 
