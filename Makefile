@@ -11,8 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 TORCH := torch==2.13.0
-# A file's tests stay in one process.
-WORKERS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
+# How the tests are shared out is said in tests/conftest.py.
+WORKERS ?= --numprocesses auto --maxprocesses 4
 
 .PHONY: help demo test lint clean
 .DELETE_ON_ERROR:

@@ -16,16 +16,20 @@ from gemcut.stages import Silent
 from graph import parity_table
 
 # Folders whose tests install packages, fetch and build into one cache, or boot machines.
-_ONE_AT_A_TIME = ("devices", "check", "android")
+_ONE_AT_A_TIME = frozenset({"devices", "check", "android"})
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where tests run in several processes, those of one file share one, for what they have made is shared."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        alone = file.parts[0] in _ONE_AT_A_TIME or "debian" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("machine" if alone else str(file)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "one at a time" if _ONE_AT_A_TIME.intersection(Path(file).parts) else file
+
+    return ByFile(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

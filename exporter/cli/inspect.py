@@ -42,16 +42,16 @@ def command(bundle: Path, as_json: bool) -> None:
 def _of_runtime(opened: Bundle) -> tuple[Layout, str | None]:
     """What only its runtime can say: what is inside the program's file, and the oldest known release that can load it.
 
-    A note where that runtime isn't installed, or the program can't be read.
+    A note where that runtime isn't installed.
     """
-    from ..errors import ConformanceError, LackingError
+    from ..errors import LackingError
     from ..runtimes import get_runtime
 
     manifest = opened.manifest
     try:
         runtime = get_runtime(manifest.runtime.name)
         return runtime.layout(opened.program), runtime.oldest_loading(opened.program, manifest)
-    except (ConformanceError, LackingError) as error:
+    except LackingError as error:
         say(f"note: what is inside {manifest.program} isn't shown: {error.message} {error.hint or ''}")
         return (), None
 
