@@ -38,9 +38,9 @@ ROWS: dict[str, Row] = {}
 _PROPERTY = "parity"
 
 
-def noted(family: str) -> tuple[str, object]:
+def noted(family: str, row: Row) -> tuple[str, object]:
     """A family's row as a property of a test."""
-    return _PROPERTY, {"family": family, **asdict(ROWS[family])}
+    return _PROPERTY, {"family": family, **asdict(row)}
 
 
 def take(properties: Iterable[tuple[str, object]]) -> None:

@@ -57,7 +57,7 @@ def row(family: str, made: Any) -> Row:
 @pytest.fixture(autouse=True)
 def table(family: str, row: Row, request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    request.node.user_properties.append(noted(family))
+    request.node.user_properties.append(noted(family, row))
 
 
 def test_every_position_past_three_windows_in_uneven_pieces_and_two_conversations(made: Any, row: Row) -> None:
