@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +11,12 @@ from gemcut.following import Ask, Followed, Forward, Sink, follow
 from gemcut.stages import Progress
 
 
-class FollowsLogits:
-    """``follow`` for a class that has ``logits(ids, first)`` [T - first, V]."""
+class FollowsLogits(ABC):
+    """``follow`` for a class that has ``logits``."""
 
+    @abstractmethod
     def logits(self, ids: Sequence[int], first: int) -> npt.NDArray[np.float32]:
-        raise NotImplementedError
+        """Logits [T - first, V] of the positions ``first`` and later."""
 
     def follow(
         self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None

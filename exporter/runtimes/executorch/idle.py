@@ -8,7 +8,7 @@ Two places, found by profiling a Gemma 3 270M (72% of the processor time of a lo
   functional, which the second does too, and once more with what the second left, which for us is nothing.
 
 Also, Python's cyclic garbage collector runs a hundred times less often: a lowering makes millions of objects, most of
-which live long. (Paused altogether it is a tenth faster, and a Gemma 3 1B ends with 400 MB more that can't be given
+which live long. (Paused altogether it is hardly faster, and a Gemma 3 1B ends with 400 MB more that can't be given
 back, for what is alive then lies between what isn't.)
 """
 
