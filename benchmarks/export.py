@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from gemcut.report.console import table
-from gemcut.target import load_target
+from gemcut.cli.views.table import table
+from gemcut.config.target import load_target
 
 from .common import (
     Command,
@@ -121,9 +121,7 @@ def _result(name: str, ours: list[dict[str, Any]], first: list[dict[str, Any]]) 
     if not first:
         return Export(_title(name), mine)
     theirs = summarize(first)
-    return Export(
-        _title(name), mine, theirs, ratio(theirs.program, mine.program), ratio(theirs.program, mine.wall)
-    )
+    return Export(_title(name), mine, theirs, ratio(theirs.program, mine.program), ratio(theirs.program, mine.wall))
 
 
 def _title(name: str) -> str:

@@ -220,7 +220,7 @@ def export(checkpoint: Path, out: Path, context: int, chunk: int) -> dict[str, f
 @click.option("--chunk", type=click.IntRange(min=4), default=128, show_default=True, help="Tokens of a call at most.")
 def main(checkpoint: Path, out: Path, context: int, chunk: int) -> None:
     """Export CHECKPOINT (Gemma 3 text) to OUT by the plain route; the last line of stdout is JSON."""
-    from gemcut.devices.bench import peak_memory
+    from gemcut.util.process_memory import peak_memory
 
     seconds = export(checkpoint, out, context, chunk)
     print(json.dumps({"seconds": seconds, "size": out.stat().st_size, "peak_memory": peak_memory()}), flush=True)

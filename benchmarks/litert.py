@@ -37,11 +37,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from gemcut.bundle.open import open_bundle
-from gemcut.devices import bench
+from gemcut import bench
+from gemcut.bundle.reader import open_bundle
+from gemcut.cli.views.table import table
+from gemcut.config.target import load_target
 from gemcut.errors import UsageError
-from gemcut.report.console import ConsoleProgress, table
-from gemcut.target import load_target
+from gemcut.report.console import ConsoleProgress
 
 from .common import (
     Command,

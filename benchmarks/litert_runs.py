@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from gemcut.devices import bench
+from gemcut import bench
 from gemcut.errors import ConformanceError
 
 from .common import Command, run_module
@@ -23,8 +23,9 @@ from .models import SHAPES as GEMMA3
 from .models import gemma3_1b
 
 if TYPE_CHECKING:
-    from gemcut.prove.records import Golden
-    from gemcut.stages import FloatArray, Runner
+    from gemcut.prove.golden import Golden
+    from gemcut.prove.runner import Runner
+    from gemcut.util.arrays import FloatArray
     from transformers import PreTrainedConfig
 
 MODULE = "benchmarks.litert_runs"
@@ -98,16 +99,17 @@ def run_engine(job: bench.Job, work: Path) -> bench.Run:
 
 
 def run_program(job: bench.Job) -> bench.Run:
-    """One run of a program behind ``gemcut.stages.Runner``: ``gemcut bench``, but never by an engine."""
-    said = run_module("gemcut.devices.bench", [json.dumps(asdict(job))], f"running {job.program}", bench.ONE_OPENMP)
+    """One run of a program behind ``gemcut.prove.runner.Runner``: ``gemcut bench``, but never by an engine."""
+    said = run_module("gemcut.bench", [json.dumps(asdict(job))], f"running {job.program}", bench.ONE_OPENMP)
     found = json.loads(said.splitlines()[-1])
     return bench.Run(**{**found, "prefill": tuple(found["prefill"])})
 
 
 def reference_here(checkpoint: Path, bundle: Path, out: Path) -> int:
     """See ``make_reference``; transformers' own forward in float32."""
-    from gemcut.checkpoint import load_float_model, open_checkpoint
-    from gemcut.reference import TransformersReference
+    from gemcut.checkpoint.opening import open_checkpoint
+    from gemcut.checkpoint.weights import load_float_model
+    from gemcut.reference.transformers_model import TransformersReference
 
     model = TransformersReference(load_float_model(open_checkpoint(str(checkpoint))))
     rows = 0
@@ -149,7 +151,7 @@ def forced(runner: Runner, golden: Golden) -> Iterator[FloatArray]:
 
 def goldens_of(bundle: Path) -> tuple[Golden, ...]:
     """A bundle's goldens."""
-    from gemcut.bundle.open import open_bundle
+    from gemcut.bundle.reader import open_bundle
     from gemcut.prove.golden_files import GOLDENS, load_goldens
 
     with open_bundle(bundle) as opened:

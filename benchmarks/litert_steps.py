@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import gemcut
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
+from gemcut.config.target import load_target
 from gemcut.errors import GemcutError, UsageError
+from gemcut.formats.litertlm import program_section
 from gemcut.prove.golden_files import GOLDENS
-from gemcut.runtimes.litert.container import program_section
-from gemcut.stages import Progress
-from gemcut.target import load_target
+from gemcut.util.progress import Progress
 
 from .common import run_module
 from .export import BEYOND_PROGRAM

@@ -125,7 +125,7 @@ def lengths_of(file: Path) -> Lengths:
         ConformanceError: The file is no ``.litertlm``, or has no such program.
     """
     from ai_edge_litert.schema_py_generated import Model
-    from gemcut.runtimes.litert.container import mapped, program_section
+    from gemcut.formats.litertlm import mapped, program_section
 
     with mapped(file, program_section(file)) as view:
         model = Model.GetRootAs(view, 0)
@@ -150,7 +150,7 @@ def lengths_of(file: Path) -> Lengths:
 @click.option("--cache", type=click.IntRange(min=1), help="Slots of the KV cache.")
 def main(checkpoint: Path, out: Path, prefill: tuple[int, ...], cache: int | None) -> None:
     """Export CHECKPOINT to OUT by upstream's own export_hf; the last line of stdout is JSON."""
-    from gemcut.devices.bench import peak_memory
+    from gemcut.util.process_memory import peak_memory
 
     lengths: dict[str, Any] = {}
     if prefill:

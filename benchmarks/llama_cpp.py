@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from gemcut.cli.common import open_checked
+from gemcut.cli.views.table import table
 from gemcut.errors import ConformanceError, UsageError
-from gemcut.report.console import ConsoleProgress, table
+from gemcut.report.console import ConsoleProgress
 
 from . import bandwidth, llama_build
 from .common import (
@@ -47,7 +48,7 @@ from .models import ROOM, SHAPES, TITLES, make
 from .speed import StepBytes, job_of, run_job, step_bytes
 
 if TYPE_CHECKING:
-    from gemcut.bundle.open import Bundle
+    from gemcut.bundle.reader import Bundle
 
 PREFILLS = (128, 512)
 STEPS = 32

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from gemcut.devices.bench import DECODE_STEPS
-from gemcut.report.console import table
+from gemcut.bench import DECODE_STEPS
+from gemcut.cli.views.table import table
 
 from .common import Command, json_option, machine, machine_text, number, progress, run_module, scratch, write_json
 from .models import LARGE, SHAPES, TITLES, make

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from gemcut import bench
 from gemcut.cli.common import open_checked
-from gemcut.devices import bench
-from gemcut.report.console import table
-from gemcut.stages import Silent
+from gemcut.cli.views.table import table
+from gemcut.util.progress import Silent
 
 from . import bandwidth
 from .common import (
@@ -30,7 +30,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from gemcut.bundle.open import Bundle
+    from gemcut.bundle.reader import Bundle
 
 GATHERED = ("embedding", "per-layer embedding")  # tensor classes of which a step reads no more than a row
 
@@ -94,7 +94,7 @@ def step_bytes(bundle: Bundle, position: int) -> StepBytes:
 
 def _cache_spec(bundle: Bundle) -> Any:
     """The cache's shape, from the configuration that the bundle carries."""
-    from gemcut.graph.cache import cache_spec
+    from gemcut.modeling.kv_cache import cache_spec
     from transformers import AutoConfig
 
     settings = json.loads(bundle.read("config.json"))
@@ -104,7 +104,7 @@ def _cache_spec(bundle: Bundle) -> Any:
 
 
 def job_of(bundle: Bundle, threads: int, prompts: Sequence[int], steps: int) -> bench.Job:
-    """What ``gemcut.devices.bench`` is to run."""
+    """What ``gemcut.bench`` is to run."""
     return bench.Job(bundle.manifest.runtime.name, str(bundle.program), tuple(prompts), steps, threads)
 
 
@@ -136,9 +136,7 @@ def measure(paths: Sequence[Path], runs: int, threads: int, megabytes: int) -> t
                 bar.stage(f"round {index + 1} of {runs}: {path}")
                 into.append(run_job(job))
         bandwidths = figure(rates)
-        speeds = [
-            _speed(bundle, job, into, bandwidths) for bundle, job, into in zip(bundles, jobs, found, strict=True)
-        ]
+        speeds = [_speed(bundle, job, into, bandwidths) for bundle, job, into in zip(bundles, jobs, found, strict=True)]
     return bandwidths, speeds
 
 

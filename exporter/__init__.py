@@ -1,3 +1,5 @@
-"""Gemcut cuts open models to fit the device. No bundle leaves without proof."""
+"""Gemcut: cuts open models to fit the device, and publishes no bundle without proof."""
+
+from __future__ import annotations
 
 __version__ = "0.1.0"

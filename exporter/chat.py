@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import UsageError
-from .stages import Runner
+from .prove.runner import Runner
 
 if TYPE_CHECKING:
-    from .bundle.open import Bundle
+    from .bundle.reader import Bundle
+    from .prompt.codec import ChatCodec
     from .prompt.format import PromptFile
     from .prompt.thoughts import Piece
-    from .prove.template import ChatCodec
+
 
 TEMPLATE = "chat_template.jinja"
+
+
 Message = dict[str, Any]
+
+
 Ended = Literal["stop", "length", "context"]
 
 
@@ -250,8 +255,8 @@ def open_chat(
         CheckpointError: The bundle's tokenizer or template can't be read.
         ConformanceError: Its prompt.json isn't one.
     """
+    from .prompt.codec import load_codec
     from .prompt.format import PROMPT_FILE, read_prompt
-    from .prove.template import load_codec
 
     manifest = bundle.manifest
     template = bundle.read(TEMPLATE).decode() if TEMPLATE in manifest.files else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.stages import Silent
+from gemcut.util.progress import Silent
 from graph import parity_table
 
 # Folders whose tests install packages, fetch and build into one cache, or boot machines.
@@ -63,8 +63,8 @@ def gemcut(
 @pytest.fixture(scope="session")
 def debian() -> Callable[..., None]:
     """Installs Debian packages where this machine allows it (root, or sudo without a password), else skips."""
-    from gemcut.devices.fetching import apt_install
     from gemcut.errors import LackingError
+    from gemcut.util.fetching import apt_install
 
     def want(*packages: str) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The part of a float reference (``stages.Reference``) that follows from its logits."""
+"""The part of a float reference (``reference.oracle.Reference``) that follows from its logits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from gemcut.following import Ask, Followed, Forward, Sink, follow
-from gemcut.stages import Progress
+from gemcut.reference.greedy import Ask, Followed, Forward, Sink, follow
+from gemcut.util.progress import Progress
 
 
 class FollowsLogits(ABC):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.errors import LackingError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.bundle.open import open_bundle
-from gemcut.devices.bench import Job, Run
+from gemcut.bundle.reader import open_bundle
 from gemcut.errors import ConformanceError, UsageError
-from gemcut.stages import Silent
+from gemcut.runtimes.base import Job, Run
+from gemcut.util.progress import Silent
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

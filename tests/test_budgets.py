@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.budgets import TITLES, BudgetFailed, BudgetLine, download_size, hold, open_baseline, rows
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.errors import ConformanceError, UsageError
-from gemcut.evidence import Evidence
-from gemcut.packing import gate_of
-from gemcut.project.limits import Budgets
+from gemcut.pipeline.budget_limits import Budgets
+from gemcut.pipeline.budgets import download_size, hold, open_baseline, rows
+from gemcut.pipeline.evidence import TITLES, BudgetLine, Evidence
+from gemcut.pipeline.failures import BudgetFailed
+from gemcut.pipeline.packaging import gate_of
+from gemcut.pipeline.prove import subject_of
+from gemcut.prompt.codec import codec_of
 from gemcut.prove.behaviour import check_behaviour
 from gemcut.prove.fidelity import fidelity_top64
 from gemcut.prove.gate import judge
-from gemcut.proving import codec_of, subject_of
 
 HUGE = 1e12
 

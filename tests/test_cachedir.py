@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gemcut import cachedir
+from gemcut.util import result_cache as cachedir
 
 KIND = "things"
 
@@ -65,9 +65,7 @@ def test_a_damaged_one_counts_as_none_and_is_replaced(damage: str, root: Path, r
     assert out.read_bytes() == result.read_bytes()
 
 
-def test_the_most_recently_used_are_kept(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_most_recently_used_are_kept(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cachedir, "KEPT", 3)
     source, out = tmp_path / "source", tmp_path / "out"
     for age, key in enumerate("abc"):

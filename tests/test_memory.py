@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gemcut.clock import Clock
-from gemcut.memory import anonymous_memory, give_back
-from gemcut.scratch import InMemory, Scratch
-from gemcut.stages import Silent
+from gemcut.util.file_tensors import InMemory, Scratch
+from gemcut.util.process_memory import anonymous_memory, give_back
+from gemcut.util.progress import Silent
+from gemcut.util.stage_clock import Clock
 
 MEGABYTES = 1 << 20
 pytestmark = pytest.mark.skipif(anonymous_memory() is None, reason="the system doesn't say what is its own")
@@ -49,7 +49,7 @@ def test_what_lies_in_scratch_files_is_not_the_process_own(tmp_path: Path) -> No
 
 
 def test_mapped_weights_are_not_the_process_own(tmp_path: Path) -> None:
-    from gemcut.checkpoint import open_tensors
+    from gemcut.checkpoint.tensors import open_tensors
     from safetensors.torch import save_file
 
     save_file({"w": torch.full((100, MEGABYTES), 2, dtype=torch.bfloat16)}, tmp_path / "model.safetensors")

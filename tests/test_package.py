@@ -272,9 +272,7 @@ def test_no_module_of_ours_has_a_name_of_others(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_exports_the_sample_from_another_folder(
-    wheel: Path, tmp_path: Path
-) -> None:
+def test_the_installed_wheel_exports_the_sample_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     """The runtime's packages are this environment's, at the end of the path; gemcut itself is the wheel's alone."""
     python = install(wheel, tmp_path / "venv")
     own = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
@@ -403,9 +401,9 @@ def test_readme_commands_of_devices_run(
 @pytest.mark.parametrize("words", EXPORTS, ids=" ".join)
 def test_readme_commands_of_export_have_flags_that_exist(words: tuple[str, ...]) -> None:
     from gemcut.cli.export import command
+    from gemcut.config.target import list_targets
     from gemcut.devices import kind_of
     from gemcut.quantize.recipe import list_recipes
-    from gemcut.target import list_targets
 
     flags = command.make_context("export", list(words[2:])).params
     assert all(kind_of(spec) for spec in flags["prove_on"])
@@ -474,7 +472,7 @@ def test_readme_commands_of_a_project_run_in_order(tmp_path: Path) -> None:
 def verdict_of(bundle: Path) -> dict[str, Any]:
     """What the demo would write on a phone that does to the last bit what the exporting machine did."""
     from gemcut.bundle.manifest import MANIFEST
-    from gemcut.bundle.open import open_bundle
+    from gemcut.bundle.reader import open_bundle
     from gemcut.devices.verdict_file import FORMAT, SCHEMA_VERSION
     from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
 

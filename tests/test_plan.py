@@ -8,11 +8,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from gemcut.config.target import load_target
 from gemcut.errors import CheckpointError, UnsupportedError, UsageError
-from gemcut.plan import Plan, estimate
-from gemcut.quantize.recipe import load_recipe
-from gemcut.stages import Recipe, Silent
-from gemcut.target import load_target
+from gemcut.estimate.overview import Plan, estimate
+from gemcut.quantize.recipe import Recipe, load_recipe
+from gemcut.util.progress import Silent
 
 GEMMA3_270M = {
     "hidden_size": 640, "intermediate_size": 2048, "num_hidden_layers": 18, "num_attention_heads": 4,
@@ -71,8 +71,8 @@ def test_gemma_4_e2b_holds_its_per_layer_table_and_the_cache_of_fifteen_layers(t
 @pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
 def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> None:
     import torch
-    from gemcut.quantize.apply import apply_recipe
-    from gemcut.quantize.modules import QuantizedEmbedding, QuantizedLinear
+    from gemcut.runtimes.executorch.apply_recipe import apply_recipe
+    from gemcut.runtimes.executorch.quantized_modules import QuantizedEmbedding, QuantizedLinear
     from transformers import AutoModelForCausalLM
 
     plan = plan_of(tmp_path, "Gemma4", TINY, recipe)

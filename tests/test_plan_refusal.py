@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 from gemcut.errors import LackingError
-from gemcut.estimate import machine, room
-from gemcut.estimate.machine import Machine, this_machine
-from gemcut.estimate.room import Room
+from gemcut.estimate import fit as room
+from gemcut.estimate import host as machine
+from gemcut.estimate.fit import Room
+from gemcut.estimate.host import Machine, this_machine
 
 GIGABYTE = 10**9
 

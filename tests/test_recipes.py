@@ -9,8 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from gemcut.errors import UnsupportedError, UsageError
-from gemcut.quantize.recipe import list_recipes, load_recipe, rule_for, schema, scheme_for, unused_rules
-from gemcut.stages import Recipe
+from gemcut.quantize.recipe import Recipe, list_recipes, load_recipe, rule_for, schema, scheme_for, unused_rules
 
 NAMES = (
     "model.embed_tokens",

@@ -12,14 +12,8 @@ from typing import Any
 
 import pytest
 from gemcut.cli import main
-from gemcut.errors import UnsupportedError
-from gemcut.runtimes.executorch import RUNTIME
-from gemcut.runtimes.executorch.requirements import read_requirements
-from gemcut.runtimes.executorch.versions import (
+from gemcut.compat.executorch_releases import (
     VersionFile,
-    _main,
-    file_text,
-    installed,
     known,
     lacking_backends,
     lacking_kernels,
@@ -27,7 +21,11 @@ from gemcut.runtimes.executorch.versions import (
     oldest_with,
     refuse_lacking,
 )
-from gemcut.target import list_targets, load_target
+from gemcut.config.target import list_targets, load_target
+from gemcut.errors import UnsupportedError
+from gemcut.runtimes.executorch import RUNTIME
+from gemcut.runtimes.executorch.release_lists import _main, file_text, installed
+from gemcut.runtimes.executorch.requirements import read_requirements
 
 CONTEXT = 256  # the shortest that the built-in golden prompts fit
 LATE = "aten::var_mean.correction_out"  # 1.3.1 has it, 1.1.0 has not
@@ -215,7 +213,7 @@ def export(
 ) -> Callable[[object], tuple[int, dict[str, Any], str]]:
     """``export(target)``: the exit code, the document and the stages of an export of a program that needs ``LATE``."""
     import torch
-    from gemcut.graph.decoder import DecoderProgram
+    from gemcut.runtimes.executorch.graph.decoder import DecoderProgram
 
     original = DecoderProgram.forward
 

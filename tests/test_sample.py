@@ -12,16 +12,11 @@ import pytest
 import sentencepiece
 import torch
 import transformers
+from gemcut.prompt.toolcalls import ToolCall, parse_tool_calls
 from gemcut.sample import sample_path
-from gemcut.sample.generate import (
-    expected_reply,
-    golden_chats,
-    held_out_calls,
-    is_held_out,
-    training_chats,
-)
-from gemcut.sample.toolcalls import ToolCall, format_tool_call, parse_tool_calls
-from gemcut.sample.tools import TOOLS
+from gemcut.sample.gemma_calls import format_tool_call
+from gemcut.sample.generate import expected_reply, golden_chats, held_out_calls, is_held_out, training_chats
+from gemcut.sample.phone_tools import TOOLS
 
 ODD = "abc XYZ  ΑβγдЖ漢字かなأبت हिन्दी 🎉👩‍👩‍👧é\u0301\n\t\r'\".,:{}[]_0123456789\u00a0\u200d<>|\\/-"
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from gemcut.config.target import LitertChoices, explained, list_targets, load_target, schema
 from gemcut.errors import UnsupportedError, UsageError
 from gemcut.quantize.recipe import list_recipes
-from gemcut.stages import LitertChoices
-from gemcut.target import explained, list_targets, load_target, schema
 
 SHIPPED = ("android-arm64", "android-x86_64", "linux-arm64", "linux-x86_64")
 
@@ -141,9 +140,7 @@ def test_what_differs_for_litert_is_explained_under_its_own_keys(tmp_path: Path)
         ('[litert.choices]\nrecip = "why"', UsageError, "litert.choices explains an unknown key 'recip': .*'recipe'"),
     ],
 )
-def test_a_wrong_table_for_litert_is_named(
-    tmp_path: Path, table: str, error: type[Exception], message: str
-) -> None:
+def test_a_wrong_table_for_litert_is_named(tmp_path: Path, table: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         load_target(str(with_litert(tmp_path, table)))
 
@@ -203,8 +200,8 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 def test_targets_take_the_runtimes_that_there_are() -> None:
     from typing import get_args
 
+    from gemcut.config.target import TargetFile
     from gemcut.runtimes import runtime_names
-    from gemcut.target import TargetFile
 
     annotation = TargetFile.model_fields["runtimes"].annotation
     assert get_args(get_args(annotation)[0]) == runtime_names()

@@ -11,18 +11,22 @@ from types import TracebackType
 from typing import Literal
 
 from ..errors import ConformanceError, GemcutError, LackingError, UsageError
-from ..portion import Portion
-from ..stages import Progress
+from ..util.progress import Portion, Progress
 from .archive import CHUNK, write_archive
-from .hashed import hash_file
+from .hashing import hash_file
 from .manifest import MANIFEST, SIDE_FILE, FileRecord, Manifest, manifest_bytes, safe_name, side_bytes
-from .open import OWN_FILES, Bundle, open_bundle
-from .partial import ASIDE, KEPT, KEY, clear_abandoned, lock, take_over
+from .reader import OWN_FILES, Bundle, open_bundle
+from .workdir import ASIDE, KEPT, KEY, clear_abandoned, lock, take_over
 
 __all__ = ["Format", "How", "Staging", "check_output", "clear_abandoned", "pack", "resolve_output", "sync", "transfer"]
 
+
 Format = Literal["dir", "zip"]
+
+
 How = Literal["copy", "move", "link"]
+
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -112,7 +116,7 @@ class Staging:
 
     Attributes:
         work: A scratch folder that goes away with the rest.
-        kept: What outlives a run that is killed; see ``gemcut.resume``.
+        kept: What outlives a run that is killed; see ``gemcut.pipeline.journal``.
     """
 
     def __init__(

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .asked import Asked, parse
-from .compare import Compared, Lack, Verdict, Way, by_release, newest_known, oldest_release
-from .needs import Kind, Need, read_needs
+from ..compat.needs import Kind, Need, read_needs
+from ..compat.verdict import Compared, Lack, Verdict, Way, by_release, newest_known, oldest_release
+from .runtime_spec import Asked, parse
 
 if TYPE_CHECKING:
-    from ..stages import Progress
+    from ..util.progress import Progress
+
 
 __all__ = ["Asked", "CheckResult", "Lack", "RuntimeCheck", "check", "parse"]
 
+
 _NAMES = {"executorch": "ExecuTorch", "litert": "LiteRT-LM"}
+
+
 _ORDER: tuple[Verdict, ...] = ("fails", "unknown", "may", "runs")
 
 
@@ -79,7 +83,7 @@ def check(bundle: Path, text: str, progress: Progress) -> CheckResult:
         ConformanceError: The bundle was changed.
         LackingError: A package can't be fetched.
     """
-    from ..bundle.open import open_bundle
+    from ..bundle.reader import open_bundle
 
     asked = parse(text)
     progress.stage("Checking every byte")
@@ -191,6 +195,6 @@ def _can_be_target(runtime: str, version: str) -> bool:
     """Whether a target's ``oldest_runtime`` holds an export to it: ExecuTorch's does, where its lists begin by then."""
     from packaging.version import Version
 
-    from .facts import kernels
+    from ..compat.facts import kernels
 
     return runtime == "executorch" and bool(version) and Version(version) >= Version(kernels().known[0].version)

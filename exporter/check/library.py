@@ -14,19 +14,26 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from ..compat import facts
+from ..compat.needs import Need
+from ..compat.verdict import Compared, Lack, count, table_for, tables, why
 from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError, nearest
-from . import facts
-from .compare import Compared, Lack, count, table_for, tables, why
-from .needs import Need
 
 if TYPE_CHECKING:
     from ..devices.base import Facts
-    from ..stages import Progress
+    from ..util.progress import Progress
+
 
 _ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}  # as Linux and as Android names them
+
+
 # What each runtime leaves in its library: a built-in operator's name, and the namespace in symbols and messages.
 _MARKS = {"executorch": (b"executorch_prim::",), "litert": (b"litert2lm", b"litert::lm", b"LiteRtLm")}
+
+
 _UNKNOWN = "unknown"
+
+
 _STRING = re.compile(rb"[\x20-\x7e]{4,}(?=\0)")
 
 
@@ -99,7 +106,7 @@ def _shared(text: str, progress: Progress) -> list[tuple[str, str, bytes]]:
     """ABI, name and bytes of every shared library."""
     if text.startswith("npm:"):
         from ..devices.android.libraries import parse_npm
-        from ..devices.fetching import npm
+        from ..util.fetching import npm
 
         folder = npm(*parse_npm(text), progress)
         archives = [each for path in sorted(folder.rglob("*.aar")) for each in _archive(path)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..compat.verdict import Lack
 from ..errors import EXIT_CONFORMANCE, EXIT_UNSUPPORTED
 from ..report.outcome import Finding, Outcome, Place
-from . import CheckResult, Lack, RuntimeCheck
+from . import CheckResult, RuntimeCheck
 
 
 def outcome(result: CheckResult) -> Outcome:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-    from ..scratch import Scratch
-    from ..stages import Progress
-    from .opening import Checkpoint
+    from ..util.file_tensors import Scratch
+    from ..util.progress import Progress
+    from .records import Checkpoint
+
 
 # Elements that are looked at in one go.
 CHUNK = 1 << 24
@@ -31,7 +32,7 @@ def map_float_model(checkpoint: Checkpoint, scratch: Scratch, progress: Progress
     """transformers' causal language model of the text part over the checkpoint's own bytes, in eval mode.
 
     Matrices (parameters of two dimensions and more) keep their stored dtype and lie in the mapped files: they must not
-    be written to, and the model must be run under ``upcast.float32_at_use``. All else is float32.
+    be written to, and the model must be run under ``reference.upcast.float32_at_use``. All else is float32.
 
     Args:
         checkpoint: As `open_checkpoint` returned it.

@@ -3,103 +3,28 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bundle.hashed import hash_file
 from ..errors import CheckpointError, UnsupportedError, UsageError
-from ..portion import Portion
-from .families import Family, family_of
+from .chat_template import choose_template
+from .families import family_of
 from .formats import foreign_config, foreign_files, list_files, refuse_quantized, refuse_quantized_tensors
-from .hub import TOKENIZER_FILES, Place, locate
-from .licence import Licence, licence_files, read_licence
-from .template import choose_template
+from .hub import Place, locate
+from .licence import read_licence
+from .records import Checkpoint, Description
 from .tensors import INDEX, SINGLE, TensorIndex, open_tensors
-from .tokens import load_tokenizer, stop_ids_of
+from .tokenizer import load_tokenizer, stop_ids_of
 from .weights import weight_map
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig
 
-    from ..adapter import Adapter
-    from ..stages import Progress
+    from .adapters.adapter import Adapter
+
 
 SMALLEST_CONTEXT = 32
-
-
-@dataclass(frozen=True)
-class Description:
-    """A model as its config.json has it, without weights or tokenizer.
-
-    ``config`` is the whole configuration, ``text_config`` the decoder's (the same object for text models).
-    """
-
-    place: Place
-    family: Family
-    config: PreTrainedConfig
-    text_config: PreTrainedConfig
-
-
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """An opened checkpoint: all of it is checked, and no weight is in memory yet.
-
-    ``source`` is what the user wrote; ``revision`` the commit of a hub id; ``chat_template`` None where
-    `none` was asked for; ``generation`` generation_config.json; ``stop_ids`` every id that ends a turn,
-    sorted; ``notes`` what the user should know. Token ids index the embedding's rows. ``adapter``: merged into what
-    ``tensors`` reads.
-    """
-
-    path: Path
-    name: str
-    source: str
-    revision: str | None
-    family: Family
-    config: PreTrainedConfig
-    text_config: PreTrainedConfig
-    tokenizer: PreTrainedTokenizerBase
-    chat_template: str | None
-    generation: dict[str, Any]
-    stop_ids: tuple[int, ...]
-    bos_id: int | None
-    licence: Licence
-    notes: tuple[str, ...]
-    tensors: TensorIndex
-    adapter: Adapter | None = None
-
-    @cached_property
-    def hashes(self) -> dict[str, str]:
-        """sha256 of every source file used, by its name; computed when first asked for.
-
-        ``chat_template.jinja`` is the template in use, wherever it came from; absent where there is none.
-        """
-        return self._hashed(None)
-
-    def hash_sources(self, progress: Progress) -> None:
-        """Computes ``hashes`` and says how far it is: of large weights it takes a while."""
-        if "hashes" not in self.__dict__:  # where cached_property keeps it
-            self.__dict__["hashes"] = self._hashed(progress)
-
-    def _hashed(self, progress: Progress | None) -> dict[str, str]:
-        files = self.sources()
-        sizes = [file.stat().st_size for file in files]
-        found, done, total = {}, 0, sum(sizes) or 1
-        for file, size in zip(files, sizes, strict=True):
-            part = Portion(progress, done / total, (done + size) / total)
-            found[file.relative_to(self.path).as_posix()] = hash_file(file, part).sha256
-            done += size
-        if self.chat_template is not None:
-            found["chat_template.jinja"] = hashlib.sha256(self.chat_template.encode()).hexdigest()
-        return dict(sorted(found.items()))
-
-    def sources(self) -> tuple[Path, ...]:
-        """Every source file used, the adapter's apart."""
-        return tuple(_sources(self))
 
 
 def describe(model: str) -> Description:
@@ -168,7 +93,7 @@ def _adapted(
     """The tensors with the adapter in ``folder`` merged as they are read, that adapter, and the merged one's config."""
     if folder is None:
         return tensors, None, text_config
-    from ..adapter import adapt  # which reads tensors itself
+    from .adapters.overlay import adapt  # which reads tensors itself
 
     return adapt(folder, tensors, names, text_config)
 
@@ -279,16 +204,3 @@ def _generation(folder: Path) -> dict[str, Any]:
     found = read_json(path) if path.exists() else {}
     about_itself = ("transformers_version", "_from_model_config")
     return {key: value for key, value in found.items() if key not in about_itself}
-
-
-def _sources(checkpoint: Checkpoint) -> Iterator[Path]:
-    folder = checkpoint.path
-    for name in ("config.json", "generation_config.json", "README.md"):
-        if (folder / name).is_file():
-            yield folder / name
-    for pattern in TOKENIZER_FILES:
-        yield from (path for path in folder.glob(pattern) if "chat_template" not in path.as_posix())
-    yield from licence_files(folder)
-    if len(checkpoint.tensors.shards) > 1 or not (folder / "model.safetensors").exists():
-        yield folder / INDEX
-    yield from checkpoint.tensors.shards

@@ -16,10 +16,13 @@ from typing import Any
 import click
 
 from ..errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GemcutError, LackingError, UsageError, nearest
-from ..quiet import noise
+from ..util.native_output import noise
 
 EXIT_BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
+
+
 NOISE_LINES = 20
+
 
 COMMANDS = {
     "init": "Write a gemcut.toml that lists an app's bundles.",
@@ -37,6 +40,7 @@ COMMANDS = {
     "device": "Set a device up.",
     "doctor": "Show what this machine can and can't do.",
 }
+
 
 # Modules that an extra brings, by the extra's name.
 EXTRAS = {

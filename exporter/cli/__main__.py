@@ -1,5 +1,7 @@
 """``python -m gemcut.cli`` is ``gemcut``."""
 
+from __future__ import annotations
+
 import sys
 
 from . import main

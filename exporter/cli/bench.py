@@ -10,7 +10,7 @@ import click
 from .common import Command, console_progress, emit, json_option, open_checked, say
 
 if TYPE_CHECKING:
-    from ..devices.bench import Benchmark, Distribution
+    from ..bench import Benchmark, Distribution
 
 
 @click.command(cls=Command)
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @json_option
 def command(bundle: Path, prompts: tuple[int, ...], runs: int, threads: int | None, as_json: bool) -> None:
     """Measure prefill and decode speed, load time and peak memory of BUNDLE on this host."""
-    from ..devices.bench import Job, choose_prompts, decode_steps, measure, summarize
+    from ..bench import choose_prompts, decode_steps, measure, summarize
+    from ..runtimes.base import Job
 
     with console_progress() as progress, open_checked(bundle, progress) as opened:
         manifest = opened.manifest
@@ -37,7 +38,7 @@ def command(bundle: Path, prompts: tuple[int, ...], runs: int, threads: int | No
 
 
 def _show(result: Benchmark) -> None:
-    from ..report.console import table
+    from .views.table import table
 
     threads = f"{result.threads} threads" if result.threads else "the runtime's own number of threads"
     say(f"{result.bundle} on this host: {result.runs} runs, {threads}\n")

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ..quiet import streams
+from ..util.native_output import streams
 from .common import Command, console_progress, emit, json_option, open_checked, warn
 
 if TYPE_CHECKING:
-    from ..bundle.open import Bundle
+    from ..bundle.reader import Bundle
     from ..chat import Chat, Turn
+    from ..prove.runner import Runner
     from ..report.console import ConsoleProgress
-    from ..stages import Runner
+
 
 ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: the context is full"}
 
@@ -103,7 +104,7 @@ def _messages(prompt: str | None) -> Iterator[str]:
 
 
 def _say(chat: Chat, message: str, show: bool) -> Turn:
-    from ..report.stream import LiveText
+    from .views.chat_stream import LiveText
 
     text = LiveText() if show else None
     for piece, rate in chat.reply(message):

@@ -12,7 +12,9 @@ from .common import Command, console_progress, emit, json_option, say, warn
 from .reporting import report_options, reporting
 
 if TYPE_CHECKING:
-    from ..check import CheckResult, Lack, RuntimeCheck
+    from ..check import CheckResult, RuntimeCheck
+    from ..compat.verdict import Lack
+
 
 _VERDICTS = {
     "runs": "runs this bundle",
@@ -20,6 +22,8 @@ _VERDICTS = {
     "fails": "does NOT run this bundle",
     "unknown": "isn't known to run this bundle",
 }
+
+
 _WAYS = {
     "release": "by what is known of the release",
     "library": "by the library itself, loaded and asked",
@@ -73,8 +77,9 @@ def _show(found: CheckResult) -> None:
 
 
 def _show_runtime(one: RuntimeCheck) -> None:
-    from ..check.compare import WORDS
-    from ..report.console import path_text, table
+    from ..compat.verdict import WORDS
+    from ..util.text import path_text
+    from .views.table import table
 
     place = f" ({path_text(Path(one.file))}:{one.line})" if one.file else ""
     say(f"{one.title}{place} {_VERDICTS[one.verdict]}")

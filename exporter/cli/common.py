@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..quiet import quiet, streams
+from ..util.native_output import quiet, streams
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
-    from ..bundle.open import Bundle
+    from ..bundle.reader import Bundle
     from ..devices import Options
     from ..report.console import ConsoleProgress
-    from ..stages import Progress
+    from ..util.progress import Progress
+
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -97,7 +98,7 @@ def warn(text: str) -> None:
 
 def emit(document: Any) -> None:
     """The result as one JSON document, to stdout. ``document``: one of :data:`..report.documents.DOCUMENTS`."""
-    from ..report.documents import to_json
+    from .documents import to_json
 
     say(to_json(document))
 
@@ -119,7 +120,7 @@ def open_checked(bundle: Path, progress: Progress) -> Iterator[Bundle]:
         ConformanceError: Something in it was changed or is missing.
         UsageError: There is no bundle there.
     """
-    from ..bundle.open import open_bundle
+    from ..bundle.reader import open_bundle
 
     progress.stage("Checking every byte")
     with open_bundle(bundle) as opened:

@@ -25,8 +25,8 @@ def setup_command(name: str, as_json: bool) -> None:
     Debian's packages are installed, as root or by sudo without a password; all else goes to the cache
     ($GEMCUT_CACHE), checked by hash. What is there already is left as it is.
     """
-    from ..devices.setting_up import set_up
-    from ..report.documents import DeviceSetup
+    from ..devices.setup import set_up
+    from .documents import DeviceSetup
 
     with console_progress() as progress:
         ready, seconds = set_up(name, progress)

@@ -21,9 +21,9 @@ def command(as_json: bool) -> None:
     Nothing is fetched or started. gemcut device setup NAME gets what a device lacks.
     """
     from ..devices import KINDS
-    from ..devices.setting_up import entry
-    from ..report.console import table
-    from ..report.documents import DeviceList
+    from ..devices.setup import entry
+    from .documents import DeviceList
+    from .views.table import table
 
     entries = tuple(entry(kind) for kind in KINDS)
     if as_json:

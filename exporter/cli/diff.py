@@ -16,7 +16,7 @@ class _DiffCommand(Command):
     """Lists the names that ``--fail-on`` takes, from where they are defined."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ..diff.records import AREAS
+        from ..diff.document import AREAS
         from ..diff.thresholds import FIGURES
 
         with formatter.section("Figures, as NAME>LIMIT or NAME<LIMIT"):
@@ -47,8 +47,8 @@ def command(a: Path, b: Path, limits: tuple[str, ...], as_json: bool, **options:
     """
     from ..diff.compare import diff_bundles
     from ..diff.outcome import outcome
-    from ..diff.show import show
     from ..diff.thresholds import parse_thresholds
+    from .views.diff import show
 
     with reporting(options, "diff", b.name) as report:
         parsed = parse_thresholds(limits)

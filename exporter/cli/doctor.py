@@ -12,7 +12,10 @@ from .common import Command, emit, json_option, say
 if TYPE_CHECKING:
     from ..doctor import Diagnosis
 
+
 MARKS = {"ok": "ok", "lacking": "LACKING", "note": "note"}
+
+
 YES_NO = {True: "yes", False: "no"}
 
 
@@ -24,7 +27,7 @@ def command(as_json: bool) -> int:
     Ends with 0 where an export to at least one runtime can run here, else with 8.
     """
     from ..doctor import examine
-    from ..report.console import table
+    from .views.table import table
 
     diagnosis = examine()
     if as_json:

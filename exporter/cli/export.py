@@ -12,10 +12,13 @@ from .common import Command, console_progress, device_options, emit, json_option
 from .reporting import report_options, reporting
 
 if TYPE_CHECKING:
-    from ..request import ExportRequest, Published
+    from ..pipeline.request import ExportRequest, Published
     from .reporting import Report
 
+
 PROJECT_FILE = "gemcut.toml"
+
+
 _OF_PROJECTS = ("only", "locked")
 
 
@@ -105,7 +108,8 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
 
 
 def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
-    from ..request import ExportRequest, parse_lengths, parse_runtimes
+    from ..pipeline.request import ExportRequest
+    from .parse import parse_lengths, parse_runtimes
 
     return ExportRequest(
         model=model,
@@ -130,10 +134,10 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
 
 def _export(request: ExportRequest, report: Report) -> tuple[Published, ...]:
     """Exports; what held it back goes to stderr and into the reports."""
-    from ..pipeline import export  # after the flags: it loads a lot
+    from ..pipeline.export import export  # after the flags: it loads a lot
+    from ..pipeline.failures import HeldBack
     from ..report import outcome
-    from ..report.proof import show_held_back
-    from ..request import HeldBack
+    from .views.proof import show_held_back
 
     try:
         with console_progress() as progress:
@@ -147,7 +151,7 @@ def _export(request: ExportRequest, report: Report) -> tuple[Published, ...]:
 
 
 def _result(published: tuple[Published, ...]) -> object:
-    from ..report.documents import ExportResult
+    from .documents import ExportResult
 
     last = published[-1]
     bundles = tuple(_bundle(one) for one in published)
@@ -155,7 +159,7 @@ def _result(published: tuple[Published, ...]) -> object:
 
 
 def _bundle(published: Published) -> Any:
-    from ..report.documents import ExportedBundle, device_result
+    from .documents import ExportedBundle, device_result
 
     manifest = published.manifest
     return ExportedBundle(
@@ -172,8 +176,9 @@ def _bundle(published: Published) -> Any:
 
 
 def _show(published: Published) -> None:
-    from ..report.console import path_text, size_text, table
-    from ..report.proof import show_behaviour, show_device, show_fidelity
+    from ..util.text import path_text, size_text
+    from .views.proof import show_behaviour, show_device, show_fidelity
+    from .views.table import table
 
     manifest, bundle = published.manifest, path_text(published.bundle)
     speed = ", ".join(f"{name} {rate:.0f} tokens/s" for name, rate in published.speed.items())
@@ -204,7 +209,8 @@ def _show(published: Published) -> None:
 
 
 def _show_run(published: Published) -> None:
-    from ..report.console import size_text, table
+    from ..util.text import size_text
+    from .views.table import table
 
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in published.seconds.items())
     table(

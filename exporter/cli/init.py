@@ -13,6 +13,7 @@ from .common import Command, emit, json_option, say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+
 IGNORED = "bundles/"
 
 
@@ -30,7 +31,7 @@ def command(force: bool, schema_alone: bool, as_json: bool) -> None:
         raise UsageError("--force is for gemcut.toml, and --schema leaves that alone")
     written = _write(Path(), force, schema_alone)
     if as_json:
-        from ..project.records import ProjectStarted
+        from ..project.outcomes import ProjectStarted
 
         emit(ProjectStarted(tuple(map(str, written))))
         return
@@ -69,7 +70,7 @@ def _write_starter(path: Path, force: bool) -> None:
 
 
 def _show_next(root: Path) -> None:
-    from ..report.console import table
+    from .views.table import table
 
     say("next:")
     steps = [("gemcut export", "build what is out of date, and say why"),

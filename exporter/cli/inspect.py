@@ -11,7 +11,7 @@ from .common import Command, emit, json_option, say, warn_unproven
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
-    from ..bundle.open import Bundle
+    from ..bundle.reader import Bundle
     from ..runtimes.base import Layout
 
 
@@ -23,8 +23,8 @@ def command(bundle: Path, as_json: bool) -> None:
 
     Only the manifest is checked; gemcut validate checks every byte and runs the program.
     """
-    from ..bundle.open import open_bundle
-    from ..report.documents import Contents
+    from ..bundle.reader import open_bundle
+    from .documents import Contents
 
     with open_bundle(bundle) as opened:
         manifest, is_zip = opened.manifest, opened.is_zip
@@ -82,8 +82,9 @@ def _needs(manifest: Manifest, oldest: str | None) -> tuple[tuple[str, str], ...
 
 
 def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout, oldest: str | None) -> None:
-    from ..report.console import count_text, size_text, table
-    from ..report.proof import show_behaviour, show_fidelity
+    from ..util.text import count_text, size_text
+    from .views.proof import show_behaviour, show_fidelity
+    from .views.table import table
 
     model, runtime = manifest.model, manifest.runtime
     meant = f", meant to load from {runtime.oldest} on" if runtime.oldest else ""
@@ -117,7 +118,8 @@ def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout, oldest: s
 
 
 def _show_quantization(manifest: Manifest) -> None:
-    from ..report.console import size_text, table
+    from ..util.text import size_text
+    from .views.table import table
 
     if manifest.tensors:
         table(

@@ -10,7 +10,7 @@ import click
 from .common import Command, console_progress, emit, json_option, say
 
 if TYPE_CHECKING:
-    from ..plan import ExportCost, Plan
+    from ..estimate.overview import ExportCost, Plan
 
 
 @click.command(cls=Command)
@@ -32,10 +32,10 @@ def command(
     at how fast it is just now, and as rough as that: close other programs first. Before it begins, gemcut export
     refuses (exit code 8) what surely won't fit.
     """
-    from ..plan import estimate
+    from ..config.target import load_target
+    from ..estimate.overview import estimate
     from ..quantize.recipe import load_recipe
     from ..sample import adapter_path, sample_path
-    from ..target import load_target
 
     device = load_target(target)
     scheme = load_recipe(recipe or device.recipe)
@@ -51,7 +51,8 @@ def command(
 
 
 def _show(plan: Plan) -> None:
-    from ..report.console import count_text, size_text, table
+    from ..util.text import count_text, size_text
+    from .views.table import table
 
     merged = f" with {plan.adapter} merged in" if plan.adapter else ""
     say(f"{plan.model}{merged} on {plan.target}, recipe {plan.recipe}, context {plan.context}: an estimate\n")
@@ -79,7 +80,7 @@ def _show(plan: Plan) -> None:
 
 
 def _export_rows(cost: ExportCost) -> tuple[tuple[str, str], ...]:
-    from ..report.console import size_text
+    from ..util.text import size_text
 
     stage = max(cost.memory_by_stage, key=lambda name: cost.memory_by_stage[name])
     longest = sorted(cost.seconds_by_stage.items(), key=lambda item: -item[1])[:3]

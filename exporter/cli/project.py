@@ -11,7 +11,7 @@ from .common import console_progress, emit, say, warn
 from .reporting import reporting
 
 if TYPE_CHECKING:
-    from ..project.build import Built
+    from ..project.rebuild import Built
     from .reporting import Report
 
 
@@ -29,8 +29,8 @@ def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path())
     Raises:
         GemcutError: Nothing could be built at all: the file, the lock or a name is wrong.
     """
-    from ..project.build import build_project
-    from ..project.config import FILE
+    from ..project.entries import FILE
+    from ..project.rebuild import build_project
     from ..report.outcome import Place
     from . import as_known
 
@@ -44,10 +44,8 @@ def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path())
     return next((one.error.exit_code for one in built if one.error), EXIT_PROVEN)
 
 
-def _build(
-    build_project: Any, root: Path, flags: Mapping[str, Any], known: Any, report: Report
-) -> tuple[Built, ...]:
-    from ..project.config import ProjectError
+def _build(build_project: Any, root: Path, flags: Mapping[str, Any], known: Any, report: Report) -> tuple[Built, ...]:
+    from ..project.entries import ProjectError
 
     try:
         with console_progress() as progress:
@@ -76,9 +74,9 @@ def _mistaken(error: Any) -> Any:
 
 def _warn(built: tuple[Built, ...], root: Path) -> None:
     """What went wrong, and what to look at, on stderr."""
+    from ..pipeline.failures import HeldBack
     from ..project.schema_file import outdated
-    from ..report.proof import show_held_back
-    from ..request import HeldBack
+    from .views.proof import show_held_back
 
     for one in built:
         if isinstance(one.error, HeldBack):
@@ -93,15 +91,16 @@ def _warn(built: tuple[Built, ...], root: Path) -> None:
 
 
 def _emit(built: tuple[Built, ...], root: Path, flags: Mapping[str, Any]) -> None:
-    from ..project.config import FILE
-    from ..project.records import ProjectResult, record_of
+    from ..project.entries import FILE
+    from ..project.outcomes import ProjectResult, record_of
 
     passed = all(one.error is None and one.state != "not built" for one in built)
     emit(ProjectResult(str(root / FILE), bool(flags["locked"]), passed, tuple(map(record_of, built))))
 
 
 def _show(built: tuple[Built, ...]) -> None:
-    from ..report.console import path_text, size_text, table
+    from ..util.text import path_text, size_text
+    from .views.table import table
 
     rows = []
     for one in built:

@@ -19,8 +19,8 @@ def command() -> None:
 def list_command(as_json: bool) -> None:
     """List the shipped recipes."""
     from ..quantize.recipe import list_recipes, load_recipe
-    from ..report.console import table
-    from ..report.documents import RecipeList
+    from .documents import RecipeList
+    from .views.table import table
 
     recipes = tuple(load_recipe(name) for name in list_recipes())
     if as_json:
@@ -36,7 +36,7 @@ def list_command(as_json: bool) -> None:
 def show_command(name: str, as_json: bool) -> None:
     """Explain the rules and limits of the recipe NAME, a shipped one or a TOML file."""
     from ..quantize.recipe import load_recipe
-    from ..report.console import table
+    from .views.table import table
 
     recipe = load_recipe(name)
     if as_json:

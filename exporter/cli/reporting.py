@@ -23,7 +23,9 @@ from .common import warn
 if TYPE_CHECKING:
     from ..report.outcome import Action, Outcome, Place
 
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
 
 _FLAGS = {
     "junit": "JUnit XML: a test for each thing checked, as CI services show them.",
@@ -100,7 +102,7 @@ def reporting(
         UsageError: Before any work, a report that couldn't be written; after it, one that wasn't.
         LackingError: ``--html`` without the package that draws.
     """
-    from ..report.writing import ReportFiles, check_files
+    from ..report.writer import ReportFiles, check_files
 
     files = ReportFiles(**{flag: flags.get(flag) for flag in _FLAGS})
     check_files(files)
@@ -121,7 +123,7 @@ def reporting(
 def _write(report: Report, files: Any, environ: Mapping[str, str], mask: bool) -> None:
     """Writes them all. mask: another error is on its way, which this one must not hide."""
     from ..report.annotations import workflow_commands
-    from ..report.writing import write_reports
+    from ..report.writer import write_reports
 
     for line in workflow_commands(report.outcomes, environ):
         warn(line)

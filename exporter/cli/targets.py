@@ -16,9 +16,9 @@ def command() -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """List the shipped targets."""
-    from ..report.console import table
-    from ..report.documents import TargetList
-    from ..target import list_targets, load_target
+    from ..config.target import list_targets, load_target
+    from .documents import TargetList
+    from .views.table import table
 
     targets = tuple(load_target(name) for name in list_targets())
     if as_json:
@@ -36,8 +36,8 @@ def list_command(as_json: bool) -> None:
 @json_option
 def show_command(name: str, as_json: bool) -> None:
     """Explain each choice of the target NAME, a shipped one or a TOML file."""
-    from ..report.console import table
-    from ..target import explained, load_target
+    from ..config.target import explained, load_target
+    from .views.table import table
 
     target = load_target(name)
     if as_json:

@@ -23,7 +23,7 @@ from .common import (
 from .reporting import report_options, reporting
 
 if TYPE_CHECKING:
-    from ..request import Validated
+    from ..pipeline.request import Validated
 
 
 @click.command(cls=Command)
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 @device_options
 @report_options
 @json_option
-def command(
-    bundle: Path, devices: tuple[str, ...], verdicts: tuple[Path, ...], as_json: bool, **options: Any
-) -> int:
+def command(bundle: Path, devices: tuple[str, ...], verdicts: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Prove BUNDLE again, from its own goldens; its checkpoint isn't needed.
 
     Checks every byte, runs the program through the bundle's own tokenizer and template, and holds the
@@ -47,7 +45,7 @@ def command(
     virtual machine or on a phone: gemcut devices lists them and says what each proves. With --from FILE it is
     what an app found out on its phone that is held against the exporting machine's record.
     """
-    from ..pipeline import validate
+    from ..pipeline.validate import validate
     from ..report import outcome
 
     chosen = parse_devices("--on", devices, options)
@@ -75,7 +73,7 @@ def _failures(found: Validated) -> Iterator[str]:
 
 
 def _result(found: Validated) -> object:
-    from ..report.documents import ValidateResult, device_result, here_result
+    from .documents import ValidateResult, device_result, here_result
 
     return ValidateResult(
         bundle=str(found.bundle),
@@ -88,7 +86,7 @@ def _result(found: Validated) -> object:
 
 
 def _show(found: Validated) -> None:
-    from ..report.proof import show_behaviour, show_conformance, show_device, show_fidelity, show_worst
+    from .views.proof import show_behaviour, show_conformance, show_device, show_fidelity, show_worst
 
     say(f"{found.bundle}: every byte is as it was exported")
     if found.here:

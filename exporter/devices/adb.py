@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConformanceError, UnsupportedError
-from ..stages import Progress
+from ..util.fetching import apt_command
+from ..util.processes import Finished
+from ..util.progress import Progress
 from .adb_client import (
     CALL,
     Client,
@@ -39,25 +41,45 @@ from .adb_client import (
     users_key,
 )
 from .adb_runner import FOLDER, executorch_command, stage_executorch, with_runtime
-from .base import Facts, Finished, Need
-from .fetching import apt_command
+from .base import Facts, Need
 
 if TYPE_CHECKING:
-    from ..bundle.open import Bundle
+    from ..bundle.reader import Bundle
     from ..prove.behaviour import Check
-    from ..prove.records import Golden, Recorded
+    from ..prove.golden import Golden, Recorded
     from . import Options
 
+
 RUNTIMES = ("executorch",)
+
+
 _ROOTS = ("/data/local/tmp", "/tmp")  # what Android's shell user may write and execute in; what any Linux has
+
+
 _SLOWEST = 1e6  # bytes a second that a push or pull reaches at least
+
+
 _SETTLE = 30.0  # seconds until a connected device answers
+
+
 _APPEAR = 10.0  # seconds until a server that was just started has seen what is attached
+
+
 _PID = ".pid"
+
+
 _LOOK = "adb devices -l says what is attached"
+
+
 _MACHINES = {"aarch64": "aarch64", "arm64": "aarch64", "x86_64": "x86_64"}
+
+
 _NETWORK = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}")
+
+
 _MARK = "--gemcut--"
+
+
 _ASK = (
     "for p in ro.build.version.release ro.product.model ro.soc.model ro.boot.qemu; do getprop $p 2>/dev/null || echo; "
     f"done; echo {_MARK}; uname -sr; uname -m; echo {_MARK}; cat /proc/cpuinfo; echo {_MARK}; cat /proc/meminfo"
@@ -230,7 +252,7 @@ class AdbDevice:
 
     def needs(self, runtime: str) -> tuple[Need, ...]:
         """See ``base.Device``."""
-        from .native.build import needs as native_needs
+        from .native.toolchain_build import needs as native_needs
 
         adb = () if shutil.which("adb") else (Need("adb", apt_command(("adb",)), "adb"),)
         return (*adb, *native_needs("aarch64"))

@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConformanceError, LackingError
-from ..stages import Progress
-from . import processes
-from .base import Facts, Finished, Need
-from .fetching import apt_command, missing_packages
+from ..util import processes
+from ..util.fetching import apt_command, missing_packages
+from ..util.processes import Finished
+from ..util.progress import Progress
+from .base import Facts, Need
 
 FOLDER = "runtime"  # within the device's folder
+
+
 LOADERS = {"aarch64": "ld-linux-aarch64.so.1", "x86_64": "ld-linux-x86-64.so.2"}
+
+
 # What the wheel's libraries and the runner ask of the system, whether or not one of them does today.
 _SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1")
+
+
 _ASK = 30.0
 
 
@@ -38,7 +45,7 @@ def stage(machine: str, built: Path, out: Path) -> None:
     Raises:
         LackingError: The compiler lacks a library.
     """
-    from .native.build import compiler
+    from .native.toolchain_build import compiler
 
     out.mkdir(parents=True)
     for path in built.iterdir():
@@ -54,7 +61,7 @@ def stage(machine: str, built: Path, out: Path) -> None:
 
 def stage_executorch(machine: str, work: Path, progress: Progress) -> Path:
     """Builds ExecuTorch's runner for a machine where it isn't yet, and puts it with all it needs in one folder."""
-    from .native.build import build
+    from .native.toolchain_build import build
 
     out = work / FOLDER
     stage(machine, build(machine, progress), out)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..stages import Progress
+from ..util.processes import Finished
+from ..util.progress import Progress
 
 if TYPE_CHECKING:
-    from ..bundle.open import Bundle
+    from ..bundle.reader import Bundle
     from ..prove.behaviour import Check
-    from ..prove.records import Golden, Recorded
+    from ..prove.golden import Golden, Recorded
 
 
 @dataclass(frozen=True)
@@ -31,24 +32,6 @@ class Need:
     command: str
     package: str = ""
     optional: bool = False
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that ended, on the device.
-
-    code: its exit code; of one that a signal ended 128 + the signal's number. Output as text, undecodable bytes
-    replaced.
-    """
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def signal(self) -> int:
-        """The number of the signal that ended it, or 0."""
-        return self.code - 128 if 128 < self.code < 193 else 0
 
 
 @dataclass(frozen=True)

@@ -21,26 +21,40 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import schema
 from ..bundle.manifest import MANIFEST, Sha256
+from ..config import json_schema as schema
 from ..errors import ConformanceError, UnsupportedError, UsageError
 from ..prove.conformance import Conformance, compare
-from ..prove.records import Golden, Recorded, strip_stop
-from ..stages import Progress
+from ..prove.golden import Golden, Recorded, strip_stop
+from ..util.progress import Progress
 from .base import Facts, Library
-from .proof import DeviceVerdict, Subject
+from .replay import DeviceVerdict, Subject
 
 if TYPE_CHECKING:
-    from ..bundle.open import Bundle
+    from ..bundle.reader import Bundle
+
 
 FORMAT = "gemcut-verdict"
+
+
 SCHEMA_VERSION = 1
+
+
 SCHEMA_FILE = Path(__file__).with_name("verdict.schema.json")
+
+
 AGAIN = "run 'Prove on this phone' again and share its file unchanged"
+
+
 _AGREES = 1e-6  # relative: the app computes in double too, and may add in another order
 
+
 Count = Annotated[int, Field(ge=0)]
+
+
 Token = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 Figure = Annotated[float, Field(ge=0)]
 
 
@@ -79,7 +93,7 @@ class GoldenPart(_Part):
     """One golden's outputs: base64 of little-endian arrays, row by row.
 
     ``logprobs``: float32 [P, K], nats; ``target_logprobs``: float32 [P]; ``top1``: int32 [P]; see
-    ``prove.records.Recorded``. ``greedy_text``: null where the app could not decode it.
+    ``prove.golden.Recorded``. ``greedy_text``: null where the app could not decode it.
     """
 
     id: str

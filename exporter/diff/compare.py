@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..bundle.manifest import MANIFEST
-from ..prove.template import load_codec
-from . import behaviour, facts, files, sizes, template, thresholds, tokens
-from .records import AREAS, Change, DiffResult, Names, Side, TemplateDiff, TokenizerDiff, same, worst
+from ..prompt.codec import load_codec
+from . import chat_templates as template
+from . import files, sizes, thresholds
+from . import manifests as facts
+from . import replies as behaviour
+from . import tokenizers as tokens
+from .document import AREAS, Change, DiffResult, Names, Side, TemplateDiff, TokenizerDiff, same, worst
 
 if TYPE_CHECKING:
-    from ..bundle.open import Bundle
-    from ..prove.template import ChatCodec
-    from ..stages import Progress
-    from .behaviour import Records
+    from ..bundle.reader import Bundle
+    from ..prompt.codec import ChatCodec
+    from ..util.progress import Progress
+    from .replies import Records
     from .thresholds import Threshold
 
 
@@ -35,7 +39,7 @@ def diff_bundles(a: Path, b: Path, limits: Sequence[Threshold], progress: Progre
         CheckpointError: A tokenizer or template can't be read.
         UsageError: One of them is no bundle.
     """
-    from ..bundle.open import open_bundle
+    from ..bundle.reader import open_bundle
 
     with open_bundle(a) as first, open_bundle(b) as second:
         for one in (first, second):

@@ -9,7 +9,7 @@ from ..errors import EXIT_BUDGET
 from ..report.outcome import Finding, Outcome
 
 if TYPE_CHECKING:
-    from .records import Change, DiffResult, ThresholdLine
+    from .document import Change, DiffResult, ThresholdLine
 
 
 def outcome(found: DiffResult, seconds: dict[str, float] | None = None) -> Outcome:

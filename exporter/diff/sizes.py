@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING
 
 from ..bundle.archive import CHUNK
 from ..bundle.manifest import MANIFEST, SIDE_FILE
-from ..report.console import size_text
-from .records import Change, SizeLine, Sizes, TensorLine, same
+from ..util.text import size_text
+from .document import Change, SizeLine, Sizes, TensorLine, same
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, TensorRecord
-    from ..bundle.open import Bundle
+    from ..bundle.reader import Bundle
+
 
 # ExecuTorch's extended header (schema/extended_header.h): after the flatbuffer's own first eight bytes "eh00", the
 # header's length, the flatbuffer's size, and where the segments begin; little-endian. Segments hold the constants and
 # what delegates compiled.
 _PTE = struct.Struct("<8x4sIQQ")
+
+
 _PTE_MAGIC = b"eh00"
+
+
 GROWN = 0.01  # less than a hundredth more is what another version string or runtime note adds
+
+
 _Listing = dict[str, tuple[int, str]]  # size and sha256 by name
 
 
@@ -59,7 +66,7 @@ def _sections(bundle: Bundle) -> tuple[_Listing, str | None]:
         return _pte_sections(*bundle.locate(bundle.manifest.program)), None
     if not bundle.manifest.program.endswith(".litertlm"):
         return {}, f"sections of {bundle.manifest.program}: its format isn't known here"
-    from ..runtimes.litert.container import read_sections, section_sha256
+    from ..formats.litertlm import read_sections, section_sha256
 
     path = bundle.program
     try:

@@ -8,7 +8,7 @@ from importlib import resources
 
 from pydantic import Field
 
-from ..datafile import DataFile
+from ..config.toml_file import DataFile
 
 
 class Files(DataFile):

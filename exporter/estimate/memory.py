@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .constants import constants
-from .files import SMALLEST_TENSOR
+from .disk import SMALLEST_TENSOR
 
 if TYPE_CHECKING:
     from .shapes import Shapes
+
 
 _FLOAT, _STORED = 4, 2  # bytes of an element
 
@@ -24,7 +25,7 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
 
     ``least``: as if lowering a mixture's experts, which differ by their weights alone, took nothing.
     """
-    from ..quantize.modules import PIECE
+    from ..quantize.primitives import PIECE
 
     known = constants().memory
     modules = shapes.modules - shapes.experts * least
@@ -70,8 +71,8 @@ def _run(shapes: Shapes) -> int:
 
 def _reference(shapes: Shapes) -> int:
     """Caches of all prompts, side by side as far as ``reference`` lets them, and what they hold between products."""
-    from ..reference import CACHES, CACHES_OF_PARAMETER
-    from ..together import MOST
+    from ..reference.lockstep import MOST
+    from ..reference.transformers_model import CACHES, CACHES_OF_PARAMETER
 
     goldens, tokens = constants().goldens, prompt_tokens(shapes)
     caches = shapes.states * (tokens + goldens.prompts * goldens.reply)

@@ -8,8 +8,9 @@ from .constants import Speed, constants
 from .memory import prompt_tokens
 
 if TYPE_CHECKING:
-    from .files import Files
+    from .disk import Files
     from .shapes import Shapes
+
 
 _STORED = 2  # bytes of a checkpoint's elements
 

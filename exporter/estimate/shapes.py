@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..stages import Recipe, Scheme
+from ..quantize.recipe import Recipe, Scheme
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-    from ..graph.cache import CacheSpec
+    from ..modeling.kv_cache import CacheSpec
+
 
 FLOAT_COST = 4  # float32 operations take about this many times as long as int8 ones
+
+
 _FLOAT = 4  # bytes
 
 
@@ -37,7 +40,7 @@ class Weight:
     @property
     def stored(self) -> int:
         """Bytes in the program."""
-        from ..quantize.sizes import stored_bytes
+        from ..quantize.stored_bytes import stored_bytes
 
         return stored_bytes(self.rows, self.columns, self.scheme)
 
@@ -109,7 +112,7 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
     Raises:
         UnsupportedError: The recipe doesn't fit the model.
     """
-    from ..graph.cache import cache_spec
+    from ..modeling.kv_cache import cache_spec
     from ..quantize.schemes import without_weights
     from ..runtimes.litert.adapt import adapt
 
@@ -145,7 +148,7 @@ def _weights(model: nn.Module, recipe: Recipe, chosen: float) -> Iterator[Weight
     from torch import nn
 
     from ..quantize.schemes import decide
-    from ..quantize.sizes import tensor_class
+    from ..quantize.stored_bytes import tensor_class
 
     for name, module, scheme in decide(model, recipe):
         rows, columns = module.weight.shape

@@ -12,23 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..bundle.open import open_bundle
-from ..installed import public_version
+from ..bundle.reader import open_bundle
+from ..config.target import load_target
+from ..pipeline.budget_limits import baseline_places
 from ..quantize.recipe import load_recipe
-from ..target import load_target
-from .config import BundleEntry
-from .hashing import Hashes
-from .limits import baseline_places
+from ..util.packages import public_version
+from .checkpoint_files import file_hashes, resolve
+from .entries import BundleEntry
+from .hash_cache import Hashes
 from .lock import Inputs, LockedBundle, Option, manifest_sha256
-from .sources import file_hashes, resolve
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
-    from ..stages import Recipe, Target
+    from ..config.target import Target
+    from ..quantize.recipe import Recipe
+
 
 GEMCUT = "gemcut"
+
+
 # Runtime -> the package whose version is the runtime's own.
 PACKAGES = {"executorch": "executorch", "litert": "litert-lm"}
+
+
 # Of a target's file: what explains it to people, what only gemcut plan reads, and the recipe, which has its own hash.
 _ASIDE = ("path", "description", "choices", "memory_bandwidth", "compute", "recipe")
 
@@ -141,13 +147,13 @@ def _adapter_files(entry: BundleEntry, hashes: Hashes) -> dict[str, str]:
     """SHA-256 of the adapter's files, by name; one that isn't there the export itself will miss."""
     if entry.adapter is None:
         return {}
-    from ..adapter.config import FILES
+    from ..checkpoint.adapters.adapter_config import FILES
 
     return {name: hashes.of(entry.adapter / name) for name in FILES if (entry.adapter / name).is_file()}
 
 
 def _recipe(entry: BundleEntry, target: Target, runtime: str) -> Recipe:
-    """The recipe that the export takes, as ``planning.make_plans`` chooses it."""
+    """The recipe that the export takes, as ``pipeline.plan.make_plans`` chooses it."""
     own = target.litert.recipe if runtime == "litert" and target.litert is not None else None
     return load_recipe(entry.recipe or own or target.recipe)
 

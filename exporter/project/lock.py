@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import platform
 import re
 import tempfile
 import tomllib
@@ -17,19 +16,31 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from ..bundle.manifest import Manifest, manifest_bytes
-from ..datafile import DataFile
+from ..config.toml_file import DataFile
 from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError
+from ..util.platform import processor
 
 if TYPE_CHECKING:
-    from .config import Project
+    from .entries import Project
+
 
 FILE = "gemcut.lock"
+
+
 VERSION = 1
+
+
 HEAD = "# Written by gemcut export: what each bundle was made from. Commit it; gemcut export --locked holds to it.\n"
+
+
 AGAIN = "Run gemcut export without --locked, look at what changed, and commit gemcut.lock."
+
+
 _SHORT = 12
+
+
 _LONG = 100_000
-_WIDTHS = ("avx512_vnni", "avx512f", "avx2")  # a virtual machine may hide what its processor has
+
 
 Option = str | int | bool | list[str] | list[int]
 
@@ -243,20 +254,6 @@ def check_sealed(name: str, locked: LockedBundle, manifest: Manifest) -> str | N
 def is_measured(file: str) -> bool:
     """Whether a file of a bundle holds floats that were measured: goldens, the card, and what embeds them."""
     return file.startswith("goldens/") or file == "README.md" or file.endswith(".litertlm")
-
-
-def processor() -> str:
-    """This machine's processor, as its maker names it."""
-    with contextlib.suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-        if named:
-            widest = next((name for name in _WIDTHS if re.search(rf"\b{name}\b", text)), "")
-            return " ".join([platform.machine(), *named[1].split(), widest]).strip()
-        part = re.findall(r"^CPU (?:implementer|part)\s*:\s*(\S+)$", text, re.MULTILINE)
-        if part:
-            return f"{platform.machine()} {' '.join(sorted(set(part)))}"
-    return f"{platform.machine()} {platform.processor()}".strip()
 
 
 def _is_hash(text: str) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bundle.open import OWN_FILES, open_bundle
+from ..bundle.reader import OWN_FILES, open_bundle
 from ..errors import ConformanceError, GemcutError, UsageError
-from .config import BundleEntry
-from .hashing import Hashes
+from .entries import BundleEntry
+from .hash_cache import Hashes
 from .inputs import Found, inputs_of
 from .lock import FILE, Lock, LockedBundle, Move, check_sealed, moves
 

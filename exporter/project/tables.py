@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from .. import datafile
-from .limits import SIZE_PATTERN, parse_size
+from ..config import toml_file as datafile
+from ..pipeline.budget_limits import SIZE_PATTERN, parse_size
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
@@ -22,11 +22,23 @@ Size = Annotated[
     Field(ge=1),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE_PATTERN}]}),
 ]
+
+
 Text = Annotated[str, Field(min_length=1)]
+
+
 Length = Annotated[int, Field(ge=1)]
+
+
 Ratio = Annotated[float, Field(gt=0)]
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
 RuntimeName = Literal["executorch", "litert"]
 
 

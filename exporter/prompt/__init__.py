@@ -22,7 +22,7 @@ What others call (nothing heavy is imported before they do)::
                    prove_prompt(prompt, codec, goldens: Iterable[Prompt], count=200, seed=0) -> PromptProof
                        what validate calls with the bundle's own prompt.json
                    PromptProof: passed, goldens, generated, same, refused, stricter, calls, differences, summary()
-    cases.py       python -m gemcut.prompt.cases BUNDLE > cases.jsonl
+    cases.py       python -m gemcut.prompt.conformance_cases BUNDLE > cases.jsonl
 
 The format itself is in docs/prompt.md.
 """

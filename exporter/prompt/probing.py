@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..prove.template import TemplateRefused
+from .codec import TemplateRefused
 
 Message = Mapping[str, Any]
 

@@ -9,6 +9,8 @@ from typing import Any
 from ..errors import UsageError
 
 Message = Mapping[str, Any]
+
+
 _MEMBERS = {
     "system": {"role", "content"},
     "user": {"role", "content"},

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .format import Channel, Chat, PromptFile
-from .writing import trim
+from .json_writer import trim
 
 
 @dataclass(frozen=True)

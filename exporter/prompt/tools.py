@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import format as form
-from .bodies import learn_body
-from .joints import CALLED, Joints, Probe, Seen, build, check_refusals, observe, read_joints, tool_shapes
+from .json_writer import write
 from .probing import Message, Place, Prober, Unexplained, common_end, common_start, mark, shown
 from .schemas import SchemaLearner, sample_tool
+from .separators import CALLED, Joints, Probe, Seen, build, check_refusals, observe, read_joints, tool_shapes
+from .text_rules import learn_body
 from .values import SAMPLES, learn_map, learn_string, learn_value, misfit
-from .writing import write
 
 
 @dataclass(frozen=True)

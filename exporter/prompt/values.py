@@ -6,18 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import format as form
+from .json_writer import write
 from .probing import Place, Unexplained, common_end, common_start, mark, shown
-from .rendering import PromptRefused
-from .writing import write
+from .segments import PromptRefused
 
 SAMPLES: tuple[Any, ...] = (
     mark("s"), 17, True, None, [mark("e")], {mark("k"): mark("v")}, "", 3.5, [], {}, False, "Zz", [5], {"Q": 5},
 )  # fmt: skip
+
+
 _ONE, _TWO = mark("one"), mark("two")
+
+
 _HARD = (
     "a'b", 'q"q', "back\\slash", "line\nline\ttab\r", "\x01\x1f\x7f\b\f", "é漢😀\u2028", "<a&b>/{}[],:", "  sp  ", "",
 )  # fmt: skip
+
+
 _NUMBERS = (0, 1, -3, 42, 10**20, 1.5, -0.25, 100.0, 1e16, 1e-07, 123456.789)
+
+
 _ORDER = ("b", "a", "A", "C", "é", "Z")
 
 
@@ -63,9 +71,7 @@ def misfit(
     return None
 
 
-def learn_value(
-    place: Place, name: str, writers: dict[str, form.Writer], inner: str | None = None
-) -> form.AnyWriter:
+def learn_value(place: Place, name: str, writers: dict[str, form.Writer], inner: str | None = None) -> form.AnyWriter:
     """A writer for any JSON value.
 
     Args:

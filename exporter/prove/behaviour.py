@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .prompts import encode_prompt, render_chat
-from .records import Golden, Recorded, strip_stop
-from .template import Codec, TemplateRefused
-from .toolcalls import ReadCalls, ToolCall, holds_tool_calls, parse_tool_calls
+from ..prompt.chats import encode_prompt, render_chat
+from ..prompt.codec import Codec, TemplateRefused
+from ..prompt.toolcalls import ReadCalls, ToolCall, holds_tool_calls, parse_tool_calls
+from .golden import Golden, Recorded, strip_stop
 
 # Quantization may make one reply in ten run on; a stop id that is lost makes all of them.
 STOP_RATE = 0.9
+
+
 _REPLY = "gemcut reply 4711"
 
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..stages import Gate
+from ..quantize.recipe import Gate
 from .behaviour import Behaviour
 from .fidelity import Fidelity, Place, PromptFidelity
+
+AT_LEAST = frozenset({"top1", "tool_calls"})
 
 
 @dataclass(frozen=True)

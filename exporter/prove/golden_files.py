@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConformanceError
-from .prompts import Prompt
-from .records import Golden, Ids32, Recorded
+from ..prompt.chats import Prompt
+from .golden import Golden, Ids32, Recorded
 
 GOLDENS = ("goldens/goldens.safetensors", "goldens/goldens.jsonl")
+
+
 RECORDED = ("goldens/recorded.safetensors", "goldens/recorded.jsonl")
 
 

@@ -8,8 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import ConformanceError
-from ..stages import FloatArray, Progress, Runner
-from .records import Golden, Ids32, Recorded, log_partition, strip_stop
+from ..util.arrays import FloatArray
+from ..util.progress import Progress
+from .golden import Golden, Ids32, Recorded, log_partition, strip_stop
+from .runner import Runner
 
 SLACK = 16
 

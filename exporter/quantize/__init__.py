@@ -1,0 +1,1 @@
+"""Quantization: recipes, schemes, and the arithmetic of rounding."""

@@ -5,14 +5,68 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from .. import datafile
+from ..config import toml_file as datafile
 from ..errors import UnsupportedError, nearest
-from ..stages import Gate, Recipe, Rule, Scheme
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The limits that a bundle must keep; None where a figure has no limit.
+
+    KL divergences are in nats; ``max_logit_diff`` in logits; rates in 0..1.
+    ``reason`` says why the limits are what they are.
+    """
+
+    mean_kl: float | None = None
+    p99_kl: float | None = None
+    top1: float | None = None
+    perplexity_ratio: float | None = None
+    max_logit_diff: float | None = None
+    tool_calls: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one tensor is stored and multiplied.
+
+    weight: 'float32', 'int8' or 'int4', symmetric. group: elements per scale along the reduction
+    dimension, 0 for one scale per output channel. activation: 'float32' or 'int8-dynamic'.
+    """
+
+    name: str
+    weight: str
+    group: int = 0
+    activation: str = "float32"
+
+    def __str__(self) -> str:
+        group = f" by {self.group}" if self.group else ""
+        activation = "" if self.activation == "float32" else f", {self.activation}"
+        return f"{self.weight}{group}{activation}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The first rule whose ``match`` (a regular expression, full match) fits a module's name decides."""
+
+    match: str
+    scheme: Scheme
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    description: str
+    rules: tuple[Rule, ...]
+    gate: Gate
+    path: Path | None = None
 
 
 class SchemeTable(datafile.DataFile):
@@ -55,9 +109,7 @@ class GateTable(datafile.DataFile):
     """The limits that a bundle must keep; a figure that isn't named has no limit."""
 
     mean_kl: float | None = Field(default=None, ge=0, description="Nats, at most.")
-    p99_kl: float | None = Field(
-        default=None, ge=0, description="Nats, at most, 99th percentile of positions."
-    )
+    p99_kl: float | None = Field(default=None, ge=0, description="Nats, at most, 99th percentile of positions.")
     top1: float | None = Field(default=None, ge=0, le=1, description="Share of positions, at least.")
     perplexity_ratio: float | None = Field(default=None, ge=1, description="Bundle's over float's, at most.")
     max_logit_diff: float | None = Field(default=None, gt=0, description="Logits, at most, at any position.")
@@ -74,9 +126,7 @@ class RecipeFile(datafile.DataFile):
 
     description: str = Field(min_length=1, description="What it is, in one line.")
     schemes: dict[str, SchemeTable] = Field(min_length=1)
-    rules: tuple[RuleTable, ...] = Field(
-        min_length=1, description="In order; the first that matches decides."
-    )
+    rules: tuple[RuleTable, ...] = Field(min_length=1, description="In order; the first that matches decides.")
     gate: GateTable
 
     @model_validator(mode="after")

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError
-from ..stages import Recipe, Scheme
-from .recipe import scheme_for, unused_rules
+from .recipe import Recipe, Scheme, scheme_for, unused_rules
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,0 +1,1 @@
+"""Outcomes as reports: JUnit, SARIF, HTML, Markdown, annotations and the console."""

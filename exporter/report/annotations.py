@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import shown
+from . import wording as shown
 
 if TYPE_CHECKING:
     from .outcome import Outcome
+
 
 MOST = 10  # GitHub shows that many errors, and that many warnings, of a step
 

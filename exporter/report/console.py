@@ -3,65 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..quiet import streams
-from .remaining import Remaining
+from ..util.native_output import streams
+from .eta import Remaining
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-PLAIN_WIDTH = 120
+
 PLAIN_EVERY = 10.0  # seconds between two plain lines of one stage
 
 
-def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = (), to_stderr: bool = False) -> None:
-    """Prints columns to stdout (or stderr), wrapped to the terminal, or to 120 columns where there is none."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    out = streams().err if to_stderr else streams().out
-    grid = Table(*heads, show_header=bool(heads), box=box.SIMPLE_HEAD if heads else None, pad_edge=False)
-    for row in rows:
-        if not heads and not grid.columns:
-            for index in range(len(row)):
-                grid.add_column(no_wrap=index == 0)
-        grid.add_row(*(Text(cell, overflow="fold") for cell in row))
-    Console(file=out, width=None if out.isatty() else PLAIN_WIDTH, highlight=False).print(grid)
-
-
-def path_text(path: Path) -> str:
-    """A path as short as it can be typed: from the present folder where it lies under it."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def size_text(count: float) -> str:
-    """A number of bytes for a reader: ``12.3 MB`` (powers of 1000, as file managers and stores have it)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def count_text(count: float) -> str:
-    """A number of things for a reader: ``268.1M``."""
-    for unit in ("", "k", "M"):
-        if count < 1000:
-            return f"{count:.0f}" if not unit else f"{count:.1f}{unit}"
-        count /= 1000
-    return f"{count:.2f}B"
-
-
 class ConsoleProgress:
-    """A :class:`gemcut.stages.Progress` on stderr; use it as a context manager.
+    """A :class:`gemcut.util.progress.Progress` on stderr; use it as a context manager.
 
     On a terminal a live bar of the present stage, and a line for each that took over two seconds.
     Elsewhere, and with ``verbose``, plain lines: one as a stage begins and one every ten seconds.

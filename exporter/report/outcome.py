@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import EXIT_BUDGET, EXIT_CONFORMANCE, EXIT_GATE
 
 if TYPE_CHECKING:
-    from ..devices.proof import DeviceVerdict
-    from ..evidence import Evidence
+    from ..devices.replay import DeviceVerdict
+    from ..pipeline.evidence import Evidence
+    from ..pipeline.request import Published, Validated
     from ..prove.conformance import Conformance
-    from ..request import Published, Validated
+
 
 Action = Literal["export", "validate", "diff", "check"]
+
+
 State = Literal["published", "up to date", "proven", "done", "failed"]
 
 

@@ -14,12 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from . import shown
+from . import wording as shown
 
 if TYPE_CHECKING:
     from .outcome import Finding, Outcome
 
+
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"  # the name that the standard's readers know it by
+
+
 _ROOT = "%SRCROOT%"
 
 

@@ -7,16 +7,45 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..stages import Lowered, Progress, Recipe, Runner
+from ..prove.runner import Runner
+from ..quantize.recipe import Recipe
+from ..util.progress import Progress
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
-    from ..bundle.open import Bundle
-    from ..clock import Clock
-    from ..devices.bench import Job, Run
-    from ..graph.cache import CacheSpec
+    from ..bundle.reader import Bundle
+    from ..modeling.kv_cache import CacheSpec
     from ..prove.behaviour import Check
-    from ..prove.records import Golden, Recorded
+    from ..prove.golden import Golden, Recorded
+    from ..util.stage_clock import Clock
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program on disk and what it needs of a runtime.
+
+    operators: what it calls outside delegates, with overload (LiteRT: with version). kernels: all that the runtime must
+    have registered for it, the runtime's own scalar operators included. delegates: backend id -> number of calls.
+    delegated_macs: share of a decode step's multiply-accumulates, with a full cache,
+    that run inside a delegate, 0..1.
+    tensors: bytes of the program by tensor class ('embedding', 'linear', 'norm', ...). quantized: how many of them are.
+    schemes: by tensor class, how many are stored in which way ('int4 by 32, int8-dynamic').
+    """
+
+    runtime: str
+    runtime_version: str
+    program: Path
+    operators: tuple[str, ...]
+    delegates: dict[str, int]
+    vocab_size: int
+    context: int
+    prefill_chunk: int
+    quantized: dict[str, int] = field(default_factory=dict)
+    tensors: dict[str, int] = field(default_factory=dict)
+    schemes: dict[str, dict[str, int]] = field(default_factory=dict)
+    delegated_macs: float = 0.0
+    kernels: tuple[str, ...] = ()
+    facts: dict[str, str | int | float] = field(default_factory=dict)
 
 
 # Tables of what is inside a program's file: a heading each, and rows.
@@ -130,3 +159,27 @@ class Runtime(Protocol):
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
         """Proves the bundle in what apps call the runtime through, where that is more than ``open`` runs."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run measures. work: a folder for scratch files; None for a temporary one."""
+
+    runtime: str
+    program: str
+    prompts: tuple[int, ...]
+    steps: int
+    threads: int | None
+    work: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run found: seconds, and bytes resident. written: bytes that the runtime wrote beside the program."""
+
+    load: float
+    prefill: tuple[float, ...]
+    decode: float
+    memory_before: int
+    peak_memory: int
+    written: int = 0

@@ -12,8 +12,8 @@ from random import Random
 from . import phrases
 from . import vocabulary as words
 from .generate import Actions
+from .phone_tools import Tool, declare
 from .requests import Request, fill_form, spoken
-from .tools import Tool, declare
 
 TOOLS: dict[str, Tool] = {
     tool["function"]["name"]: tool
@@ -27,9 +27,14 @@ TOOLS: dict[str, Tool] = {
         declare("take_photo", "Take a photo.", front="boolean"),
     )
 }
+
+
 """Every action of the adapter by its name."""
 
+
 _DAYS = ["today", "tomorrow", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+
+
 _LANGUAGES = [
     "French", "German", "Spanish", "Italian", "Polish", "Dutch", "Turkish", "Swedish", "Greek", "Czech", "Danish",
     "Finnish", "Irish",
@@ -153,6 +158,8 @@ MAKERS: dict[str, tuple[Callable[[Random], Request], float]] = {
     "set_brightness": (_brightness, 0.8),
     "take_photo": (_photo, 0.8),
 }
+
+
 """By action: what makes a request for it, and how often."""
 
 
@@ -164,4 +171,6 @@ def make_request(rng: Random, tool: str | None = None) -> Request:
 
 
 DIARY = Actions(TOOLS, make_request)
+
+
 """The adapter's actions, as the generator of chats takes them."""

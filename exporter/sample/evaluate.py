@@ -13,14 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..prompt.toolcalls import ToolCall, parse_tool_calls
 from . import adapter_path, sample_path
 from .adapter_requests import DIARY
 from .generate import PHONE, Chat, expected_reply, held_out_calls
-from .toolcalls import ToolCall, parse_tool_calls
 
 MAX_NEW_TOKENS = 72
+
+
 # Percent. The packaged model gets 99; its adapter got 86 of 50 chats, and one standard error of those is 5.
 BAR, ADAPTERS_BAR = 95.0, 75.0
+
+
 Generate = Callable[[list[int]], list[int]]
 
 
@@ -113,7 +117,8 @@ def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
     import torch
 
     if adapter is not None:
-        from ..checkpoint import load_float_model, open_checkpoint
+        from ..checkpoint.opening import open_checkpoint
+        from ..checkpoint.weights import load_float_model
 
         checkpoint = open_checkpoint(str(folder), adapter=adapter)
         return load_float_model(checkpoint), checkpoint.tokenizer
@@ -133,7 +138,7 @@ def score_bundle(path: Path, chats: Sequence[Chat]) -> Score:
     """Score a bundle's own program, template and tokenizer in its runtime's reference runner."""
     from transformers import AutoTokenizer
 
-    from ..bundle.open import open_bundle
+    from ..bundle.reader import open_bundle
     from ..prove.run import greedy
     from ..runtimes import get_runtime
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from ..prompt.toolcalls import ToolCall
+from .gemma_calls import format_tool_call
+from .phone_tools import TOOLS
 from .requests import REFUSAL, Request, make_request, small_talk, spoken
-from .toolcalls import ToolCall, format_tool_call
-from .tools import TOOLS
 from .vocabulary import SYSTEM_TEXTS
 
 Chat = dict[str, Any]
@@ -30,8 +31,14 @@ class Actions:
 
 
 PHONE = Actions(TOOLS, make_request)
+
+
 HELD_OUT_SHARE = 16
+
+
 TRAIN_SEED = 20260101
+
+
 HELD_OUT_SEED = 7
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from ..prompt.toolcalls import ToolCall
 from . import phrases
 from . import vocabulary as words
-from .toolcalls import ToolCall
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,10 @@ MAKERS: dict[str, tuple[Callable[[Random], Request], float]] = {
     "add_reminder": (_reminder, 1.8),
     "set_volume": (_volume, 0.8),
 }
+
+
 """By tool: what makes a request for it, and how often."""
+
 
 POLITE_STARTS = ["please ", "can you ", "could you ", "hey, ", "now "]
 
@@ -241,6 +244,8 @@ def make_request(rng: Random, tool: str | None = None) -> Request:
 
 
 REFUSAL = "I'm sorry, I can't do that here."
+
+
 UNKNOWN = "I don't know that. I can only help with this phone."
 
 

@@ -26,11 +26,17 @@ from .architecture import make_config, make_model, save_model
 from .evaluate import score_model
 from .fakequant import rounded_weights
 from .generate import TRAIN_SEED, Chat, held_out_calls, training_chats
-from .tokenizer import build
+from .train_tokenizer import build
 
 PROMPT_WEIGHT = 0.1
+
+
 PROMPT_SHARE = 0.25
+
+
 MIN_WIDTH = 72
+
+
 """Wider than the sliding window, so that one compiled graph serves every batch."""
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from gemcut.bundle.card import model_card, notice
 from gemcut.bundle.manifest import AdapterRecord, Manifest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
+from gemcut.checkpoint.golden_prompts import OWN_PROMPTS, own_prompts
 from gemcut.cli import main
-from gemcut.diff.facts import settings
-from gemcut.packing import adapter_record
-from gemcut.planning import ExportPlan, make_plans
+from gemcut.diff.manifests import settings
+from gemcut.pipeline.packaging import adapter_record
+from gemcut.pipeline.plan import ExportPlan, make_plans
+from gemcut.pipeline.request import ExportRequest
+from gemcut.prompt.toolcalls import ToolCall, parse_tool_calls
 from gemcut.prove.golden_files import GOLDENS, load_goldens
-from gemcut.reference_stage import OWN_PROMPTS, own_prompts
-from gemcut.request import ExportRequest
 from gemcut.sample import sample_path
 from gemcut.sample.adapter_requests import TOOLS
-from gemcut.sample.toolcalls import ToolCall, parse_tool_calls
 
 from tests.bundle.conftest import manifest
 from tests.conftest import Exported

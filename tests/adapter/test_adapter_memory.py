@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from gemcut.adapter.merging import Factors, merge_embedding, merge_linear
-from gemcut.checkpoint import open_checkpoint
+from gemcut.checkpoint.adapters.merging import Factors, merge_embedding, merge_linear
 from gemcut.checkpoint.mapped import map_float_model
-from gemcut.memory import anonymous_memory, give_back
-from gemcut.scratch import Scratch
+from gemcut.checkpoint.opening import open_checkpoint
+from gemcut.util.file_tensors import Scratch
+from gemcut.util.process_memory import anonymous_memory, give_back
 from safetensors.torch import load_file, save_file
 
 WEIGHTS = "adapter_model.safetensors"

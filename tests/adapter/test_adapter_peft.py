@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from gemcut.checkpoint import load_float_model, open_checkpoint
 from gemcut.checkpoint.mapped import map_float_model
+from gemcut.checkpoint.opening import open_checkpoint
 from gemcut.checkpoint.random import random_checkpoint
-from gemcut.scratch import Scratch
+from gemcut.checkpoint.weights import load_float_model
+from gemcut.util.file_tensors import Scratch
 from safetensors.torch import load_file, save_file
 
 from tests.adapter.conftest import CONFIGS, LINEARS, base_model

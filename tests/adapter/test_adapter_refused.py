@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from gemcut.adapter.config import read_config
-from gemcut.checkpoint import open_checkpoint
+from gemcut.checkpoint.adapters.adapter_config import read_config
+from gemcut.checkpoint.opening import open_checkpoint
 from gemcut.errors import GemcutError
 from safetensors.torch import load_file, save_file
 
@@ -176,7 +176,7 @@ def test_what_no_merge_can_hold_is_not_sent_to_one(adapter: Path, edit_json: Cal
 
 
 def test_every_key_of_pefts_own_configuration_is_known(adapter: Path) -> None:
-    from gemcut.adapter import config
+    from gemcut.checkpoint.adapters import adapter_config as config
 
     written = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     known = config._INERT | config._TAKEN | config._REFUSED.keys()

@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from gemcut.adapter import read_config
+from gemcut.checkpoint.adapters.adapter_config import read_config
+from gemcut.prompt.toolcalls import parse_tool_calls
 from gemcut.prove.prompts import load_prompts
 from gemcut.sample import adapter_path, sample_path
 from gemcut.sample.adapter_requests import DIARY, MAKERS, TOOLS
 from gemcut.sample.evaluate import load, score_model
 from gemcut.sample.generate import PHONE, expected_reply, golden_chats, held_out_calls, is_held_out, training_chats
-from gemcut.sample.toolcalls import parse_tool_calls
 from gemcut.sample.train_adapter import Settings, add_lora, save_adapter
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gemcut.bundle.manifest import FileRecord, manifest_bytes, side_bytes
-from gemcut.bundle.open import open_bundle
-from gemcut.devices import processes
+from gemcut.bundle.reader import open_bundle
 from gemcut.devices.android import java
+from gemcut.util import processes
 
 DEMO = Path(__file__).parents[2] / "android_demo"
 APP = DEMO / "app/src/main"
@@ -47,9 +47,9 @@ def rewritten(bundle: Path, out: Path, changes: Mapping[str, bytes], **manifest:
 
 def with_prompt(bundle: Path, out: Path) -> Path:
     """The bundle itself where it has a prompt.json, else a copy with one."""
-    from gemcut.prompt.compiling import compile_codec
+    from gemcut.prompt.codec import codec_of
+    from gemcut.prompt.compiler import compile_codec
     from gemcut.prompt.format import PROMPT_FILE, prompt_text
-    from gemcut.proving import codec_of
 
     opened = open_bundle(bundle)
     if (bundle / PROMPT_FILE).is_file():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.stages import Silent
+from gemcut.util.progress import Silent
 
 DEMO = Path(__file__).parents[2] / "android_demo"
 CORE = DEMO / "core"
@@ -35,8 +35,8 @@ def _lacking() -> list[str]:
 @cache
 def _why_not() -> str:
     """Installs what a Java build lacks where this machine allows it; returns why it can't be, or nothing."""
-    from gemcut.devices.fetching import apt_command, apt_install
     from gemcut.errors import LackingError
+    from gemcut.util.fetching import apt_command, apt_install
 
     lacking = _lacking()
     try:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.devices.android import java, toolchain
 from gemcut.devices.android.device import write_root
 from gemcut.devices.android.libraries import resolve
 from gemcut.errors import LackingError
-from gemcut.sample.tools import TOOLS
-from gemcut.stages import Silent
+from gemcut.sample.phone_tools import TOOLS
+from gemcut.util.progress import Silent
 
 from tests.android.app_helpers import (
     APP,
@@ -185,9 +185,7 @@ def test_a_truncated_bundle_is_named(desk: Desk, bundle: Path, tmp_path: Path) -
     assert not any(result["loaded"] for result in results)
 
 
-def test_what_this_app_cannot_run_is_said_before_the_library_is_asked(
-    desk: Desk, bundle: Path, tmp_path: Path
-) -> None:
+def test_what_this_app_cannot_run_is_said_before_the_library_is_asked(desk: Desk, bundle: Path, tmp_path: Path) -> None:
     manifest = open_bundle(bundle).manifest
     litert = manifest.runtime.model_copy(update={"name": "litert"})
     other = rewritten(bundle, tmp_path / "litert", {}, runtime=litert)
@@ -231,9 +229,7 @@ def test_every_golden_chat_gives_the_text_that_python_recorded(
 
 
 @pytest.mark.slow
-def test_tool_calls_are_done_after_the_person_agreed(
-    desk: Desk, added: list[dict[str, str]], tmp_path: Path
-) -> None:
+def test_tool_calls_are_done_after_the_person_agreed(desk: Desk, added: list[dict[str, str]], tmp_path: Path) -> None:
     steps = [
         {"do": "chat", "say": "I have to get up at eight ten", "answer": "yes"},
         {"do": "chat", "say": "thanks", "answer": "yes", "goes_on": True},
@@ -309,9 +305,7 @@ def filling() -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_reply_that_fills_the_context_ends_there(
-    desk: Desk, added: list[dict[str, str]], tmp_path: Path
-) -> None:
+def test_a_reply_that_fills_the_context_ends_there(desk: Desk, added: list[dict[str, str]], tmp_path: Path) -> None:
     assert_full(*desk.run(tmp_path, [*added, *filling()])[2:])
 
 

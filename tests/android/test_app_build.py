@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from gemcut.devices.android.libraries import resolve
-from gemcut.devices.fetching import apt_command, apt_install, npm
 from gemcut.errors import LackingError
-from gemcut.stages import Silent
+from gemcut.util.fetching import apt_command, apt_install, npm
+from gemcut.util.progress import Silent
 
 from tests.android.app_helpers import APP, DEMO, SCREENLESS, compiled, digest, with_prompt
 from tests.android.conftest import Core

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gemcut.bundle.archive import write_archive
 from gemcut.bundle.manifest import MANIFEST, SIDE_FILE, side_bytes
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
 
 Variant = Callable[..., Path]

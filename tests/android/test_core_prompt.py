@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
+from gemcut.pipeline.prove import subject_of
 from gemcut.prompt.format import PROMPT_FILE, PromptFile, prompt_text, read_prompt
-from gemcut.prompt.parsing import parse_calls
-from gemcut.prompt.rendering import PromptRefused, render_prompt, without_thoughts
-from gemcut.proving import subject_of
+from gemcut.prompt.parser import parse_calls
+from gemcut.prompt.renderer import render_prompt, without_thoughts
+from gemcut.prompt.segments import PromptRefused
 
 Case = dict[str, Any]
 TEXTS = (
@@ -237,8 +238,8 @@ def compiled(request: pytest.FixtureRequest) -> tuple[Path, PromptFile]:
     bundle = open_bundle(path)
     if PROMPT_FILE in bundle.manifest.files:
         return path, read_prompt(bundle.read(PROMPT_FILE))
-    from gemcut.prompt.compiling import compile_codec
-    from gemcut.proving import codec_of
+    from gemcut.prompt.codec import codec_of
+    from gemcut.prompt.compiler import compile_codec
 
     return path, compile_codec(codec_of(bundle), bundle.manifest.stop_ids)
 
@@ -261,7 +262,7 @@ def test_golden_chats_are_rendered_byte_for_byte(core: Any, compiled: tuple[Path
 
 
 def test_generated_chats_are_rendered_alike(core: Any, compiled: tuple[Path, PromptFile]) -> None:
-    from gemcut.prompt.generating import generate_chats
+    from gemcut.prompt.sample_chats import generate_chats
 
     _, prompt = compiled
     cases = [
@@ -310,7 +311,7 @@ def spoilt(pick: random.Random, text: str) -> str:
 
 
 def test_golden_replies_are_parsed_alike(core: Any, compiled: tuple[Path, PromptFile]) -> None:
-    from gemcut.prove.toolcalls import parse_tool_calls
+    from gemcut.prompt.toolcalls import parse_tool_calls
 
     path, prompt = compiled
     replies = [one.greedy_text for one in subject_of(open_bundle(path)).goldens]
@@ -326,7 +327,7 @@ def test_golden_replies_are_parsed_alike(core: Any, compiled: tuple[Path, Prompt
 
 def test_written_calls_are_read_back(core: Any, compiled: tuple[Path, PromptFile]) -> None:
     """Arguments of every type, as the template writes them and as a model may spoil them."""
-    from gemcut.prompt.writing import write
+    from gemcut.prompt.json_writer import write
 
     _, prompt = compiled
     assert prompt.tools is not None

@@ -14,15 +14,15 @@ import jsonschema
 import numpy as np
 import pytest
 from gemcut.bundle.manifest import MANIFEST, SIDE_FILE, side_bytes
-from gemcut.bundle.open import open_bundle
-from gemcut.devices.proof import Subject
+from gemcut.bundle.reader import open_bundle
+from gemcut.devices.replay import Subject
 from gemcut.devices.verdict_file import SCHEMA_FILE, read_verdict, schema_text, verdict_from
 from gemcut.errors import ConformanceError, GemcutError, UnsupportedError, UsageError
+from gemcut.pipeline.prove import subject_of
 from gemcut.prove.conformance import Conformance, compare
+from gemcut.prove.golden import Recorded
 from gemcut.prove.golden_files import RECORDED, save_recorded
-from gemcut.prove.records import Recorded
 from gemcut.prove.run import run_bundle
-from gemcut.proving import subject_of
 
 Host = Sequence[Recorded]
 Change = Callable[[Any, np.ndarray[Any, Any], np.random.Generator], Any]

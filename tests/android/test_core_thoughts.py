@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from gemcut.prompt.format import prompt_text
-from gemcut.prompt.rendering import PromptRefused, render_prompt
+from gemcut.prompt.renderer import render_prompt
+from gemcut.prompt.segments import PromptRefused
 from gemcut.prompt.thoughts import ThoughtStream, tell_thoughts, thought_begun
 
 from tests.prompt.compiled_templates import compiled_template

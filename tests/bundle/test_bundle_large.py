@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gemcut.bundle.archive import ALIGNMENT
 from gemcut.bundle.manifest import Manifest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import Format, pack
 from gemcut.errors import ConformanceError
 

@@ -8,7 +8,7 @@ import pytest
 from gemcut.bundle import archive
 from gemcut.bundle.archive import ALIGNMENT, check_archive, data_offset, write_archive
 from gemcut.bundle.manifest import Manifest, side_bytes
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import Format, pack
 from gemcut.errors import ConformanceError, GemcutError, UnsupportedError, UsageError
 

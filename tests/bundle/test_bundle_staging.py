@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gemcut.bundle import staging as module
 from gemcut.bundle.manifest import Manifest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import Format, Staging, check_output, pack
 from gemcut.errors import ConformanceError, LackingError, UsageError
 

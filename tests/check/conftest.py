@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from gemcut.bundle.manifest import Manifest, manifest_bytes, side_bytes
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.errors import LackingError
 
 from tests.conftest import Exported
@@ -117,7 +117,7 @@ def sine_bundle(sine_program: Path, with_program: Remade) -> Path:
 @pytest.fixture(scope="module")
 def package(device_cache: Path) -> Callable[[str], Path]:
     """``package("react-native-executorch@0.8.4")``: its folder, fetched by npm, or the test is skipped."""
-    from gemcut.devices.fetching import npm
+    from gemcut.util.fetching import npm
 
     def fetch(named: str) -> Path:
         name, _, version = named.rpartition("@")

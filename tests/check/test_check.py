@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gemcut.bundle.open import open_bundle
-from gemcut.check import RuntimeCheck, check, facts, library
-from gemcut.check.compare import by_release, oldest_release
-from gemcut.check.needs import Need, read_executorch, read_needs
-from gemcut.check.oldest import oldest_loading, refuse_nodes
+from gemcut.bundle.reader import open_bundle
+from gemcut.check import RuntimeCheck, check, library
 from gemcut.check.outcome import outcome
+from gemcut.compat import facts
+from gemcut.compat.needs import Need, read_executorch, read_needs
+from gemcut.compat.oldest import oldest_loading, refuse_nodes
+from gemcut.compat.verdict import by_release, oldest_release
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
-from gemcut.stages import Silent
+from gemcut.util.progress import Silent
 from packaging.version import Version
 
 from tests.check.conftest import LATE, remake
@@ -270,9 +271,7 @@ def test_litert_operators_sections_and_versions() -> None:
 
 @pytest.mark.usefixtures("loading")
 @pytest.mark.parametrize("version", [OLD, MIDDLE, NEW])
-def test_the_sample_runs_in_the_library(
-    version: str, sample_int4: Exported, package: Package, silent: Silent
-) -> None:
+def test_the_sample_runs_in_the_library(version: str, sample_int4: Exported, package: Package, silent: Silent) -> None:
     package(f"react-native-executorch@{version}")
     found = single(sample_int4.path, f"npm:react-native-executorch@{version}", silent)
     assert (found.verdict, found.way, found.missing, found.unknown) == ("runs", "library", (), ())
@@ -444,7 +443,7 @@ def test_a_changed_bundle_is_not_checked(sample_int4: Exported, silent: Silent, 
 def test_without_the_runtimes_the_manifest_alone_is_read(
     sample_litert: Exported, silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gemcut.check import needs
+    from gemcut.compat import needs
 
     def missing(_: Path) -> None:
         raise LackingError("litert-lm-builder isn't installed.", hint="pip install 'gemcut[litert]'")
@@ -455,14 +454,10 @@ def test_without_the_runtimes_the_manifest_alone_is_read(
     assert any("was not looked at" in note for note in found.notes)
 
 
-def test_a_manifest_that_hides_an_operator_is_found_out(
-    late_bundle: Path, tmp_path: Path, silent: Silent
-) -> None:
+def test_a_manifest_that_hides_an_operator_is_found_out(late_bundle: Path, tmp_path: Path, silent: Silent) -> None:
     """Needs are the program's own, whatever the manifest says."""
     bundle = remake(late_bundle, tmp_path / "bundle", kernels=(), operators=())
     assert names(single(bundle, "executorch-android==1.1.0", silent)) == {LATE: "operator"}
-
-
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from gemcut.check.asked import Asked, parse
+from gemcut.check.runtime_spec import Asked, parse
 from gemcut.errors import UnsupportedError, UsageError
 
 CATALOG = """[versions]

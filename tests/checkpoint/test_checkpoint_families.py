@@ -6,7 +6,9 @@ import json
 
 import pytest
 import torch
-from gemcut.checkpoint import describe, load_float_model, open_checkpoint, supported
+from gemcut.checkpoint.families import supported
+from gemcut.checkpoint.opening import describe, open_checkpoint
+from gemcut.checkpoint.weights import load_float_model
 from gemcut.errors import UnsupportedError
 
 IDS = torch.tensor([[2, 17, 300, 44, 5, 401, 402, 9, 17, 23, 60, 61, 62, 63, 64, 65, 66, 67, 300, 12]])
@@ -173,8 +175,8 @@ LLAMA_TEMPLATE = (
     ],
 )
 def test_templates_as_published_give_enough_prompts_to_prove_with(fresh, model_type, template, kinds):
+    from gemcut.prompt.codec import load_codec
     from gemcut.prove.prompts import LEAST_PROMPTS, choose_prompts
-    from gemcut.prove.template import load_codec
 
     folder = fresh(model_type)
     if template is not None:
@@ -197,7 +199,7 @@ def test_templates_as_published_give_enough_prompts_to_prove_with(fresh, model_t
 
 
 def test_a_type_that_only_transformers_knows_is_taken_as_a_text_model():
-    from gemcut.checkpoint import family_of
+    from gemcut.checkpoint.families import family_of
 
     family = family_of("qwen3", "config.json")
     assert (family.text_type, family.licence) == ("qwen3", "unknown")
@@ -206,7 +208,7 @@ def test_a_type_that_only_transformers_knows_is_taken_as_a_text_model():
 
 @pytest.mark.parametrize("model_type", ["bert_of_nobody", "siglip_vision_model", "gemma4_assistant"])
 def test_a_type_without_a_text_model_is_refused(model_type):
-    from gemcut.checkpoint import family_of
+    from gemcut.checkpoint.families import family_of
 
     with pytest.raises(UnsupportedError, match=model_type) as caught:
         family_of(model_type, "config.json")

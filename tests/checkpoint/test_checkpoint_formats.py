@@ -9,8 +9,8 @@ from importlib import resources
 
 import pytest
 import torch
-from gemcut.checkpoint import describe, open_checkpoint
 from gemcut.checkpoint.formats import original_of
+from gemcut.checkpoint.opening import describe, open_checkpoint
 from gemcut.errors import CheckpointError, UnsupportedError
 
 DATA = tomllib.loads(resources.files("gemcut.checkpoint").joinpath("formats.toml").read_text(encoding="utf-8"))
@@ -48,9 +48,7 @@ def test_method_in_the_configuration_is_named(fresh, edit_json, method):
         describe(str(folder))
 
 
-@pytest.mark.parametrize(
-    ("kind", "file"), [("MLX", None), *((row["title"], row["file"]) for row in DATA["side_file"])]
-)
+@pytest.mark.parametrize(("kind", "file"), [("MLX", None), *((row["title"], row["file"]) for row in DATA["side_file"])])
 def test_other_statements_of_quantization_are_found(fresh, edit_json, kind, file):
     folder = fresh()
     if file is None:

@@ -14,7 +14,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from gemcut.checkpoint import locate
+from gemcut.checkpoint.hub import locate
 from gemcut.errors import LackingError
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

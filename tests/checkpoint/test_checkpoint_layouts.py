@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 import torch
-from gemcut.checkpoint import load_float_model, open_checkpoint
+from gemcut.checkpoint.opening import open_checkpoint
+from gemcut.checkpoint.weights import load_float_model
 
 from tests.checkpoint.conftest import CONFIGS
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gemcut.checkpoint import load_float_model, open_checkpoint
 from gemcut.checkpoint.mapped import map_float_model
+from gemcut.checkpoint.opening import open_checkpoint
+from gemcut.checkpoint.weights import load_float_model
 from gemcut.errors import CheckpointError
-from gemcut.following import Ask
-from gemcut.reference import TransformersReference
-from gemcut.scratch import Scratch
+from gemcut.reference.greedy import Ask
+from gemcut.reference.transformers_model import TransformersReference
+from gemcut.util.file_tensors import Scratch
 
 FAMILIES = ["llama", "gemma", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text"]
 FAMILIES += ["gemma4_unified_text", "gemma4_moe"]
@@ -21,7 +22,7 @@ FAMILIES += ["gemma4_unified_text", "gemma4_moe"]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny matrices are split as large ones are."""
-    monkeypatch.setattr("gemcut.upcast.PIECE", 1 << 13)
+    monkeypatch.setattr("gemcut.reference.upcast.PIECE", 1 << 13)
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from gemcut.checkpoint import check_context, describe, open_checkpoint
+from gemcut.checkpoint.opening import check_context, describe, open_checkpoint
 from gemcut.errors import CheckpointError, UnsupportedError, UsageError
 
 

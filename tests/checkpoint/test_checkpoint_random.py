@@ -7,8 +7,9 @@ import json
 
 import pytest
 import torch
-from gemcut.checkpoint import load_float_model, open_checkpoint
+from gemcut.checkpoint.opening import open_checkpoint
 from gemcut.checkpoint.random import random_checkpoint
+from gemcut.checkpoint.weights import load_float_model
 from gemcut.errors import UsageError
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from gemcut.checkpoint import open_checkpoint
+from gemcut.checkpoint.opening import open_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "tests/prompt/templates/llama2.jinja"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from gemcut.checkpoint import open_checkpoint
+from gemcut.checkpoint.opening import open_checkpoint
 from gemcut.errors import CheckpointError, UsageError
 
 PLAIN = "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}"

@@ -6,7 +6,8 @@ import json
 
 import pytest
 import torch
-from gemcut.checkpoint import open_checkpoint, open_tensors, read_header
+from gemcut.checkpoint.opening import open_checkpoint
+from gemcut.checkpoint.tensors import open_tensors, read_header
 from gemcut.errors import CheckpointError, UnsupportedError
 
 

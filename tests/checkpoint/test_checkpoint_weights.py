@@ -8,7 +8,8 @@ import sys
 
 import pytest
 import torch
-from gemcut.checkpoint import load_float_model, open_checkpoint
+from gemcut.checkpoint.opening import open_checkpoint
+from gemcut.checkpoint.weights import load_float_model
 from gemcut.errors import CheckpointError, UnsupportedError
 
 IDS = torch.tensor([[2, 17, 300, 44, 5, 401, 402, 9, 17, 23, 60, 61, 62, 63, 64, 65, 66, 67, 300, 12]])

@@ -33,7 +33,7 @@ INSTALLED = {"source": f"gemcut=={__version__}"}  # what the first run installed
 def test_the_lock_is_of_what_is_here() -> None:
     """All but what a machine decides: versions of libraries, and the bytes that came out."""
     from gemcut.project.config import read_project
-    from gemcut.project.hashing import Hashes
+    from gemcut.project.hash_cache import Hashes
     from gemcut.project.inputs import inputs_of
     from gemcut.project.lock import moves, read_lock
 
@@ -87,9 +87,7 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def run(
-    action: Path, services: Services, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Job]:
+def run(action: Path, services: Services, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
     """``run(name, change, **inputs)``: a job with the action on a fresh checkout, in which ``change`` was made."""
 
     def job(name: str, change: Callable[[Path], object] = lambda _: None, **inputs: str) -> Job:
@@ -414,5 +412,3 @@ def test_the_example_workflow(
     assert "proven on adb:emulator-5554" in own.emulated
     assert (workspace / "gemcut-reports" / "emulator.xml").is_file()
     assert (store / "artifacts" / "bundles" / NAME / "model.pte").is_file()
-
-

@@ -58,7 +58,7 @@ def _table() -> npt.NDArray[np.float32]:
 
 
 class Follows(FollowsLogits):
-    """The float model (``stages.Reference``) of the program below, its logits shifted by ``noise``."""
+    """The float model (``reference.oracle.Reference``) of the program below, its logits shifted by ``noise``."""
 
     vocab_size = len(WORDS)
 
@@ -166,13 +166,13 @@ def unproven(make_bundle: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def proven(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Bundles with goldens, proven as an export does; noise: of the float model, or of what the host recorded."""
+    from gemcut.pipeline.prove import prove, proven_manifest
+    from gemcut.prompt.chats import Prompt
+    from gemcut.prompt.codec import load_codec
     from gemcut.prove.golden_files import save_goldens, save_recorded
-    from gemcut.prove.goldens import make_goldens
-    from gemcut.prove.prompts import Prompt
-    from gemcut.prove.template import load_codec
-    from gemcut.proving import prove, proven_manifest
+    from gemcut.prove.golden_generation import make_goldens
+    from gemcut.quantize.recipe import Gate
     from gemcut.report.console import ConsoleProgress
-    from gemcut.stages import Gate
 
     source = tmp_path_factory.mktemp("source")
     _write_program(source / "model.pte")

@@ -10,13 +10,14 @@ from typing import Any
 import gemcut
 import jsonschema
 import pytest
-from gemcut import pipeline
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.cli import main
-from gemcut.evidence import Evidence
+from gemcut.pipeline import export as pipeline
+from gemcut.pipeline.evidence import Evidence
+from gemcut.pipeline.failures import GateFailed
+from gemcut.pipeline.request import ExportRequest, Published
 from gemcut.prove.fidelity import Fidelity, Place, PromptFidelity
 from gemcut.prove.gate import Verdict, Violation
-from gemcut.request import ExportRequest, GateFailed, Published
 
 SCHEMA = Path(gemcut.__file__).parent / "schemas" / "export.schema.json"
 

@@ -10,7 +10,7 @@ import gemcut
 import jsonschema
 import pytest
 from gemcut.cli import main
-from gemcut.report.documents import DOCUMENTS, schemas
+from gemcut.cli.documents import DOCUMENTS, schemas
 
 SCHEMAS = Path(gemcut.__file__).parent / "schemas"
 
@@ -27,7 +27,7 @@ def document(name: str, words: list[str], capsys: pytest.CaptureFixture[str]) ->
 
 def test_every_shipped_schema_is_that_of_the_code_and_valid() -> None:
     for path, text in schemas().items():
-        assert path.read_text() == text, f"{path.name} is old: python -m gemcut.report.documents"
+        assert path.read_text() == text, f"{path.name} is old: python -m gemcut.cli.documents"
         jsonschema.Draft202012Validator.check_schema(json.loads(text))
     assert {path.name.split(".")[0] for path in SCHEMAS.iterdir()} == set(DOCUMENTS)
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from gemcut.cli.views.chat_stream import LiveText
 from gemcut.report import console
-from gemcut.report.console import ConsoleProgress, count_text, size_text
-from gemcut.report.remaining import Remaining, duration_text
-from gemcut.report.stream import LiveText
+from gemcut.report.console import ConsoleProgress
+from gemcut.report.eta import Remaining
+from gemcut.util.text import count_text, duration_text, size_text
 
 
 class Terminal(io.TextIOWrapper):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from gemcut.quiet import noise, quiet, streams
+from gemcut.util.native_output import noise, quiet, streams
 
 NOISY = """
 import ctypes, logging, os, subprocess, sys, warnings

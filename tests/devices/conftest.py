@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.devices import make_device
-from gemcut.devices.proof import Subject
+from gemcut.devices.replay import Subject
 from gemcut.errors import LackingError
-from gemcut.proving import subject_of
-from gemcut.stages import Silent
+from gemcut.pipeline.prove import subject_of
+from gemcut.util.progress import Silent
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +27,7 @@ def device_cache(own_cache: Path, kept_cache: Path) -> Iterator[Path]:
 @cache
 def _set_up(spec: str) -> str:
     """Sets a device up; returns why it can't be, or nothing."""
-    from gemcut.devices.setting_up import set_up
+    from gemcut.devices.setup import set_up
 
     try:
         set_up(spec, Silent())
@@ -69,4 +69,3 @@ def few() -> Callable[[Subject, int], Subject]:
         return replace(whole, goldens=goldens, host=host)
 
     return cut
-

@@ -22,8 +22,8 @@ import pytest
 from fake_adbd import TMP, FakeAdbd
 from gemcut.devices import Options, adb, make_device
 from gemcut.devices.adb_client import Address, OwnServer, connect, free_port, server_version
-from gemcut.devices.native.build import needs
-from gemcut.devices.proof import Subject, prove_on
+from gemcut.devices.native.toolchain_build import needs
+from gemcut.devices.replay import Subject, prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
 
 LONG = f"{random.randrange(10**6, 10**7)}.5"  # seconds, and how our own sleeping processes are known from others'
@@ -249,9 +249,7 @@ def test_the_users_server_is_asked_and_runs_on(users_server: OwnServer, adbd: Fa
     assert users_server.client(adbd.serial).is_there()
 
 
-def test_a_networks_device_is_left_to_the_users_server(
-    users_server: OwnServer, adbd: FakeAdbd, tmp_path: Path
-) -> None:
+def test_a_networks_device_is_left_to_the_users_server(users_server: OwnServer, adbd: FakeAdbd, tmp_path: Path) -> None:
     device = adb.AdbDevice(f"adb:{adbd.serial}", 60)
     client = device._client(tmp_path)
     assert client.address != users_server.address

@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.devices import Options, make_device
 from gemcut.devices.android import java, shims, toolchain
 from gemcut.devices.android.device import AndroidDevice, write_root
 from gemcut.devices.android.libraries import AndroidLibrary, check, parse_npm, resolve
-from gemcut.devices.orders import write_order
-from gemcut.devices.proof import Subject, missing_kernels, prove_on
+from gemcut.devices.replay import Subject, missing_kernels, prove_on
+from gemcut.devices.wire import write_order
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
-from gemcut.prove.records import Recorded
-from gemcut.stages import Silent
+from gemcut.prove.golden import Recorded
+from gemcut.util.progress import Silent
 
 from tests.conftest import Exported
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from gemcut.devices import Options, make_device
-from gemcut.devices.arm64 import package, profiles
-from gemcut.devices.native import build
-from gemcut.devices.proof import prove_on
+from gemcut.devices.arm64 import guest_package as package
+from gemcut.devices.arm64 import profiles
+from gemcut.devices.native import toolchain_build as build
+from gemcut.devices.replay import prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
-from gemcut.request import DeviceFailed
+from gemcut.pipeline.failures import DeviceFailed
 
 FEW = {"executorch": 4, "litert": 2}  # goldens, the shortest: emulation is some thirty times slower
 SCALED = "stride, width) * scale"  # attention's scores in the golden runner's own kernel
@@ -200,7 +201,7 @@ def test_a_damaged_program_is_a_verdict(ready, subject_of_bundle, few, sample_li
     ready("arm64-user", "litert")
     broken = tmp_path / "model.tflite"
     broken.write_bytes(b"TFL3" * 1000)
-    monkeypatch.setattr("gemcut.devices.proof._program", lambda bundle, work: broken)
+    monkeypatch.setattr("gemcut.devices.replay._program", lambda bundle, work: broken)
     verdict = prove_on(few(subject_of_bundle(sample_litert.path), 1), "arm64-user", tmp_path, silent)
     assert not verdict.passed
     assert verdict.conformance is None
@@ -208,9 +209,7 @@ def test_a_damaged_program_is_a_verdict(ready, subject_of_bundle, few, sample_li
 
 
 @pytest.mark.slow
-def test_wrong_kernels_are_a_real_difference(
-    ready, subject_of_bundle, few, sample_int4, silent, tmp_path, monkeypatch
-):
+def test_wrong_kernels_are_a_real_difference(ready, subject_of_bundle, few, sample_int4, silent, tmp_path, monkeypatch):
     """An arm64 device whose attention scales its scores wrongly: everything runs, and it is caught."""
     ready("arm64-user", "executorch")
     right = build.KERNELS.read_text()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from gemcut.devices import Options, make_device
-from gemcut.devices.proof import Subject, prove_on
+from gemcut.devices.replay import Subject, prove_on
 from gemcut.devices.vm import machine
 from gemcut.devices.vm.image import Image, image
 from gemcut.errors import ConformanceError, UsageError

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from gemcut import devices
-from gemcut.devices import Options, processes
-from gemcut.devices.base import Facts, Finished, Library, Need
-from gemcut.devices.orders import ORDER_MAGIC, read_result, write_order
-from gemcut.devices.proof import Subject, check_devices, prove_on
+from gemcut.devices import Options
+from gemcut.devices.base import Facts, Library, Need
+from gemcut.devices.replay import Subject, check_devices, prove_on
+from gemcut.devices.wire import ORDER_MAGIC, read_result, write_order
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
-from gemcut.proving import device_record
-from gemcut.request import DeviceFailed
+from gemcut.pipeline.failures import DeviceFailed
+from gemcut.pipeline.prove import device_record
+from gemcut.util import processes
+from gemcut.util.processes import Finished
 
 # A golden runner of Python's: it answers from the recorded outputs, so that what is around it can be tested alone.
 RUNNER = """
@@ -107,7 +109,7 @@ def on_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample: Subject, si
         folder = tmp_path / "device"
         folder.mkdir()
         device = Here(folder, says, **other)
-        monkeypatch.setattr("gemcut.devices.proof.make_device", lambda spec, options: device)
+        monkeypatch.setattr("gemcut.devices.replay.make_device", lambda spec, options: device)
         verdict = prove_on(sample, "here", tmp_path, silent)
         assert device.closed == [True]
         assert not list(tmp_path.glob("device-*")), "its scratch folder is gone"
@@ -206,7 +208,7 @@ def test_what_a_device_needs_is_said_with_its_command(on_here: Callable[..., Any
 def test_a_device_for_another_runtime_is_refused_before_any_work(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("gemcut.devices.proof.make_device", lambda spec, options: Here(tmp_path, {}))
+    monkeypatch.setattr("gemcut.devices.replay.make_device", lambda spec, options: Here(tmp_path, {}))
     with pytest.raises(UnsupportedError, match="runs executorch bundles, not litert ones"):
         check_devices(("here",), {"litert": "2.3.0"})
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gemcut.devices import processes
 from gemcut.errors import ConformanceError, LackingError
+from gemcut.util import processes
 
 HANGS = ["sh", "-c", "echo $$ > pid; sleep 600 & echo $! > child; wait"]
 

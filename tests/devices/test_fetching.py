@@ -6,8 +6,8 @@ import json
 import shutil
 
 import pytest
-from gemcut.devices import fetching
 from gemcut.errors import LackingError
+from gemcut.util import fetching
 
 # Pure Python, 7 kB; and a package of a few files.
 WHEEL = ("iniconfig", "2.0.0", "any")

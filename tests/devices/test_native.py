@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemcut.devices.native import build as native
-from gemcut.devices.orders import read_result, write_order
-from gemcut.devices.proof import Subject
+from gemcut.devices.native import toolchain_build as native
+from gemcut.devices.replay import Subject
+from gemcut.devices.wire import read_result, write_order
 from gemcut.errors import LackingError, UnsupportedError
+from gemcut.prompt.chats import Prompt
 from gemcut.prove.conformance import compare
-from gemcut.prove.prompts import Prompt
-from gemcut.prove.records import Golden, Recorded
+from gemcut.prove.golden import Golden, Recorded
 from gemcut.prove.run import greedy, run_bundle
 
 HOST = platform.machine()

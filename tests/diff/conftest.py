@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 from diff_variants import Variant
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import pack
 
 

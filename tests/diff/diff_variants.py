@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.diff.compare import diff_bundles
-from gemcut.diff.records import DiffResult
+from gemcut.diff.document import DiffResult
 from gemcut.diff.thresholds import parse_thresholds
+from gemcut.prove.golden import Golden, Recorded
 from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_goldens, save_recorded
-from gemcut.prove.records import Golden, Recorded
-from gemcut.stages import Silent
+from gemcut.util.progress import Silent
 
 Variant = Callable[..., Path]
 

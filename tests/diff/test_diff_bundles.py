@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from diff_variants import Variant, compare, other_goldens, other_outputs, read, severities, spoiled
 from gemcut.bundle.manifest import DeviceRecord
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
+from gemcut.prove.golden import Golden, Recorded
 from gemcut.prove.golden_files import GOLDENS
-from gemcut.prove.records import Golden, Recorded
 
 from tests.conftest import Exported
 
@@ -89,7 +89,7 @@ def test_executorch_and_litert_compare_as_far_as_they_can(sample_int4: Exported,
 
 def test_litert_sections_are_named_where_they_differ(sample_litert: Exported, variant: Variant) -> None:
     """A byte of the program's own section is changed where the engine reads it."""
-    from gemcut.runtimes.litert.container import program_section
+    from gemcut.formats.litertlm import program_section
 
     section = program_section(sample_litert.path / "model.litertlm")
     data = bytearray(read(sample_litert.path, "model.litertlm"))

@@ -15,9 +15,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 from diff_variants import Variant, compare, other_outputs, read, spoiled
-from gemcut.cli import main
+from gemcut.cli import documents, main
 from gemcut.diff.outcome import outcome
-from gemcut.report import documents
 
 from tests.conftest import Exported, gemcut
 
@@ -107,7 +106,7 @@ def test_wrong_words_are_exit_code_2(words: list[str], said: str, sample_int4: E
 
 
 def test_help_names_every_figure_and_area() -> None:
-    from gemcut.diff.records import AREAS
+    from gemcut.diff.document import AREAS
     from gemcut.diff.thresholds import FIGURES
 
     done = gemcut("diff", "--help")
@@ -194,7 +193,7 @@ def test_commands_of_the_docs_do_what_they_say(sample_int4: Exported, sample_lit
 
 
 def test_docs_name_every_figure_and_area() -> None:
-    from gemcut.diff.records import AREAS
+    from gemcut.diff.document import AREAS
     from gemcut.diff.thresholds import FIGURES
 
     named = set(re.findall(r"`(\w+)`", DOCS.read_text()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from diff_variants import Variant, compare, read, severities
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 
 from tests.conftest import Exported
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from diff_variants import Variant, compare, other_outputs, spoiled
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.diff.thresholds import FIGURES, Threshold, parse_thresholds
 from gemcut.errors import UsageError
 

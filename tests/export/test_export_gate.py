@@ -47,7 +47,7 @@ def test_a_failed_gate_publishes_nothing_and_shows_where_it_was_worst(
 
 def goldens(bundle: Path) -> list[str]:
     """The lines of a zip's goldens.jsonl."""
-    from gemcut.bundle.open import open_bundle
+    from gemcut.bundle.reader import open_bundle
 
     with open_bundle(bundle) as opened:
         return [line for line in opened.read("goldens/goldens.jsonl").decode().splitlines() if line.strip()]

@@ -18,9 +18,9 @@ import gemcut
 import jsonschema
 import pytest
 from gemcut.bundle.manifest import SCHEMA_FILE
-from gemcut.bundle.open import open_bundle
-from gemcut.prove.toolcalls import ToolCall, parse_tool_calls
-from gemcut.runtimes.litert.container import extract, mapped, program_section, read_binary, read_sections
+from gemcut.bundle.reader import open_bundle
+from gemcut.formats.litertlm import extract, mapped, program_section, read_binary, read_sections
+from gemcut.prompt.toolcalls import ToolCall, parse_tool_calls
 
 Run = Callable[..., Any]
 Here = Callable[..., Any]
@@ -214,9 +214,7 @@ def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> No
     assert not (tmp_path / "none").exists()
 
 
-def test_inspect_shows_sections_signatures_and_quantization(
-    bundle: Path, manifest: dict[str, Any], here: Here
-) -> None:
+def test_inspect_shows_sections_signatures_and_quantization(bundle: Path, manifest: dict[str, Any], here: Here) -> None:
     said = here("inspect", bundle, "--json")
     document = json.loads(said.out)
     jsonschema.validate(document, schema("inspect"))
@@ -342,8 +340,8 @@ def test_each_runtime_takes_its_own_lengths(
     runtime: str, lengths: tuple[int, ...], prefill: tuple[int, ...], tiny: Path, tmp_path: Path
 ) -> None:
     """The flag's, else the target's for that runtime; the cache has room for them."""
-    from gemcut.planning import make_plans
-    from gemcut.request import ExportRequest
+    from gemcut.pipeline.plan import make_plans
+    from gemcut.pipeline.request import ExportRequest
 
     request = ExportRequest(
         model=str(tiny), runtimes=(runtime,), context=CONTEXT, prefill_lengths=lengths, output=tmp_path / "bundle"

@@ -14,17 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import Staging
-from gemcut.runtimes.litert.container import (
-    BINARY,
-    LLM_METADATA,
-    PROGRAM,
-    find_section,
-    mapped,
-    program_section,
-    read_sections,
-)
+from gemcut.formats.litertlm import BINARY, LLM_METADATA, PROGRAM, find_section, mapped, program_section, read_sections
 from test_export_interrupted import small_disk
 
 Run = Callable[..., Any]
@@ -350,8 +342,8 @@ def test_a_full_disk(
 def test_several_runtimes_share_a_folder_and_none_is_overwritten(
     form: str, exported: Exported, tiny: Path, tmp_path: Path, here: Here
 ) -> None:
-    from gemcut.planning import make_plans
-    from gemcut.request import ExportRequest
+    from gemcut.pipeline.plan import make_plans
+    from gemcut.pipeline.request import ExportRequest
 
     runtimes, ending = ("executorch", "litert"), ".gemcut" if form == "zip" else ""
     names = [f"tiny-android-arm64-{runtime}{ending}" for runtime in runtimes]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.planning import make_plans
-from gemcut.request import ExportRequest
-from gemcut.resume import keys_of
+from gemcut.pipeline.journal.fingerprint import keys_of
+from gemcut.pipeline.plan import make_plans
+from gemcut.pipeline.request import ExportRequest
 
 # What each stage says as it begins, in their order.
 TITLES = {

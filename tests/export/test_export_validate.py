@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gemcut.bundle.archive import ALIGNMENT
 from gemcut.bundle.manifest import side_bytes
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import Staging
 
 Run = Callable[..., Any]

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.bundle.hashed import hash_file
+from gemcut.bundle.hashing import hash_file
 from gemcut.bundle.manifest import Manifest, RecipeRecord, RuntimeRecord, SourceRecord
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import Format, Staging
-from gemcut.portion import Portion
-from gemcut.stages import Silent
+from gemcut.util.progress import Portion, Silent
 
 
 class Told(Silent):
@@ -96,11 +95,11 @@ def test_lowering_counts_the_constants_that_it_takes() -> None:
 
 
 def test_quantizing_and_loading_say_each_tensor(tiny: Path, tmp_path: Path) -> None:
-    from gemcut.checkpoint import open_checkpoint
     from gemcut.checkpoint.mapped import map_float_model
-    from gemcut.quantize.apply import apply_recipe
+    from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
-    from gemcut.scratch import Scratch
+    from gemcut.runtimes.executorch.apply_recipe import apply_recipe
+    from gemcut.util.file_tensors import Scratch
 
     loading, quantizing, hashing = Told(), Told(), Told()
     checkpoint: Any = open_checkpoint(str(tiny))

@@ -12,20 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 from gemcut.bundle.staging import Staging
-from gemcut.clock import Clock
 from gemcut.devices import Options
 from gemcut.devices.base import Facts, Library
-from gemcut.devices.proof import DeviceVerdict
+from gemcut.devices.replay import DeviceVerdict
+from gemcut.pipeline.journal.fingerprint import device_key
+from gemcut.pipeline.journal.journal import Kept, take_over
+from gemcut.pipeline.journal.serializers import OfBuild, OfPrompt, OfProof, Plain
 from gemcut.prove.behaviour import Behaviour, Check, Miss
 from gemcut.prove.conformance import Conformance, Difference, Tolerance
 from gemcut.prove.fidelity import Fidelity, Place, PromptFidelity
 from gemcut.prove.gate import judge
-from gemcut.prove.records import Recorded
-from gemcut.proving import Proof
-from gemcut.resume import Kept, Late, take_over
-from gemcut.resume.forms import OfBuild, OfPrompt, OfProof, Plain
-from gemcut.resume.key import device_key
-from gemcut.stages import Gate, Lowered, Silent
+from gemcut.prove.golden import Recorded
+from gemcut.prove.proof import Proof
+from gemcut.quantize.recipe import Gate
+from gemcut.runtimes.base import Lowered
+from gemcut.util.lazy import Late
+from gemcut.util.progress import Silent
+from gemcut.util.stage_clock import Clock
 
 
 class Notes(Silent):
@@ -144,7 +147,7 @@ def _climbs(path: Path) -> None:
 def test_any_damage_is_found_and_said(
     name: str, damage: Callable[[Path], None], staging: Staging, notes: Notes
 ) -> None:
-    from gemcut.prompting import CompiledPrompt
+    from gemcut.pipeline.prompt import CompiledPrompt
 
     kept, clock = again(staging, notes)
     make(kept, clock, "reference", {"a": 1.0})
@@ -170,7 +173,7 @@ def test_what_was_being_written_is_dropped_without_a_word(staging: Staging, note
 
 
 def test_a_program_is_kept_without_a_copy_and_may_be_moved(staging: Staging, notes: Notes) -> None:
-    from gemcut.draft import Built
+    from gemcut.pipeline.stages import Built
 
     program = staging.work / "model.pte"
     program.write_bytes(b"program")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.stages import Silent
+from gemcut.util.progress import Silent
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def target_with_chunk(folder: Path, chunk: int) -> Path:
 def load_uneven(checkpoint: Any) -> Any:
     """The float model with every vector and scalar of it away from its default."""
     import torch
-    from gemcut.checkpoint import load_float_model
+    from gemcut.checkpoint.weights import load_float_model
 
     model = load_float_model(checkpoint)
     generator = torch.Generator().manual_seed(3)
@@ -53,9 +53,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
 
     def build(config: Any, recipe: str = "float32", context: int = 96, chunk: int = 8) -> Made:
         from gemcut.checkpoint.random import random_checkpoint
-        from gemcut.clock import Clock
-        from gemcut.planning import make_plans
-        from gemcut.request import ExportRequest
+        from gemcut.pipeline.plan import make_plans
+        from gemcut.pipeline.request import ExportRequest
+        from gemcut.util.stage_clock import Clock
 
         folder = tmp_path_factory.mktemp("model")
         random_checkpoint(folder / "checkpoint", config, seed=7)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemcut.stages import Silent
+from gemcut.util.progress import Silent
 
 from .conftest import load_uneven, target_with_chunk
 from .families_cases import FULL, gemma4_experts
@@ -40,8 +40,8 @@ def small() -> Any:
 
 def plan_of(folder: Path, recipe: str) -> Any:
     from gemcut.checkpoint.random import random_checkpoint
-    from gemcut.planning import make_plans
-    from gemcut.request import ExportRequest
+    from gemcut.pipeline.plan import make_plans
+    from gemcut.pipeline.request import ExportRequest
 
     random_checkpoint(folder / "checkpoint", small(), seed=7)
     target = str(target_with_chunk(folder, CHUNK))
@@ -71,8 +71,8 @@ def keep_from_choosing(model: Any) -> None:
 def test_an_expert_that_no_token_chose_is_not_computed(tmp_path: Path) -> None:
     """Its weights are NaN: had it been computed for any token, all of that token's logits would be."""
     import torch
-    from gemcut.clock import Clock
     from gemcut.runtimes.executorch import open_runner
+    from gemcut.util.stage_clock import Clock
 
     plan = plan_of(tmp_path, "float32")
     ids = np.random.default_rng(1).integers(3, 500, 30).tolist()
@@ -95,8 +95,8 @@ def test_an_expert_that_no_token_chose_is_not_computed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_each_expert_is_quantized_as_a_matrix_of_its_own(tmp_path: Path) -> None:
-    from gemcut.clock import Clock
     from gemcut.runtimes.executorch import open_runner
+    from gemcut.util.stage_clock import Clock
 
     recipe = tmp_path / "experts.toml"
     recipe.write_text(RECIPE)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemcut.check.oldest import oldest_loading
+from gemcut.compat.oldest import oldest_loading
 
 from .conftest import load_uneven
 from .families_cases import CASES, FEATURES, WINDOW
@@ -113,7 +113,7 @@ def test_no_operator_of_our_own_is_left_in_the_program(made: Any) -> None:
 
 
 def test_the_oldest_runtime_of_every_target_has_all_that_the_program_needs(made: Any) -> None:
-    from gemcut.target import list_targets, load_target
+    from gemcut.config.target import list_targets, load_target
 
     for name in list_targets():
         made.plan.runtime.refuse_lacking(made.lowered, load_target(name).oldest_runtime["executorch"])
@@ -126,7 +126,7 @@ def test_the_oldest_runtime_of_every_target_has_all_that_the_program_needs(made:
 def test_feature_matters_far_beyond_the_limit(name: str, feature: str, tmp_path: Path) -> None:
     """Else the comparison above would pass without it."""
     import torch
-    from gemcut.checkpoint import open_checkpoint
+    from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.checkpoint.random import random_checkpoint
 
     model = load_uneven(open_checkpoint(str(random_checkpoint(tmp_path, CASES[name](), seed=7))))

@@ -26,7 +26,7 @@ def config(**changes: Any) -> Any:
     ],
 )
 def test_what_has_no_adaptation_is_refused_with_its_key(changes: dict[str, Any], key: str) -> None:
-    from gemcut.graph.supported import refuse_unsupported
+    from gemcut.modeling.supported import refuse_unsupported
 
     with pytest.raises(UnsupportedError, match=key) as caught:
         refuse_unsupported(config(**changes))
@@ -34,7 +34,7 @@ def test_what_has_no_adaptation_is_refused_with_its_key(changes: dict[str, Any],
 
 
 def refuse(**of: Any) -> None:
-    from gemcut.graph.supported import refuse_modules
+    from gemcut.modeling.supported import refuse_modules
     from gemcut.quantize.schemes import without_weights
     from transformers import AutoConfig
 
@@ -72,7 +72,7 @@ def test_what_a_run_without_weights_shows_is_refused_with_its_layer(
 
 
 def refuse_gemma3(change: Any) -> None:
-    from gemcut.graph.supported import refuse_modules
+    from gemcut.modeling.supported import refuse_modules
     from gemcut.quantize.schemes import without_weights
 
     model = without_weights(config(num_hidden_layers=2, hidden_size=64, layer_types=["sliding_attention"] * 2))
@@ -120,7 +120,7 @@ def test_a_keyword_that_the_configuration_does_not_announce_is_refused(keyword: 
 
 
 def test_a_run_without_weights_leaves_the_model_as_it_was() -> None:
-    from gemcut.graph.supported import refuse_modules
+    from gemcut.modeling.supported import refuse_modules
     from gemcut.quantize.schemes import without_weights
     from transformers import AutoConfig
 
@@ -148,7 +148,7 @@ def test_experts_of_a_family_that_nothing_names_are_taken_by_their_layout() -> N
 
 
 def test_the_cache_is_a_ring_in_local_layers_whole_in_full_ones_and_absent_where_shared() -> None:
-    from gemcut.graph.cache import cache_spec
+    from gemcut.modeling.kv_cache import cache_spec
     from transformers import Gemma4TextConfig
 
     e2b = Gemma4TextConfig(
@@ -163,7 +163,7 @@ def test_the_cache_is_a_ring_in_local_layers_whole_in_full_ones_and_absent_where
 
 
 def test_a_context_within_the_window_needs_no_ring_and_no_mask() -> None:
-    from gemcut.graph.cache import cache_spec
+    from gemcut.modeling.kv_cache import cache_spec
 
     spec = cache_spec(config(), 32, 8)
     assert not spec.windowed
@@ -174,8 +174,9 @@ def test_a_context_within_the_window_needs_no_ring_and_no_mask() -> None:
 def test_a_layer_that_asks_for_another_window_than_its_cache_has_is_refused(slots: int, window: int | None) -> None:
     """Else a ring would be read as if it were whole, or the other way about."""
     import torch
-    from gemcut.graph.attention import attend
-    from gemcut.graph.cache import StepState, cache_spec
+    from gemcut.modeling.kv_cache import cache_spec
+    from gemcut.runtimes.executorch.graph.attention import attend
+    from gemcut.runtimes.executorch.graph.cache import StepState
 
     state = StepState()
     state.spec = cache_spec(config(), 64, 8)
@@ -188,7 +189,7 @@ def test_a_layer_that_asks_for_another_window_than_its_cache_has_is_refused(slot
 
 def test_a_module_that_only_calls_itself_a_norm_is_refused() -> None:
     import torch
-    from gemcut.graph.norm import delegable_norm
+    from gemcut.runtimes.executorch.graph.norm import delegable_norm
 
     class OddRMSNorm(torch.nn.Module):
         eps = 1e-6
@@ -206,7 +207,7 @@ def test_a_module_that_only_calls_itself_a_norm_is_refused() -> None:
 
 def test_gelu_is_the_tanh_form() -> None:
     import torch
-    from gemcut.graph.activation import DelegableGELUTanh, is_gelu_tanh
+    from gemcut.runtimes.executorch.graph.activation import DelegableGELUTanh, is_gelu_tanh
 
     x = torch.linspace(-6, 6, 1001)
     assert torch.allclose(DelegableGELUTanh()(x), torch.nn.functional.gelu(x, approximate="tanh"), atol=2e-6)
@@ -216,8 +217,8 @@ def test_gelu_is_the_tanh_form() -> None:
 
 def test_a_group_that_does_not_divide_is_refused_with_one_that_fits() -> None:
     import torch
-    from gemcut.quantize.modules import QuantizedLinear
-    from gemcut.stages import Scheme
+    from gemcut.quantize.recipe import Scheme
+    from gemcut.runtimes.executorch.quantized_modules import QuantizedLinear
 
     with pytest.raises(UnsupportedError, match=r"q_proj has 96 columns.*64") as caught:
         QuantizedLinear(torch.nn.Linear(96, 8), Scheme("x", "int4", 64), "q_proj")
@@ -226,8 +227,8 @@ def test_a_group_that_does_not_divide_is_refused_with_one_that_fits() -> None:
 
 def test_quantized_weights_are_within_half_a_step() -> None:
     import torch
-    from gemcut.quantize.modules import quantize_weight
-    from gemcut.stages import Scheme
+    from gemcut.quantize.primitives import quantize_weight
+    from gemcut.quantize.recipe import Scheme
 
     weight = torch.randn(16, 128, generator=torch.Generator().manual_seed(0))
     for scheme in (Scheme("a", "int4", 32), Scheme("b", "int8")):
@@ -241,8 +242,8 @@ def test_quantized_weights_are_within_half_a_step() -> None:
 
 
 def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp_path: Any) -> None:
-    from gemcut.planning import make_plans
-    from gemcut.request import ExportRequest
+    from gemcut.pipeline.plan import make_plans
+    from gemcut.pipeline.request import ExportRequest
 
     recipe = tmp_path / "half.toml"
     recipe.write_text(
@@ -254,8 +255,8 @@ def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp
 
 
 def test_multiply_accumulates_are_counted_from_shapes() -> None:
-    from gemcut.graph.cache import cache_spec
-    from gemcut.graph.macs import attention_macs, linear_macs
+    from gemcut.modeling.kv_cache import cache_spec
+    from gemcut.modeling.macs import attention_macs, linear_macs
     from gemcut.quantize.schemes import without_weights
 
     small = config(

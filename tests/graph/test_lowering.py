@@ -20,7 +20,7 @@ def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
 ) -> None:
     """Without shared twins, skipped re-traces and merged decompositions every logit is the same."""
     from gemcut.runtimes.executorch import lower, open_runner
-    from gemcut.runtimes.executorch.twins import TwinCount
+    from gemcut.runtimes.executorch.patches.shared_partitions import TwinCount
 
     config = gemma3(num_hidden_layers=3, layer_types=["sliding_attention"] * 2 + ["full_attention"])
     fast = make(config)
@@ -45,7 +45,7 @@ def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
 
 def test_a_patch_whose_place_is_gone_fails_loudly() -> None:
     from executorch.exir.program import _program
-    from gemcut.runtimes.executorch.patches import replaced
+    from gemcut.runtimes.executorch.patches.guard import replaced
 
     block = replaced(_program, "emit_the_program", lambda original: original)
     with pytest.raises(LackingError, match="has no emit_the_program"):
@@ -53,7 +53,7 @@ def test_a_patch_whose_place_is_gone_fails_loudly() -> None:
 
 
 def test_another_release_of_executorch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gemcut.runtimes.executorch import patches
+    from gemcut.runtimes.executorch.patches import guard as patches
 
     monkeypatch.setattr(patches, "version", lambda name: "1.6.0")
     with pytest.raises(LackingError, match=r"1\.6\.0") as caught:
@@ -63,7 +63,7 @@ def test_another_release_of_executorch_is_refused(monkeypatch: pytest.MonkeyPatc
 
 def test_patches_are_gone_after_the_block_even_when_it_fails() -> None:
     from executorch.exir.program import _program
-    from gemcut.runtimes.executorch.branch import branching_emitter
+    from gemcut.runtimes.executorch.patches.window_branch import branching_emitter
 
     before = _program.emit_program
 

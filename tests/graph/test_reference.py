@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemcut.following import Ask, Followed, Sink
+from gemcut.reference.greedy import Ask, Followed, Sink
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def model() -> Any:
 
 def followed(model: Any, asks: list[Ask], stop: frozenset[int]) -> tuple[list[Followed], list[dict[int, Any]]]:
     """All prompts side by side, and the logits that each was given, by position."""
-    from gemcut.reference import TransformersReference
+    from gemcut.reference.transformers_model import TransformersReference
 
     rows: list[dict[int, Any]] = [{} for _ in asks]
 
@@ -80,8 +80,8 @@ def test_what_is_scored_goes_on_past_a_short_reply(model: Any) -> None:
 def test_cached_logits_side_by_side_are_those_without_a_cache(model: Any, dtype: str, monkeypatch: Any) -> None:
     """Also where a large vocabulary has the prompts' logits made a few at a time."""
     import torch
-    from gemcut import together
-    from gemcut.reference import TransformersReference
+    from gemcut.reference import lockstep as together
+    from gemcut.reference.transformers_model import TransformersReference
 
     stored = copy.deepcopy(model)
     for parameter in stored.parameters():
@@ -97,7 +97,7 @@ def test_cached_logits_side_by_side_are_those_without_a_cache(model: Any, dtype:
 
 
 def test_an_error_in_one_prompt_ends_all_and_leaves_the_model_as_it_was(model: Any) -> None:
-    from gemcut.reference import TransformersReference
+    from gemcut.reference.transformers_model import TransformersReference
 
     def full(position: int, rows: Any) -> None:
         raise OSError("the disk is full")
@@ -110,7 +110,7 @@ def test_an_error_in_one_prompt_ends_all_and_leaves_the_model_as_it_was(model: A
 
 
 def test_prompts_whose_caches_do_not_fit_run_in_several_groups(model: Any, monkeypatch: Any) -> None:
-    from gemcut import reference
+    from gemcut.reference import transformers_model as reference
 
     asks = [Ask(tuple(range(3, 3 + n)), 6) for n in (9, 5, 20, 7)]
     together, _ = followed(model, asks, frozenset())
@@ -122,7 +122,7 @@ def test_prompts_whose_caches_do_not_fit_run_in_several_groups(model: Any, monke
 
 def test_logits_are_of_the_last_positions(model: Any) -> None:
     import torch
-    from gemcut.reference import TransformersReference
+    from gemcut.reference.transformers_model import TransformersReference
 
     ids = list(range(3, 23))
     with torch.inference_mode():

@@ -19,7 +19,7 @@ SCRIPTS = [
 
 @pytest.fixture(scope="module")
 def bundle(sample_int4: Any) -> Any:
-    from gemcut.bundle.open import open_bundle
+    from gemcut.bundle.reader import open_bundle
 
     with open_bundle(sample_int4.path) as opened:
         yield opened
@@ -27,7 +27,7 @@ def bundle(sample_int4: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def goldens(bundle: Any) -> Any:
-    from gemcut.prove.goldens import GOLDENS, load_goldens
+    from gemcut.prove.golden_files import GOLDENS, load_goldens
 
     return load_goldens({name: bundle.read(name) for name in GOLDENS})
 
@@ -46,7 +46,7 @@ def stock_reply(bundle: Any, prompt: str, most: int) -> str:
 
 
 def test_the_stock_runner_gives_the_greedy_text_of_the_goldens(bundle: Any, goldens: Any) -> None:
-    from gemcut.prove.goldens import RECORDED, load_recorded
+    from gemcut.prove.golden_files import RECORDED, load_recorded
 
     recorded = load_recorded({name: bundle.read(name) for name in RECORDED})
     asked = [(g, r) for g, r in zip(goldens, recorded, strict=True) if r.ended][:6]
@@ -141,8 +141,9 @@ def test_the_float32_bundle_is_transformers_at_every_position_past_three_windows
 ) -> None:
     import numpy as np
     import torch
-    from gemcut.bundle.open import open_bundle
-    from gemcut.checkpoint import load_float_model, open_checkpoint
+    from gemcut.bundle.reader import open_bundle
+    from gemcut.checkpoint.opening import open_checkpoint
+    from gemcut.checkpoint.weights import load_float_model
     from gemcut.runtimes.executorch import open_runner
     from gemcut.sample import sample_path
 

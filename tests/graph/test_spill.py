@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from gemcut.graph.decoder import Traced
-from gemcut.quantize.modules import QuantizedEmbedding, QuantizedLinear, quantize_rows, quantize_weight
-from gemcut.runtimes.executorch import spill
+from gemcut.quantize.primitives import quantize_rows, quantize_weight
+from gemcut.quantize.recipe import Scheme
+from gemcut.runtimes.executorch.graph.decoder import Traced
 from gemcut.runtimes.executorch.lower import _to_edge, _to_program
-from gemcut.scratch import Scratch
-from gemcut.stages import Scheme
+from gemcut.runtimes.executorch.patches import constants_on_disk as spill
+from gemcut.runtimes.executorch.quantized_modules import QuantizedEmbedding, QuantizedLinear
+from gemcut.util.file_tensors import Scratch
 
 INT8 = Scheme("int8", "int8")
 INT4 = Scheme("int4", "int4", 32, "int8-dynamic")
@@ -45,7 +46,7 @@ def test_program_is_the_same_with_its_constants_in_files(tmp_path: Path, monkeyp
     plain = bytes(lowered(Net(Scratch(tmp_path))).buffer)
     monkeypatch.setattr(spill, "SMALLEST", 64)
     monkeypatch.setattr(spill, "_PIECE", 640)  # some rows at a time
-    monkeypatch.setattr("gemcut.scratch.SMALLEST", 1)
+    monkeypatch.setattr("gemcut.util.file_tensors.SMALLEST", 1)
     out = tmp_path / "model.pte"
     with spill.constants_in_files(tmp_path):
         program = lowered(Net(Scratch(tmp_path)))
@@ -100,7 +101,7 @@ def test_what_is_patched_is_put_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", [INT8, INT4, CHANNELS])
 def test_rows_are_quantized_alike_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: Scheme) -> None:
-    monkeypatch.setattr("gemcut.quantize.modules.PIECE", 64 * 7)
+    monkeypatch.setattr("gemcut.quantize.primitives.PIECE", 64 * 7)
     weight = torch.randn(50, 64).bfloat16()
     values, scales = quantize_rows(weight, scheme, Scratch(tmp_path))
     whole, factors = quantize_weight(weight, scheme)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.stages import Scheme, Silent
+from gemcut.quantize.recipe import Scheme
+from gemcut.util.progress import Silent
 
 CONTEXT = 80
 PREFILL = (8, 16)
@@ -62,7 +63,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def float_model(tiny: Path) -> Callable[[], Any]:
     """``float_model()``: the float model, for the caller to change."""
-    from gemcut.checkpoint import load_float_model, open_checkpoint
+    from gemcut.checkpoint.opening import open_checkpoint
+    from gemcut.checkpoint.weights import load_float_model
 
     return lambda: load_float_model(open_checkpoint(str(tiny))).eval()
 
@@ -70,11 +72,11 @@ def float_model(tiny: Path) -> Callable[[], Any]:
 @pytest.fixture(scope="session")
 def build(tiny: Path, float_model: Callable[[], Any]) -> Callable[[object, Path], Any]:
     """``build(recipe, work)``: what the runtime's own stages make of the tiny model, for a context of 80 tokens."""
-    from gemcut.checkpoint import open_checkpoint
-    from gemcut.clock import Clock
+    from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
     from gemcut.runtimes.base import Order, Shape
     from gemcut.runtimes.litert import RUNTIME
+    from gemcut.util.stage_clock import Clock
 
     def run(name: object, work: Path) -> Any:
         config = open_checkpoint(str(tiny)).text_config
@@ -95,7 +97,7 @@ def converted(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Converted:
     """Signatures decode, prefill_8 and prefill_16 over a cache for 80 tokens."""
-    from gemcut.runtimes.litert.weights import take_weights_as_inputs
+    from gemcut.runtimes.litert.weight_inputs import take_weights_as_inputs
 
     work = tmp_path_factory.mktemp("skeleton")
     build("float32", work)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gemcut.errors import ConformanceError
-from gemcut.runtimes.litert.container import (
+from gemcut.formats.litertlm import (
     BINARY,
     LLM_METADATA,
     PROGRAM,
@@ -27,8 +27,8 @@ from gemcut.runtimes.litert.container import (
     read_sections,
     section_sha256,
 )
-from gemcut.runtimes.litert.pack import pack
-from gemcut.runtimes.litert.tokenizer import TokenizerChoice
+from gemcut.runtimes.litert.litertlm_writer import pack
+from gemcut.runtimes.litert.tokenizer_section import TokenizerChoice
 
 PROGRAM_BYTES = random.Random(0).randbytes(40_000)
 METADATA = b"\x28\x80\x02"  # max_num_tokens = 256

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 from gemcut.errors import ConformanceError, LackingError
-from gemcut.runtimes.litert import engine, identity
-from gemcut.runtimes.litert.container import PROGRAM, find_section, section_sha256
+from gemcut.formats.litertlm import PROGRAM, find_section, section_sha256
+from gemcut.runtimes.litert import engine
+from gemcut.runtimes.litert import id_tokenizer as identity
 from torch import nn
 
 SAMPLE = Path(str(resources.files("gemcut").joinpath("sample", "model")))

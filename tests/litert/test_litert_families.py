@@ -139,7 +139,8 @@ FEATURES = [pytest.param(n, f, id=f"{n}: {f}") for n, case in CASES.items() for 
 
 def load(folder: Path) -> Any:
     """The float model through Gemcut's own way in, with every vector and scalar of it away from its default."""
-    from gemcut.checkpoint import load_float_model, open_checkpoint
+    from gemcut.checkpoint.opening import open_checkpoint
+    from gemcut.checkpoint.weights import load_float_model
 
     model = load_float_model(open_checkpoint(str(folder)))
     generator = torch.Generator().manual_seed(3)
@@ -187,11 +188,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 def build(folder: Path, work: Path, recipe: str) -> Any:
     """Converts and links through the runtime's own stage."""
-    from gemcut.checkpoint import open_checkpoint
-    from gemcut.clock import Clock
+    from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
     from gemcut.runtimes.base import Order, Shape
     from gemcut.runtimes.litert import RUNTIME
+    from gemcut.util.stage_clock import Clock
 
     config = open_checkpoint(str(folder)).text_config
     shape = Shape(CONTEXT, PREFILL)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from gemcut.errors import ConformanceError
+from gemcut.formats.litertlm import SENTENCEPIECE, program_section
 from gemcut.runtimes.litert import RUNTIME
-from gemcut.runtimes.litert.container import SENTENCEPIECE, program_section
 from gemcut.runtimes.litert.layout import sections, signatures
-from gemcut.runtimes.litert.pack import pack
-from gemcut.runtimes.litert.tokenizer import TokenizerChoice
+from gemcut.runtimes.litert.litertlm_writer import pack
+from gemcut.runtimes.litert.tokenizer_section import TokenizerChoice
 
 
 @pytest.fixture(scope="module")

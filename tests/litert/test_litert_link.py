@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from gemcut.errors import UnsupportedError
-from gemcut.stages import Scheme
+from gemcut.quantize.recipe import Scheme
 
 FLOAT = Scheme("float32", "float32")
 INT8 = Scheme("int8", "int8", activation="int8-dynamic")
@@ -89,7 +89,7 @@ def unpacked(data: bytes, kind: str) -> npt.NDArray[Any]:
 
 
 def dequantized(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
-    from gemcut.quantize.modules import quantize_weight
+    from gemcut.quantize.primitives import quantize_weight
 
     if scheme.weight == "float32":
         return weight
@@ -99,7 +99,7 @@ def dequantized(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
 
 @pytest.mark.parametrize("scheme", ALL, ids=str)
 def test_every_table_is_what_the_recipe_makes_of_the_weight(converted: Any, scheme: Scheme, tmp_path: Path) -> None:
-    from gemcut.quantize.modules import quantize_weight
+    from gemcut.quantize.primitives import quantize_weight
 
     embedding = {"float32": FLOAT, "int8": ROWS8, "int4": ROWS4}[scheme.weight]
     sizes = converted.link(tmp_path / "out.tflite", scheme, embedding)
@@ -166,7 +166,7 @@ def test_tables_stand_aligned_one_after_another_and_end_the_file(converted: Any,
 def test_a_few_rows_at_a_time_give_the_bytes_of_the_whole(
     converted: Any, scheme: Scheme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gemcut.runtimes.litert import tables
+    from gemcut.runtimes.litert import quantized_tables as tables
 
     whole, pieces = tmp_path / "whole.tflite", tmp_path / "pieces.tflite"
     converted.link(whole, scheme, ROWS8)
@@ -294,7 +294,7 @@ def test_a_matrix_that_an_operator_cannot_take_as_a_constant_is_refused(
 ) -> None:
     import litert_torch
     from gemcut.runtimes.litert.link import link
-    from gemcut.runtimes.litert.weights import Weight
+    from gemcut.runtimes.litert.weight_inputs import Weight
     from litert_torch.generative.custom_ops import bmm_4d  # noqa: F401  registers torch.ops.tfl
 
     class Module(torch.nn.Module):

@@ -11,11 +11,11 @@ import pytest
 import sentencepiece
 from gemcut.checkpoint.random import _TEMPLATE
 from gemcut.errors import UnsupportedError
+from gemcut.runtimes.litert.litertlm_writer import pack
 from gemcut.runtimes.litert.metadata import engine_template, engine_type, llm_metadata, renders_tools, start_token
 from gemcut.runtimes.litert.minijinja import rewrite
-from gemcut.runtimes.litert.pack import pack
 from gemcut.runtimes.litert.spacing import Spacing
-from gemcut.runtimes.litert.tokenizer import choose_tokenizer
+from gemcut.runtimes.litert.tokenizer_section import choose_tokenizer
 from litert_echo import greedy, open_engine, rendered, write_echo
 from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
 from transformers import AutoTokenizer, LlamaTokenizerFast

@@ -14,7 +14,7 @@ from typing import Any
 import litert_lm_builder
 import pytest
 from gemcut.errors import LackingError
-from gemcut.runtimes.litert.container import (
+from gemcut.formats.litertlm import (
     HF_JSON,
     binary_names,
     find_section,
@@ -24,8 +24,8 @@ from gemcut.runtimes.litert.container import (
     read_header,
     read_sections,
 )
-from gemcut.runtimes.litert.pack import TIMESTAMP, pack
-from gemcut.runtimes.litert.tokenizer import TokenizerChoice, choose_tokenizer
+from gemcut.runtimes.litert.litertlm_writer import TIMESTAMP, pack
+from gemcut.runtimes.litert.tokenizer_section import TokenizerChoice, choose_tokenizer
 from litert_echo import greedy, open_engine, write_echo
 from litert_lm_builder import litertlm_builder
 from litert_lm_builder.runtime.proto import llm_metadata_pb2

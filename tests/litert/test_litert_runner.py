@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from gemcut.errors import ConformanceError
-from gemcut.runtimes.litert.container import LLM_METADATA, SENTENCEPIECE, find_section, program_section
-from gemcut.runtimes.litert.pack import pack
+from gemcut.formats.litertlm import LLM_METADATA, SENTENCEPIECE, find_section, program_section
+from gemcut.runtimes.litert.litertlm_writer import pack
 from gemcut.runtimes.litert.runner import LiteRTRunner, chunks
-from gemcut.runtimes.litert.tokenizer import TokenizerChoice
+from gemcut.runtimes.litert.tokenizer_section import TokenizerChoice
 
 CONTEXT = 80
 IDS = [2, *(7 * index % 390 + 5 for index in range(CONTEXT - 1))]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from gemcut.cli import main
 from gemcut.errors import UnsupportedError
+from gemcut.quantize.recipe import Scheme
 from gemcut.runtimes.litert.schemes import GROUPS, check_scheme
-from gemcut.stages import Scheme
 
 DYNAMIC = "int8-dynamic"
 RECIPE = """
@@ -194,7 +194,7 @@ def test_another_shape_or_norm_is_converted_anew(
     tiny: Path, float_model: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hash of a skeleton knows all that is in it, and not where the checkpoint lies."""
-    from gemcut.checkpoint import open_checkpoint
+    from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
     from gemcut.runtimes.base import Order, Shape
     from gemcut.runtimes.litert import RUNTIME

@@ -14,9 +14,9 @@ import pytest
 import sentencepiece
 from gemcut.checkpoint.random import _pad, _small_tokenizer
 from gemcut.errors import CheckpointError
-from gemcut.runtimes.litert.container import HF_JSON, SENTENCEPIECE
+from gemcut.formats.litertlm import HF_JSON, SENTENCEPIECE
 from gemcut.runtimes.litert.spacing import ALWAYS, FIRST, NONE, UNLESS_SPACED, raw_texts, spacing_of
-from gemcut.runtimes.litert.tokenizer import PROBES, TokenizerChoice, choose_tokenizer
+from gemcut.runtimes.litert.tokenizer_section import PROBES, TokenizerChoice, choose_tokenizer
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaTokenizerFast

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemcut.bundle.open import open_bundle
-from gemcut.project.config import BundleEntry, read_project
-from gemcut.project.hashing import Hashes
+from gemcut.bundle.reader import open_bundle
+from gemcut.project.config import read_project
+from gemcut.project.entries import BundleEntry
+from gemcut.project.hash_cache import Hashes
 from gemcut.project.inputs import inputs_of, locked_bundle
-from gemcut.project.lock import Lock, processor, read_lock, write_lock
+from gemcut.project.lock import Lock, read_lock, write_lock
 from gemcut.project.status import why_outdated
 from gemcut.sample import sample_path
+from gemcut.util.platform import processor
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = """[bundles.phone]

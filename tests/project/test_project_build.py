@@ -13,9 +13,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from gemcut.bundle.open import open_bundle
-from gemcut.project.records import ProjectResult
-from gemcut.report import documents
+from gemcut.bundle.reader import open_bundle
+from gemcut.cli import documents
+from gemcut.project.outcomes import ProjectResult
 from gemcut.sample import sample_path
 
 TEXT = """[defaults]

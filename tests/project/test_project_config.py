@@ -14,8 +14,9 @@ import gemcut.project
 import jsonschema
 import pytest
 from gemcut.errors import UsageError
-from gemcut.project.config import Project, ProjectError, read_project
-from gemcut.project.limits import Budgets, parse_size
+from gemcut.pipeline.budget_limits import Budgets, parse_size
+from gemcut.project.config import read_project
+from gemcut.project.entries import Project, ProjectError
 from gemcut.project.positions import lines_of
 from gemcut.project.schema_file import FIRST_LINE, outdated, shipped_schema, write_schema
 from gemcut.project.tables import BudgetTable, BundleTable, schema

@@ -17,12 +17,12 @@ from typing import Any
 
 import gemcut
 import pytest
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.errors import ConformanceError, UnsupportedError, UsageError
-from gemcut.project.config import ModelSource
-from gemcut.project.hashing import SMALL, Hashes
+from gemcut.project.checkpoint_files import file_hashes, resolve
+from gemcut.project.entries import ModelSource
+from gemcut.project.hash_cache import SMALL, Hashes
 from gemcut.project.lock import HEAD, check_sealed, lock_text, moves, read_lock
-from gemcut.project.sources import file_hashes, resolve
 from gemcut.project.status import examine
 from gemcut.sample import sample_path
 
@@ -177,7 +177,7 @@ def test_a_library_that_is_not_here_has_not_moved(app) -> None:
 
 
 def test_the_files_are_those_that_the_checkpoint_names() -> None:
-    from gemcut.checkpoint import open_checkpoint
+    from gemcut.checkpoint.opening import open_checkpoint
 
     read = open_checkpoint(str(sample_path())).hashes
     assert file_hashes(sample_path(), Hashes(), own_template=True) == read

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gemcut.prompt import format as form
-from gemcut.prompt.compiling import compile_codec, compile_prompt
-from gemcut.prove.template import ChatCodec, Template, load_codec
+from gemcut.prompt.codec import ChatCodec, Template, load_codec
+from gemcut.prompt.compiler import compile_codec, compile_prompt
 
 TEMPLATES = Path(__file__).parent / "templates"
 SAMPLE = Path(form.__file__).parent.parent / "sample" / "model"

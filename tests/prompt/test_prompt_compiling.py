@@ -6,13 +6,15 @@ import dataclasses
 
 import pytest
 from compiled_templates import SAMPLE, compile_source
-from gemcut.prompt.compiling import without_chat, without_thinking, without_tools
+from gemcut.prompt.chats import Prompt
+from gemcut.prompt.codec import TemplateRefused, load_codec
+from gemcut.prompt.compiler import without_chat, without_thinking, without_tools
 from gemcut.prompt.format import read_prompt
-from gemcut.prompt.generating import generate_chats
-from gemcut.prompt.proving import make_prompt, prove_prompt
-from gemcut.prompt.rendering import PromptRefused, render_prompt, without_thoughts
-from gemcut.prove.prompts import Prompt, abilities, built_in_prompts, needs
-from gemcut.prove.template import TemplateRefused, load_codec
+from gemcut.prompt.renderer import render_prompt, without_thoughts
+from gemcut.prompt.sample_chats import generate_chats
+from gemcut.prompt.segments import PromptRefused
+from gemcut.prompt.verification import make_prompt, prove_prompt
+from gemcut.prove.prompts import abilities, built_in_prompts, needs
 
 WITH_TOOLS = ["sample", "gemma4", "gemma4_july", "chatml_tools"]
 THINKING = ["gemma4", "gemma4_july"]
@@ -127,8 +129,8 @@ def test_gemma4_writes_words_after_results(compiled):
         {"role": "tool", "tool_call_id": "1", "content": "ok"},
     ]
     assert render_prompt(prompt, chat, add_generation_prompt=False).endswith(
-        "<|turn>model\n<|tool_call>call:f{A:{x:<|\"|>y<|\"|>},b:[1,None]}<tool_call|>"
-        "<|tool_response>response:f{value:<|\"|>ok<|\"|>}<tool_response|>Well<turn|>\n"
+        '<|turn>model\n<|tool_call>call:f{A:{x:<|"|>y<|"|>},b:[1,None]}<tool_call|>'
+        '<|tool_response>response:f{value:<|"|>ok<|"|>}<tool_response|>Well<turn|>\n'
     )
 
 

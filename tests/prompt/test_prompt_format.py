@@ -10,12 +10,12 @@ import jsonschema
 import pytest
 from gemcut.errors import ConformanceError, UnsupportedError
 from gemcut.prompt import format as form
-from gemcut.prompt.cases import cases
-from gemcut.prompt.parsing import call_reader, parse_calls
-from gemcut.prompt.rendering import PromptRefused, render_prompt
-from gemcut.prompt.segments import segments
-from gemcut.prompt.writing import SPACE, number_text, write
-from gemcut.prove.toolcalls import ToolCall
+from gemcut.prompt.conformance_cases import cases
+from gemcut.prompt.json_writer import SPACE, number_text, write
+from gemcut.prompt.parser import call_reader, parse_calls
+from gemcut.prompt.renderer import render_prompt
+from gemcut.prompt.segments import PromptRefused, segments
+from gemcut.prompt.toolcalls import ToolCall
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -171,7 +171,7 @@ def test_cases_are_the_templates_text(compiled, name):
 def test_cases_command_takes_a_prompt_file(compiled, tmp_path):
     path = tmp_path / "prompt.json"
     path.write_text(form.prompt_text(compiled("gemma3").prompt))
-    command = [sys.executable, "-m", "gemcut.prompt.cases"]
+    command = [sys.executable, "-m", "gemcut.prompt.conformance_cases"]
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 400
     for wrong in ([], [str(tmp_path / "none")], [str(tmp_path / "none.json")]):

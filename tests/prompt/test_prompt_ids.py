@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from compiled_templates import SAMPLE, TEMPLATES, Compiled
-from gemcut.prompt.compiling import compile_codec
-from gemcut.prompt.rendering import PromptRefused, render_prompt
-from gemcut.prove.template import TemplateRefused, load_codec
+from gemcut.prompt.codec import TemplateRefused, load_codec
+from gemcut.prompt.compiler import compile_codec
+from gemcut.prompt.renderer import render_prompt
+from gemcut.prompt.segments import PromptRefused
 from test_prompt_families import KINDS
 
 TOKENS = ["<|turn>", "<turn|>", "<|tool>", "<tool|>", "<|tool_call>", "<tool_call|>", "<|tool_response>",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from gemcut.prompt.rendering import render_prompt, without_thoughts
+from gemcut.prompt.renderer import render_prompt, without_thoughts
 from gemcut.prompt.thoughts import ThoughtStream, channel_of, tell_thoughts, thought_begun, thought_name
 
 BITS = ["<|channel>", "<channel|>", "<|ch", "annel>", "<chan", "nel|>", "thought\n", "thou", "x", " y\n", "<"]

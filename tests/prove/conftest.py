@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gemcut.prove.goldens import LogitsFile, make_goldens
-from gemcut.prove.prompts import Prompt, encode_prompt
-from gemcut.prove.template import ChatCodec, load_codec
+from gemcut.prompt.chats import Prompt, encode_prompt
+from gemcut.prompt.codec import ChatCodec, load_codec
+from gemcut.prove.golden_generation import LogitsFile, make_goldens
 from table_model import STOP, TEMPLATE, TableModel, World, write_tokenizer
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from following_logits import FollowsLogits
-from gemcut.prove.goldens import Golden, LogitsFile
-from gemcut.prove.template import ChatCodec
+from gemcut.prompt.codec import ChatCodec
+from gemcut.prove.golden import Golden
+from gemcut.prove.golden_generation import LogitsFile
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 

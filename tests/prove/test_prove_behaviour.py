@@ -3,16 +3,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gemcut.prompt.chats import Prompt, encode_prompt
+from gemcut.prompt.codec import ChatCodec
 from gemcut.prompt.format import PromptFile
-from gemcut.prompt.parsing import call_reader
+from gemcut.prompt.parser import call_reader
 from gemcut.prove.behaviour import Behaviour, Check, check_behaviour
 from gemcut.prove.fidelity import fidelity_top64
 from gemcut.prove.gate import judge
-from gemcut.prove.goldens import make_goldens
-from gemcut.prove.prompts import Prompt, encode_prompt
+from gemcut.prove.golden_generation import make_goldens
 from gemcut.prove.run import run_bundle
-from gemcut.prove.template import ChatCodec
-from gemcut.stages import Gate
+from gemcut.quantize.recipe import Gate
 from table_model import STOP, TEMPLATE, Floats, TableModel, World
 
 _VALUE = {
@@ -177,9 +177,7 @@ def test_checks_that_apply_to_nothing_have_no_rate_and_pass(world: World, make_c
     assert behaviour.rates()["template"] == 1
 
 
-def test_tool_calls_of_another_family_are_told_apart_by_its_own_reader(
-    codec: ChatCodec, prompts: list[Prompt]
-) -> None:
+def test_tool_calls_of_another_family_are_told_apart_by_its_own_reader(codec: ChatCodec, prompts: list[Prompt]) -> None:
     """The float model calls in JSON, as ChatML's templates have it; the bundle calls with another value."""
     reader = call_reader(PromptFile.model_validate(_JSON_CALLS))
     call = '<tool_call>{"name": "set_alarm", "arguments": {"time": "06:30"}}</tool_call>'

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from gemcut.chat import Chat
 from gemcut.errors import UsageError
-from gemcut.prompt.compiling import compile_codec
-from gemcut.prove.template import ChatCodec
+from gemcut.prompt.codec import ChatCodec
+from gemcut.prompt.compiler import compile_codec
 from table_model import STOP, TEMPLATE, TableModel
 
 TEMPLATES = Path(__file__).parents[1] / "prompt" / "templates"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gemcut.errors import ConformanceError
 from gemcut.prove.conformance import INDEPENDENT, SHARE, compare, share_of, tolerance_of
-from gemcut.prove.goldens import Recorded
+from gemcut.prove.golden import Recorded
 from gemcut.prove.run import run_bundle
 from table_model import STOP, Floats, World
 

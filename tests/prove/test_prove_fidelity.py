@@ -6,9 +6,9 @@ from gemcut.errors import ConformanceError
 from gemcut.prove.behaviour import check_behaviour
 from gemcut.prove.fidelity import Fidelity, FullFidelity, fidelity_top64, kl_buckets, kl_full
 from gemcut.prove.gate import Verdict, judge
-from gemcut.prove.goldens import Recorded, log_softmax
+from gemcut.prove.golden import Recorded, log_softmax
 from gemcut.prove.run import greedy, run_bundle
-from gemcut.stages import Gate
+from gemcut.quantize.recipe import Gate
 from table_model import STOP, Floats, World
 
 STRICT = Gate(

@@ -3,15 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 from gemcut.errors import CheckpointError, ConformanceError, UsageError
-from gemcut.prove.golden_files import (
-    GOLDENS,
-    RECORDED,
-    load_goldens,
-    load_recorded,
-    save_goldens,
-    save_recorded,
-)
-from gemcut.prove.goldens import log_softmax, make_goldens
+from gemcut.prove.golden import log_softmax
+from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_goldens, save_recorded
+from gemcut.prove.golden_generation import make_goldens
 from gemcut.prove.run import run_bundle
 from table_model import STOP, World
 

@@ -5,18 +5,9 @@ from pathlib import Path
 
 import pytest
 from gemcut.errors import CheckpointError, UsageError
-from gemcut.prove.prompts import (
-    KINDS,
-    LEAST_PROMPTS,
-    Prompt,
-    abilities,
-    built_in_prompts,
-    choose_prompts,
-    encode_prompt,
-    load_prompts,
-    needs,
-)
-from gemcut.prove.template import ChatCodec
+from gemcut.prompt.chats import Prompt, encode_prompt
+from gemcut.prompt.codec import ChatCodec
+from gemcut.prove.prompts import KINDS, LEAST_PROMPTS, abilities, built_in_prompts, choose_prompts, load_prompts, needs
 from table_model import TEMPLATE
 
 NO_TOOLS = TEMPLATE.replace("{%- if tools %}", "{%- if false %}")

@@ -5,8 +5,9 @@ from pathlib import Path
 import gemcut.sample
 import pytest
 from gemcut.errors import CheckpointError
-from gemcut.prove.prompts import built_in_prompts, encode_prompt
-from gemcut.prove.template import PROOF_DATE, ChatCodec, Template, TemplateRefused, load_codec
+from gemcut.prompt.chats import encode_prompt
+from gemcut.prompt.codec import PROOF_DATE, ChatCodec, Template, TemplateRefused, load_codec
+from gemcut.prove.prompts import built_in_prompts
 
 SAMPLE = Path(gemcut.sample.__file__).parent / "model"
 # What published templates use of Jinja: loop controls, namespaces, macros, tojson, raise_exception, dates.

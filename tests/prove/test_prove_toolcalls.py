@@ -1,5 +1,5 @@
 import pytest
-from gemcut.prove.toolcalls import ToolCall, parse_tool_calls
+from gemcut.prompt.toolcalls import ToolCall, parse_tool_calls
 
 
 def test_every_kind_of_value_is_read() -> None:

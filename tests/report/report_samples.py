@@ -6,20 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from gemcut.budgets import BudgetLine
-from gemcut.bundle.open import open_bundle
+from gemcut.bundle.reader import open_bundle
 from gemcut.devices.base import Facts
-from gemcut.devices.proof import DeviceVerdict
-from gemcut.evidence import Evidence
+from gemcut.devices.replay import DeviceVerdict
+from gemcut.pipeline.evidence import BudgetLine, Evidence
+from gemcut.prompt.codec import codec_of
 from gemcut.prove.behaviour import check_behaviour
 from gemcut.prove.conformance import compare
 from gemcut.prove.fidelity import fidelity_top64
 from gemcut.prove.gate import judge
+from gemcut.prove.golden import Golden, Recorded
 from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
-from gemcut.prove.records import Golden, Recorded
-from gemcut.proving import codec_of
+from gemcut.quantize.recipe import Gate
 from gemcut.report.outcome import Finding, Outcome, Place, findings_of
-from gemcut.stages import Gate
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemcut.evidence import Evidence
+from gemcut.pipeline.evidence import Evidence
 from gemcut.report.outcome import Outcome
 
 pytest.importorskip("plotly", reason="plotly is not installed: pip install 'gemcut[report]'")

@@ -128,6 +128,7 @@ def _prints(outcomes: tuple[Outcome, ...]) -> list[str]:
 def test_sarif_fingerprints_stay_when_figures_and_lines_move(outcomes: tuple[Outcome, ...]) -> None:
     before = _prints(outcomes)
     assert len(set(before)) == len(before)
+
     def moved(f: Finding) -> Finding:
         message = f.message.partition(": ")[0] + ": something else"
         return replace(f, message=message, measured=1e9, place=Place("gemcut.toml", 99))

@@ -7,7 +7,7 @@ import re
 import sys
 
 import pytest
-from gemcut.report.stream import LiveText
+from gemcut.cli.views.chat_stream import LiveText
 
 PIECES = [("Well, ", False), ("\na city", True), (" it is.\n", True), ("\n", False), ("Paris", False), (".", False)]
 

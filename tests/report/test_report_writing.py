@@ -15,7 +15,7 @@ import pytest
 from gemcut.errors import LackingError, UsageError
 from gemcut.report.outcome import Outcome
 from gemcut.report.summary import LIMIT
-from gemcut.report.writing import ReportFiles, check_files, write_reports
+from gemcut.report.writer import ReportFiles, check_files, write_reports
 
 
 def _files(folder: Path, html: bool = False) -> ReportFiles:

@@ -12,21 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConformanceError, LackingError, UnsupportedError
-from ...stages import Progress
-from .. import processes
-from ..base import Facts, Finished, Library, Need
-from ..fetching import apt_command
+from ...util import processes
+from ...util.fetching import apt_command
+from ...util.processes import Finished
+from ...util.progress import Progress
+from ..base import Facts, Library, Need
 from . import toolchain
 from .libraries import ABIS, AndroidLibrary, check, resolve
 
 if TYPE_CHECKING:
-    from ...bundle.open import Bundle
+    from ...bundle.reader import Bundle
     from ...prove.behaviour import Check
-    from ...prove.records import Golden, Recorded
+    from ...prove.golden import Golden, Recorded
     from ..arm64.profiles import Profile
 
+
 RUNTIME = "executorch"
+
+
 PROFILE = "cortex-a76"  # of the arm64 library: phones since 2019 have its dot product
+
+
 _FACTS_SECONDS = 60.0
 
 

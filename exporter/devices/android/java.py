@@ -20,30 +20,45 @@ from typing import TYPE_CHECKING
 from ...errors import ConformanceError, LackingError
 from ...prove.behaviour import Check, Miss
 from ...prove.conformance import compare, share_of
-from ...prove.records import Golden, Recorded, strip_stop
-from ...stages import Progress
-from .. import processes
+from ...prove.golden import Golden, Recorded, strip_stop
+from ...util import processes
+from ...util.fetching import apt_command, archive_sha256, build_home, discard, making, npm, replace
+from ...util.progress import Progress
 from ..base import Need
-from ..fetching import apt_command, archive_sha256, build_home, discard, making, npm, replace
 from . import toolchain
 from .libraries import AndroidLibrary, data, parse_npm, with_fbjni
 from .shims import BESIDE, make_stand_ins, make_system, source
 
 if TYPE_CHECKING:
-    from ...bundle.open import Bundle
-    from ...prove.template import ChatCodec
+    from ...bundle.reader import Bundle
+    from ...prompt.codec import ChatCodec
+
 
 CHECK = "java_text"
+
+
 PACKAGE = "openjdk-17-jdk-headless"
+
+
 _MAIN = "Replies"
+
+
 _LAUNCHER = "launcher"
+
+
 _LIBRARIES = ("libexecutorch.so", "libfbjni.so", "libc++_shared.so")  # as the Java classes ask for them
+
+
 # What fbjni's native library looks up by name, and what those extend; React Native has more in that folder.
 FBJNI_SOURCES = (
     "DestructorThread", "HybridClassBase", "HybridData", "IteratorHelper", "MapIteratorHelper", "NativeRunnable",
     "ThreadScopeSupport",
 )  # fmt: skip
+
+
 FBJNI_FOLDER = "ReactAndroid/src/main/java/com/facebook/jni"
+
+
 _RELEASE = "11"  # of the Java language and classes: ExecuTorch's own are of 8 and, since 1.3, 11
 
 
@@ -260,7 +275,7 @@ def java_text(
         ConformanceError: LlmModule crashed, doesn't take the program, or took longer.
         LackingError: Something is missing to build the Java door.
     """
-    from ...proving import codec_of
+    from ...prompt.codec import codec_of
 
     codec = codec_of(bundle)
     bos = codec.decode([codec.bos_id]) if codec.bos_id is not None else ""

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ConformanceError, LackingError
-from .. import processes
-from ..base import Finished, Need
-from ..fetching import apt_command
+from ...util import processes
+from ...util.fetching import apt_command
+from ...util.processes import Finished
+from ..base import Need
 
 SECONDS = 300.0  # for one call of a compiler, on a busy machine
+
+
 _SHOWN = 400  # characters of a compiler's message
 
 

@@ -14,25 +14,39 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConformanceError, LackingError, UnsupportedError
 from ...runtimes.litert.version import lacking_instructions
-from ...stages import Progress
-from .. import fetching, processes
-from ..base import Facts, Finished, Need
-from . import package
+from ...util import fetching, processes
+from ...util.processes import Finished
+from ...util.progress import Progress
+from ..base import Facts, Need
+from . import guest_package as package
 from .profiles import DEFAULT, Profile, emulator, knows, load, qemu_version
 from .sysroot import CROSS, site, sysroot, sysroot_home, write_prefix
 
 if TYPE_CHECKING:
-    from ...bundle.open import Bundle
+    from ...bundle.reader import Bundle
     from ...prove.behaviour import Check
-    from ...prove.records import Golden, Recorded
+    from ...prove.golden import Golden, Recorded
+
 
 _QEMU = "qemu-user-static"
+
+
 _COMPILER = "g++-aarch64-linux-gnu"
+
+
 _JOB = "engine.json"
+
+
 _FACTS_SECONDS = 60.0
+
+
 # A process that shares the goldens holds the program and its packed weights.
 _SHARED_BYTES = 256 << 20
+
+
 _MOST_PROCESSES = 4
+
+
 # Of the host's, which would reach the guest: what they name is x86-64's, or another Python's.
 _UNSET = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONSTARTUP")
 
@@ -96,7 +110,7 @@ class Arm64User:
         unset = (part for name in _UNSET for part in ("-U", name))
         emulated = (qemu, "-cpu", self.profile.qemu_cpu, *unset, "-L", str(prefix))
         if runtime == "executorch":
-            from ..native.build import RUNNER, build
+            from ..native.toolchain_build import RUNNER, build
 
             runner = build("aarch64", progress) / RUNNER
             write_prefix(CROSS, self.profile, prefix)

@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ConformanceError, LackingError
 from ...prove.behaviour import Check, Miss
 from ...prove.conformance import compare
-from ...prove.records import Golden, Recorded
-from ...stages import Progress
-from ..base import Finished
-from ..orders import read_result
+from ...prove.golden import Golden, Recorded
+from ...util.processes import Finished
+from ...util.progress import Progress
+from ..wire import read_result
 
 if TYPE_CHECKING:
-    from ...bundle.open import Bundle
+    from ...bundle.reader import Bundle
+
 
 PROMPTS = 3  # the shortest: each takes seconds under emulation, and all go through the engine on the exporting machine
+
+
 PROGRAM = "identity.litertlm"
+
+
 CACHE = "engine-cache"
+
+
 _TAIL = 3
 
 
@@ -53,7 +60,7 @@ def check_engine(
         ConformanceError: The engine crashes, or refuses the program.
         LackingError: It can't be loaded.
     """
-    from ...runtimes.litert.identity import write_identity
+    from ...runtimes.litert.id_tokenizer import write_identity
 
     stops = bundle.manifest.stop_ids
     device = read_result(result, goldens, stops, lambda ids: "") if result is not None else tuple(host)

@@ -1,7 +1,7 @@
 """The golden runner for LiteRT, as it runs on a device: Python, numpy and ai_edge_litert are all that it needs.
 
 Run as ``python -m gemcut.devices.arm64.guest`` from a folder that holds the modules that ``package`` copies; see
-``devices.orders`` for its verbs. What runs the goldens there is ``prove.run`` itself, with the LiteRT runner.
+``devices.wire`` for its verbs. What runs the goldens there is ``prove.run`` itself, with the LiteRT runner.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import EXIT_BUG, EXIT_USAGE, ConformanceError, GemcutError
-from ...prove.prompts import Prompt
-from ...prove.records import Golden, Recorded
+from ...prompt.chats import Prompt
+from ...prove.golden import Golden, Recorded
 from ...prove.run import run_bundle
 from ...runtimes.litert import engine_worker
 from ...runtimes.litert.runner import LiteRTRunner
 from ...runtimes.litert.version import cpu_flags
-from ...stages import FloatArray
-from ..orders import ORDER_MAGIC, RESULT_MAGIC
+from ...util.arrays import FloatArray
+from ..wire import ORDER_MAGIC, RESULT_MAGIC
 
 _PACKAGES = ("ai-edge-litert", "litert-lm-api", "numpy")
+
+
 _KIB = 1024
+
+
 _LARGEST = ("load", "peak_memory")
+
+
 _Figures = dict[str, float]
 
 
@@ -122,7 +128,7 @@ def write_result(found: Sequence[Recorded], path: Path) -> None:
 
 
 class _Timed:
-    """A runner that adds up seconds and tokens of its calls (see ``stages.Runner``)."""
+    """A runner that adds up seconds and tokens of its calls (see ``prove.runner.Runner``)."""
 
     def __init__(self, inner: LiteRTRunner) -> None:
         self._inner = inner
@@ -131,14 +137,14 @@ class _Timed:
         self.figures: _Figures = {"prefill": 0.0, "decode": 0.0, "tokens": 0, "steps": 0}
 
     def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
-        """See ``stages.Runner``."""
+        """See ``prove.runner.Runner``."""
         began = time.perf_counter()
         logits = self._inner.prefill(ids, position)
         self._add("prefill", "tokens", len(ids), began)
         return logits
 
     def step(self, token: int, position: int) -> FloatArray:
-        """See ``stages.Runner``."""
+        """See ``prove.runner.Runner``."""
         began = time.perf_counter()
         logits = self._inner.step(token, position)
         self._add("decode", "steps", 1, began)
@@ -149,7 +155,7 @@ class _Timed:
         self.figures[counted] += count
 
     def close(self) -> None:
-        """See ``stages.Runner``."""
+        """See ``prove.runner.Runner``."""
         self._inner.close()
 
 
@@ -168,21 +174,21 @@ def _run_some(program: Path, threads: int, order: _Order, numbers: Sequence[int]
 
 
 class _WithParent:
-    """Ends this process after the golden at hand once its parent is gone (see ``stages.Progress``)."""
+    """Ends this process after the golden at hand once its parent is gone (see ``util.progress.Progress``)."""
 
     def __init__(self) -> None:
         self._parent = os.getppid()
 
     def update(self, done: float, total: float, what: str = "") -> None:
-        """See ``stages.Progress``."""
+        """See ``util.progress.Progress``."""
         if os.getppid() != self._parent:
             os._exit(EXIT_BUG)
 
     def stage(self, name: str) -> None:
-        """See ``stages.Progress``."""
+        """See ``util.progress.Progress``."""
 
     def note(self, text: str) -> None:
-        """See ``stages.Progress``."""
+        """See ``util.progress.Progress``."""
 
 
 def _child(pipe: Connection, program: Path, threads: int, order: _Order, numbers: Sequence[int]) -> None:
@@ -195,7 +201,7 @@ def _child(pipe: Connection, program: Path, threads: int, order: _Order, numbers
 
 
 def run(program: Path, order: Path, result: Path, threads: int, processes: int = 1) -> _Figures:
-    """Runs an order's goldens; returns the figures that ``devices.orders`` names.
+    """Runs an order's goldens; returns the figures that ``devices.wire`` names.
 
     Times are summed over the processes, load and peak_memory the largest's; under user mode the emulator's is in it.
 
@@ -257,7 +263,7 @@ def main(arguments: Sequence[str]) -> int:
     """Does what the arguments say, prints one JSON object, and returns the exit code.
 
     Args:
-        arguments: As ``devices.orders`` has them, or ``engine JOB``; before them perhaps ``--processes N``, to share
+        arguments: As ``devices.wire`` has them, or ``engine JOB``; before them perhaps ``--processes N``, to share
             the goldens among so many processes: an emulated thread takes a core of the host, and the program has one.
     """
     processes = 1

@@ -11,13 +11,19 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field, model_validator
 
-from ... import datafile
+from ...config import toml_file as datafile
 from ...errors import GemcutError, UnsupportedError, UsageError, nearest
 from ...runtimes.litert.version import cpu_flags
 
 DEFAULT = "cortex-a76"
+
+
 BROKEN = "max"
+
+
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")  # Debian 12's name, and that since Debian 13
+
+
 _HINT = "The profiles beside exporter/devices/arm64/profiles.py show what one holds; docs/devices.md explains it."
 
 

@@ -10,29 +10,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ConformanceError, UnsupportedError
-from ...stages import Progress
+from ...util.fetching import apt_command
+from ...util.processes import Finished
+from ...util.progress import Progress
 from ..adb import AdbFolder
 from ..adb_client import OwnServer, connect
 from ..adb_python import PACKAGE, guest_command, package, python_command
 from ..adb_runner import FOLDER, executorch_command, need_packages, stage_executorch, with_runtime
-from ..base import Facts, Finished, Need
-from ..fetching import apt_command
+from ..base import Facts, Need
 from .image import NEEDED, image, mke2fs, python_disk
 from .machine import CPU, QEMU, Machine, mebibytes
 
 if TYPE_CHECKING:
-    from ...bundle.open import Bundle
+    from ...bundle.reader import Bundle
     from ...prove.behaviour import Check
-    from ...prove.records import Golden, Recorded
+    from ...prove.golden import Golden, Recorded
+
 
 DEFAULT_MEMORY = "2G"
+
+
 RUNTIMES = ("executorch", "litert")
+
+
 _PYTHON = "/opt"  # where ``init.sh`` mounts the second disk
+
+
 _MACHINE = "aarch64"
+
+
 _SETTLE = 60.0
+
+
 _ASK = 60.0
+
+
 _LEAST_SHELL = "echo 1000 > /proc/self/oom_score_adj"  # when memory runs out, the program goes first
+
+
 _KILLED = 137
+
+
 _JOB = "job.json"
 
 
@@ -52,7 +70,7 @@ class Arm64Vm:
 
     def needs(self, runtime: str) -> tuple[Need, ...]:
         """See ``base.Device``."""
-        from ..native.build import needs as native_needs
+        from ..native.toolchain_build import needs as native_needs
 
         tools = {QEMU: "qemu-system-arm", "adb": "adb"}
         missing = [package for name, package in tools.items() if not shutil.which(name)]
@@ -132,7 +150,7 @@ class Arm64Vm:
         if bundle.manifest.runtime.name != "litert":
             return ()
         from ..arm64.engine import CACHE, PROGRAM, check_engine
-        from ..arm64.package import ENGINE
+        from ..arm64.guest_package import ENGINE
 
         local = work / "engine"
         local.mkdir()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..outcome import Outcome
 
+
 _FOLDER = Path(__file__).parent
 
 
@@ -28,7 +29,7 @@ def html_report(outcomes: Sequence[Outcome]) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    from .. import shown
+    from .. import wording as shown
     from .view import sections
 
     style = (_FOLDER / "style.css").read_text(encoding="utf-8")

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..console import size_text
-from .drawing import Plot, Table, bars, nats
+from ...util.text import size_text
+from .figures import Plot, Table, bars, nats
 
 if TYPE_CHECKING:
-    from ...budgets import BudgetLine
     from ...bundle.manifest import Manifest
+    from ...pipeline.evidence import BudgetLine
     from ...prove.conformance import Conformance
 
 
@@ -93,7 +93,7 @@ def _parting(step: int | None, tie: bool) -> str:
 
 def budget_plot(lines: Sequence[BudgetLine]) -> Plot | None:
     """What was measured as a share of each limit; None where nothing could be."""
-    from ...budgets import TITLES
+    from ...pipeline.evidence import TITLES
 
     known = [line for line in lines if line.measured is not None and math.isfinite(line.measured)]
     if not known:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import shown
-from ..console import path_text, size_text
-from .drawing import Plot, Table
+from ...util.text import path_text, size_text
+from .. import wording as shown
+from .figures import Plot, Table
 
 if TYPE_CHECKING:
-    from ...evidence import Evidence
+    from ...pipeline.evidence import Evidence
     from ...prove.conformance import Conformance
     from ...prove.fidelity import Fidelity
     from ..outcome import Finding, Outcome
-    from .differing import Pair
+    from .text_diff import Pair
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _fidelity(evidence: Evidence | None) -> Fidelity | None:
 
 
 def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str], ...]:
-    from ..proof import FIGURES, figure_text
+    from ..wording import FIGURES, figure_text
 
     evidence = outcome.evidence
     rows = [
@@ -142,7 +142,9 @@ def _conformances(evidence: Evidence) -> dict[str, Conformance]:
 
 
 def _plots(outcome: Outcome) -> tuple[dict[str, Plot | None], dict[str, Table]]:
-    from . import fidelity, plots, size
+    from . import fidelity_plot as fidelity
+    from . import plots
+    from . import size_plot as size
 
     evidence, tables = outcome.evidence, {}
     found: dict[str, Plot | None] = {}
@@ -188,7 +190,7 @@ def _verdict(passed: bool) -> str:
 
 
 def _budget_table(evidence: Evidence) -> Table:
-    from ...budgets import TITLES
+    from ...pipeline.evidence import TITLES
 
     rows = []
     for line in evidence.budgets:
@@ -200,7 +202,7 @@ def _budget_table(evidence: Evidence) -> Table:
 
 
 def _pairs(outcome: Outcome, fidelity: Fidelity | None) -> tuple[Pair, ...]:
-    from .differing import pairs
+    from .text_diff import pairs
 
     evidence = outcome.evidence
     if evidence is None or fidelity is None or not evidence.goldens or not evidence.recorded:

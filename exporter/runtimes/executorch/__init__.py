@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConformanceError, UsageError
-from ...stages import Lowered, Progress, Recipe, Runner
+from ...prove.runner import Runner
+from ...quantize.recipe import Recipe
+from ...util.progress import Progress
+from ..base import Lowered
 
 if TYPE_CHECKING:
     from ...bundle.manifest import Manifest
-    from ...bundle.open import Bundle
-    from ...clock import Clock
-    from ...devices.bench import Job, Run
-    from ...graph.cache import CacheSpec
+    from ...bundle.reader import Bundle
+    from ...modeling.kv_cache import CacheSpec
     from ...prove.behaviour import Check
-    from ...prove.records import Golden, Recorded
-    from ..base import Contents, Layout, Order, Shape
+    from ...prove.golden import Golden, Recorded
+    from ...util.stage_clock import Clock
+    from ..base import Contents, Job, Layout, Order, Run, Shape
 
 
 class ExecuTorch:
@@ -32,17 +34,17 @@ class ExecuTorch:
 
     def version(self) -> str:
         """The installed version; LackingError where it is missing or another release."""
-        from .patches import require_version
+        from .patches.guard import require_version
 
         return require_version()
 
     def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
         """See ``runtimes.base.Runtime``."""
-        from ...graph.experts import split_experts
-        from ...graph.routing import ChosenExperts
-        from ...graph.supported import refuse_modules, refuse_unsupported
+        from ...compat.executorch_releases import oldest_fitting
+        from ...modeling.experts import split_experts
+        from ...modeling.supported import refuse_modules, refuse_unsupported
         from ...quantize.schemes import decide, without_weights
-        from .versions import oldest_fitting
+        from .graph.routing import ChosenExperts
 
         if oldest is not None:
             oldest_fitting(oldest)
@@ -57,7 +59,7 @@ class ExecuTorch:
         Raises:
             UsageError: several prefill lengths, which a program that takes any number has no use for.
         """
-        from ...graph.cache import cache_spec
+        from ...modeling.kv_cache import cache_spec
 
         if len(shape.prefill) > 1:
             raise UsageError(
@@ -79,8 +81,8 @@ class ExecuTorch:
 
     def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
         """See ``runtimes.base.Runtime``; ``versions`` has the lists."""
-        from ...check.oldest import refuse_nodes
-        from .versions import refuse_lacking
+        from ...compat.executorch_releases import refuse_lacking
+        from ...compat.oldest import refuse_nodes
 
         if oldest is not None:
             refuse_lacking(lowered.kernels, lowered.delegates, oldest)
@@ -88,7 +90,7 @@ class ExecuTorch:
 
     def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
         """See ``runtimes.base.Runtime``."""
-        from ...check.oldest import oldest_loading
+        from ...compat.oldest import oldest_loading
 
         return oldest_loading(program, (*manifest.operators, *manifest.kernels), tuple(manifest.delegates))
 

@@ -6,19 +6,18 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ...clock import Clock
-from ...graph.decoder import adapt, trace
-from ...graph.experts import split_experts
-from ...graph.macs import attention_macs, linear_macs
-from ...graph.routing import ChosenExperts
-from ...graph.softcap import is_softcapped
-from ...memory import give_back
-from ...quantize.apply import apply_recipe
-from ...scratch import Scratch
-from ...stages import Lowered
-from ..base import Order
+from ...modeling.experts import split_experts
+from ...modeling.macs import attention_macs, linear_macs
+from ...util.file_tensors import Scratch
+from ...util.process_memory import give_back
+from ...util.stage_clock import Clock
+from ..base import Lowered, Order
+from .apply_recipe import apply_recipe
+from .graph.decoder import adapt, trace
+from .graph.routing import ChosenExperts
+from .graph.softcap import is_softcapped
 from .lower import lower
-from .release import graphs_released
+from .patches.graph_cleanup import graphs_released
 
 
 def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:

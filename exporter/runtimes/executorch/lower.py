@@ -6,21 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UnsupportedError
-from ...graph.decoder import Traced
-from ...stages import Lowered, Progress
-from .branch import branching_emitter
-from .idle import idle_work_skipped
-from .order import ordered_constants, plan_in_graph_order
-from .patches import require_version
+from ...util.progress import Progress
+from ..base import Lowered
+from .graph.decoder import Traced
+from .patches.bounded_sizes import bounded_sizes_delegated
+from .patches.constants_on_disk import constants_in_files, empty_caches
+from .patches.determinism import ordered_constants, plan_in_graph_order
+from .patches.expert_skipping import expert_partitioner, gather_parts, has_experts
+from .patches.guard import require_version
+from .patches.noop_passes import idle_work_skipped
+from .patches.shared_partitions import shared_twins
+from .patches.window_branch import branching_emitter
 from .requirements import read_requirements
-from .skip import expert_partitioner, gather_parts, has_experts
-from .spill import constants_in_files, empty_caches
-from .twins import shared_twins
-from .unbacked import bounded_sizes_delegated
 
 # XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
 # rotary embedding alone has them, once for all layers; the portable kernels compute them.
 NEWER_NODES = frozenset({"sin.default", "cos.default"})
+
+
 # Of the whole stage, when every constant has been taken and the file is to be written; about so for a 1B model.
 _LOWERED = 0.95
 
@@ -29,7 +32,7 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
     """Lowers to XNNPACK, with one partitioner and each structure once, and writes the program.
 
     Args:
-        traced: from ``graph.decoder.trace``.
+        traced: from ``runtimes.executorch.graph.decoder.trace``.
         out: where the ``.pte`` goes.
         constants: constant methods by name, such as ``get_max_context_len``.
         progress: told of each step, and of each constant.

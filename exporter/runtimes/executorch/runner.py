@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConformanceError, LackingError
-from ...stages import FloatArray
+from ...util.arrays import FloatArray
 
 
 @functools.cache
@@ -40,7 +40,7 @@ def set_threads(threads: int) -> None:
 
 
 class ExecuTorchRunner:
-    """A loaded program with its KV cache (see ``stages.Runner``)."""
+    """A loaded program with its KV cache (see ``prove.runner.Runner``)."""
 
     def __init__(self, program: Path, threads: int | None = None) -> None:
         load_kernels()
@@ -87,7 +87,7 @@ class ExecuTorchRunner:
         return np.array(logits, dtype=np.float32)
 
     def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
-        """See ``stages.Runner``; chunks as ExecuTorch's ``TextPrefiller`` does."""
+        """See ``prove.runner.Runner``; chunks as ExecuTorch's ``TextPrefiller`` does."""
         if not ids:
             raise ValueError("nothing to prefill")
         logits: FloatArray | None = None
@@ -97,7 +97,7 @@ class ExecuTorchRunner:
         return logits
 
     def step(self, token: int, position: int) -> FloatArray:
-        """See ``stages.Runner``."""
+        """See ``prove.runner.Runner``."""
         return self._run([token], position)
 
     def close(self) -> None:

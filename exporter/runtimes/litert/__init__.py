@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...stages import Lowered, Progress, Recipe, Runner
+from ...prove.runner import Runner
+from ...quantize.recipe import Recipe
+from ...util.progress import Progress
+from ..base import Lowered
 
 if TYPE_CHECKING:
     from ...bundle.manifest import Manifest
-    from ...bundle.open import Bundle
-    from ...clock import Clock
-    from ...devices.bench import Job, Run
-    from ...graph.cache import CacheSpec
+    from ...bundle.reader import Bundle
+    from ...modeling.kv_cache import CacheSpec
     from ...prove.behaviour import Check
-    from ...prove.records import Golden, Recorded
-    from ..base import Contents, Layout, Order, Shape
+    from ...prove.golden import Golden, Recorded
+    from ...util.stage_clock import Clock
+    from ..base import Contents, Job, Layout, Order, Run, Shape
 
 
 class LiteRT:
@@ -35,7 +37,7 @@ class LiteRT:
 
     def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
         """See ``runtimes.base.Runtime``."""
-        from ...graph.supported import refuse_modules, refuse_unsupported
+        from ...modeling.supported import refuse_modules, refuse_unsupported
         from ...quantize.schemes import decide, without_weights
         from .adapt import adapt
         from .schemes import check_scheme
@@ -53,7 +55,7 @@ class LiteRT:
         A prefill writes as many rows as its signature has tokens, however many of them are padding: the full layers
         have room for the shortest past the context, else the last tokens could be reached one by one alone.
         """
-        from ...graph.cache import cache_spec
+        from ...modeling.kv_cache import cache_spec
 
         if shape.dynamic:  # With prefills as long as the context a ring would be no shorter than a full layer.
             return cache_spec(config, shape.context, shape.context)
@@ -86,7 +88,7 @@ class LiteRT:
 
     def same_program(self, proven: Path, sealed: Path) -> None:
         """Compares every section that the engine reads."""
-        from .container import check_same_running_sections
+        from ...formats.litertlm import check_same_running_sections
 
         check_same_running_sections(proven, sealed)
 
@@ -119,7 +121,7 @@ class LiteRT:
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
         """LiteRT-LM's engine: the same greedy tokens, and the same prompts from its own template and tokenizer."""
-        from .proof import prove_engine
+        from .engine_checks import prove_engine
 
         return prove_engine(bundle, goldens, recorded, work, progress)
 

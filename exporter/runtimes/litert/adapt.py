@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from ...graph.experts import SplitExperts, split_experts
-from ...graph.sparse import SparseGatedMLP, is_sparse_mlp
+from ...modeling.experts import SplitExperts, split_experts
+from ...modeling.sparse import SparseGatedMLP, is_sparse_mlp
 
 
 class DenseExperts(SplitExperts):

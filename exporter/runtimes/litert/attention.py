@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ...graph.cache import MASKED, CacheSpec
+from ...modeling.kv_cache import MASKED, CacheSpec
 
 NAME = "gemcut_litert"
 

@@ -10,22 +10,27 @@ from typing import Any
 
 import torch
 
-from ... import cachedir
-from ...clock import Clock
-from ...quantize.recipe import scheme_for
-from ...quantize.sizes import tensor_class
-from ...stages import Lowered, Scheme
-from ..base import Order
+from ...quantize.recipe import Scheme, scheme_for
+from ...quantize.stored_bytes import tensor_class
+from ...util import result_cache as cachedir
+from ...util.stage_clock import Clock
+from ..base import Lowered, Order
 from . import attention
 from .convert import convert
 from .link import link
 from .program import make_signatures
 from .version import require_exporter
-from .weights import WeightTable
+from .weight_inputs import WeightTable
 
 PROGRAM = "model.tflite"
+
+
 _KIND = "litert-skeletons"
+
+
 _CODE = b"2"  # counted up when a change of ours gives another skeleton for the same inputs
+
+
 _CONVERTERS = ("litert-torch", "litert-converter")  # transformers' version is in the configuration
 
 
@@ -36,9 +41,7 @@ def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
     with clock.stage("convert", "Converting for LiteRT"):
         attention.register()
         model.config._attn_implementation = attention.NAME
-        signatures, table = make_signatures(
-            model.eval(), order.cache, order.shape.prefill, order.shape.dynamic
-        )
+        signatures, table = make_signatures(model.eval(), order.cache, order.shape.prefill, order.shape.dynamic)
         key = _key(order, model, version)
         if not cachedir.fetch(_KIND, key, skeleton):
             convert(signatures, skeleton, clock.progress)

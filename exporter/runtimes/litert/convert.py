@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...stages import Progress
+from ...util.progress import Progress
 from .program import Signature
 
 _TFL_DECOMPOSITIONS = "LITERT_TORCH_FULL_TFL_DECOMPS"  # litert-torch 0.10, backend/export.py

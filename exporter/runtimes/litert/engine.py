@@ -21,16 +21,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ...devices.bench import Run
 from ...errors import ConformanceError, LackingError
-from ...stages import Progress
-from .container import read_header
-from .identity import write_endless, write_identity
+from ...formats.litertlm import read_header
+from ...util.progress import Progress
+from ..base import Run
+from .id_tokenizer import write_endless, write_identity
 from .version import INSTALL, require_runtime
 
 Message = Mapping[str, Any]
+
+
 _TAIL = 4096  # bytes of the engine's log worth reading after a failure
+
+
 _ROOM = 1 << 16  # bytes free on a disk that is as good as full
+
+
 _HINT = (
     "The file is damaged, or needs what this engine lacks. 'gemcut validate' checks the bundle's hashes; "
     "'gemcut doctor' looks at this machine."

@@ -15,11 +15,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .identity import ids_of, words_of
+from .id_tokenizer import ids_of, words_of
 
 Job = dict[str, Any]
+
+
 Say = Callable[[dict[str, Any]], None]
+
+
 WARM_STEPS = 4
+
+
 # Texts of one token each, however often repeated, in most tokenizers.
 _UNITS = (" a", " the", "x\n", "0", ".")
 
@@ -223,11 +229,11 @@ def reply(job: Job, say: Say) -> dict[str, Any]:
 
 
 def bench(job: Job, say: Say) -> dict[str, Any]:
-    """``prompts`` (lengths) and ``steps`` -> seconds and bytes, as ``devices.bench.Run`` has them.
+    """``prompts`` (lengths) and ``steps`` -> seconds and bytes, as ``runtimes.base.Run`` has them.
 
     The bundle never stops by itself (``identity.write_endless``); what isn't counted comes first, to warm up.
     """
-    from ...devices.bench import peak_memory
+    from ...util.process_memory import peak_memory
 
     library()
     before = peak_memory()

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UnsupportedError
-from ...stages import Progress, Scheme
-from .tables import SCALE_TYPE, TYPES, Table, table_bytes, write_table
-from .weights import PREFIX, Weight
+from ...quantize.recipe import Scheme
+from ...util.progress import Progress
+from .quantized_tables import SCALE_TYPE, TYPES, Table, table_bytes, write_table
+from .weight_inputs import PREFIX, Weight
 
 _ALIGNMENT = 64
+
+
 _IDENTIFIER = b"TFL3"
 
 

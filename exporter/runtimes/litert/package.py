@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..base import Contents
+from .litertlm_writer import pack
 from .metadata import engine_template, llm_metadata, renders_tools, start_token
-from .pack import pack
-from .tokenizer import choose_tokenizer
+from .tokenizer_section import choose_tokenizer
 
 MANIFEST = "manifest.json"
 

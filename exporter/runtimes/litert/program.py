@@ -19,12 +19,12 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache
 
-from ...graph.cache import CacheSpec
-from ...graph.rotary import order_rotary
+from ...modeling.kv_cache import CacheSpec
+from ...modeling.rotary import order_rotary
 from . import attention
 from .adapt import adapt
-from .program_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
-from .weights import WeightTable, take_weights_as_inputs
+from .signature_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
+from .weight_inputs import WeightTable, take_weights_as_inputs
 
 
 @dataclass(frozen=True)

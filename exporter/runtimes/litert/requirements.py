@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...stages import Lowered
-from .program_names import DECODE
+from ..base import Lowered
+from .signature_names import DECODE
 
 DELEGATE = "XNNPACK"
 

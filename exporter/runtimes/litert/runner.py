@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ConformanceError, LackingError
-from ...stages import FloatArray
-from .program_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
+from ...util.arrays import FloatArray
+from .signature_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
 
 # What the engine fills masked places with is -0.7 times float32's largest number; any that is far below will do.
 _MASKED = np.float32(-1.0e9)
@@ -39,7 +39,7 @@ def chunks(count: int, lengths: Sequence[int]) -> list[int]:
 
 
 class LiteRTRunner:
-    """A loaded program with its KV cache (see ``stages.Runner``).
+    """A loaded program with its KV cache (see ``prove.runner.Runner``).
 
     Args:
         program: a ``.tflite`` or a ``.litertlm``.
@@ -102,7 +102,7 @@ class LiteRTRunner:
         }
 
     def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
-        """See ``stages.Runner``. The last token of all goes through ``decode``: prefill gives no logits."""
+        """See ``prove.runner.Runner``. The last token of all goes through ``decode``: prefill gives no logits."""
         if not ids:
             raise ValueError("nothing to prefill")
         end = 0
@@ -121,7 +121,7 @@ class LiteRTRunner:
         self._caches = self._call(self._prefill[signature], tokens, places, len(ids))
 
     def step(self, token: int, position: int) -> FloatArray:
-        """See ``stages.Runner``."""
+        """See ``prove.runner.Runner``."""
         found = self._call(self._decode, np.array([[token]], np.int32), np.array([position], np.int32), 1)
         logits: FloatArray = found.pop("logits")
         self._caches = found
@@ -159,7 +159,7 @@ def _context(program: Path) -> int | None:
     from google.protobuf.message import DecodeError
     from litert_lm_builder.runtime.proto import llm_metadata_pb2
 
-    from .container import LLM_METADATA, find_section, mapped
+    from ...formats.litertlm import LLM_METADATA, find_section, mapped
 
     try:
         stated = llm_metadata_pb2.LlmMetadata.FromString(bytes(mapped(program, find_section(program, LLM_METADATA))))
@@ -172,7 +172,7 @@ def _context(program: Path) -> int | None:
 
 def _content(program: Path) -> bytes:
     """The ``.tflite`` as bytes: the Interpreter takes no other buffer (ai-edge-litert 2.3)."""
-    from .container import mapped, program_section
+    from ...formats.litertlm import mapped, program_section
 
     if not program.is_file():
         raise ConformanceError(f"{program} is missing.", hint="Export the bundle again.")

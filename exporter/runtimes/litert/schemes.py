@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import UnsupportedError
-from ...stages import Scheme
+from ...quantize.recipe import Scheme
 
 # XNNPACK's blockwise kernels (qd8-f32-qb4w) take multiples of 32; ai-edge-quantizer 0.10 makes these.
 GROUPS = (32, 64, 128, 256)

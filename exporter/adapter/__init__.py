@@ -1,7 +1,0 @@
-"""PEFT adapters (LoRA, rsLoRA, DoRA), merged into a checkpoint's tensors while these are read."""
-
-from .config import WEIGHTS, AdapterConfig, read_config
-from .opening import Adapter, Base, open_adapter
-from .overlay import AdaptedTensors, adapt
-
-__all__ = ["WEIGHTS", "AdaptedTensors", "Adapter", "AdapterConfig", "Base", "adapt", "open_adapter", "read_config"]

@@ -1,0 +1,114 @@
+"""Folders of unfinished bundles: whose owner lives, whose was killed, and what becomes of those."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+
+# In a partial folder: the key of what it is made from, what outlives a run that is killed, and a bundle set aside.
+KEY, KEPT, ASIDE = "key", "kept", "replaced"
+
+
+def lock(path: Path) -> int | None:
+    """Takes the lock on a folder, so that another run can see that its owner lives; None if it is held, or gone."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.lstat(path)):
+            return handle  # else another run has removed or renamed it before we had the lock
+    except OSError:
+        pass
+    os.close(handle)
+    return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _abandoned(out: Path) -> Iterator[tuple[Path, int]]:
+    """Partial outputs beside ``out`` of runs that were killed, each locked by us now; ``out`` is what it was before.
+
+    Those of runs that still live hold a lock and are left alone.
+    """
+    if sys.platform == "win32":
+        return
+    for partial in sorted(out.parent.glob(f".{out.name}.partial-*")):
+        handle = lock(partial) if partial.is_dir() else None
+        if handle is not None:
+            set_aside = partial / ASIDE
+            if set_aside.exists() and not out.exists():  # It was killed between the two renames.
+                set_aside.rename(out)
+            yield partial, handle
+
+
+def clear_abandoned(out: Path) -> list[Path]:
+    """Removes what runs that were killed left beside ``out``; returns what was removed."""
+    removed = []
+    for partial, handle in _abandoned(out):
+        _remove(partial)
+        os.close(handle)
+        removed.append(partial)
+    return removed
+
+
+def take_over(out: Path, own: Path, key: str | None) -> int | None:
+    """Makes the folder of a run that was killed ``own`` where it has this key, and removes all others.
+
+    Nothing stays in it but what was kept.
+
+    Args:
+        out: The bundle's place.
+        own: The folder to be, beside it.
+        key: Of all that the bundle is made from; None takes nothing over.
+
+    Returns:
+        The lock on it; None where there was none.
+    """
+    mine: list[tuple[Path, int]] = []
+    for partial, handle in _abandoned(out):
+        if not mine and key is not None and _fits(partial, key):
+            mine.append((partial, handle))
+            continue
+        _remove(partial)
+        os.close(handle)
+    for partial, handle in mine:
+        partial.rename(own)
+        for path in list(own.iterdir()):
+            if path.name not in (KEY, KEPT):
+                _set_apart(path)
+        return handle
+    return None
+
+
+def _fits(partial: Path, key: str) -> bool:
+    """Whether what lies there is of this very export, and nobody else's."""
+    file = partial / KEY
+    if file.is_symlink() or (partial / KEPT).is_symlink():
+        return False
+    try:
+        return partial.lstat().st_uid == os.getuid() and file.read_text(encoding="ascii") == key
+    except (OSError, ValueError):
+        return False
+
+
+def _set_apart(path: Path) -> None:
+    """Removes what a run that was killed was writing; a child of its may write there still."""
+    apart = Path(tempfile.mkdtemp(dir=path.parent, prefix="left-"))
+    path.rename(apart / path.name)
+    shutil.rmtree(apart, ignore_errors=True)

@@ -1,0 +1,228 @@
+"""Which runtime an app ships: read from what the user gave for ``--runtime``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+
+from ..compat.facts import packages
+from ..errors import UnsupportedError, UsageError, nearest
+from . import gradle
+
+NPM = "npm:"
+
+
+_LIBRARIES = (".aar", ".apk", ".aab", ".so", ".zip")
+
+
+_BUILD_FILES = (".gradle", ".gradle.kts", ".kts")
+
+
+_SKIPPED = {"build", "node_modules", ".gradle", ".git", ".idea", "Pods", ".cxx"}
+
+
+_DEPTH = 4  # folders below a project's root in which build files are looked for
+
+
+_FORMS = (
+    "PACKAGE==VERSION (executorch-android==1.1.0), Maven coordinates, a build.gradle, a libs.versions.toml, "
+    "a package.json, an app's folder, or its .aar, .apk, .aab or .so"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A runtime that an app ships.
+
+    text: as the user wrote it. package: that brings it, and its own version. version: the runtime's; None where the
+    package's releases aren't known. library: a file, or ``npm:PACKAGE@VERSION``, in place of these. file, line: where
+    it was read; line from 1. runtime: None for a library, which says so itself.
+    """
+
+    text: str
+    runtime: str | None = None
+    package: str | None = None
+    package_version: str | None = None
+    version: str | None = None
+    library: str | None = None
+    file: str | None = None
+    line: int = 1
+
+
+def parse(text: str) -> tuple[Asked, ...]:
+    """The runtimes that ``--runtime`` names: one, or as many as an app's files have.
+
+    Raises:
+        UsageError: A file that isn't there or can't be read, or text of no known form.
+        UnsupportedError: An unknown package, a version that can't be told, or files that name no runtime.
+    """
+    path = Path(text).expanduser()
+    if text.startswith(NPM):
+        return (Asked(text, library=text),)
+    if path.is_dir():
+        return _project(text, path)
+    if path.is_file():
+        return _file(text, path)
+    if "==" in text:
+        name, _, version = text.partition("==")
+        return (_package(text, name.strip(), version.strip()),)
+    if re.fullmatch(r"[\w.\-]+:[\w.\-]+(:[^:/\\\s]*)?(@aar)?", text) and not re.match(r"[A-Za-z]:[\\/]", text):
+        _, name, version = (*text.partition("@")[0].split(":"), "")[:3]
+        return (_package(text, name, version),)
+    if os.sep in text or "/" in text or text.endswith((*_LIBRARIES, *_BUILD_FILES, ".toml", ".json")):
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UsageError(f"there is no {text}: {nearest(path.name, beside)}", hint=f"--runtime takes {_FORMS}")
+    if text in packages():
+        raise UsageError(f"{text}: which version?", hint=f"for instance --runtime {text}==1.1.0")
+    raise UsageError(f"--runtime {text!r} is nothing that is known: {nearest(text, packages())}", hint=_FORMS)
+
+
+def _package(text: str, name: str, version: str, file: str | None = None, line: int = 1) -> Asked:
+    known = packages().get(name)
+    if known is None:
+        raise UnsupportedError(
+            f"{text}: {name} is no runtime's package that Gemcut knows: {nearest(name, packages())}",
+            hint="name the library that the app ships instead: an .aar, .apk, .aab or .so",
+        )
+    if not version:
+        raise UsageError(f"{text}: which version?", hint=f"for instance --runtime {name}==1.1.0")
+    if not gradle.is_plain(version):
+        raise UsageError(f"{text}: {version!r} is not one version", hint=f"for instance --runtime {name}==1.1.0")
+    try:
+        plain = Version(version.removesuffix("-SNAPSHOT")).base_version
+    except InvalidVersion as error:
+        raise UsageError(f"{text}: {version!r} is no version", hint=f"for instance --runtime {name}==1.1.0") from error
+    runtime_version = known.releases.get(plain) if known.releases else plain
+    return Asked(text, known.runtime, name, version, runtime_version, file=file and _shown(file), line=line)
+
+
+def _shown(file: str) -> str:
+    """From the present folder where it lies below it, so that a file reached two ways is the same."""
+    path, here = Path(file).resolve(), Path.cwd().resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _file(text: str, path: Path) -> tuple[Asked, ...]:
+    if path.name == "package.json":
+        found = tuple(_package_json(text, path))
+        known = ", ".join(name for name, each in packages().items() if each.npm)
+        return found or _none(text, f"it depends on no package that is known to hold a runtime: {known}")
+    if path.name.endswith(_BUILD_FILES):
+        return tuple(_of_dependencies(text, gradle.read_build_file(path))) or _none(text, "its dependencies name none")
+    if path.suffix == ".toml":
+        return tuple(_of_dependencies(text, gradle.read_catalog(path))) or _none(text, "its libraries name none")
+    if path.name.endswith(_LIBRARIES):
+        return (Asked(text, library=str(path)),)
+    raise UnsupportedError(f"{text} is nothing that a runtime can be read from", hint=f"--runtime takes {_FORMS}")
+
+
+def _none(text: str, why: str) -> tuple[Asked, ...]:
+    names = ", ".join(f"{each.group}:{name}" if each.group else name for name, each in packages().items())
+    raise UnsupportedError(
+        f"{text} names no runtime: {why}",
+        hint=f"Gemcut looks for {names}; --runtime PACKAGE==VERSION or the app's .aar, .apk or .so says it directly",
+    )
+
+
+def _of_dependencies(text: str, dependencies: tuple[gradle.Dependency, ...]) -> Iterator[Asked]:
+    for each in dependencies:
+        if each.library is not None:
+            if each.library.is_file():
+                yield Asked(text, library=str(each.library), file=_shown(str(each.file)), line=each.line)
+            continue
+        alias = not each.group and re.search(r"executorch|litertlm|litert\.lm", each.name, re.IGNORECASE)
+        if alias:
+            raise gradle.unreadable(each)
+        known = packages().get(each.name)
+        if known is None or known.group != each.group or not known.group:
+            continue
+        if each.version is None or not gradle.is_plain(each.version):
+            raise gradle.unreadable(each)
+        yield _package(text, each.name, each.version, str(each.file), each.line)
+
+
+def _project(text: str, root: Path) -> tuple[Asked, ...]:
+    """All that an app's own files name, without what lies in their build folders."""
+    found: list[Asked] = []
+    looked = 0
+    for path in _build_files(root):
+        looked += 1
+        if path.name == "package.json":
+            found += _package_json(text, path)
+        elif path.name == gradle.CATALOG:
+            found += _of_dependencies(text, gradle.read_catalog(path))
+        else:
+            found += _of_dependencies(text, gradle.read_build_file(path))
+    if not looked:
+        raise UnsupportedError(
+            f"{text}: there is no build.gradle, {gradle.CATALOG} or package.json in this folder",
+            hint=f"--runtime takes {_FORMS}",
+        )
+    return tuple(dict.fromkeys(found)) or _none(text, f"{looked} files were looked at")
+
+
+def _build_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        place = Path(folder)
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
+        if len(place.relative_to(root).parts) >= _DEPTH:
+            folders.clear()
+        for name in sorted(files):
+            if name in ("build.gradle", "build.gradle.kts", gradle.CATALOG, "package.json"):
+                yield place / name
+
+
+def _package_json(text: str, path: Path) -> Iterator[Asked]:
+    """The runtime's packages of a React Native app, in the version that is installed or locked."""
+    data = _json(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for part in ("dependencies", "devDependencies", "peerDependencies"):
+        wanted = data.get(part)
+        for name, spec in wanted.items() if isinstance(wanted, dict) else ():
+            known = packages().get(name)
+            if known is None or not known.npm:
+                continue
+            line = next((n for n, each in enumerate(lines, 1) if f'"{name}"' in each), 1)
+            version = _installed(path.parent, name) or (spec if gradle.is_plain(str(spec)) else None)
+            if version is None:
+                raise UnsupportedError(
+                    f"{path}:{line}: {name} {spec!r} names no single version, and no lock file beside it does",
+                    hint=f"commit the lock file, run npm install, or say --runtime {name}==VERSION",
+                )
+            yield _package(text, name, version, str(path), line)
+
+
+def _installed(folder: Path, name: str) -> str | None:
+    """The version in node_modules, else in npm's, Yarn's or pnpm's lock file."""
+    package = folder / "node_modules" / name / "package.json"
+    if package.is_file():
+        return str(_json(package).get("version") or "") or None
+    if (lock := folder / "package-lock.json").is_file():
+        data = _json(lock)
+        entry = data.get("packages", {}).get(f"node_modules/{name}") or data.get("dependencies", {}).get(name) or {}
+        return entry.get("version")
+    named = re.escape(name)
+    if (lock := folder / "yarn.lock").is_file():
+        entry = re.search(rf'^"?{named}@[^\n]*:\n\s+version:? "?([^"\s]+)', lock.read_text(encoding="utf-8"), re.M)
+        return entry[1] if entry else None
+    if (lock := folder / "pnpm-lock.yaml").is_file():
+        entry = re.search(rf"^\s+'?/?{named}@([0-9][^:'(]*)", lock.read_text(encoding="utf-8"), re.M)
+        return entry[1] if entry else None
+    return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can't be read: {error}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} holds no JSON object")
+    return found

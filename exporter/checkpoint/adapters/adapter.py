@@ -1,0 +1,306 @@
+"""Opening a PEFT adapter against the model that it is for: all that can be wrong with it, before a weight is merged."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import CheckpointError, UnsupportedError, nearest
+from ..hub import safe_name
+from ..tensors import TensorIndex, read_header
+from .adapter_config import FILE, FILES, WEIGHTS, AdapterConfig, read_config
+from .merging import Factors, Update, merge_embedding, merge_linear
+from .naming import Named, read_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...util.file_tensors import Scratch
+
+
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+_FLOATS = ("BF16", "F16", "F32", "F64")
+
+
+_PICKLE = "adapter_model.bin"
+
+
+_OTHER = "it is for another base model, or its file is damaged"
+
+
+_BLOCK = 4096  # rows that are looked at in one go
+
+
+@dataclass(frozen=True)
+class Base:
+    """What an adapter is held against.
+
+    shapes: of the text model's parameters, by transformers' names; without a tied head. tied: the head is the
+    embedding. spare: parameters that the checkpoint may have and the model doesn't use.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    tied: bool
+    spare: re.Pattern[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """An opened adapter: all of it is checked against its base, and no weight is merged yet.
+
+    updates: by parameter, as transformers names it. untied: a head that config.json ties to the embedding is one of its
+    own now. notes: what the user should know.
+    """
+
+    path: Path
+    name: str
+    config: AdapterConfig
+    tensors: TensorIndex
+    updates: Mapping[str, Update]
+    untied: bool = False
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each of its files, by name; computed when first asked for."""
+        found = {}
+        for name in FILES:
+            if not (self.path / name).is_file():
+                continue
+            with (self.path / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
+    def replaced(self, name: str) -> str | None:
+        """The adapter's tensor that takes a parameter's place as it is saved; None where anything is computed."""
+        update = self.updates.get(name)
+        computed = update is None or update.a is not None or update.added is not None
+        return None if computed or update is None else update.replacement
+
+    def merged(self, name: str, tensor: torch.Tensor, scratch: Scratch) -> torch.Tensor:
+        """A parameter as the fine-tune has it.
+
+        Args:
+            name: As transformers' text model has it; the adapter changes it.
+            tensor: The base model's, whole, in any float dtype; it is not changed.
+            scratch: Where the merged one is to lie.
+
+        Returns:
+            float32 of the same shape.
+        """
+        import torch
+
+        update = self.updates[name]
+        if update.replacement is not None:
+            tensor = self.tensors.mapped(update.replacement)
+        out = scratch.empty(tensor.shape, torch.float32)
+        if update.a is None or update.b is None:
+            out.copy_(tensor)
+            if update.added is not None:
+                out += self._float(update.added) * update.scale
+            return out
+        a, b = self._float(update.a), self._float(update.b)
+        magnitude = None if update.magnitude is None else self._float(update.magnitude)
+        if update.embedding:
+            merge_embedding(tensor, Factors(b.T, a.T, update.scale), magnitude, out)
+        else:
+            merge_linear(tensor, Factors(a, b, update.scale), magnitude, out)
+        return out
+
+    def _float(self, name: str) -> torch.Tensor:
+        return self.tensors.get(name).float()
+
+
+def open_adapter(folder: Path, base: Base) -> Adapter:
+    """Opens the adapter in ``folder`` and checks all of it, values included.
+
+    Raises:
+        CheckpointError: A file is missing or damaged; a tensor matches nothing of the base model, is of another shape
+            or rank, lacks its pair, or holds NaN or infinity. The message names it.
+        UnsupportedError: Pickled weights, or a kind of adapter that can't be merged; names the key or the tensor.
+    """
+    if not folder.is_dir():
+        hint = "--adapter names a folder that holds a PEFT adapter; from a hub: hf download ORG/NAME --local-dir DIR"
+        raise CheckpointError(f"no such directory: {folder}", hint=hint)
+    config = read_config(folder)
+    tensors = _open_weights(folder)
+    known = [_named(name, tensors, base) for name in tensors.names()]
+    used = [named for named in known if named.parameter in base.shapes or (base.tied and named.parameter == HEAD)]
+    if not used:
+        raise CheckpointError(f"{folder / WEIGHTS} holds no tensor of the text model", hint=_OTHER)
+    updates = {}
+    for parameter in dict.fromkeys(str(named.parameter) for named in used):
+        updates[parameter] = _update([named for named in used if named.parameter == parameter], config)
+    shapes = {HEAD: base.shapes[EMBEDDING], **base.shapes} if base.tied else base.shapes
+    for parameter, update in updates.items():
+        _check_shapes(parameter, update, tensors, shapes[parameter], config, used)
+    for named in used:
+        _check_finite(named.tensor, tensors)
+    untied = base.tied and _untied(updates, config, tensors)
+    if base.tied and not untied:
+        updates.pop(HEAD, None)
+    how = None if not base.tied else "untied" if untied else "tied" if EMBEDDING in updates else None
+    notes = _notes(config, len(known) - len(used), how, folder)
+    return Adapter(folder, safe_name(folder.resolve().name), config, tensors, updates, untied, notes)
+
+
+def _open_weights(folder: Path) -> TensorIndex:
+    path = folder / WEIGHTS
+    if path.is_file():
+        return TensorIndex(read_header(path), (path,))
+    if (folder / _PICKLE).is_file():
+        raise UnsupportedError(
+            f"{folder / _PICKLE} is pickle, which can run code when opened; Gemcut reads safetensors only",
+            hint="where you trust its author, load and save it once with PEFT: it writes safetensors",
+        )
+    raise CheckpointError(f"{folder} has no {WEIGHTS}", hint="fetch the adapter again")
+
+
+def _named(name: str, tensors: TensorIndex, base: Base) -> Named:
+    """What a tensor is; raises where the base model has nothing for it."""
+    found = read_name(name)
+    if found is None:
+        raise CheckpointError(
+            f"{WEIGHTS}: tensor '{name}' is none that PEFT's LoRA writes", hint="an adapter that PEFT saved is taken"
+        )
+    if tensors.dtype(name) not in _FLOATS:
+        raise UnsupportedError(f"{WEIGHTS}: tensor '{name}' is {tensors.dtype(name)}, not a float")
+    parameter = found.parameter
+    if parameter is None or parameter in base.shapes or (base.tied and parameter == HEAD):
+        return found
+    if base.spare is not None and base.spare.fullmatch(parameter):
+        return replace(found, parameter=None)
+    if found.part == "bias" or parameter.endswith(".bias"):
+        raise CheckpointError(
+            f"{WEIGHTS}: tensor '{name}': the base model has no '{parameter}' to add it to",
+            hint="Train without biases (bias='none', lora_bias=False), or name the base that it was trained on.",
+        )
+    close = nearest(parameter, base.shapes).split(" Known:")[0]
+    raise CheckpointError(f"{WEIGHTS}: tensor '{name}' matches nothing: no '{parameter}'; {close}", hint=_OTHER)
+
+
+def _update(parts: list[Named], config: AdapterConfig) -> Update:
+    """The tensors of one parameter, put together; raises where one of a pair is missing."""
+    by_part = {named.part: named for named in parts}
+    if len(by_part) < len(parts):
+        twice = next(named for named in parts if by_part[named.part] is not named)
+        message = f"{WEIGHTS}: '{twice.tensor}' and '{by_part[twice.part].tensor}' are for one parameter"
+        raise CheckpointError(message, hint=_OTHER)
+    a, b, magnitude = by_part.get("a"), by_part.get("b"), by_part.get("magnitude")
+    if (a is None) != (b is None):
+        there, lacking = (a, "B") if a is not None else (b, "A")
+        raise CheckpointError(f"{WEIGHTS}: '{there.tensor}' has no lora_{lacking} beside it", hint=_OTHER)  # type: ignore[union-attr]
+    if magnitude is not None and (a is None or not config.dora):
+        why = "use_dora is false" if a is not None else "lora_A and lora_B are missing"
+        raise CheckpointError(f"{WEIGHTS}: '{magnitude.tensor}' is DoRA's, but {why}", hint=_OTHER)
+    if config.dora and a is not None and magnitude is None:
+        message = f"{WEIGHTS}: '{a.tensor}' has no lora_magnitude_vector beside it, and use_dora is true"
+        raise CheckpointError(message, hint=_OTHER)
+    whole, added = by_part.get("whole"), by_part.get("bias")
+    scaled = a or added
+    return Update(
+        replacement=whole.tensor if whole else None,
+        a=a.tensor if a else None,
+        b=b.tensor if b else None,
+        scale=config.scale_of(scaled.module) if scaled else 1.0,
+        magnitude=magnitude.tensor if magnitude else None,
+        embedding=bool(a and a.embedding),
+        added=added.tensor if added else None,
+    )
+
+
+def _untied(updates: Mapping[str, Update], config: AdapterConfig, tensors: TensorIndex) -> bool:
+    """Whether the adapter gives a model whose head is its embedding a head apart, as PEFT's merge does then.
+
+    Raises:
+        UnsupportedError: The head is adapted by factors, which PEFT's merge adds to the embedding as well.
+    """
+    import torch
+
+    head, embedding = updates.get(HEAD), updates.get(EMBEDDING)
+    if head is not None and head.a is not None:
+        raise UnsupportedError(
+            f"{WEIGHTS}: '{head.a}' adapts the head, which is this model's embedding: merged, it would change both",
+            hint='Train on a base with "tie_word_embeddings": false and a head of its own, and name that as MODEL.',
+        )
+    mine = embedding.replacement if embedding else None
+    if head is not None and head.replacement is not None:
+        return mine is None or not torch.equal(tensors.get(mine), tensors.get(head.replacement))
+    return mine is not None and _was_saved(mine, config) and not config.tying
+
+
+def _was_saved(tensor: str, config: AdapterConfig) -> bool:
+    module = tensor.rpartition(".")[0].removesuffix(".default").removesuffix(".modules_to_save")
+    return any(module.endswith(name) for name in config.saved)
+
+
+def _check_shapes(
+    parameter: str,
+    update: Update,
+    tensors: TensorIndex,
+    shape: tuple[int, ...],
+    config: AdapterConfig,
+    used: list[Named],
+) -> None:
+    """Raises where a tensor isn't of the shape that the base parameter and the rank make it."""
+
+    def check(tensor: str | None, wanted: tuple[int, ...], why: str) -> None:
+        if tensor is not None and tensors.shape(tensor) != wanted:
+            raise CheckpointError(
+                f"{WEIGHTS}: tensor '{tensor}' is {list(tensors.shape(tensor))}, not {list(wanted)}: {why}",
+                hint=_base_hint(config),
+            )
+
+    check(update.replacement, shape, f"the base model's '{parameter}' is {list(shape)}")
+    check(update.added, shape, f"the base model's '{parameter}' is {list(shape)}")
+    if update.a is None:
+        return
+    if len(shape) != 2:
+        message = f"{WEIGHTS}: tensor '{update.a}': the base model's '{parameter}' is no matrix but {list(shape)}"
+        raise CheckpointError(message, hint=_base_hint(config))
+    module = next(named.module for named in used if named.tensor == update.a)
+    rank, (outer, inner) = config.rank_of(module), shape
+    if update.embedding:
+        outer, inner = inner, outer
+    why = f"'{parameter}' is {list(shape)}, and {FILE} makes the rank {rank}"
+    check(update.a, (rank, inner), why)
+    check(update.b, (outer, rank), why)
+    check(update.magnitude, (outer,), why)
+
+
+def _base_hint(config: AdapterConfig) -> str:
+    return f"{_OTHER}; it names '{config.base}' as its base" if config.base else _OTHER
+
+
+def _check_finite(name: str, tensors: TensorIndex) -> None:
+    import torch
+
+    values = tensors.get(name)
+    for first in range(0, len(values), _BLOCK):
+        block = values[first : first + _BLOCK]
+        if not all(bool(torch.isfinite(end)) for end in torch.aminmax(block.float())):
+            raise CheckpointError(
+                f"{WEIGHTS}: tensor '{name}' holds NaN or infinity",
+                hint="the training run diverged or the file is damaged: take another checkpoint of it",
+            )
+
+
+def _notes(config: AdapterConfig, left_out: int, head: str | None, folder: Path) -> tuple[str, ...]:
+    named = f", which names {config.base_name} as its base," if config.base_name else ""
+    notes = [f"the {config.kind} adapter {safe_name(folder.resolve().name)}{named} is merged in"]
+    if left_out:
+        notes.append(f"{left_out} of the adapter's tensors are of parts that the text model doesn't have: left out")
+    if head == "tied":
+        notes.append("the adapter changes the embedding, and with it the head that is tied to it, as PEFT's merge does")
+    if head == "untied":
+        notes.append("the adapter was trained with a head apart from the embedding: the bundle holds both")
+    if (folder / "chat_template.jinja").is_file():
+        notes.append("the adapter's folder has a chat template, which is not used: name it with --chat-template")
+    return tuple(notes)

@@ -1,0 +1,124 @@
+"""A checkpoint's tensors with an adapter merged in, read one at a time like any others."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..families import layouts
+from ..tensors import TensorIndex
+from .adapter import EMBEDDING, HEAD, Adapter, Base, open_adapter
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig
+
+    from ...util.file_tensors import Scratch
+
+
+_SHARED = "k_proj|v_proj|k_norm|v_norm"
+
+
+class AdaptedTensors(TensorIndex):
+    """The base model's tensors; those that the adapter touches are merged, in float32, when they are read.
+
+    A tensor that only takes another's place stays in the adapter's file, in its dtype.
+
+    Args:
+        base: The checkpoint's.
+        adapter: Opened against it.
+        parameters: Names in the checkpoint -> transformers' names of the parameters that they are.
+        aliases: More names -> the tensor that each of them is, before the adapter.
+    """
+
+    def __init__(
+        self, base: TensorIndex, adapter: Adapter, parameters: Mapping[str, str], aliases: Mapping[str, str]
+    ) -> None:
+        entries = {name: base._entry(name) for name in base.names()}
+        super().__init__(entries | {name: entries[stored] for name, stored in aliases.items()}, base.shards)
+        self._aliases = aliases
+        self._adapter = adapter
+        touched = {stored: name for stored, name in parameters.items() if name in adapter.updates}
+        replaced = {stored: adapter.replaced(name) for stored, name in touched.items()}
+        self._replaced = {stored: tensor for stored, tensor in replaced.items() if tensor is not None}
+        self._merged = {stored: name for stored, name in touched.items() if stored not in self._replaced}
+
+    def dtype(self, name: str) -> str:
+        """The tensor's dtype as it is read: a merged one is float32."""
+        if name in self._replaced:
+            return self._adapter.tensors.dtype(self._replaced[name])
+        return "F32" if name in self._merged else super().dtype(name)
+
+    def shard(self, name: str) -> Path:
+        """The file that holds the tensor; of a merged one, the base model's."""
+        if name in self._replaced:
+            return self._adapter.tensors.shard(self._replaced[name])
+        return super().shard(name)
+
+    def mapped(self, name: str) -> torch.Tensor:
+        """The file's own bytes; of a merged tensor, one in memory."""
+        if name in self._replaced:
+            return self._adapter.tensors.mapped(self._replaced[name])
+        return self.get(name) if name in self._merged else super().mapped(name)
+
+    def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
+        """As ``mapped``; a merged tensor is computed into a file of ``scratch``, and never in memory whole."""
+        if name not in self._merged:
+            return self.mapped(name)
+        return self._adapter.merged(self._merged[name], super().mapped(name), scratch)
+
+    def get(self, name: str) -> torch.Tensor:
+        """The tensor as the fine-tune has it; do not write to it.
+
+        Raises:
+            CheckpointError: There is no such tensor, or its file changed since it was opened.
+        """
+        from ...util.file_tensors import InMemory
+
+        if name in self._replaced:
+            return self._adapter.tensors.get(self._replaced[name])
+        if name in self._merged:
+            return self.kept(name, InMemory())
+        return super().get(self._aliases.get(name, name))
+
+
+def adapt(
+    folder: Path, tensors: TensorIndex, names: Mapping[str, str], text_config: PreTrainedConfig
+) -> tuple[AdaptedTensors, Adapter, PreTrainedConfig]:
+    """Opens an adapter for a checkpoint and lays it over the checkpoint's tensors.
+
+    Args:
+        folder: The adapter's.
+        tensors: The checkpoint's.
+        names: As ``weight_map`` returned them: transformers' names -> names in the checkpoint.
+        text_config: The text part's.
+
+    Returns:
+        The tensors, the adapter, and the configuration: another one where the adapter unties head and embedding.
+
+    Raises:
+        CheckpointError, UnsupportedError: As ``open_adapter`` has it.
+    """
+    tied = bool(text_config.tie_word_embeddings)
+    shapes = {name: tensors.shape(stored) for name, stored in names.items() if not (tied and name == HEAD)}
+    adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(text_config)))
+    parameters = {stored: EMBEDDING if tied and name == HEAD else name for name, stored in names.items()}
+    aliases: dict[str, str] = {}
+    if adapter.untied:
+        text_config = copy.deepcopy(text_config)
+        text_config.tie_word_embeddings = False
+        embedding = names[EMBEDDING]
+        head = next(one.head for one in layouts() if f"{one.decoder}embed_tokens.weight" == embedding)
+        parameters[head] = HEAD
+        aliases = {} if head in tensors else {head: embedding}
+    return AdaptedTensors(tensors, adapter, parameters, aliases), adapter, text_config
+
+
+def spare_tensors(text_config: PreTrainedConfig) -> re.Pattern[str] | None:
+    """Keys and values of layers that share another layer's cache: older transformers had them, and didn't use them."""
+    modes = getattr(text_config, "kv_sharing_modes", ())
+    reused = "|".join(str(index) for index, mode in enumerate(modes) if mode == "reuse")
+    return re.compile(rf"model\.layers\.({reused})\.self_attn\.({_SHARED})\..+") if reused else None

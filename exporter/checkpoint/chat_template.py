@@ -1,0 +1,216 @@
+"""Chat templates: found, searched for reaches into Python, and rendered before anything relies on them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, nodes
+    from jinja2.ext import Extension
+
+
+NONE = "none"
+
+
+_PROBE = "gemcut probe 7"
+
+
+_ANSWER = "gemcut answer 11"
+
+
+_SYSTEM = "gemcut system 13"
+
+
+_HINT = "mend the template, or give another with --chat-template FILE; for a base model: --chat-template none"
+
+
+_DUNDER = re.compile(r"__[A-Za-z][A-Za-z0-9_]*__")
+
+
+# Python's own ways from an object to the interpreter; a string that spells one is never text for a model.
+_INTERNALS = re.compile(
+    r"__(?:class|globals|builtins|subclasses|mro|bases?|import|init|code|closure|dict|getattribute|reduce(?:_ex)?"
+    r"|self|func|module|loader|spec|call|new|wrapped)__"
+)
+
+
+def choose_template(folder: Path, tokenizer: Any, asked: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """The chat template to use and the notes on it.
+
+    Args:
+        folder: The checkpoint's directory.
+        tokenizer: Its tokenizer, as transformers loaded it.
+        asked: ``--chat-template``: None for the model's own, ``none``, or a file.
+
+    Raises:
+        CheckpointError: The model has no template and none was asked for, or it is unsound.
+        UsageError: The file can't be read.
+    """
+    if asked == NONE:
+        return None, ("no chat template, as --chat-template none asks",)
+    notes: tuple[str, ...]
+    if asked is not None:
+        text, where = _read_file(Path(asked).expanduser()), asked
+        notes = (f"chat template from {asked}",)
+    else:
+        text, where, notes = _own_template(folder, tokenizer)
+    return text, (*notes, *check_template(text, tokenizer, where))
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(
+            f"--chat-template {path} can't be read: {reason}", hint="give a Jinja file, or the word none"
+        ) from error
+
+
+def _own_template(folder: Path, tokenizer: Any) -> tuple[str, str, tuple[str, ...]]:
+    found, where = tokenizer.chat_template, "the model's chat template"
+    if (folder / "chat_template.jinja").exists():
+        where = "chat_template.jinja"
+    legacy = folder / "chat_template.json"
+    if found is None and legacy.exists():
+        try:
+            found, where = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"], legacy.name
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{legacy} can't be read: {error!r}", hint=_HINT) from error
+    if isinstance(found, dict):
+        if "default" not in found:
+            raise CheckpointError(f"none of the chat templates ({', '.join(found)}) is 'default'", hint=_HINT)
+        others = ", ".join(sorted(set(found) - {"default"}))
+        return found["default"], where, (f"chat templates left out: {others}",) if others else ()
+    if not isinstance(found, str) or not found.strip():
+        raise CheckpointError(
+            f"{folder} has no chat template; give one with --chat-template FILE, or none for a base model",
+            hint="--chat-template FILE (a Jinja file), or --chat-template none",
+        )
+    return found, where, ()
+
+
+def check_template(text: str, tokenizer: Any, where: str) -> tuple[str, ...]:
+    """Parses, searches and renders a template; returns notes on what it can't do.
+
+    Raises:
+        CheckpointError: It doesn't parse, reaches for Python's internals, or can't render a user's turn.
+    """
+    _check_syntax(text, where)
+    user = {"role": "user", "content": _PROBE}
+    for prompt in (False, True):
+        if _PROBE not in _render(text, tokenizer, where, [user], prompt):
+            raise CheckpointError(f"{where} leaves the user's words out of what it renders", hint=_HINT)
+    chat = [user, {"role": "assistant", "content": _ANSWER}, user]
+    if _ANSWER not in _render(text, tokenizer, where, chat, True):
+        raise CheckpointError(f"{where} leaves the model's answers out of what it renders", hint=_HINT)
+    try:
+        rendered = _render(text, tokenizer, where, [{"role": "system", "content": _SYSTEM}, user], True)
+    except TemplateRefused as refusal:
+        return (f"the chat template takes no system turn: {refusal.reason}",)
+    return () if _SYSTEM in rendered else ("the chat template takes no system turn: it leaves its words out",)
+
+
+class TemplateRefused(CheckpointError):
+    """The template itself raised (`raise_exception`) instead of rendering."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where} refuses a plain chat: {reason}", hint=_HINT)
+        self.reason = reason
+
+
+def _render(text: str, tokenizer: Any, where: str, chat: list[dict[str, str]], prompt: bool) -> str:
+    """Renders through transformers, which does so in jinja2's ImmutableSandboxedEnvironment."""
+    from jinja2 import TemplateError
+    from jinja2.exceptions import SecurityError
+
+    try:
+        rendered = tokenizer.apply_chat_template(chat, chat_template=text, tokenize=False, add_generation_prompt=prompt)
+    except SecurityError as error:
+        raise CheckpointError(
+            f"{where}{_line(error)} reaches for Python's internals: {error.message}", hint=_HINT
+        ) from error
+    except TemplateError as error:
+        if type(error) is TemplateError:
+            raise TemplateRefused(where, str(error.message)) from error
+        raise CheckpointError(f"{where}{_line(error)} doesn't render: {error.message}", hint=_HINT) from error
+    except Exception as error:  # a template is a program of someone else's: it can raise anything
+        raise CheckpointError(
+            f"{where}{_line(error)} doesn't render: {type(error).__name__}: {error}", hint=_HINT
+        ) from error
+    return str(rendered)
+
+
+def _line(error: BaseException) -> str:
+    """', line N' of the template, from the traceback that jinja2 rewrites to it."""
+    line = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}," if line else ""
+
+
+def _check_syntax(text: str, where: str) -> None:
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        tree = template_environment().parse(text)
+    except TemplateSyntaxError as error:
+        message = f"{where}, line {error.lineno}, is not Jinja: {error.message}"
+        raise CheckpointError(message, hint=_HINT) from error
+    except RecursionError as error:
+        raise CheckpointError(f"{where} is nested too deeply", hint=_HINT) from error
+    for line, spelt in _reaches(tree):
+        raise CheckpointError(f"{where}, line {line}, reaches for Python's internals: {spelt}", hint=_HINT)
+
+
+def _reaches(tree: nodes.Template) -> Iterator[tuple[int, str]]:
+    """Where a template reaches into Python, and how it spells it."""
+    from jinja2 import nodes
+
+    kinds = (nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Const, nodes.Name, nodes.NSRef)
+    for node in tree.find_all(kinds):
+        if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+            yield node.lineno, f".{node.attr}"
+        elif isinstance(node, nodes.NSRef) and node.attr.startswith("_"):
+            yield node.lineno, f"{node.name}.{node.attr}"
+        elif isinstance(node, nodes.Name) and _DUNDER.fullmatch(node.name):
+            yield node.lineno, node.name
+        elif isinstance(node, nodes.Getitem) and _dunder(node.arg):
+            yield node.lineno, f"[{node.arg.value!r}]"  # type: ignore[attr-defined]
+        elif isinstance(node, nodes.Filter) and node.name == "attr" and any(map(_dunder, node.args)):
+            yield node.lineno, f"|attr({node.args[0].value!r})"  # type: ignore[attr-defined]
+        elif isinstance(node, nodes.Const) and isinstance(node.value, str) and _INTERNALS.search(node.value):
+            yield node.lineno, repr(node.value)
+
+
+def _dunder(node: nodes.Node) -> bool:
+    from jinja2 import nodes
+
+    value = node.value if isinstance(node, nodes.Const) else None
+    return isinstance(value, str) and _DUNDER.fullmatch(value) is not None
+
+
+def template_environment() -> Environment:
+    """Parses what transformers parses: loop controls and its `generation` tag."""
+    from jinja2 import ext
+    from jinja2.parser import Parser
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(ext.Extension):
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Parser) -> list[nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    extensions: list[type[Extension]] = [Generation, ext.loopcontrols]
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)

@@ -1,0 +1,106 @@
+"""What is known of a checkpoint once it is open."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..bundle.hashing import hash_file
+from ..util.progress import Portion
+from .families import Family
+from .hub import TOKENIZER_FILES, Place
+from .licence import Licence, licence_files
+from .tensors import INDEX, TensorIndex
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from ..util.progress import Progress
+    from .adapters.adapter import Adapter
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model as its config.json has it, without weights or tokenizer.
+
+    ``config`` is the whole configuration, ``text_config`` the decoder's (the same object for text models).
+    """
+
+    place: Place
+    family: Family
+    config: PreTrainedConfig
+    text_config: PreTrainedConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An opened checkpoint: all of it is checked, and no weight is in memory yet.
+
+    ``source`` is what the user wrote; ``revision`` the commit of a hub id; ``chat_template`` None where
+    `none` was asked for; ``generation`` generation_config.json; ``stop_ids`` every id that ends a turn,
+    sorted; ``notes`` what the user should know. Token ids index the embedding's rows. ``adapter``: merged into what
+    ``tensors`` reads.
+    """
+
+    path: Path
+    name: str
+    source: str
+    revision: str | None
+    family: Family
+    config: PreTrainedConfig
+    text_config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    chat_template: str | None
+    generation: dict[str, Any]
+    stop_ids: tuple[int, ...]
+    bos_id: int | None
+    licence: Licence
+    notes: tuple[str, ...]
+    tensors: TensorIndex
+    adapter: Adapter | None = None
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """sha256 of every source file used, by its name; computed when first asked for.
+
+        ``chat_template.jinja`` is the template in use, wherever it came from; absent where there is none.
+        """
+        return self._hashed(None)
+
+    def hash_sources(self, progress: Progress) -> None:
+        """Computes ``hashes`` and says how far it is: of large weights it takes a while."""
+        if "hashes" not in self.__dict__:  # where cached_property keeps it
+            self.__dict__["hashes"] = self._hashed(progress)
+
+    def _hashed(self, progress: Progress | None) -> dict[str, str]:
+        files = self.sources()
+        sizes = [file.stat().st_size for file in files]
+        found, done, total = {}, 0, sum(sizes) or 1
+        for file, size in zip(files, sizes, strict=True):
+            part = Portion(progress, done / total, (done + size) / total)
+            found[file.relative_to(self.path).as_posix()] = hash_file(file, part).sha256
+            done += size
+        if self.chat_template is not None:
+            found["chat_template.jinja"] = hashlib.sha256(self.chat_template.encode()).hexdigest()
+        return dict(sorted(found.items()))
+
+    def sources(self) -> tuple[Path, ...]:
+        """Every source file used, the adapter's apart."""
+        return tuple(_sources(self))
+
+
+def _sources(checkpoint: Checkpoint) -> Iterator[Path]:
+    folder = checkpoint.path
+    for name in ("config.json", "generation_config.json", "README.md"):
+        if (folder / name).is_file():
+            yield folder / name
+    for pattern in TOKENIZER_FILES:
+        yield from (path for path in folder.glob(pattern) if "chat_template" not in path.as_posix())
+    yield from licence_files(folder)
+    if len(checkpoint.tensors.shards) > 1 or not (folder / "model.safetensors").exists():
+        yield folder / INDEX
+    yield from checkpoint.tensors.shards

@@ -1,0 +1,159 @@
+"""The tokenizer: loaded by transformers, checked against the embedding; and the ids that end a turn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError
+from .families import Family
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+
+_IMAGE_TOKEN = "<image_soft_token>"
+
+
+def load_tokenizer(
+    folder: Path, family: Family, text_config: PreTrainedConfig
+) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
+    """The checkpoint's tokenizer, and notes on how it fits the embedding.
+
+    Raises:
+        CheckpointError: There is none, it can't be read, or it has ids that the embedding has no row for.
+    """
+    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
+        raise CheckpointError(
+            f"{folder} has neither tokenizer.json nor tokenizer.model",
+            hint="copy the tokenizer's files beside config.json",
+        )
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # tokenizers raises a bare Exception on a file that it can't parse
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(
+            f"the tokenizer in {folder} can't be read: {reason}", hint="fetch the tokenizer's files again"
+        ) from error
+    notes = _own_pipeline(folder, tokenizer)
+    return tokenizer, (*notes, *_check_vocabulary(tokenizer, family, text_config))
+
+
+def _own_pipeline(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Has text cut up as the checkpoint's own files say, where transformers' class for it says otherwise.
+
+    transformers 5.23 builds a LlamaTokenizer anew, whatever tokenizer.json has: with ``legacy`` false, as Llama 2 is
+    published, no space is put before ``[INST]`` after ``<s>``, and a text's own first space is lost. Neither is so in
+    the published tokenizer.json, nor in SentencePiece (huggingface/transformers, pull request 47700).
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return ()
+    file, wanted = "tokenizer.json", _stated_pipeline(folder / "tokenizer.json")
+    if wanted is None:
+        file, wanted = "tokenizer.model", _sentencepiece_pipeline(backend)
+    present = tuple(_state(part) for part in (backend.normalizer, backend.pre_tokenizer))
+    if wanted is None or present == tuple(map(_state, wanted)):
+        return ()
+    backend.normalizer, backend.pre_tokenizer = wanted
+    kind = type(tokenizer).__name__
+    return (f"text is cut into tokens as {file} has it, which {kind} of transformers does otherwise",)
+
+
+def _state(part: Any) -> Any:
+    return None if part is None else part.__getstate__()
+
+
+def _stated_pipeline(file: Path) -> tuple[Any, Any] | None:
+    """The normalizer and the pre-tokenizer of a tokenizer.json; None where there is no such file."""
+    from tokenizers import Tokenizer
+
+    if not file.is_file():
+        return None
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    bare = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    parts = {key: raw.get(key) for key in ("normalizer", "pre_tokenizer")}
+    small = Tokenizer.from_str(json.dumps({**bare, **parts}))
+    return small.normalizer, small.pre_tokenizer
+
+
+def _sentencepiece_pipeline(backend: Any) -> tuple[Any, Any] | None:
+    """SentencePiece's own way with spaces, where transformers puts one before a text; None where it puts none."""
+    from tokenizers import normalizers, pre_tokenizers
+
+    part = backend.pre_tokenizer
+    if not isinstance(part, pre_tokenizers.Metaspace) or part.prepend_scheme == "never":
+        return None
+    steps = [normalizers.Prepend(part.replacement), normalizers.Replace(" ", part.replacement)]
+    return normalizers.Sequence(steps), None
+
+
+def _check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, family: Family, text_config: PreTrainedConfig
+) -> tuple[str, ...]:
+    vocabulary = tokenizer.get_vocab()
+    rows = int(text_config.vocab_size)
+    # Gemma 3n's model takes row 0 for ids that its per-layer table has no row for; Gemma 4's would read past the end.
+    if getattr(text_config, "hidden_size_per_layer_input", 0) and family.text_type != "gemma3n_text":
+        rows = min(rows, int(text_config.vocab_size_per_layer_input))
+    beyond = sorted((index, token) for token, index in vocabulary.items() if index >= rows)
+    if not beyond:
+        spare = rows - 1 - max(vocabulary.values())
+        return (f"the embedding has {spare} rows more than the tokenizer has tokens",) if spare else ()
+    if family.model_type == "gemma3_text" and beyond == [(rows, _IMAGE_TOKEN)]:
+        return (
+            f"the tokenizer has one token more than the embedding has rows: {_IMAGE_TOKEN}, id {rows}, "
+            "as published Gemma 3 text checkpoints have it; text never holds it",
+        )
+    index, token = beyond[0]
+    raise CheckpointError(
+        f"the tokenizer doesn't fit the model: {len(beyond)} of its tokens have no row in the embedding's "
+        f"{rows}, {token!r} (id {index}) first",
+        hint="take the tokenizer that the model was trained with, or resize the embedding before saving",
+    )
+
+
+def stop_ids_of(
+    generation: dict[str, Any],
+    raw: dict[str, Any],
+    text_config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Every id that ends a turn: of generation_config.json and config.json together.
+
+    Where neither states one, the tokenizer's end of sequence stands in, and a note says so.
+
+    Raises:
+        CheckpointError: A stop id is no id of the embedding, or there is none at all.
+    """
+    text = raw.get("text_config")
+    stated = [generation.get("eos_token_id"), raw.get("eos_token_id")]
+    stated.append(text.get("eos_token_id") if isinstance(text, dict) else None)
+    found: set[int] = set()
+    for value in stated:
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                found.add(_stop_id(item, int(text_config.vocab_size)))
+    if found:
+        return tuple(sorted(found)), ()
+    if tokenizer.eos_token_id is None:
+        raise CheckpointError(
+            "no stop token: generation_config.json, config.json and the tokenizer name no end of sequence",
+            hint="add eos_token_id to generation_config.json",
+        )
+    note = f"no eos_token_id is stated: generation stops at the tokenizer's {tokenizer.eos_token!r}"
+    return (_stop_id(tokenizer.eos_token_id, int(text_config.vocab_size)),), (note,)
+
+
+def _stop_id(item: object, rows: int) -> int:
+    if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < rows:
+        raise CheckpointError(
+            f"eos_token_id {item!r} is no token of a vocabulary of {rows}",
+            hint="mend eos_token_id in generation_config.json and config.json",
+        )
+    return item

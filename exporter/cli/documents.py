@@ -1,0 +1,314 @@
+"""The JSON documents that commands print with ``--json``, each with a JSON Schema under ``schemas/``.
+
+``python -m gemcut.cli.documents`` writes the schemas again, those of targets and recipes too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import DataclassSchema
+
+from ..bench import Benchmark
+from ..chat import ChatLog
+from ..check import CheckResult
+from ..config import target
+from ..config.json_schema import DIALECT, schema_text
+from ..config.target import Target
+from ..devices import verdict_file
+from ..devices.base import Facts
+from ..devices.replay import DeviceVerdict
+from ..devices.setup import DeviceEntry
+from ..diff.document import DiffResult
+from ..doctor import Diagnosis
+from ..estimate.overview import Plan
+from ..pipeline.request import ProvenHere
+from ..project import tables
+from ..project.outcomes import ProjectResult, ProjectStarted
+from ..prompt import format as prompt_format
+from ..prove.conformance import Difference, Tolerance
+from ..quantize import recipe
+from ..quantize.recipe import Recipe
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class TargetList:
+    """``gemcut targets --json``."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class RecipeList:
+    """``gemcut recipes --json``."""
+
+    recipes: tuple[Recipe, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong. kind: the error's class; hint: what to do next."""
+
+    kind: str
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Any command with ``--json`` that fails."""
+
+    error: Problem
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """What a bundle did on a device. KL divergences and log-probabilities in nats.
+
+    failures: each real difference, and why it couldn't be run. facts: what the device is; null where it couldn't be
+    asked. tolerance: how far it may be from the exporting machine; differences: how far it is, prompt by prompt.
+    checks: beyond the program itself, the share of the prompts on which each held. peak_memory: bytes, of the process
+    that ran the program. seconds: of the proof; those of an emulated device say nothing of a real one.
+    """
+
+    device: str
+    runtime: str
+    passed: bool
+    failures: tuple[str, ...]
+    facts: Facts | None
+    tolerance: Tolerance | None
+    max_logprob_diff: float | None
+    mean_kl: float | None
+    differences: tuple[Difference, ...]
+    checks: dict[str, float | None]
+    peak_memory: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ExportedBundle:
+    """One bundle of an export. size in bytes; speed in tokens per second on this host.
+
+    proven: the gate was kept; unproven: how it was not. fidelity, behaviour: as in the manifest. devices: those that
+    it was proven on besides this machine.
+    """
+
+    bundle: str
+    runtime: str
+    size: int
+    proven: bool
+    unproven: tuple[str, ...]
+    fidelity: dict[str, Any] | None
+    behaviour: dict[str, Any] | None
+    speed: dict[str, float]
+    devices: tuple[DeviceResult, ...]
+
+
+@dataclass(frozen=True)
+class DeviceList:
+    """``gemcut devices --json``."""
+
+    devices: tuple[DeviceEntry, ...]
+
+
+@dataclass(frozen=True)
+class DeviceSetup:
+    """``gemcut device setup --json``. ready: the runtimes that it can prove now. seconds: by step."""
+
+    device: str
+    ready: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """``gemcut export --json``: a bundle for each runtime. seconds, memory (most bytes that no file backs): by stage.
+
+    peak_memory: bytes, of this process. resumed: stages, or parts of them, that a run which was killed had finished;
+    their seconds and memory are that run's, and so may be the peak.
+    """
+
+    bundles: tuple[ExportedBundle, ...]
+    seconds: dict[str, float]
+    memory: dict[str, int]
+    peak_memory: int
+    resumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HereResult:
+    """What a bundle did on this machine. KL divergences and log-probabilities in nats.
+
+    fidelity, behaviour: measured here; violations: of the manifest's limits; unmeasured: limits on figures that the
+    goldens alone don't give. tolerance: how far this machine may be from the exporting one; differences: how far it
+    is; failures: where that is too far.
+    """
+
+    passed: bool
+    fidelity: dict[str, float | None]
+    positions: int
+    violations: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+    behaviour: dict[str, float | None]
+    tool_calls: float | None
+    tolerance: Tolerance
+    max_logprob_diff: float | None
+    mean_kl: float | None
+    failures: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class ValidateResult:
+    """``gemcut validate --json``.
+
+    passed: bytes, conformance and, on this machine, the gate. proven: what the manifest says of the export. here: this
+    machine; null where only devices were asked for.
+    """
+
+    bundle: str
+    passed: bool
+    proven: bool
+    here: HereResult | None
+    devices: tuple[DeviceResult, ...]
+    seconds: dict[str, float]
+
+
+def here_result(here: ProvenHere) -> HereResult:
+    """This machine's part of a validation as a document."""
+    conformance, verdict = here.conformance, here.verdict
+    return HereResult(
+        passed=conformance.passed and verdict.passed,
+        fidelity=verdict.fidelity.figures(),
+        positions=verdict.fidelity.positions,
+        violations=verdict.reasons(),
+        unmeasured=verdict.unmeasured,
+        behaviour=here.behaviour.rates(),
+        tool_calls=here.behaviour.tool_calls,
+        tolerance=conformance.tolerance,
+        max_logprob_diff=conformance.max_logprob_diff,
+        mean_kl=conformance.mean_kl,
+        failures=conformance.failures,
+        differences=conformance.differences,
+    )
+
+
+def device_result(verdict: DeviceVerdict) -> DeviceResult:
+    """A device's verdict as a document."""
+    conformance = verdict.conformance
+    return DeviceResult(
+        device=verdict.device,
+        runtime=verdict.runtime,
+        passed=verdict.passed,
+        failures=verdict.failures,
+        facts=verdict.facts,
+        tolerance=conformance.tolerance if conformance else None,
+        max_logprob_diff=conformance.max_logprob_diff if conformance else None,
+        mean_kl=conformance.mean_kl if conformance else None,
+        differences=conformance.differences if conformance else (),
+        checks={check.name: check.rate for check in verdict.checks},
+        peak_memory=verdict.peak_memory,
+        seconds=verdict.seconds,
+    )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """``gemcut inspect --json``. size: bytes of all files. manifest: as ``manifest.schema.json`` has it.
+
+    oldest_runtime: the oldest known version of the runtime that has every operator and backend that the program needs.
+    layout: tables of what is inside the program's own file (sections and signatures of a LiteRT one).
+    """
+
+    bundle: str
+    format: Literal["dir", "zip"]
+    size: int
+    oldest_runtime: str | None
+    manifest: dict[str, Any]
+    layout: dict[str, list[dict[str, str]]]
+
+
+DOCUMENTS: dict[str, type] = {
+    "error": Failure,
+    "export": ExportResult,
+    "project": ProjectResult,
+    "init": ProjectStarted,
+    "validate": ValidateResult,
+    "inspect": Contents,
+    "diff": DiffResult,
+    "check": CheckResult,
+    "bench": Benchmark,
+    "chat": ChatLog,
+    "plan": Plan,
+    "targets": TargetList,
+    "target": Target,
+    "recipes": RecipeList,
+    "recipe": Recipe,
+    "doctor": Diagnosis,
+    "devices": DeviceList,
+    "device": DeviceSetup,
+}
+
+
+def to_json(document: Any) -> str:
+    """A document as JSON text, two spaces of indentation; a figure that is no number becomes null."""
+    return TypeAdapter(type(document)).dump_json(document, indent=2).decode()
+
+
+def schemas() -> dict[Path, str]:
+    """Every shipped JSON Schema but the manifest's: its file -> its text."""
+    found = {PACKAGE / "schemas" / f"{name}.schema.json": _schema(kind) for name, kind in DOCUMENTS.items()}
+    found[next(iter(target.list_targets().values())).with_name("target.schema.json")] = target.schema()
+    found[Path(recipe.__file__).with_name("recipe.schema.json")] = recipe.schema()
+    found[Path(tables.__file__).with_name("gemcut.schema.json")] = tables.schema()
+    found[prompt_format.SCHEMA_FILE] = prompt_format.prompt_schema()
+    found[verdict_file.SCHEMA_FILE] = verdict_file.verdict_schema()
+    return {path: schema_text(_stamped(schema)) for path, schema in found.items()}
+
+
+class _WithDocstrings(GenerateJsonSchema):
+    """A plain dataclass's docstring is its description: pydantic before 2.12 leaves it out, later ones don't."""
+
+    def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
+        found = super().dataclass_schema(schema)
+        written = inspect.cleandoc(schema["cls"].__doc__ or "")
+        if written and not written.startswith(f"{schema['cls'].__name__}("):  # else dataclass made it up
+            found["description"] = written
+        return found
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    found = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_WithDocstrings)
+    schema: dict[str, Any] = _closed(found)
+    return schema
+
+
+def _closed(node: Any) -> Any:
+    """The same schema with no object that may hold more than its properties."""
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items()}
+    if "properties" in closed and closed.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+        closed["required"] = sorted(closed["properties"])
+    return closed
+
+
+def _stamped(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": DIALECT, **schema}
+
+
+if __name__ == "__main__":
+    for path, text in schemas().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.name)

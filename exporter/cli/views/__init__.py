@@ -1,0 +1,1 @@
+"""What commands print for a reader: tables, comparisons, streamed text."""

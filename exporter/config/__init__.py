@@ -1,0 +1,1 @@
+"""TOML that people write: targets, strict reading, and the JSON Schemas of both."""

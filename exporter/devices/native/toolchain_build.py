@@ -1,0 +1,181 @@
+"""Builds the golden runner with ExecuTorch's wheel: plain compiler calls, seconds, kept from one proof to the next."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...errors import ConformanceError, LackingError, UnsupportedError
+from ...util import fetching, processes
+from ...util.processes import Finished
+from ...util.progress import Progress
+from ..base import Need
+
+ARCHITECTURES = ("x86_64", "aarch64")
+
+
+RUNNER = "runner"
+
+
+HERE = Path(__file__).parent
+
+
+HEADERS = (HERE / "program.h", HERE / "report.h")
+
+
+SOURCES = (HERE / "runner.cpp", HERE / "program.cpp", HERE / "report.cpp")
+
+
+KERNELS = HERE / "kernels.cpp"
+
+
+"""Operators that the wheel's libraries lack; not for an app's library, which has its own."""
+
+
+# No STL and none of its runtime, so that the same objects link with bionic's libc++.
+FLAGS = (
+    *("-std=c++17", "-O2", "-fPIC", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector"),
+    "-fno-threadsafe-statics",
+)
+
+
+# As the wheel's own CMake package has them (share/cmake/executorch-config.cmake, ExecuTorch 1.5).
+_DEFINES = ("C10_USING_CUSTOM_GENERATED_MACROS", "ET_EVENT_TRACER_ENABLED", "ET_USE_THREADPOOL")
+
+
+_INCLUDES = ("include", "include/executorch/runtime/core/portable_type/c10")
+
+
+# Each registers what it has when it is loaded; the core and the thread pool are what they need themselves.
+LIBRARIES = ("", "_kernels_optimized", "_kernels_quantized", "_backend_xnnpack", "_threadpool")
+
+
+# RPATH rather than RUNPATH: no LD_LIBRARY_PATH puts another library in the place of these.
+_LINKING = ("-Wl,--no-as-needed", "-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN")
+
+
+_SECONDS = 300.0
+
+
+_ERRORS = 3  # lines of the compiler's that are shown
+
+
+_INSTALL = "pip install 'gemcut[executorch]'"
+
+
+def needs(arch: str) -> tuple[Need, ...]:
+    """What this machine lacks to build the runner for an architecture; looks only."""
+    found = []
+    if shutil.which(compiler(arch)) is None:
+        package = _package(arch)
+        found.append(Need(f"the compiler {compiler(arch)}", fetching.apt_command((package,)), package))
+    if importlib.util.find_spec("executorch") is None:
+        found.append(Need("ExecuTorch", _INSTALL))
+    return tuple(found)
+
+
+def compiler(arch: str) -> str:
+    """The name of the C++ compiler for an architecture: g++, or Debian's cross compiler.
+
+    Raises:
+        UnsupportedError: For another architecture than ``ARCHITECTURES``.
+    """
+    if arch not in ARCHITECTURES:
+        raise UnsupportedError(
+            f"the golden runner isn't built for {arch}", hint=f"it is for {' and '.join(ARCHITECTURES)}"
+        )
+    return "g++" if arch == platform.machine() else f"{arch}-linux-gnu-g++"
+
+
+def build(arch: str, progress: Progress | None = None) -> Path:
+    """The runner and its libraries in one folder, which can be copied elsewhere as it is; made on first use.
+
+    Args:
+        arch: One of ``ARCHITECTURES``. This machine's is linked with the installed wheel, another's with the wheel of
+            the same version for that.
+        progress: Told when something is fetched or built.
+
+    Returns:
+        The folder; ``RUNNER`` in it is the program, see ``orders`` for its verbs.
+
+    Raises:
+        LackingError: A compiler or the wheel is missing, with the command that gets it; or the compiler fails.
+        UnsupportedError: For an unknown architecture.
+    """
+    command = compiler(arch)
+    lacking = needs(arch)
+    if lacking:
+        raise LackingError(f"{lacking[0].what} is missing, which builds the golden runner", hint=lacking[0].command)
+    version = importlib.metadata.version("executorch")
+    wheel = _wheel(arch, version, progress)
+    libraries = _libraries(wheel, version)
+    flags = (*FLAGS, *(f"-D{name}" for name in _DEFINES), f'-DGEMCUT_RUNTIME_VERSION="{version}"')
+    identity = _call((command, "-dumpfullversion", "-dumpmachine")).stdout
+    sources = (*SOURCES, KERNELS)
+    texts = [path.read_bytes() for path in (*HEADERS, *sources)]
+    sizes = [str(library.stat().st_size) for library in libraries]
+    home = fetching.build_home("native", version, identity, *_LINKING, *flags, *sizes, *texts)
+    if home.is_dir():
+        return home
+    if progress is not None:
+        progress.note(f"building the golden runner for {arch}")
+    with fetching.making(home) as place:
+        made = place / "made"
+        made.mkdir()
+        for library in libraries:
+            shutil.copy(library, made)
+        includes = [part for folder in _INCLUDES for part in ("-isystem", str(wheel / folder))]
+        linked = [*_LINKING, *(str(made / library.name) for library in libraries)]
+        compile_(command, [*flags, *includes, "-o", str(made / RUNNER), *map(str, sources), *linked], version)
+        fetching.replace(made, home)
+    return home
+
+
+def compile_(command: str, arguments: Sequence[str], version: str) -> None:
+    """Runs a compiler.
+
+    Raises:
+        LackingError: It fails, or takes minutes; with its first errors.
+    """
+    done = _call((command, *arguments))
+    if done.code:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        telling = [line for line in lines if "error" in line or "undefined" in line] or lines or ["it says nothing"]
+        raise LackingError(
+            f"{command} can't build the golden runner with ExecuTorch {version}: " + " / ".join(telling[:_ERRORS]),
+            hint=f"this Gemcut was made for ExecuTorch 1.5, and Debian 12's compilers do: {_INSTALL}",
+        )
+
+
+def _call(command: Sequence[str]) -> Finished:
+    try:
+        return processes.run(command, _SECONDS)
+    except ConformanceError as error:  # its time limit
+        raise LackingError(error.message, hint="this machine is very busy; try again") from error
+
+
+def _package(arch: str) -> str:
+    return "g++" if arch == platform.machine() else f"g++-{arch.replace('_', '-')}-linux-gnu"
+
+
+def _wheel(arch: str, version: str, progress: Progress | None) -> Path:
+    """The package's folder in the wheel for an architecture. The version without a local part, as published."""
+    if arch != platform.machine():
+        tag = f"manylinux_2_28_{arch}"
+        return fetching.wheel("executorch", version.partition("+")[0], tag, progress) / "executorch"
+    spec = importlib.util.find_spec("executorch")
+    assert spec is not None
+    return Path(next(iter(spec.submodule_search_locations or ())))
+
+
+def _libraries(wheel: Path, version: str) -> list[Path]:
+    found = [wheel / "lib" / f"libexecutorch{name}.so" for name in LIBRARIES]
+    missing = [path.name for path in found if not path.is_file()]
+    if missing:
+        raise LackingError(
+            f"ExecuTorch {version} has no {', '.join(missing)}, which the golden runner is linked with", hint=_INSTALL
+        )
+    return found

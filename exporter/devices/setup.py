@@ -1,0 +1,114 @@
+"""What a kind of device lacks here, and getting it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import LackingError, UnsupportedError
+from ..runtimes import get_runtime, runtime_names
+from ..util.stage_clock import Clock
+from . import Kind, kind_of, make_device
+from .base import Device, Need
+
+if TYPE_CHECKING:
+    from ..util.progress import Progress
+
+
+@dataclass(frozen=True)
+class DeviceEntry:
+    """A kind of device. argument: what may follow its name. needs: what this machine lacks for it, by runtime.
+
+    ready: the runtimes whose bundles it can prove here now.
+    """
+
+    name: str
+    argument: str
+    proves: str
+    leaves_out: str
+    ready: tuple[str, ...]
+    needs: dict[str, tuple[Need, ...]]
+
+
+def entry(kind: Kind) -> DeviceEntry:
+    """A kind of device as ``gemcut devices`` lists it."""
+    from .setup import DeviceEntry
+
+    if not kind.module:
+        needs = {name: _host_needs(name) for name in runtime_names()}
+    else:
+        device = make_device(kind.name)
+        needs = {name: device.needs(name) for name in device.runtimes}
+    ready = tuple(name for name, lacking in needs.items() if not any(not need.optional for need in lacking))
+    return DeviceEntry(kind.name, kind.argument, kind.proves, kind.leaves_out, ready, needs)
+
+
+def lacking_for(kind: Kind) -> list[str]:
+    """What this machine lacks for a kind of device, each once; nothing is fetched or started."""
+    device = make_device(kind.name)
+    needs = (need for name in device.runtimes for need in device.needs(name) if not need.optional)
+    return list(dict.fromkeys(need.what for need in needs))
+
+
+def _host_needs(runtime: str) -> tuple[Need, ...]:
+    try:
+        get_runtime(runtime).version()
+    except LackingError as error:
+        return (Need(f"the {runtime} runtime", error.hint or f"pip install 'gemcut[{runtime}]'"),)
+    return ()
+
+
+def set_up(spec: str, progress: Progress) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Gets what a device lacks here: Debian's packages, then what it fetches and builds itself.
+
+    Args:
+        spec: The device, as for ``--on``.
+        progress: Told what happens.
+
+    Returns:
+        The runtimes that it can prove now, and the seconds of each step.
+
+    Raises:
+        LackingError: Something can't be had; the hint is the command that would get it.
+    """
+    from ..util.fetching import apt_install
+
+    if not kind_of(spec).module:
+        return tuple(name for name in runtime_names() if not _host_needs(name)), {}
+    clock, device = Clock(progress), make_device(spec)
+    packages = sorted({need.package for name in device.runtimes for need in device.needs(name) if need.package})
+    if packages:
+        with clock.stage("packages", f"Installing {', '.join(packages)}"):
+            apt_install(packages, progress)
+    for runtime in _able(device):
+        lacking = [need for need in device.needs(runtime) if not need.optional]
+        if lacking:
+            raise LackingError(f"{spec} still needs {lacking[0].what}", hint=lacking[0].command)
+        if not kind_of(spec).here:
+            continue  # what is made for a phone is made when there is one
+        with clock.stage(runtime, f"Making {spec} ready for {runtime}"), tempfile.TemporaryDirectory() as work:
+            _try(spec, runtime, Path(work), progress)
+    return _able(device), clock.seconds
+
+
+def _try(spec: str, runtime: str, work: Path, progress: Progress) -> None:
+    device = make_device(spec)
+    try:
+        device.prepare(runtime, work, progress)
+        device.facts(runtime)
+    finally:
+        device.close()
+
+
+def _able(device: Device) -> tuple[str, ...]:
+    """The runtimes that its processor can run."""
+    found = []
+    for name in device.runtimes:
+        try:
+            device.refuse(name, "")
+        except UnsupportedError:
+            continue
+        found.append(name)
+    return tuple(found)

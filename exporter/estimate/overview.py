@@ -1,0 +1,200 @@
+"""Size, memory, time and rough speed of a model on a target, and of its export, from its configuration alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config.target import Target
+from ..quantize.recipe import Recipe
+from ..util.progress import Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+    from ..checkpoint.adapters.adapter import Adapter
+    from .disk import Files
+    from .shapes import Shapes
+
+
+REACHED = 0.6  # of the bandwidth, in a decode step of a 270M model: ExecuTorch 1.5 on two cores
+
+
+FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class TensorClass:
+    """Tensors of one kind. bytes: in the bundle. read: bytes of them that one decode step reads."""
+
+    name: str
+    parameters: int
+    bytes: int
+    read: int
+
+
+@dataclass(frozen=True)
+class ExportCost:
+    """What making the bundle takes, each by stage too.
+
+    memory: most bytes that no file backs; pages of mapped files are dropped when another process needs the room. disk:
+    most bytes at the output's place at once, the bundle with them. seconds: on this machine, if nothing else runs.
+    memory_left, memory_limit: bytes that an export could have here, and what sets that. disk_left: bytes free here.
+    fits: whether it has all of it; None where it is too close to say.
+    """
+
+    memory: int
+    memory_by_stage: dict[str, int]
+    disk: int
+    seconds: float
+    seconds_by_stage: dict[str, float]
+    memory_left: int
+    memory_limit: str
+    disk_left: int
+    fits: bool | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An estimate; sizes in bytes, speeds in tokens per second.
+
+    adapter: what is merged in. parameters: of the model, a tied head not counted twice. program: its file. bundle: all
+    files, a zip as well. cache: KV cache, as it is allocated. memory: most bytes resident, beside the runtime's own
+    code, of a process that runs the bundle and fills its context. read: bytes that one decode step reads, the cache
+    half full; of experts those that a token chooses. notes: what the configuration doesn't say.
+    """
+
+    model: str
+    adapter: str | None
+    target: str
+    recipe: str
+    context: int
+    parameters: int
+    tensors: tuple[TensorClass, ...]
+    program: int
+    bundle: int
+    cache: int
+    memory: int
+    read: int
+    decode: float
+    prefill: float
+    export: ExportCost
+    notes: tuple[str, ...]
+
+
+def estimate(
+    model: str,
+    target: Target,
+    recipe: Recipe,
+    context: int | None,
+    progress: Progress,
+    adapter: Path | None = None,
+) -> Plan:
+    """Estimates an export that isn't made.
+
+    Args:
+        model: A directory that holds a config.json, or a hub id, of which only that is fetched.
+        context: Slots of the cache; None for the target's, or the model's own where that is shorter.
+        adapter: The folder of a PEFT adapter to merge in; all of it is checked against the model.
+
+    Raises:
+        CheckpointError, UnsupportedError, LackingError: As ``checkpoint.describe``, the adapter and the recipe have it.
+        UsageError: A context that the model wasn't made for.
+    """
+    from ..checkpoint.opening import check_context, describe
+    from .memory import run_memory
+    from .shapes import shapes_of
+
+    progress.stage("Reading the configuration")
+    described = describe(model)
+    config, merged = described.text_config, None
+    if adapter is not None:
+        config, merged = _adapted(adapter, config)
+    if context is not None:
+        check_context(described, context)
+    slots = context or min(target.context, int(config.max_position_embeddings))
+    progress.stage("Adding up")
+    shapes = shapes_of(config, recipe, slots, target.prefill_chunk)
+    read = sum(w.read for w in shapes.weights) + FLOAT * shapes.others + shapes.cache.bytes // 2
+    operations = sum(w.operations for w in shapes.weights if w.kind != "head")
+    files, cost = _cost(shapes, described.place.path)
+    return Plan(
+        model=described.place.name,
+        adapter=merged.name if merged is not None else None,
+        target=target.name,
+        recipe=recipe.name,
+        context=slots,
+        parameters=shapes.parameters,
+        tensors=tuple(_by_class(shapes)),
+        program=files.program,
+        bundle=files.bundle,
+        cache=shapes.cache.bytes,
+        memory=run_memory(shapes),
+        read=read,
+        decode=round(REACHED * target.memory_bandwidth * 1e9 / read, 1),
+        prefill=round(target.compute * 1e9 / operations, 1),
+        export=cost,
+        notes=(*_notes(files, shapes), *(merged.notes if merged is not None else ())),
+    )
+
+
+def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
+    """What the export takes, and what there is for it here: in the folder that ``export`` writes to unless told."""
+    from .disk import files_of
+    from .fit import room_for
+    from .host import this_machine
+    from .memory import export_memory
+    from .probe import measure_speed
+    from .seconds import export_seconds
+
+    here = Path.cwd()
+    files, memory, machine = files_of(shapes, folder), export_memory(shapes), this_machine(here)
+    seconds = export_seconds(shapes, files, measure_speed(here))
+    room = room_for(shapes, files, machine)
+    return files, ExportCost(
+        memory=room.memory,
+        memory_by_stage=memory,
+        disk=room.disk,
+        seconds=round(sum(seconds.values()), 1),
+        seconds_by_stage={stage: round(each, 1) for stage, each in seconds.items()},
+        memory_left=machine.memory,
+        memory_limit=machine.limit,
+        disk_left=machine.disk,
+        fits=room.fits,
+    )
+
+
+def _notes(files: Files, shapes: Shapes) -> tuple[str, ...]:
+    found = []
+    if not files.tokenizer_known:
+        found.append("the size of the tokenizer is guessed from the vocabulary: there is no tokenizer.json")
+    if shapes.experts:
+        found.append("memory and seconds of lowering so many experts are extrapolated from models without any")
+    return tuple(found)
+
+
+def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, Adapter]:
+    """The configuration with an adapter merged in, which has a head of its own where the adapter unties it."""
+    from ..checkpoint.adapters.adapter import HEAD, Base, open_adapter
+    from ..checkpoint.adapters.overlay import spare_tensors
+    from ..quantize.schemes import without_weights
+
+    tied = bool(config.tie_word_embeddings)
+    state = without_weights(config).state_dict()
+    shapes = {name: tuple(value.shape) for name, value in state.items() if not (tied and name == HEAD)}
+    adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(config)))
+    if adapter.untied:
+        config = copy.deepcopy(config)
+        config.tie_word_embeddings = False
+    return config, adapter
+
+
+def _by_class(shapes: Shapes) -> Iterator[TensorClass]:
+    for kind in dict.fromkeys(w.kind for w in shapes.weights):
+        of = [w for w in shapes.weights if w.kind == kind]
+        yield TensorClass(kind, sum(w.elements for w in of), sum(w.stored for w in of), sum(w.read for w in of))
+    size = FLOAT * shapes.others
+    yield TensorClass("norm", shapes.others, size, size)

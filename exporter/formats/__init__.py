@@ -1,0 +1,1 @@
+"""Readers of program files that need no runtime installed."""

@@ -1,0 +1,1 @@
+"""An export and a validation: plan, stages, gates, budgets, journal."""

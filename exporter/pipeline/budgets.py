@@ -1,0 +1,178 @@
+"""Budgets of a bundle: limits that an app team sets in ``gemcut.toml``, held before anything is published.
+
+Sizes and memory are absolute. Speeds are not: this host is no phone, and today's host is not yesterday's. They are
+ratios to a *baseline*, a bundle that the team keeps (the last release, say), measured in the same run, in turns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..bench import decode_steps, measure
+from ..bundle.archive import CHUNK
+from ..errors import UsageError
+from ..runtimes.base import Job, Run
+from ..util.progress import Silent
+from .budget_limits import RATIOS, Budgets, baseline_places
+from .evidence import AT_LEAST, TITLES, BudgetLine
+
+if TYPE_CHECKING:
+    from ..bundle.reader import Bundle
+    from ..util.progress import Progress
+    from .evidence import Evidence
+
+
+ROUNDS = 3
+
+
+MEASURED = (*RATIOS, "peak_memory", "device_size")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one bundle, medians over the runs: bytes, and ratios to the baseline's where there is one.
+
+    written: bytes that the runtime writes beside the bundle at its first use.
+    """
+
+    peak_memory: float
+    written: float
+    ratios: dict[str, float]
+
+
+def hold(bundle: Bundle, evidence: Evidence, budgets: Budgets, work: Path, progress: Progress) -> list[BudgetLine]:
+    """Holds a finished bundle against its budgets; measures only what they ask for.
+
+    Args:
+        bundle: All of its files in their place.
+        evidence: What the proof found.
+        budgets: The limits.
+        work: A scratch folder.
+        progress: Told of each run.
+
+    Raises:
+        UsageError: The baseline is not of the same runtime, or isn't a bundle.
+        ConformanceError: One of the two can't be run here, or the baseline was changed.
+    """
+    wanted = budgets.set()
+    found = _known(evidence)
+    if "download_size" in wanted:
+        found["download_size"] = float(download_size(bundle))
+    if any(name in wanted for name in MEASURED):
+        ratios = any(name in wanted for name in RATIOS)
+        measured = _measure(bundle, budgets.baseline if ratios else None, work, progress)
+        found |= {"peak_memory": measured.peak_memory, **measured.ratios}
+        found["device_size"] = float(bundle_bytes(bundle)) + measured.written
+    return [_line(name, found.get(name), limit, evidence) for name, limit in wanted.items()]
+
+
+def _known(evidence: Evidence) -> dict[str, float | None]:
+    fidelity = evidence.verdict.fidelity.figures() if evidence.verdict else {}
+    rate = evidence.behaviour.tool_calls if evidence.behaviour else None
+    return {"mean_kl": fidelity.get("mean_kl"), "top1": fidelity.get("top1"), "tool_calls": rate}
+
+
+def _line(name: str, measured: float | None, limit: float, evidence: Evidence) -> BudgetLine:
+    why = "" if measured is not None else "the float model makes no tool call on the goldens" * (name == "tool_calls")
+    behaviour = evidence.behaviour
+    if name == "tool_calls" and behaviour and behaviour.tool_call_misses and measured is not None and measured < limit:
+        miss = behaviour.tool_call_misses[0]
+        why = f"prompt {miss.prompt!r}: {miss.detail}"
+    return BudgetLine(name, measured, limit, name in AT_LEAST, why)
+
+
+def bundle_bytes(bundle: Bundle) -> int:
+    """Bytes of all files of a bundle."""
+    return sum(record.size for record in bundle.manifest.files.values())
+
+
+def download_size(bundle: Bundle) -> int:
+    """Bytes of all files, each deflated as stores and web servers do (zlib, level 6; RFC 1951)."""
+    return sum(_deflated(bundle, name) for name in bundle.manifest.files)
+
+
+def _deflated(bundle: Bundle, name: str) -> int:
+    path, offset, left = bundle.locate(name)
+    packer, total = zlib.compressobj(6), 0
+    with path.open("rb") as file:
+        file.seek(offset)
+        while left and (chunk := file.read(min(CHUNK, left))):
+            total += len(packer.compress(chunk))
+            left -= len(chunk)
+    return total + len(packer.flush())
+
+
+def _measure(bundle: Bundle, baseline: Path | None, work: Path, progress: Progress) -> Measured:
+    """Runs the bundle, and the baseline in turns with it, each time in a fresh process."""
+    with ExitStack() as stack:
+        bundles = [bundle]
+        if baseline is not None:
+            bundles.append(stack.enter_context(open_baseline(baseline, bundle.manifest.runtime.name)))
+        prompt = min(min(b.manifest.prefill_chunk, b.manifest.context // 2) for b in bundles)
+        steps = min(decode_steps(b.manifest.context) for b in bundles)
+        place = stack.enter_context(tempfile.TemporaryDirectory(dir=work, prefix="budget-"))
+        jobs = [Job(b.manifest.runtime.name, str(b.program), (prompt,), steps, None, place) for b in bundles]
+        runs: list[list[Run]] = [[] for _ in jobs]
+        for number in range(ROUNDS):
+            progress.update(number, ROUNDS, f"round {number + 1} of {ROUNDS}")
+            for own, job in zip(runs, jobs, strict=True):
+                own += measure(job, 1, Silent())
+    ratios = {} if baseline is None else _ratios(*runs)
+    own = runs[0]
+    return Measured(_median(r.peak_memory for r in own), _median(r.written for r in own), ratios)
+
+
+def _ratios(own: list[Run], base: list[Run]) -> dict[str, float]:
+    """Ours to the baseline's: seconds of loading, and speeds."""
+    return {
+        "load_time": _median(r.load for r in own) / _median(r.load for r in base),
+        "prefill": _median(r.prefill[0] for r in base) / _median(r.prefill[0] for r in own),
+        "decode": _median(r.decode for r in base) / _median(r.decode for r in own),
+    }
+
+
+def _median(values: Iterable[float]) -> float:
+    return float(statistics.median(values))
+
+
+def open_baseline(path: Path, runtime: str) -> Bundle:
+    """The baseline's bundle, every byte checked. With several runtimes, ``path`` may be the folder that holds each's.
+
+    Raises:
+        UsageError: There is none, or it is for another runtime.
+        ConformanceError: It was changed.
+    """
+    from ..bundle.reader import open_bundle
+
+    hint = "Keep a bundle as the baseline: export without the ratios once, and copy it there."
+    places = list(baseline_places(path, runtime))
+    if not places:
+        raise UsageError(f"there is no baseline at {path}", hint=hint)
+    bundle = open_bundle(places[0])
+    if bundle.manifest.runtime.name != runtime:
+        of = bundle.manifest.runtime.name
+        bundle.close()
+        raise UsageError(f"the baseline {places[0]} is of {of}, not of {runtime}", hint=hint)
+    bundle.verify()
+    return bundle
+
+
+def failed(evidence: Sequence[Evidence]) -> bool:
+    """Whether any budget isn't kept."""
+    return any(not line.passed for one in evidence for line in one.budgets)
+
+
+def rows(lines: Iterable[BudgetLine]) -> list[tuple[str, str, str, str]]:
+    """Table rows: budget, measured, limit, verdict."""
+    return [
+        (TITLES[line.name], line.text(line.measured), f"{line.sign} {line.text(line.limit)}",
+         "kept" if line.passed else "OVER" if line.measured is not None else "NOT MEASURED")
+        for line in lines
+    ]  # fmt: skip

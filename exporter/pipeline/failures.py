@@ -1,0 +1,58 @@
+"""Failed gates, devices and budgets, with the evidence that reports show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import BudgetError, ConformanceError, GateError, GemcutError
+
+if TYPE_CHECKING:
+    from ..devices.replay import DeviceVerdict
+    from ..prove.gate import Verdict
+    from .evidence import Evidence
+
+
+class HeldBack(GemcutError):
+    """An export that was proven wanting: nothing was published. ``evidence``: of each bundle that was run, in order."""
+
+    evidence: tuple[Evidence, ...]
+
+
+class BudgetFailed(HeldBack, BudgetError):
+    """An export that its budgets held back: nothing was published."""
+
+    def __init__(self, evidence: Sequence[Evidence]) -> None:
+        over = [f"{e.manifest.runtime.name}: {line}" for e in evidence for line in e.budgets if not line.passed]
+        super().__init__(
+            f"over {len(over)} of its budgets, nothing was published: " + "; ".join(over),
+            hint="Raise the budget in gemcut.toml, or make the bundle smaller: a coarser recipe, a shorter context.",
+        )
+        self.evidence = tuple(evidence)
+
+
+class GateFailed(HeldBack, GateError):
+    """An export that its gate held back: nothing was published.
+
+    ``verdict``, of the last bundle of the evidence, says where it was worst.
+    """
+
+    def __init__(self, verdict: Verdict, runtime: str, evidence: Sequence[Evidence]) -> None:
+        super().__init__(
+            f"the {runtime} bundle failed its gate, nothing was published: " + "; ".join(verdict.reasons()),
+            hint="Try a finer recipe (gemcut recipes), or publish it marked as unproven with --gate report.",
+        )
+        self.verdict = verdict
+        self.evidence = tuple(evidence)
+
+
+class DeviceFailed(HeldBack, ConformanceError):
+    """An export that a device held back: nothing was published."""
+
+    def __init__(self, verdict: DeviceVerdict, evidence: Sequence[Evidence]) -> None:
+        super().__init__(
+            f"on {verdict.device} the {verdict.runtime} bundle does not what it did here: "
+            + "; ".join(verdict.failures),
+            hint="docs/devices.md says what each device proves; gemcut validate --on shows every prompt.",
+        )
+        self.evidence = tuple(evidence)

@@ -1,0 +1,115 @@
+"""What makes two exports the same: every input, in one hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...util.packages import public_version
+
+if TYPE_CHECKING:
+    from ...checkpoint.records import Checkpoint
+    from ...devices import Options
+    from ..plan import ExportPlan
+
+
+# Bytes; larger files (weights) count by size, times and inode, as reading them would take minutes.
+SMALL = 1 << 20
+
+
+# Of every export; a runtime names its own.
+_LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "jinja2")
+
+
+def keys_of(plans: Sequence[ExportPlan]) -> list[str]:
+    """A key for each plan: equal only where an export of all of these would make the same bundle of that one.
+
+    Not in it: what decides nothing that is kept (format, gate, budgets, which devices to prove it on).
+    """
+    shared = {
+        "gemcut": __version__,
+        "sources": own_sources(),
+        "python": sys.version,
+        "processor": _processor(),
+        "libraries": {name: public_version(name) for name in _LIBRARIES},
+        "checkpoint": _of_checkpoint(plans[0].checkpoint),
+        "plans": [_of_plan(plan) for plan in plans],
+    }
+    return [_hash({**shared, "of": index}) for index in range(len(plans))]
+
+
+def own_sources() -> str:
+    """The hash of Gemcut's own files: a version under development changes without its number."""
+    package = Path(__file__).resolve().parents[2]
+    files = (path for path in package.rglob("*") if "__pycache__" not in path.parts and path.is_file())
+    return _hash([(path.relative_to(package).as_posix(), marks(path)) for path in sorted(files)])
+
+
+def device_key(spec: str, options: Options) -> str:
+    """Tells a proof on a device from one on another, or with another library, time limit or memory."""
+    argument = Path(spec.partition(":")[2] or ".")
+    file = marks(argument) if argument.is_file() else None
+    return _hash([spec, dataclasses.asdict(options), file])[:16]
+
+
+def marks(path: Path) -> list[int | str]:
+    """What tells whether a file is the one it was: the hash of a small one; size, times and inode of others."""
+    stat = path.stat()
+    if stat.st_size <= SMALL:
+        return [hashlib.sha256(path.read_bytes()).hexdigest()]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_dev, stat.st_ino]
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    from ...checkpoint.golden_prompts import own_prompts
+
+    files = [*checkpoint.sources(), *filter(None, [own_prompts(checkpoint)])]
+    adapter = checkpoint.adapter
+    if adapter is not None:
+        files += sorted(path for path in adapter.path.iterdir() if path.is_file())
+    return {
+        "name": checkpoint.name,
+        "source": checkpoint.source,
+        "revision": checkpoint.revision,
+        "path": checkpoint.path,
+        "adapter": adapter.path if adapter else None,
+        "files": _marked(files),
+        "text_config": checkpoint.text_config.to_json_string(use_diff=False),
+        "chat_template": checkpoint.chat_template,
+        "generation": checkpoint.generation,
+        "stop_ids": checkpoint.stop_ids,
+        "bos_id": checkpoint.bos_id,
+    }
+
+
+def _of_plan(plan: ExportPlan) -> dict[str, Any]:
+    return {
+        "runtime": [plan.runtime.name, plan.runtime.version()],
+        "libraries": {name: public_version(name) for name in plan.runtime.libraries},
+        "target": dataclasses.asdict(plan.target),
+        "recipe": dataclasses.asdict(plan.recipe),
+        "shape": dataclasses.asdict(plan.shape),
+        "cache": dataclasses.asdict(plan.cache),
+        "plain_program": plan.plain_program,
+    }
+
+
+def _marked(files: Iterable[Path]) -> list[tuple[str, list[int | str]]]:
+    return sorted({str(path): marks(path) for path in files}.items())
+
+
+def _processor() -> str:
+    from ...util.platform import processor
+
+    return processor()
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,156 @@
+"""Runs a packed bundle, reopened from disk, against its goldens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..bench import decode_steps, measure
+from ..bundle.manifest import BehaviourRecord, DeviceRecord, FidelityRecord, Manifest
+from ..bundle.reader import Bundle
+from ..devices import HOST, Options, make_device
+from ..devices.replay import DeviceVerdict, Subject, prove_on
+from ..prompt.codec import ChatCodec, codec_of
+from ..prove.behaviour import check_behaviour
+from ..prove.compiled_prompt import check_prompt, read_calls
+from ..prove.fidelity import FullFidelity, LogitRows, fidelity_top64
+from ..prove.gate import judge
+from ..prove.golden import Golden, Recorded
+from ..prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
+from ..prove.proof import Proof
+from ..prove.run import run_bundle
+from ..prove.runner import Runner
+from ..quantize.recipe import Gate
+from ..runtimes import get_runtime
+from ..runtimes.base import Job
+from ..util.process_memory import give_back
+from ..util.progress import Progress
+
+if TYPE_CHECKING:
+    from ..prove.run import RowSink
+    from ..util.stage_clock import Clock
+
+
+def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: LogitRows | None = None) -> Proof:
+    """Runs every golden through the bundle's program.
+
+    Args:
+        bundle: opened from disk.
+        gate: the limits to hold it to.
+        work: a scratch folder.
+        progress: told after each prompt.
+        float_logits: the float model's logits [N, V] float32, at export; without them the figures are over
+            the float model's top 64.
+    """
+    goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
+    codec, manifest = codec_of(bundle), bundle.manifest
+    runtime = get_runtime(manifest.runtime.name)
+    runner = runtime.open(bundle.program)
+    try:
+        sink = FullFidelity(goldens, float_logits) if float_logits is not None else None
+        recorded = _run(runner, goldens, manifest, codec, sink, progress)
+    finally:
+        runner.close()
+    del runner
+    give_back()
+    fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
+    behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids, read_calls(bundle))
+    more = check_prompt(bundle, codec, goldens) + runtime.second_leg(bundle, goldens, recorded, work, progress)
+    behaviour = dataclasses.replace(behaviour, checks=behaviour.checks + more)
+    return Proof(goldens, recorded, fidelity, behaviour, judge(gate, fidelity, behaviour))
+
+
+def _run(
+    runner: Runner,
+    goldens: Sequence[Golden],
+    manifest: Manifest,
+    codec: ChatCodec,
+    sink: RowSink | None,
+    progress: Progress,
+) -> tuple[Recorded, ...]:
+    return run_bundle(runner, goldens, manifest.stop_ids, codec.decode, sink, progress)
+
+
+def measure_speed(bundle: Bundle, work: Path, progress: Progress) -> dict[str, float]:
+    """Tokens per second of one fresh process: one prefill chunk, and the decode steps after it."""
+    manifest = bundle.manifest
+    prompt = min(manifest.prefill_chunk, manifest.context // 2)
+    job = Job(manifest.runtime.name, str(bundle.program), (prompt,), decode_steps(manifest.context), None, str(work))
+    (run,) = measure(job, 1, progress)
+    return {"prefill": prompt / run.prefill[0], "decode": job.steps / run.decode}
+
+
+def versions_of(manifest: Manifest) -> dict[str, str]:
+    """The bundle's runtime, and the version that made it."""
+    return {manifest.runtime.name: manifest.runtime.version}
+
+
+def subject_of(bundle: Bundle) -> Subject:
+    """A published bundle as devices prove it: with its goldens, and what the exporting machine recorded."""
+    goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
+    host = load_recorded({name: bundle.read(name) for name in RECORDED})
+    return Subject(bundle, goldens, host, codec_of(bundle).decode)
+
+
+def prove_on_devices(
+    subject: Subject, specs: Sequence[str], work: Path, clock: Clock, progress: Progress, options: Options | None
+) -> tuple[DeviceVerdict, ...]:
+    """Runs the goldens on each device that can run the bundle; those that can't are noted."""
+    found = []
+    for spec in specs:
+        if spec == HOST:
+            continue
+        if subject.runtime not in make_device(spec, options).runtimes:
+            progress.note(f"{spec} doesn't run {subject.runtime} bundles: not proven there")
+            continue
+        with clock.stage(spec, f"Proving the {subject.runtime} bundle on {spec}"):
+            found.append(prove_on(subject, spec, work, progress, options))
+    return tuple(found)
+
+
+def subject_of_proof(bundle: Bundle, proof: Proof) -> Subject:
+    """A new bundle as devices prove it, against what it did here."""
+    return Subject(bundle, proof.goldens, proof.recorded, codec_of(bundle).decode)
+
+
+def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:
+    """The manifest with figures and verdict."""
+    figures = {name: getattr(proof.fidelity, name) for name in FidelityRecord.model_fields}
+    rates = dict(proof.behaviour.rates())
+    behaviour = BehaviourRecord(passed=proof.behaviour.passed, rates=rates, tool_calls=proof.behaviour.tool_calls)
+    reasons = () if proof.verdict.passed else proof.verdict.reasons()
+    return manifest.model_copy(
+        update={
+            "fidelity": FidelityRecord(**figures),
+            "behaviour": behaviour,
+            "proven": proof.verdict.passed,
+            "unproven": reasons,
+        }
+    )
+
+
+def device_record(verdict: DeviceVerdict) -> DeviceRecord:
+    """A device's verdict as the manifest has it: nothing that says when, or how fast."""
+    conformance, facts = verdict.conformance, verdict.facts
+    assert conformance is not None, "only what passed is recorded"
+    assert facts is not None, "what ran has said what it is"
+    return DeviceRecord(
+        device=verdict.device,
+        runtimes=dict(facts.runtimes),
+        library=facts.library.name if facts.library else None,
+        library_sha256=facts.library.sha256 if facts.library else None,
+        max_logprob_diff=conformance.max_logprob_diff,
+        mean_kl=conformance.mean_kl,
+        tolerance=conformance.tolerance.logprob,
+        tolerance_kl=conformance.tolerance.kl,
+        checks={check.name: check.rate for check in verdict.checks},
+    )
+
+
+def bundle_size(path: Path) -> int:
+    """Bytes of a bundle: a file's, or all files' of a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

@@ -1,0 +1,56 @@
+"""The float model and the goldens that it makes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint.golden_prompts import own_prompts
+from ..checkpoint.mapped import map_float_model
+from ..prove.golden_files import save_goldens
+from ..prove.golden_generation import LogitsFile
+from ..prove.golden_generation import make_goldens as _make_goldens
+from ..prove.prompts import choose_prompts, load_prompts
+from ..reference.transformers_model import TransformersReference
+from ..util.process_memory import give_back
+from ..util.progress import Progress
+from .stages import Goldens
+
+if TYPE_CHECKING:
+    from ..prompt.codec import ChatCodec
+    from .bundle_job import Draft
+    from .plan import ExportPlan
+
+
+def load_model(plan: ExportPlan, work: Path, progress: Progress | None = None) -> Any:
+    """The transformers model of the checkpoint, its matrices in the mapped files; see ``map_float_model``."""
+    from ..util.file_tensors import Scratch
+
+    return map_float_model(plan.checkpoint, Scratch(work), progress)
+
+
+def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:
+    """Runs the float model on the checkpoint's own prompts and the built-in ones, as far as every plan holds them."""
+    checkpoint, window = plans[0].checkpoint, plans[0].cache.window
+    context = min(plan.shape.context for plan in plans)
+    own_file = own_prompts(checkpoint)
+    own = load_prompts(own_file) if own_file is not None and codec.has_template else []
+    prompts = choose_prompts(codec, window, context, own)
+    reference = TransformersReference(model)
+    file = LogitsFile(work / "float_logits", reference.vocab_size)
+    goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
+    give_back()
+    return Goldens(save_goldens(goldens), file.open, tuple(prompts))
+
+
+def model_for(draft: Draft, drafts: Sequence[Draft], model: Any) -> Any:
+    """The float model for one of several bundles: a runtime uses it up, so all but the last get a copy.
+
+    The copy is of the modules alone; it shares every parameter and buffer with the original.
+    """
+    if draft is drafts[-1]:
+        return model
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)

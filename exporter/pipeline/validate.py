@@ -1,0 +1,65 @@
+"""A validation, stage by stage: a bundle is proven again from its own goldens."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..bundle.reader import open_bundle
+from ..devices import HOST, Options
+from ..devices.replay import check_devices
+from ..devices.verdict_file import verdict_from
+from ..prove.conformance import compare
+from ..runtimes import get_runtime
+from ..util.progress import Progress
+from ..util.stage_clock import Clock
+from . import packaging as packing
+from . import prove as proving
+from .budgets import bundle_bytes
+from .evidence import Evidence
+from .request import ProvenHere, Validated
+
+
+def validate(
+    path: Path,
+    progress: Progress,
+    on: Sequence[str] = (),
+    options: Options | None = None,
+    verdicts: Sequence[Path] = (),
+) -> Validated:
+    """Proves a bundle again from its own goldens, with no access to the checkpoint.
+
+    Args:
+        path: The bundle.
+        progress: Told what happens.
+        on: Devices to prove it on; this machine where none is named.
+        options: Of the devices.
+        verdicts: Files that the demo app wrote on phones.
+
+    Raises:
+        ConformanceError: a byte of it changed, or its program can't be run here. A verdict that failed raises nothing.
+        LackingError: a device needs what this machine lacks.
+        UnsupportedError: a device can't run this runtime.
+    """
+    clock = Clock(progress)
+    with open_bundle(path) as bundle, tempfile.TemporaryDirectory(prefix="gemcut-") as work:
+        with clock.stage("verify", "Checking every byte"):
+            bundle.verify(progress)
+            get_runtime(bundle.manifest.runtime.name)
+            subject = proving.subject_of(bundle)
+            check_devices(on, proving.versions_of(bundle.manifest), options)
+        here, evidence = None, Evidence(bundle.manifest, tuple(subject.goldens), bundle=path)
+        if HOST in on or not (on or verdicts):
+            with clock.stage("prove", "Running the goldens"):
+                proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), Path(work), progress)
+            with clock.stage("compare", "Comparing with the exporting machine"):
+                conformance = compare(subject.goldens, subject.host, proof.recorded, subject.share)
+                here = ProvenHere(proof.verdict, proof.behaviour, conformance)
+                evidence = replace(evidence, recorded=proof.recorded, verdict=proof.verdict, behaviour=proof.behaviour,
+                                   conformance=conformance)  # fmt: skip
+        found = proving.prove_on_devices(subject, on, Path(work), clock, progress, options)
+        found += tuple(verdict_from(subject, file, progress) for file in verdicts)
+        evidence = replace(evidence, devices=found, size=bundle_bytes(bundle))
+        return Validated(path, bundle.manifest, here, found, clock.seconds, evidence)

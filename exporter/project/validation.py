@@ -1,0 +1,145 @@
+"""What can be wrong with an entry of ``gemcut.toml`` that its types can't say, before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from ..errors import EXIT_UNSUPPORTED, EXIT_USAGE, GemcutError
+from ..pipeline.budget_limits import RATIOS
+from .entries import HINT, BundleEntry, Mistake
+
+
+def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
+    """Everything that is wrong with one entry."""
+    yield from _check_model(entry)
+    yield from _check_adapter(entry)
+    yield from _check_target(entry)
+    yield from _check_shapes(entry)
+    yield from _check_devices(entry)
+    yield from _check_baseline(entry)
+    template = entry.chat_template
+    if template not in (None, "none") and not os.path.isfile(template):
+        yield _at(entry, "chat_template", f"no file {template}", hint="Name a Jinja file, or none for a base model.")
+
+
+def check_outputs(entries: Iterable[BundleEntry]) -> Iterator[Mistake]:
+    """Two bundles in one place, or one inside another."""
+    taken: dict[str, str] = {}
+    for entry in entries:
+        place = os.path.normcase(os.path.abspath(entry.output))
+        for other, name in taken.items():
+            if os.path.commonpath([place, other]) in (place, other):
+                how = "the same place as" if place == other else "a place that overlaps with that of"
+                yield _at(entry, "output", f"{entry.output}: {how} bundles.{name}", hint="Give each its own output.")
+        taken[place] = entry.name
+        root = os.path.normcase(os.path.abspath(entry.file.parent))
+        if os.path.commonpath([place, root]) == place:
+            yield _at(entry, "output", f"{entry.output} is the folder of {entry.file.name} itself, or around it")
+
+
+def _at(entry: BundleEntry, key: str, message: str, code: int = EXIT_USAGE, hint: str = HINT) -> Mistake:
+    return Mistake(entry.lines.get(key, entry.line), f"bundles.{entry.name}.{key}: {message}", code, hint)
+
+
+def _raised(entry: BundleEntry, key: str, error: GemcutError) -> Mistake:
+    return _at(entry, key, error.message, error.exit_code, error.hint or HINT)
+
+
+def _check_model(entry: BundleEntry) -> Iterator[Mistake]:
+    folder = entry.model.folder
+    if folder is None or (folder / "config.json").is_file():
+        return
+    if not folder.exists():
+        wrong = f"no such directory: {folder}"
+    elif not folder.is_dir():
+        wrong = f"{folder} is a file, not a directory"
+    else:
+        wrong = f"{folder} has no config.json, so it is no checkpoint"
+    hint = "Name 'sample', a directory relative to gemcut.toml, or a hub id: org/name@revision."
+    yield _at(entry, "model", wrong, hint=hint)
+
+
+def _check_adapter(entry: BundleEntry) -> Iterator[Mistake]:
+    """Its configuration, which says whether it can be merged at all; its tensors need the model."""
+    from ..checkpoint.adapters.adapter_config import read_config
+
+    if entry.adapter is None:
+        return
+    if not entry.adapter.is_dir():
+        hint = "Name a directory relative to gemcut.toml that holds a PEFT adapter, or 'sample'."
+        yield _at(entry, "adapter", f"no such directory: {entry.adapter}", hint=hint)
+        return
+    try:
+        read_config(entry.adapter)
+    except GemcutError as error:
+        yield _raised(entry, "adapter", error)
+
+
+def _check_target(entry: BundleEntry) -> Iterator[Mistake]:
+    from ..config.target import load_target
+    from ..errors import nearest
+    from ..quantize.recipe import load_recipe
+
+    for runtime in sorted(name for name in set(entry.runtimes) if entry.runtimes.count(name) > 1):
+        yield _at(entry, "runtimes", f"'{runtime}' is there twice")
+    if entry.recipe is not None:
+        try:
+            load_recipe(entry.recipe)
+        except GemcutError as error:
+            yield _raised(entry, "recipe", error)
+    try:
+        target = load_target(entry.target)
+        for runtime in entry.runtimes:
+            if runtime not in target.runtimes:
+                yield _at(entry, "runtimes", f"the target {target.name} has no runtime '{runtime}': "
+                          f"{nearest(runtime, target.runtimes)}", EXIT_UNSUPPORTED)  # fmt: skip
+    except GemcutError as error:
+        yield _raised(entry, "target", error)
+
+
+def _check_shapes(entry: BundleEntry) -> Iterator[Mistake]:
+    lengths = entry.prefill_lengths
+    if len(set(lengths)) < len(lengths):
+        yield _at(entry, "prefill_lengths", "one of the lengths is there twice")
+    if entry.dynamic_shape and lengths:
+        yield _at(entry, "dynamic_shape", "prefill_lengths and dynamic_shape exclude each other")
+    if "litert" not in entry.runtimes:
+        for key, is_set in (("dynamic_shape", entry.dynamic_shape is not None), ("plain_tflite", entry.plain_tflite)):
+            if is_set:
+                yield _at(entry, key, "it is LiteRT's, and runtimes doesn't name litert")
+    if entry.format == "zip" and len(entry.runtimes) == 1 and os.path.isdir(entry.output):
+        yield _at(entry, "output", f"{entry.output} is a folder, and format is zip", hint="Name a .gemcut file.")
+
+
+def _check_devices(entry: BundleEntry) -> Iterator[Mistake]:
+    from ..devices import kind_of
+
+    kinds, known = [], True
+    for spec in entry.prove_on:
+        try:
+            kinds.append(kind_of(spec))
+        except GemcutError as error:
+            known = False
+            said = error.message.removeprefix(f"--on {spec}: ")
+            yield _raised(entry, "prove_on", type(error)(said, hint=error.hint))
+    for spec in sorted({one for one in entry.prove_on if entry.prove_on.count(one) > 1}):
+        yield _at(entry, "prove_on", f"'{spec}' is there twice")
+    if not known:
+        return
+    if entry.timeout is not None and not any(kind.module for kind in kinds):
+        yield _at(entry, "timeout", "it is for devices, and prove_on names none", hint="gemcut devices lists them.")
+    if entry.device_memory is not None and not any(kind.takes_memory for kind in kinds):
+        yield _at(entry, "device_memory", "it is for arm64-vm, which prove_on doesn't name")
+
+
+def _check_baseline(entry: BundleEntry) -> Iterator[Mistake]:
+    baseline, asked = entry.budgets.baseline, [name for name in RATIOS if name in entry.budgets.set()]
+    if asked and baseline is None:
+        hint = f'Add baseline = "PATH" to [bundles.{entry.name}]: a bundle that you keep, such as the last release\'s.'
+        yield _at(entry, f"budgets.{asked[0]}", "a ratio, and there is no baseline to take it of", hint=hint)
+    if baseline is not None and not asked:
+        yield _at(entry, "baseline", f"no budget is a ratio ({', '.join(RATIOS)}), so nothing is compared with it")
+    if baseline is not None and os.path.abspath(baseline) == os.path.abspath(entry.output):
+        yield _at(entry, "baseline", "it is this bundle's own place, which the next export replaces",
+                  hint="Keep a copy of a bundle elsewhere, such as baselines/, and name that.")  # fmt: skip

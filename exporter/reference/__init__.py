@@ -1,0 +1,1 @@
+"""The float oracle: transformers' own forward, greedily decoded."""

@@ -1,0 +1,123 @@
+"""Runs one model on several inputs side by side, so that each of its matrices is read once for all of them.
+
+Every run is the model's own forward on an input of its own, unpadded, in a coroutine (a greenlet). At each matrix
+product it waits for the others; the products of those that wait for the same matrix are made in one. A checkpoint that
+lies in mapped files is so read once for all prompts, layer by layer, and a matrix is made float32 once for all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from greenlet import getcurrent, greenlet
+
+from .upcast import float32_at_use, product
+
+Result = TypeVar("Result")
+
+
+# Bytes of results that are made in one go: logits of a large vocabulary are taken a few inputs at a time.
+MOST = 1 << 27
+
+
+# A product of n rows takes about as long as n + 40 of them in one of many: a matrix must be read and made float32.
+READING = 40
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A product that a run waits for. x: [..., in]."""
+
+    linear: Any
+    x: torch.Tensor
+
+    @property
+    def rows(self) -> int:
+        return self.x.numel() // self.x.shape[-1]
+
+
+class Together:
+    """Several runs of one model.
+
+    Args:
+        model: in eval mode; matrices that aren't float32 are made so as they are used.
+        told: called after each product with the work that it was, in rows times elements of its matrix.
+    """
+
+    def __init__(self, model: Any, told: Callable[[float], None] | None = None) -> None:
+        self._model = model
+        self._told = told
+        self._hub: Any = None
+
+    def run(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+        """Calls all of ``tasks``, which may run the model; returns what they return.
+
+        Raises:
+            Exception: whatever a task raises; the others are ended.
+        """
+        results: list[Any] = [None] * len(tasks)
+        runs = [greenlet(_kept(task, results, at)) for at, task in enumerate(tasks)]
+        self._hub = getcurrent()
+        try:
+            with torch.inference_mode(), float32_at_use(self._model, self._product):
+                waiting = {run: asked for run in runs if (asked := run.switch()) is not None}
+                while waiting:
+                    linear = next(iter(waiting.values())).linear
+                    same = {run: asked for run, asked in waiting.items() if asked.linear is linear}
+                    for group in _groups(same):
+                        self._multiply(group, waiting)
+        finally:
+            for run in runs:
+                if run:
+                    run.throw()
+        return results
+
+    def _multiply(self, group: dict[Any, _Waiting], waiting: dict[Any, _Waiting]) -> None:
+        """One product for all of ``group``; each of them goes on to its next one, or to its end."""
+        linear = next(iter(group.values())).linear
+        x = torch.cat([asked.x.reshape(-1, asked.x.shape[-1]) for asked in group.values()])
+        parts = torch.split(product(linear, x), [asked.rows for asked in group.values()])
+        if self._told is not None:
+            self._told((len(x) + READING) * linear.weight.numel())
+        for (run, asked), part in zip(group.items(), parts, strict=True):
+            del waiting[run]
+            following = run.switch(part.view(*asked.x.shape[:-1], -1))
+            if following is not None:
+                waiting[run] = following
+
+    def _product(self, linear: Any, x: torch.Tensor) -> torch.Tensor:
+        if getcurrent() is self._hub:
+            return product(linear, x)
+        out: torch.Tensor = self._hub.switch(_Waiting(linear, x))
+        return out
+
+
+def elements(model: Any) -> tuple[int, int]:
+    """Elements of all matrices that every row goes through, and of the head's, where only some do."""
+    head = model.get_output_embeddings()
+    linears = [module for module in model.modules() if type(module).forward is torch.nn.Linear.forward]
+    return sum(module.weight.numel() for module in linears if module is not head), head.weight.numel()
+
+
+def _kept(task: Callable[[], Any], results: list[Any], at: int) -> Callable[[], None]:
+    def run() -> None:
+        results[at] = task()
+
+    return run
+
+
+def _groups(same: dict[Any, _Waiting]) -> Iterator[dict[Any, _Waiting]]:
+    """Runs of which the results take ``MOST`` bytes together; a larger one is alone."""
+    total, number, numbers = 0, 0, []
+    for asked in same.values():
+        size = 4 * asked.rows * len(asked.linear.weight)
+        if total and total + size > MOST:
+            total, number = 0, number + 1
+        total += size
+        numbers.append(number)
+    for _, group in itertools.groupby(zip(numbers, same.items(), strict=True), key=lambda pair: pair[0]):
+        yield dict(item for _, item in group)

@@ -1,0 +1,134 @@
+"""The float model that goldens are made with: transformers' own forward, float32, nothing of ours in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..util.arrays import FloatArray
+from ..util.progress import Progress
+from .greedy import Ask, Followed, Sink, follow
+
+if TYPE_CHECKING:
+    import torch
+
+
+# Bytes of key-value caches that may be in memory at once: those of short prompts of any model, and of a large one about
+# what its bundle takes while it is proven (int4: half a byte for each parameter).
+CACHES = 500e6
+
+
+CACHES_OF_PARAMETER = 0.5
+
+
+class TransformersReference:
+    """See ``reference.oracle.Reference``.
+
+    Args:
+        model: a transformers causal LM, not adapted; matrices that aren't float32 are made so as they are used.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model.eval()
+        self.vocab_size = int(model.config.vocab_size)
+
+    def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
+        """Teacher-forced logits [len(ids) - first, V] float32 of the positions ``first`` and later; without a cache."""
+        import torch
+
+        from .upcast import float32_at_use
+
+        with torch.inference_mode(), float32_at_use(self._model):
+            out = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=len(ids) - first)
+        return _array(out.logits)
+
+    def follow(
+        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
+    ) -> list[Followed]:
+        """See ``reference.oracle.Reference``; all prompts side by side (see ``together``), each with transformers' own cache."""
+        from .lockstep import Together
+
+        done = _Done(self._model, asks, progress)
+        out: list[Followed] = []
+        for group in _groups(asks, self._cache_bytes, self._most_cached()):
+            side_by_side = Together(self._model, done.add)
+            out += side_by_side.run([self._task(asks[at], stop, sinks[at], done) for at in group])
+        return out
+
+    def _task(self, ask: Ask, stop: frozenset[int], sink: Sink, done: _Done) -> Callable[[], Followed]:
+        def task() -> Followed:
+            import torch
+
+            cache = None
+
+            def forward(ids: Sequence[int], keep: int) -> FloatArray:
+                nonlocal cache
+                out = self._model(
+                    input_ids=torch.tensor([list(ids)]), past_key_values=cache, use_cache=True, logits_to_keep=keep
+                )
+                cache = out.past_key_values
+                return _array(out.logits)
+
+            followed = follow(ask, stop, forward, sink)
+            done.finish(ask, followed)
+            return followed
+
+        return task
+
+    def _cache_bytes(self, ask: Ask) -> int:
+        from ..modeling.kv_cache import cache_spec
+
+        longest = max(len(ask.ids) + ask.room, ask.scored + 1)
+        return cache_spec(self._model.config, longest, longest).bytes
+
+    def _most_cached(self) -> float:
+        parameters: int = sum(p.numel() for p in self._model.parameters())
+        return CACHES + CACHES_OF_PARAMETER * parameters
+
+
+class _Done:
+    """How much of the work is done, in rows times elements of matrices; replies that end early make it less."""
+
+    def __init__(self, model: Any, asks: Sequence[Ask], progress: Progress | None) -> None:
+        from .lockstep import READING, elements
+
+        self._progress = progress
+        self._body, self._head = elements(model)
+        # Each of a step's matrices is read once; the head more often, where a few prompts' logits are made at a time.
+        steps = 1 + max((ask.room for ask in asks), default=0)
+        self._reading = READING * (steps * self._body + (steps + len(asks)) * self._head)
+        self._rows = sum(len(ask.ids) + ask.room for ask in asks)
+        self._scored = sum(len(ask.ids) - ask.start + ask.room for ask in asks)
+        self._done, self._ended, self._of = 0.0, 0, len(asks)
+
+    def add(self, work: float) -> None:
+        self._done += work
+        if self._progress is not None:
+            total = self._rows * self._body + self._scored * self._head + self._reading
+            self._progress.update(min(self._done, total), total, f"{self._ended} of {self._of} prompts done")
+
+    def finish(self, ask: Ask, followed: Followed) -> None:
+        spared = max(0, len(ask.ids) + ask.room - len(followed.ids))
+        self._ended, self._rows, self._scored = self._ended + 1, self._rows - spared, self._scored - spared
+        self.add(0)
+
+
+def _array(logits: torch.Tensor) -> FloatArray:
+    return np.asarray(logits[0].float().numpy(), dtype=np.float32)
+
+
+def _groups(asks: Sequence[Ask], size: Callable[[Ask], int], most: float) -> Iterator[range]:
+    """Prompts, in their order, whose caches take ``most`` bytes together; as many in each group."""
+    sizes = [size(ask) for ask in asks]
+    groups = max(1, math.ceil(sum(sizes) / most))
+    first, held = 0, 0.0
+    for at, each in enumerate(sizes):
+        if at > first and held + each > sum(sizes) / groups:
+            yield range(first, at)
+            first, held = at, 0.0
+        held += each
+    if asks:
+        yield range(first, len(asks))

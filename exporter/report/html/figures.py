@@ -1,0 +1,154 @@
+"""How plots are drawn: plotly figures in JSON, each with the tables that say the same in words.
+
+Colours are names of the page's own CSS variables (``--ink``), which its script puts in, so that a plot is dark where
+the page is. No plot says anything by colour alone: marks have symbols, bars patterns, areas labels.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_ROW = 22  # pixels of a bar or of a heatmap's row
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells under ``heads``. numeric: the columns that are numbers, from 0."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot. figure: plotly's JSON, safe in a script element; height in pixels; says: the plot in one sentence."""
+
+    title: str
+    says: str
+    figure: str
+    height: int
+    tables: tuple[Table, ...] = ()
+
+
+def plain(text: str) -> str:
+    """Text that plotly shows as it is: it takes some HTML and entities in labels, and %{...} in templates."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "%\u200b{")
+
+
+def short(text: str, most: int = 40) -> str:
+    return plain(text if len(text) <= most else f"{text[: most - 3]}...")
+
+
+def _safe(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_safe(item) for item in value]
+    return value
+
+
+def in_script(value: Any) -> str:
+    """JSON for a ``<script type="application/json">``: ASCII, and with no ``<`` that could end the element."""
+    text = json.dumps(_safe(value), sort_keys=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def figure(traces: Iterable[Any], height: int, **layout: Any) -> str:
+    """Checked by plotly's own classes, which know every property; without its theme, whose colours are for white."""
+    import plotly.graph_objects as go
+
+    axis = {"automargin": True, "gridcolor": "grey", "zerolinecolor": "grey", "fixedrange": True}
+    for name in ("xaxis", "yaxis"):
+        layout[name] = {**axis, **layout.get(name, {})}
+    whole = go.Figure(
+        list(traces),
+        {"template": go.layout.Template(), "height": height, "margin": {"l": 8, "r": 16, "t": 16, "b": 8}, **layout},
+    )
+    found: dict[str, Any] = whole.to_plotly_json()
+    found["layout"] = _themed(found["layout"])
+    found["data"] = [_themed(trace) for trace in found["data"]]
+    return in_script({"data": found["data"], "layout": found["layout"]})
+
+
+# plotly's classes take real colours alone. These stand for the page's variables until the figure has been checked.
+_COLOURS = {
+    "grey": "--grid",
+    "black": "--ink",
+    "white": "--paper",
+    "steelblue": "--series",
+    "darkorange": "--bad",
+}
+
+
+SCALE = [[0.0, "whitesmoke"], [0.5, "lightsteelblue"], [1.0, "midnightblue"]]
+
+
+_SCALE_NAMES = {"whitesmoke": "--low", "lightsteelblue": "--middle", "midnightblue": "--high"}
+
+
+def _themed(value: Any, key: str = "") -> Any:
+    if isinstance(value, str) and ("color" in key or key == "scale"):
+        return _COLOURS.get(value) or _SCALE_NAMES.get(value, value)
+    if isinstance(value, dict):
+        return {name: _themed(item, name) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_themed(item, "scale" if key == "colorscale" else key) for item in value]
+    return value
+
+
+def bars(
+    labels: Sequence[str],
+    values: Sequence[float],
+    texts: Sequence[str],
+    good: Sequence[bool],
+    unit: str,
+    limit: float | None = None,
+) -> tuple[str, int]:
+    """Horizontal bars, top to bottom; what is bad is hatched. limit: a dashed line."""
+    import plotly.graph_objects as go
+
+    height = 70 + _ROW * len(labels) + (18 if limit is not None else 0)
+    bar = go.Bar(
+        orientation="h",
+        x=list(values),
+        y=[short(label) for label in labels],
+        text=[plain(text) for text in texts],
+        textposition="outside",
+        textfont={"color": "black"},
+        cliponaxis=False,
+        hoverinfo="text",
+        hovertext=[f"{plain(label)}: {plain(text)}" for label, text in zip(labels, texts, strict=True)],
+        marker={
+            "color": ["steelblue" if fine else "darkorange" for fine in good],
+            "line": {"color": "black", "width": 1},
+            "pattern": {"shape": ["" if fine else "x" for fine in good], "fgcolor": "black"},
+        },
+    )
+    room = max([value for value in values if math.isfinite(value)] + [limit or 0.0]) * 1.35 or 1.0
+    shapes, notes = [], []
+    if limit is not None:
+        shapes = [{"type": "line", "x0": limit, "x1": limit, "y0": 0, "y1": 1, "yref": "paper",
+                   "line": {"color": "black", "dash": "dash", "width": 2}}]  # fmt: skip
+        notes = [{"x": limit, "y": 1, "yref": "paper", "yanchor": "bottom", "text": "limit", "showarrow": False}]
+    drawn = figure(
+        [bar], height, shapes=shapes, annotations=notes,
+        xaxis={"title": {"text": unit}, "range": [0, room], "showgrid": False},
+        yaxis={"autorange": "reversed", "type": "category", "showgrid": False},
+        margin={"l": 8, "r": 16, "t": 30 if limit is not None else 16, "b": 8},
+    )  # fmt: skip
+    return drawn, height
+
+
+def nats(value: float) -> str:
+    """A KL divergence or log-probability for a reader."""
+    return f"{value:.4g}" if math.isfinite(value) else "not a number"

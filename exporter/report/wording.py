@@ -1,0 +1,169 @@
+"""Findings and outcomes as words, the same in every report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..config.toml_file import DataFile, read
+from ..prove.gate import AT_LEAST
+
+if TYPE_CHECKING:
+    from .outcome import Finding, Outcome, Place
+
+
+FIGURES = {
+    "mean_kl": "mean KL divergence (nats)",
+    "p99_kl": "99th percentile of KL (nats)",
+    "top1": "top-1 agreement",
+    "perplexity_ratio": "perplexity ratio",
+    "max_logprob_diff": "largest log-probability difference",
+    "max_logit_diff": "largest logit difference",
+}
+
+
+def figure_text(name: str, value: float | None) -> str:
+    """One figure for a reader; rates as per cent."""
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if name in AT_LEAST else f"{value:.4g}"
+
+
+RULES_FILE = Path(__file__).with_name("rules.toml")
+
+
+# Where a CI service has checked the repository out: reports name files from there, whatever folder Gemcut runs in.
+ROOT_VARIABLES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
+
+
+_RATES = frozenset({"top1", "tool_calls"})
+
+
+_BYTES = frozenset({"download_size", "device_size", "peak_memory"})
+
+
+_RATIOS = frozenset({"load_time", "prefill", "decode"})
+
+
+class Area(DataFile):
+    """What all rules of an area are about. next: what to do about a failed one."""
+
+    title: str
+    help: str
+    next: str
+
+
+class Rules(DataFile):
+    """``rules.toml``: areas and figures by name."""
+
+    area: dict[str, Area]
+    figure: dict[str, str]
+
+
+@cache
+def rules() -> Rules:
+    """The data file, read once."""
+    return read(RULES_FILE, Rules, "report")
+
+
+def area_of(rule: str) -> Area:
+    """The area of ``area.figure``; a general one where the data file has none."""
+    areas = rules().area
+    return areas.get(rule.partition(".")[0], areas["other"])
+
+
+def rule_title(rule: str) -> str:
+    """``fidelity.mean_kl`` for a reader: ``fidelity: mean KL divergence``."""
+    area, _, figure = rule.partition(".")
+    return f"{area}: {rules().figure.get(figure, figure.replace('_', ' '))}" if figure else area
+
+
+def number(rule: str, value: float | None) -> str:
+    """A finding's figure in its unit: rates as per cent, sizes in bytes of 1000s, ratios with an x; ``-`` for none."""
+    from ..util.text import size_text
+
+    area, _, figure = rule.partition(".")
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
+    if figure in _RATES or area == "behaviour":
+        return f"{value:.1%}"
+    if area == "budget" and figure in _BYTES:
+        return size_text(value)
+    return f"{value:.2f} x" if area == "budget" and figure in _RATIOS else f"{value:.4g}"
+
+
+def where(finding: Finding) -> str:
+    """Where it was worst: ``prompt 'tool-3', position 41``; empty where that isn't known."""
+    prompt = f"prompt {finding.prompt!r}" if finding.prompt is not None else ""
+    position = f"position {finding.position}" if finding.position is not None else ""
+    return ", ".join(part for part in (prompt, position) if part)
+
+
+def level(outcome: Outcome) -> Literal["error", "warning"]:
+    """How bad a failed finding is: what was published all the same (``--gate report``) is no reason to stop a merge."""
+    return "warning" if outcome.state == "published" else "error"
+
+
+def label(outcome: Outcome) -> str:
+    """The bundle and its runtime: ``chat (executorch)``."""
+    return f"{outcome.name} ({outcome.runtime})" if outcome.runtime else outcome.name
+
+
+def heading(outcomes: Sequence[Outcome]) -> str:
+    """``Gemcut export: 1 of 2 failed``."""
+    actions = ", ".join(dict.fromkeys(one.action for one in outcomes)) or "report"
+    failed = sum(not one.passed for one in outcomes)
+    if not outcomes:
+        return f"Gemcut {actions}: nothing was done"
+    if not failed:
+        return f"Gemcut {actions}: passed" if len(outcomes) == 1 else f"Gemcut {actions}: all {len(outcomes)} passed"
+    count = len(outcomes)
+    return f"Gemcut {actions}: failed" if count == 1 else f"Gemcut {actions}: {failed} of {count} failed"
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """The same names, each once: the second ``x`` becomes ``x #2``."""
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        out.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return out
+
+
+def place_of(finding: Finding, outcome: Outcome) -> tuple[str, int]:
+    """The file and line to show a finding at: its own, the bundle's in the user's files, or the bundle itself."""
+    place: Place | None = finding.place or outcome.place
+    if place is not None:
+        return place.path, max(place.line, 1)
+    return (str(outcome.bundle) if outcome.bundle is not None else outcome.name), 1
+
+
+def from_root(path: str, environ: Mapping[str, str], here: Path | None = None) -> str:
+    """A path as the CI service knows it: from the repository's root where it lies below it, with ``/``.
+
+    Args:
+        path: Relative to the working directory, or absolute.
+        environ: Of which ``GITHUB_WORKSPACE`` or ``CI_PROJECT_DIR`` name the root; the working directory elsewhere.
+        here: The working directory.
+    """
+    here = Path.cwd() if here is None else here
+    root = next((Path(environ[name]) for name in ROOT_VARIABLES if environ.get(name)), here)
+    try:
+        whole = (here / path).resolve()
+    except (OSError, ValueError):  # no path at all, such as a name with a NUL
+        return path
+    for base in (root.resolve(), here.resolve()):
+        if whole.is_relative_to(base):
+            return whole.relative_to(base).as_posix()
+    return whole.as_posix()
+
+
+def one_line(text: str) -> str:
+    """Text with every run of white space as one space."""
+    return " ".join(text.split())

@@ -1,0 +1,105 @@
+"""Applies a recipe to a float model, module by module, in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ...modeling.embedding import embedding_multiplier
+from ...quantize.recipe import Recipe
+from ...quantize.schemes import decide
+from ...quantize.stored_bytes import stored_bytes, tensor_class
+from ...util.file_tensors import InMemory, Scratch
+from ...util.progress import Progress, Silent
+from .quantized_modules import QuantizedEmbedding, QuantizedLinear
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One module: its tensor class, the scheme's name and what it means, whether it is quantized, and its bytes."""
+
+    kind: str
+    scheme: str
+    stored: str
+    quantized: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What the recipe did, by module name."""
+
+    modules: dict[str, Applied]
+
+    def bytes_by_class(self) -> dict[str, int]:
+        """Bytes as stored by tensor class."""
+        return self._by_class({name: applied.bytes for name, applied in self.modules.items()})
+
+    def count_by_class(self) -> dict[str, int]:
+        """Number of quantized tensors by tensor class."""
+        return self._by_class({name: int(applied.quantized) for name, applied in self.modules.items()})
+
+    def schemes_by_class(self) -> dict[str, dict[str, int]]:
+        """Number of tensors by tensor class and way of storing."""
+        out: dict[str, dict[str, int]] = {}
+        for applied in self.modules.values():
+            ways = out.setdefault(applied.kind, {})
+            ways[applied.stored] = ways.get(applied.stored, 0) + 1
+        return out
+
+    def _by_class(self, values: dict[str, int]) -> dict[str, int]:
+        out: dict[str, int] = {}
+        for name, value in values.items():
+            kind = self.modules[name].kind
+            out[kind] = out.get(kind, 0) + value
+        return dict(sorted(out.items()))
+
+
+def apply_recipe(
+    model: nn.Module, recipe: Recipe, scratch: Scratch | None = None, progress: Progress | None = None
+) -> Quantized:
+    """Replaces linears and embeddings of ``model`` by their quantized equals; the others become float32.
+
+    Args:
+        model: the float model; its matrices may be of any float dtype.
+        recipe: its rules.
+        scratch: takes the new matrices; None for memory.
+        progress: told of each module, in weights.
+
+    Raises:
+        UnsupportedError: no rule fits a module, a rule fits none, or a scheme can't be had for a tensor.
+    """
+    scratch = scratch or InMemory()
+    modules: dict[str, Applied] = {}
+    floats: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # a tied weight stays tied
+    decided, progress, done = decide(model, recipe), progress or Silent(), 0
+    total = sum(module.weight.numel() for _, module, _ in decided)
+    for name, module, scheme in decided:
+        progress.update(done, total, name)
+        done += module.weight.numel()
+        quantized = scheme.weight != "float32"
+        rows, columns = module.weight.shape
+        kind = tensor_class(name, isinstance(module, nn.Embedding))
+        modules[name] = Applied(kind, scheme.name, str(scheme), quantized, stored_bytes(rows, columns, scheme))
+        if not quantized:
+            if id(module.weight) not in floats:
+                floats[id(module.weight)] = (module.weight, _float32(module.weight, scratch))
+            module.weight = floats[id(module.weight)][1]
+            continue
+        new: nn.Module
+        if isinstance(module, nn.Embedding):
+            new = QuantizedEmbedding(module, scheme, name, embedding_multiplier(module), scratch)
+        else:
+            new = QuantizedLinear(module, scheme, name, scratch)
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, new)
+    return Quantized(modules)
+
+
+def _float32(weight: nn.Parameter, scratch: Scratch) -> nn.Parameter:
+    if weight.dtype == torch.float32:
+        return weight
+    whole = scratch.empty(weight.shape, torch.float32).copy_(weight.detach())
+    return nn.Parameter(whole, requires_grad=False)

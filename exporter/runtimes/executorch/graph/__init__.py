@@ -1,0 +1,1 @@
+"""The decoder as ExecuTorch's runners and delegates take it."""

@@ -1,0 +1,136 @@
+"""Lowers structurally equal partitions once.
+
+A decoder's layers are the same graph with other parameters, and XNNPACK's preprocessing spends nearly all of its
+time in 17 passes per partition, each of which re-traces it. Here the passes run on the first partition of a
+structure; its twins get the transformed graph with their own parameters put in by position.
+
+Sharing is refused, and the passes run, wherever a pass made, dropped or reordered a parameter.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .guard import replaced
+from .noop_passes import frozen
+
+_UNBACKED = re.compile(r"\bu\d+\b")  # sizes that are known at run time alone
+
+
+@dataclass
+class TwinCount:
+    """How many partitions went through the passes, and how many took a twin's result."""
+
+    transformed: int = 0
+    shared: int = 0
+
+
+@dataclass(frozen=True)
+class _Known:
+    program: Any
+    parameters: tuple[tuple[str, str | None], ...]
+
+
+@contextmanager
+def shared_twins() -> Iterator[TwinCount]:
+    """While it holds, XNNPACK's pass manager shares its work between twins."""
+    from executorch.backends.xnnpack import xnnpack_preprocess
+
+    count = TwinCount()
+    known: dict[Any, _Known] = {}
+
+    def wrap(original: Any) -> Any:
+        class Sharing(original):  # type: ignore[misc]
+            def transform(self) -> Any:
+                program = self.exported_program
+                key = (structure(program), tuple(p.__name__ for p in self.passes))
+                twin = known.get(key)
+                if twin is not None:
+                    count.shared += 1
+                    return _adopt(twin.program, program)
+                result = super().transform()
+                count.transformed += 1
+                if _parameters(result) == _parameters(program):
+                    known[key] = _Known(result, _parameters(program))
+                return result
+
+        return Sharing
+
+    with replaced(xnnpack_preprocess, "XNNPACKPassManager", wrap):
+        yield count
+
+
+def structure(program: Any) -> tuple[Any, ...]:
+    """A partition's structure as a hashable value: operators, wiring, constants, shapes and dtypes, no names.
+
+    Args:
+        program: a ``torch.export.ExportedProgram`` of one partition.
+    """
+    kinds = {spec.arg.name: spec.kind.name for spec in program.graph_signature.input_specs if hasattr(spec.arg, "name")}
+    order: dict[Any, int] = {}
+    rows = []
+    sizes = _Sizes(program)
+    for node in program.graph.nodes:
+        order[node] = len(order)
+        target = kinds.get(node.name, "") if node.op == "placeholder" else str(node.target)
+        if node.op == "get_attr":
+            # A submodule or constant by name: its content isn't compared, so it never has a twin.
+            target = f"{node.target}@{id(program)}"
+        rows.append((node.op, target, frozen(node.args, order), frozen(node.kwargs, order), _value(node, sizes)))
+    return tuple(rows)
+
+
+class _Sizes:
+    """Symbolic sizes by how they behave: each expert of a layer has a symbol of its own for its number of rows."""
+
+    def __init__(self, program: Any) -> None:
+        self._bounds = {str(symbol): str(bounds) for symbol, bounds in program.range_constraints.items()}
+        self._numbers: dict[str, int] = {}
+
+    def text(self, size: Any) -> str:
+        """A size with its data-dependent symbols as their number in this partition, and their bounds."""
+        return _UNBACKED.sub(self._symbol, str(size))
+
+    def _symbol(self, match: re.Match[str]) -> str:
+        name = match[0]
+        return f"<{self._numbers.setdefault(name, len(self._numbers))} in {self._bounds.get(name, name)}>"
+
+
+def _value(node: Any, sizes: _Sizes) -> Any:
+    import torch
+
+    value = node.meta.get("val")
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(
+        (str(v.dtype), tuple(sizes.text(s) for s in v.shape)) if isinstance(v, torch.Tensor) else sizes.text(v)
+        for v in values
+    )
+
+
+def _parameters(program: Any) -> tuple[tuple[str, str | None], ...]:
+    return tuple((spec.kind.name, spec.target) for spec in program.graph_signature.input_specs)
+
+
+def _adopt(twin: Any, program: Any) -> Any:
+    """The twin's transformed program with ``program``'s parameters: same placeholders, other targets."""
+    from torch.export import ExportedProgram
+
+    signature = copy.deepcopy(twin.graph_signature)
+    for spec, own in zip(signature.input_specs, program.graph_signature.input_specs, strict=True):
+        spec.target = own.target
+    return ExportedProgram(
+        root=twin.graph_module,
+        graph=copy.deepcopy(twin.graph),
+        graph_signature=signature,
+        state_dict=program.state_dict,
+        range_constraints=program.range_constraints,
+        module_call_graph=copy.deepcopy(twin.module_call_graph),
+        example_inputs=program.example_inputs,
+        constants=program.constants,
+        verifiers=[twin.verifier],
+    )

@@ -1,0 +1,74 @@
+"""Quantized linear and embedding modules that trace to the operators which delegates and kernels take as they are.
+
+They emit ``quantized_decomposed`` operators (real meta kernels, no decomposition to trace through), not torchao's
+``*_affine`` ones; the numbers come from torchao's own quantization primitives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ...quantize.primitives import _BITS, quantize_rows
+from ...quantize.recipe import Scheme
+from ...quantize.schemes import check_scheme
+from ...util.file_tensors import InMemory, Scratch
+
+_Q = torch.ops.quantized_decomposed
+
+
+class QuantizedLinear(nn.Module):
+    """``x @ W.T`` with integer weights; activations float32 or int8 per token, asymmetric, chosen at run time."""
+
+    values: torch.Tensor
+    scales: torch.Tensor
+    zeros: torch.Tensor
+
+    def __init__(self, linear: nn.Linear, scheme: Scheme, name: str, scratch: Scratch | None = None) -> None:
+        super().__init__()
+        check_scheme(scheme, linear.in_features, name, gathered=False)
+        self.scheme = scheme
+        bits = _BITS[scheme.weight]
+        self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        scratch = scratch or InMemory()
+        values, scales = quantize_rows(linear.weight.detach(), scheme, scratch)
+        self.register_buffer("values", values)
+        self.register_buffer("scales", scales if scheme.group else scales.reshape(-1))
+        self.register_buffer("zeros", scratch.empty(self.scales.shape, torch.int32 if scheme.group else torch.int64))
+        self.bias = linear.bias
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: float32 [..., K]; returns float32 [..., N]."""
+        if self.scheme.activation == "int8-dynamic":
+            scale, zero = _Q.choose_qparams_per_token_asymmetric(x, torch.int8)
+            x = _Q.quantize_per_token(x, scale, zero, -128, 127, torch.int8)
+            x = _Q.dequantize_per_token(x, scale, zero, -128, 127, torch.int8, torch.float32)
+        if self.scheme.group:
+            weight = _Q.dequantize_per_channel_group(
+                self.values, self.scales, self.zeros, self.low, self.high, torch.int8, self.scheme.group, torch.float32
+            )
+        else:
+            weight = _Q.dequantize_per_channel(self.values, self.scales, self.zeros, 0, self.low, self.high, torch.int8)
+        return nn.functional.linear(x, weight, self.bias)
+
+
+class QuantizedEmbedding(nn.Module):
+    """A gather of int8 rows, each with its own scale, times the family's embedding scale."""
+
+    def __init__(
+        self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float, scratch: Scratch | None = None
+    ) -> None:
+        super().__init__()
+        check_scheme(scheme, embedding.embedding_dim, name, gathered=True)
+        values, scales = quantize_rows(embedding.weight.detach(), scheme, scratch or InMemory())
+        self.multiplier = multiplier
+        self.register_buffer("values", values)
+        # The multiplier goes into the scales: one multiplication less at run time.
+        self.register_buffer("scales", scales.reshape(-1) * multiplier)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """ids: int64 [B, S]; returns float32 [B, S, H]."""
+        gather = _Q.embedding_byte.dtype
+        rows: torch.Tensor = gather(self.values, self.scales, None, -128, 127, ids, dtype=torch.float32)
+        return rows

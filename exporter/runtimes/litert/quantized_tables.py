@@ -1,0 +1,102 @@
+"""Matrices as LiteRT stores them, quantized a few rows at a time so that none is in memory twice.
+
+int4 values lie two to a byte, the even one low. Scales of rows are float32 in the flatbuffer; those of groups
+bfloat16 values as float16, in a buffer of their own (ai-edge-quantizer 0.10, transformations/quantize_tensor.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...quantize.primitives import quantize_weight
+from ...quantize.recipe import Scheme
+
+TYPES = {"float32": "FLOAT32", "int8": "INT8", "int4": "INT4"}
+
+
+SCALE_TYPE = "FLOAT16"
+
+
+_BITS = {"float32": 32, "int8": 8, "int4": 4}
+
+
+_ROWS_BYTES = 1 << 25
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One matrix [rows, columns] of the model as it goes to the file. scales: buffer of the groups' scales, or None."""
+
+    module: str
+    weight: torch.Tensor
+    scheme: Scheme
+    scales: int | None
+
+    @property
+    def rows(self) -> int:
+        return int(self.weight.shape[0])
+
+    @property
+    def columns(self) -> int:
+        return int(self.weight.shape[1])
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of the values in the file."""
+        return (self.rows * self.columns * _BITS[self.scheme.weight] + 7) // 8
+
+    @property
+    def scale_bytes(self) -> int:
+        """Bytes of the groups' scales in the file; 0 where each row has one."""
+        return 2 * self.rows * (self.columns // self.scheme.group) if self.scheme.group else 0
+
+    @cached_property
+    def _row_scales(self) -> npt.NDArray[np.float32]:
+        parts = [quantize_weight(part, self.scheme)[1].reshape(-1) for part in self._parts()]
+        return torch.cat(parts).numpy()
+
+    def row_scales(self) -> npt.NDArray[np.float32]:
+        """float32 [rows]; each pass over the matrix gives the same."""
+        return self._row_scales
+
+    def _parts(self) -> list[torch.Tensor]:
+        rows = max(1, _ROWS_BYTES // (4 * self.columns))
+        return list(torch.split(self.weight, rows))
+
+
+def table_bytes(table: Table) -> int:
+    """Bytes of a matrix in the file, scales with it."""
+    rows = 0 if table.scheme.weight == "float32" or table.scheme.group else 4 * table.rows
+    return table.value_bytes + table.scale_bytes + rows
+
+
+def write_table(file: BinaryIO, table: Table, scales: bool) -> None:
+    """Writes a matrix's values, or its groups' scales."""
+    for part in table._parts():
+        if table.scheme.weight == "float32":
+            file.write(_raw(part.detach().float()))
+            continue
+        values, factors = quantize_weight(part, table.scheme)
+        if scales:
+            file.write(_raw(factors.to(torch.float16)))
+        elif table.scheme.weight == "int8":
+            file.write(_raw(values))
+        else:
+            file.write(_two_to_a_byte(values).data)
+
+
+def _raw(values: torch.Tensor) -> memoryview:
+    array: npt.NDArray[np.uint8] = values.contiguous().numpy().reshape(-1).view(np.uint8)
+    return array.data
+
+
+def _two_to_a_byte(values: torch.Tensor) -> npt.NDArray[np.uint8]:
+    flat: npt.NDArray[np.uint8] = values.reshape(-1).contiguous().numpy().view(np.uint8)
+    pairs: npt.NDArray[np.uint8] = (flat[0::2] & np.uint8(0x0F)) | (flat[1::2] << np.uint8(4))
+    return pairs

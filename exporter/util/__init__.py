@@ -1,0 +1,1 @@
+"""Helpers with no word of the domain in them."""

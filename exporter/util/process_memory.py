@@ -1,0 +1,50 @@
+"""This process's own memory: how much it has, and giving back what it doesn't need."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+# Linux, proc(5): pages in memory that no file backs. The system keeps no mark of the most there were.
+_STATUS = Path("/proc/self/status")
+
+
+_FIELD = "RssAnon:"
+
+
+def anonymous_memory() -> int | None:
+    """Bytes of this process that are in memory and that no file backs; None where the system doesn't say."""
+    try:
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith(_FIELD):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def give_back() -> None:
+    """Frees what only cycles hold, and returns free memory to the system, where the C library can (glibc)."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_memory() -> int:
+    """Most bytes that this process has had resident.
+
+    From VmHWM where there is a /proc: ``ru_maxrss`` there starts from what the parent process had.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

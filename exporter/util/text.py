@@ -1,0 +1,42 @@
+"""Numbers, sizes, durations and paths as words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def duration_text(seconds: float) -> str:
+    """A time for a reader, no finer than an estimate is: ``a few seconds``, ``about 40 s``, ``about 1 h 20 min``."""
+    if seconds < 7.5:
+        return "a few seconds"
+    if seconds < 57.5:
+        return f"about {5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"about {minutes} min"
+    hours, rest = divmod(5 * round(seconds / 300), 60)
+    return f"about {hours} h" + (f" {rest} min" if rest else "")
+
+
+def path_text(path: Path) -> str:
+    """A path as short as it can be typed: from the present folder where it lies under it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for a reader: ``12.3 MB`` (powers of 1000, as file managers and stores have it)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def count_text(count: float) -> str:
+    """A number of things for a reader: ``268.1M``."""
+    for unit in ("", "k", "M"):
+        if count < 1000:
+            return f"{count:.0f}" if not unit else f"{count:.1f}{unit}"
+        count /= 1000
+    return f"{count:.2f}B"
