@@ -48,7 +48,7 @@ class TransformersReference:
     def follow(
         self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
     ) -> list[Followed]:
-        """See ``reference.oracle.Reference``; all prompts side by side (see ``together``), each with transformers' own cache."""
+        """See ``reference.oracle.Reference``; all prompts side by side (see ``lockstep``), each with its own cache."""
         from .lockstep import Together
 
         done = _Done(self._model, asks, progress)
