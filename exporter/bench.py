@@ -21,14 +21,8 @@ from .util.progress import Progress
 # ExecuTorch's attention multiplies through torch's BLAS, which would start OpenMP threads inside every thread of
 # the runtime's own pool: twice as many threads as cores, and a third of the speed.
 ONE_OPENMP = {"OMP_NUM_THREADS": "1"}
-
-
 WARM_STEPS = 4
-
-
 DECODE_STEPS = 64
-
-
 DEFAULT_PROMPTS = (128, 512)
 
 

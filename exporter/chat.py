@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from .prompt.format import PromptFile
     from .prompt.thoughts import Piece
 
-
 TEMPLATE = "chat_template.jinja"
-
-
 Message = dict[str, Any]
-
-
 Ended = Literal["stop", "length", "context"]
 
 

@@ -24,31 +24,16 @@ from .runtimes.litert.version import lacking_instructions as litert_lacks
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-
 State = Literal["ok", "lacking", "note"]
 
-
 SHARED = "export"  # the extra of what all runtimes need
-
-
 # Packages that nobody has but for the runtime's sake: with none of them the runtime isn't installed at all.
 OWN = {"executorch": ("executorch",), "litert": (*RUNTIME, *EXPORTER)}
-
-
 EXPORT_ONLY = {"litert": tuple(EXPORTER)}  # what running bundles doesn't need
-
-
 OLDEST_PYTHON = (3, 11)
-
-
 DISK_WANTED = 1e9  # bytes: the sample, its working copies and its bundle, with room to spare
-
-
 MEMORY_WANTED = 3e9  # bytes: torch with transformers, and the sample's export
-
-
 HUB_WAIT = 3.0  # seconds
-
 
 # Name in /proc/cpuinfo -> what XNNPACK gains by it.
 CPU_FEATURES = {
@@ -61,8 +46,6 @@ CPU_FEATURES = {
     "i8mm": "i8mm",
     "sve": "SVE",
 }
-
-
 NEEDED_FEATURE = {"x86_64": "avx2", "AMD64": "avx2", "aarch64": "asimddp", "arm64": "asimddp"}
 
 

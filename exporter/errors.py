@@ -24,32 +24,14 @@ import difflib
 from collections.abc import Iterable
 
 EXIT_PROVEN = 0
-
-
 EXIT_BUG = 1
-
-
 EXIT_USAGE = 2
-
-
 EXIT_CHECKPOINT = 3
-
-
 EXIT_UNSUPPORTED = 4
-
-
 EXIT_GATE = 5
-
-
 EXIT_CONFORMANCE = 6
-
-
 EXIT_BUDGET = 7
-
-
 EXIT_ENVIRONMENT = 8
-
-
 EXIT_INTERRUPTED = 130
 
 

@@ -18,20 +18,10 @@ from ..errors import ConformanceError
 from ..util.progress import Progress
 
 ALIGNMENT = 16 * 1024
-
-
 CHUNK = 1 << 20
-
-
 PADDING_ID = 0xD935  # The id that Android's zipalign gives to its alignment field.
-
-
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-
-
 _ZIP64_FIELD = 20
-
-
 UNREADABLE = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -41,7 +31,6 @@ UNREADABLE = (
     struct.error,
     OSError,
 )
-
 
 Opener = Callable[[], IO[bytes]]
 

@@ -7,16 +7,12 @@ from importlib import resources
 from .manifest import Figure, Manifest
 
 _APACHE = "licenses/apache-2.0.txt"
-
-
 _KNOWN = {
     "apache-2.0": "Apache License 2.0",
     "gemma": "Gemma Terms of Use",
     "llama2": "Llama 2 Community License",
     "mit": "MIT License",
 }
-
-
 # The sentences that these licences ask for in a notice that goes with every copy.
 _NOTICES = {
     "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms",

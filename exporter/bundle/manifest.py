@@ -18,20 +18,10 @@ from ..config import json_schema as schema
 from ..errors import ConformanceError, UnsupportedError
 
 SCHEMA_VERSION = 1
-
-
 MARKER = "gemcut-bundle"
-
-
 MANIFEST = "manifest.json"
-
-
 SIDE_FILE = "manifest.sha256"
-
-
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
-
-
 SIGNIFICANT_DIGITS = 9
 
 
@@ -54,14 +44,8 @@ def safe_name(name: str) -> str:
 
 
 Figure = Annotated[float | None, BeforeValidator(_finite_or_none)]
-
-
 FileName = Annotated[str, AfterValidator(safe_name)]
-
-
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
 Count = Annotated[int, Field(ge=0)]
 
 

@@ -18,11 +18,7 @@ from .archive import CHUNK, UNREADABLE, check_archive, data_offset
 from .manifest import MANIFEST, SIDE_FILE, Manifest, is_manifest, read_manifest
 
 OWN_FILES = frozenset({MANIFEST, SIDE_FILE})
-
-
 AGAIN = "copy or export the bundle again"
-
-
 _DIRECTORY = 1 << 16
 
 

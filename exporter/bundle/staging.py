@@ -20,13 +20,8 @@ from .workdir import ASIDE, KEPT, KEY, clear_abandoned, lock, take_over
 
 __all__ = ["Format", "How", "Staging", "check_output", "clear_abandoned", "pack", "resolve_output", "sync", "transfer"]
 
-
 Format = Literal["dir", "zip"]
-
-
 How = Literal["copy", "move", "link"]
-
-
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-
 # In a partial folder: the key of what it is made from, what outlives a run that is killed, and a bundle set aside.
 KEY, KEPT, ASIDE = "key", "kept", "replaced"
 

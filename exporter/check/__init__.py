@@ -14,13 +14,9 @@ from .runtime_spec import Asked, parse
 if TYPE_CHECKING:
     from ..util.progress import Progress
 
-
 __all__ = ["Asked", "CheckResult", "Lack", "RuntimeCheck", "check", "parse"]
 
-
 _NAMES = {"executorch": "ExecuTorch", "litert": "LiteRT-LM"}
-
-
 _ORDER: tuple[Verdict, ...] = ("fails", "unknown", "may", "runs")
 
 

@@ -17,45 +17,22 @@ from typing import Any
 from ..errors import UnsupportedError, UsageError
 
 CATALOG = "libs.versions.toml"
-
-
 _LEVELS = 8  # of folders above a build file in which its catalog and gradle.properties are looked for
-
-
 _HINT = "name the version: --runtime PACKAGE==VERSION, or the version catalog that holds it"
 
-
 _DOUBLE = r'"(?:\\.|\$\{[^}\n]*\}|[^"\\\n])*"'
-
-
 _SINGLE = r"'(?:\\.|[^'\\\n])*'"
-
-
 _STRING = re.compile(f"{_DOUBLE}|{_SINGLE}")
-
-
 _COMMENT = re.compile(rf"({_DOUBLE}|{_SINGLE})|//[^\n]*|/\*.*?\*/", re.DOTALL)
-
-
 _NAMED = re.compile(r"""\b(group|name|version)\s*[:=]\s*(?:(["'])([^"']*)\2|([\w.]+))""")
-
-
 _SET = re.compile(
     r"""(?:\b(?:def|val|var|const\s+val|String)\s+|\bext\.|\bextra\[\s*["']|\bset\(\s*["']|^\s*)
         (?P<name>\w+)(?:\s*:\s*String)?["']?\s*\]?\s*(?:=|,|\sby\sextra\()\s*["'](?P<value>[^"'$\n]*)["']""",
     re.VERBOSE | re.MULTILINE,
 )
-
-
 _ALIAS = re.compile(r"\b(libs)\.([A-Za-z0-9_.]+)")
-
-
 _LOCAL = re.compile(r"""\bfiles?\(\s*(["'])([^"'$]+\.(?:aar|so|apk))\1""")
-
-
 _STRICT = re.compile(r"""\b(?:strictly|require|prefer)\s*\(?\s*["']([^"']+)["']""")
-
-
 _PLAIN = re.compile(r"v?\d+(\.\d+)*([.-]?[0-9A-Za-z]+)*$")
 
 

@@ -23,17 +23,10 @@ if TYPE_CHECKING:
     from ..devices.base import Facts
     from ..util.progress import Progress
 
-
 _ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}  # as Linux and as Android names them
-
-
 # What each runtime leaves in its library: a built-in operator's name, and the namespace in symbols and messages.
 _MARKS = {"executorch": (b"executorch_prim::",), "litert": (b"litert2lm", b"litert::lm", b"LiteRtLm")}
-
-
 _UNKNOWN = "unknown"
-
-
 _STRING = re.compile(rb"[\x20-\x7e]{4,}(?=\0)")
 
 

@@ -17,20 +17,10 @@ from ..errors import UnsupportedError, UsageError, nearest
 from . import gradle
 
 NPM = "npm:"
-
-
 _LIBRARIES = (".aar", ".apk", ".aab", ".so", ".zip")
-
-
 _BUILD_FILES = (".gradle", ".gradle.kts", ".kts")
-
-
 _SKIPPED = {"build", "node_modules", ".gradle", ".git", ".idea", "Pods", ".cxx"}
-
-
 _DEPTH = 4  # folders below a project's root in which build files are looked for
-
-
 _FORMS = (
     "PACKAGE==VERSION (executorch-android==1.1.0), Maven coordinates, a build.gradle, a libs.versions.toml, "
     "a package.json, an app's folder, or its .aar, .apk, .aab or .so"

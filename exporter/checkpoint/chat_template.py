@@ -14,25 +14,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment, nodes
     from jinja2.ext import Extension
 
-
 NONE = "none"
-
-
 _PROBE = "gemcut probe 7"
-
-
 _ANSWER = "gemcut answer 11"
-
-
 _SYSTEM = "gemcut system 13"
-
-
 _HINT = "mend the template, or give another with --chat-template FILE; for a base model: --chat-template none"
-
-
 _DUNDER = re.compile(r"__[A-Za-z][A-Za-z0-9_]*__")
-
-
 # Python's own ways from an object to the interpreter; a string that spells one is never text for a model.
 _INTERNALS = re.compile(
     r"__(?:class|globals|builtins|subclasses|mro|bases?|import|init|code|closure|dict|getattribute|reduce(?:_ex)?"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .records import Checkpoint
 
-
 OWN_PROMPTS = "golden_prompts.jsonl"
 
 

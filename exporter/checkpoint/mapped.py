@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..util.progress import Progress
     from .records import Checkpoint
 
-
 # Elements that are looked at in one go.
 CHUNK = 1 << 24
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from .adapters.adapter import Adapter
 
-
 SMALLEST_CONTEXT = 32
 
 

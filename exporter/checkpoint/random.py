@@ -24,28 +24,13 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-
 _FINAL_GAIN = 3.0
-
-
 _NORM_SPREAD = 0.05
-
-
 _FINAL_NORMS = ("model.norm", "language_model.norm")
-
-
 _CHUNK = 1 << 24
-
-
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-
-
 _CONTROLS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>")
-
-
 _TURN_ENDS = ("<turn|>", "<end_of_turn>")
-
-
 _TEMPLATE = """{{ '<bos>' }}{% for message in messages %}{{ '<start_of_turn>' -}}
 {{ 'model' if message['role'] == 'assistant' else message['role'] }}
 {{ message['content'] | trim }}{{ '<end_of_turn>' }}

@@ -12,7 +12,6 @@ from .families import Family
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-
 _IMAGE_TOKEN = "<image_soft_token>"
 
 

@@ -18,19 +18,10 @@ if TYPE_CHECKING:
 
     from .records import Checkpoint
 
-
 HEAD = "lm_head.weight"
-
-
 EMBEDDING = "model.embed_tokens.weight"
-
-
 _FLOATS = ("BF16", "F16", "F32", "F64")
-
-
 _SHARED = ("k_proj", "v_proj", "k_norm", "v_norm")
-
-
 _HINT = "the checkpoint is incomplete or its config.json is another model's: fetch it again"
 
 

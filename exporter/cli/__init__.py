@@ -19,10 +19,7 @@ from ..errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GemcutError, Lackin
 from ..util.native_output import noise
 
 EXIT_BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
-
-
 NOISE_LINES = 20
-
 
 COMMANDS = {
     "init": "Write a gemcut.toml that lists an app's bundles.",
@@ -40,7 +37,6 @@ COMMANDS = {
     "device": "Set a device up.",
     "doctor": "Show what this machine can and can't do.",
 }
-
 
 # Modules that an extra brings, by the extra's name.
 EXTRAS = {

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..prove.runner import Runner
     from ..report.console import ConsoleProgress
 
-
 ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: the context is full"}
 
 

@@ -15,15 +15,12 @@ if TYPE_CHECKING:
     from ..check import CheckResult, RuntimeCheck
     from ..compat.verdict import Lack
 
-
 _VERDICTS = {
     "runs": "runs this bundle",
     "may": "may run this bundle: nothing is missing, as far as can be told",
     "fails": "does NOT run this bundle",
     "unknown": "isn't known to run this bundle",
 }
-
-
 _WAYS = {
     "release": "by what is known of the release",
     "library": "by the library itself, loaded and asked",

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..report.console import ConsoleProgress
     from ..util.progress import Progress
 
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

@@ -12,10 +12,7 @@ from .common import Command, emit, json_option, say
 if TYPE_CHECKING:
     from ..doctor import Diagnosis
 
-
 MARKS = {"ok": "ok", "lacking": "LACKING", "note": "note"}
-
-
 YES_NO = {True: "yes", False: "no"}
 
 

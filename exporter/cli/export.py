@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from ..pipeline.request import ExportRequest, Published
     from .reporting import Report
 
-
 PROJECT_FILE = "gemcut.toml"
-
-
 _OF_PROJECTS = ("only", "locked")
 
 

@@ -13,7 +13,6 @@ from .common import Command, emit, json_option, say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
 IGNORED = "bundles/"
 
 

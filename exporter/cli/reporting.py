@@ -23,9 +23,7 @@ from .common import warn
 if TYPE_CHECKING:
     from ..report.outcome import Action, Outcome, Place
 
-
 Function = TypeVar("Function", bound=Callable[..., Any])
-
 
 _FLAGS = {
     "junit": "JUnit XML: a test for each thing checked, as CI services show them.",

@@ -22,8 +22,6 @@ from ..config import toml_file as datafile
 from ..errors import UnsupportedError
 
 _FOLDER = "versions"
-
-
 _KIND = "runtime version"
 
 

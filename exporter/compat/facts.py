@@ -14,11 +14,7 @@ from pydantic import ConfigDict, Field
 from ..config.toml_file import DataFile, read
 
 _FOLDER = Path(__file__).parent
-
-
 _KIND = "facts"
-
-
 Has = Literal["yes", "no", "unknown"]
 
 

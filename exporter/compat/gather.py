@@ -18,8 +18,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _XNNPACK = "backends/xnnpack"
-
-
 _HEADER = "schema/core/litertlm_header"
 
 

@@ -14,16 +14,9 @@ from . import facts
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
 
-
 Kind = Literal["runtime", "schema", "backend", "operator", "node", "section", "metadata"]
-
-
 _AGAIN = "copy or export the bundle again"
-
-
 _EXECUTORCH, _LITERT = "executorch", "litert"
-
-
 _XNNPACK = "XnnpackBackend"
 
 

@@ -11,10 +11,7 @@ from .facts import Has, Table
 from .needs import Kind, Need
 
 Verdict = Literal["runs", "may", "fails", "unknown"]
-
-
 Way = Literal["release", "library", "strings"]
-
 
 # One, and more than one.
 WORDS: dict[Kind, tuple[str, str]] = {
@@ -26,8 +23,6 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "section": ("kind of section", "kinds of sections"),
     "metadata": ("metadata field", "metadata fields"),
 }
-
-
 _MANY = 3  # of one kind that aren't known: more are told as one
 
 

@@ -53,11 +53,7 @@ class Target:
 
 
 PACKAGE = f"{(__package__ or '').rpartition('.')[0]}.targets"
-
-
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")]
-
-
 Length = Annotated[int, Field(ge=1)]
 
 

@@ -11,10 +11,7 @@ from ..errors import UnsupportedError, UsageError, nearest
 if TYPE_CHECKING:
     from .base import Device
 
-
 HOST = "host"
-
-
 TIMEOUT = 600.0  # seconds that the goldens may take on a device, unless the user says otherwise
 
 

@@ -49,37 +49,16 @@ if TYPE_CHECKING:
     from ..prove.golden import Golden, Recorded
     from . import Options
 
-
 RUNTIMES = ("executorch",)
-
-
 _ROOTS = ("/data/local/tmp", "/tmp")  # what Android's shell user may write and execute in; what any Linux has
-
-
 _SLOWEST = 1e6  # bytes a second that a push or pull reaches at least
-
-
 _SETTLE = 30.0  # seconds until a connected device answers
-
-
 _APPEAR = 10.0  # seconds until a server that was just started has seen what is attached
-
-
 _PID = ".pid"
-
-
 _LOOK = "adb devices -l says what is attached"
-
-
 _MACHINES = {"aarch64": "aarch64", "arm64": "aarch64", "x86_64": "x86_64"}
-
-
 _NETWORK = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}")
-
-
 _MARK = "--gemcut--"
-
-
 _ASK = (
     "for p in ro.build.version.release ro.product.model ro.soc.model ro.boot.qemu; do getprop $p 2>/dev/null || echo; "
     f"done; echo {_MARK}; uname -sr; uname -m; echo {_MARK}; cat /proc/cpuinfo; echo {_MARK}; cat /proc/meminfo"

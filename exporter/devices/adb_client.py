@@ -24,23 +24,11 @@ from ..util import processes
 from ..util.processes import Finished
 
 DEFAULT_PORT = 5037  # adb's own
-
-
 CALL = 20.0  # seconds that a small call may take
-
-
 _START = 15.0  # seconds until a server of ours answers
-
-
 _PROBE = 2.0
-
-
 _TRIES = 3
-
-
 _LOOPBACK = "127.0.0.1"
-
-
 # adb's client/main.cpp: a server looks for no USB device, no emulator and no mDNS service.
 _ALONE = {"ADB_USB": "0", "ADB_EMU": "0", "ADB_MDNS": "0"}
 

@@ -12,20 +12,10 @@ from .arm64.guest_package import GUEST, write_package
 from .arm64.sysroot import WHEELS, site, sysroot, sysroot_home
 
 PACKAGE = "package"  # the folder of Gemcut's own modules, within the device's
-
-
 _SITE = "site"
-
-
 _LOADER = "lib/ld-linux-aarch64.so.1"
-
-
 _LIBRARIES = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu")
-
-
 _LAYOUT = "1"  # of what ``tree`` makes
-
-
 # Documents, and what only a whole Debian needs.
 _LEFT_OUT = ("usr/share", "var", "etc", "boot", "home", "root", "srv", "mnt", "media", "opt", "run", "tmp")
 

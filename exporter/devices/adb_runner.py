@@ -17,15 +17,9 @@ from ..util.progress import Progress
 from .base import Facts, Need
 
 FOLDER = "runtime"  # within the device's folder
-
-
 LOADERS = {"aarch64": "ld-linux-aarch64.so.1", "x86_64": "ld-linux-x86-64.so.2"}
-
-
 # What the wheel's libraries and the runner ask of the system, whether or not one of them does today.
 _SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1")
-
-
 _ASK = 30.0
 
 

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from ..bundle.reader import Bundle
     from ..prove.golden import Golden, Recorded
 
-
 _TAIL = 3  # lines of a failed runner's log worth showing
-
-
 _MOST_THREADS = 4
 
 

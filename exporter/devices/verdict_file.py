@@ -33,28 +33,14 @@ from .replay import DeviceVerdict, Subject
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
 
-
 FORMAT = "gemcut-verdict"
-
-
 SCHEMA_VERSION = 1
-
-
 SCHEMA_FILE = Path(__file__).with_name("verdict.schema.json")
-
-
 AGAIN = "run 'Prove on this phone' again and share its file unchanged"
-
-
 _AGREES = 1e-6  # relative: the app computes in double too, and may add in another order
 
-
 Count = Annotated[int, Field(ge=0)]
-
-
 Token = Annotated[int, Field(ge=0, lt=2**31)]
-
-
 Figure = Annotated[float, Field(ge=0)]
 
 

@@ -34,8 +34,6 @@ from ..prove.golden import Golden, Recorded, strip_stop
 from ..prove.run import reply_budget
 
 ORDER_MAGIC = b"GCORDER1"
-
-
 RESULT_MAGIC = b"GCRESULT"
 
 

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from ..prompt.chats import Prompt
     from ..prompt.codec import ChatCodec
 
-
 TEMPLATE = "chat_template.jinja"
-
-
 _BEFORE, _AFTER = 30, 90  # characters around the first difference
 
 

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["same", "harmless", "matters"]
-
-
 RANK: dict[Severity, int] = {"same": 0, "harmless": 1, "matters": 2}
-
 
 # What is compared, in the order that it is told in; each may stand after --fail-on and then means any change.
 AREAS = {

@@ -13,31 +13,22 @@ from .document import Change, Pair, Severity, Sizes, same
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
 
-
 PROMPT = "prompt.json"
-
-
 # Judged by what they say, in an area of their own.
 _ELSEWHERE = {
     MANIFEST, SIDE_FILE, PROMPT, "LICENSE", "chat_template.jinja", "tokenizer.json",
     "goldens/goldens.safetensors", "goldens/goldens.jsonl", "goldens/recorded.safetensors", "goldens/recorded.jsonl",
 }  # fmt: skip
-
-
 _HARMLESS = {
     "README.md": "words for people",
     "NOTICE": "words for people",
     "config.json": "no runner reads it: the program is compiled",
     "tokenizer_config.json": "runners read tokenizer.json and the manifest",
 }
-
-
 _MATTERS = {
     "generation_config.json": "apps take their sampling from it",
     "tokenizer.model": "runtimes that read SentencePiece cut texts by it",
 }
-
-
 _SHORT = 200
 
 

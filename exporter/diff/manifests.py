@@ -11,13 +11,8 @@ from .document import Change, Names, Pair, RuleChange, Severity, same, shown
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, RuleRecord
 
-
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
-
-
 COVERAGE = 0.01  # of the multiply-accumulates; less is what a fused operator more or less makes
-
-
 _WORDS = {"README.md", "LICENSE", "NOTICE", "USE_POLICY.md"}
 
 

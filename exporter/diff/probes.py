@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from ..prompt.codec import ChatCodec
 
-
 MOST = 50_000  # texts; a vocabulary of 262144 is sampled evenly
-
-
 _MOST_MERGES = 500  # of those that changed; what they compete with gives most of the texts
-
-
 _BYTE = "<0x"
 
 

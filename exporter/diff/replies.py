@@ -24,18 +24,11 @@ if TYPE_CHECKING:
     from ..prompt.toolcalls import ReadCalls
     from ..prove.golden import Golden, Recorded
 
-
 FIGURES = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logprob_diff", "max_logit_diff")
-
-
 # A gate's limit leaves room between a perfect figure and itself. Two honest exports of one model differ by about a
 # thousandth of it (the sample on ExecuTorch against LiteRT: 0.0012 of it at most); a tenth is far more.
 ROOM = 0.1
-
-
 _PERFECT = {"top1": 1.0, "perplexity_ratio": 1.0}
-
-
 _LIMITS = {"mean_kl": 0.1, "p99_kl": 1.0, "perplexity_ratio": 1.15, "top1": 0.9}  # where the gate has none: int4's
 
 

@@ -17,19 +17,12 @@ if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, TensorRecord
     from ..bundle.reader import Bundle
 
-
 # ExecuTorch's extended header (schema/extended_header.h): after the flatbuffer's own first eight bytes "eh00", the
 # header's length, the flatbuffer's size, and where the segments begin; little-endian. Segments hold the constants and
 # what delegates compiled.
 _PTE = struct.Struct("<8x4sIQQ")
-
-
 _PTE_MAGIC = b"eh00"
-
-
 GROWN = 0.01  # less than a hundredth more is what another version string or runtime note adds
-
-
 _Listing = dict[str, tuple[int, str]]  # size and sha256 by name
 
 

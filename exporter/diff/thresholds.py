@@ -38,26 +38,14 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "matters": "areas in which a change matters",
     }
 )
-
-
 _BYTES = frozenset({"size", "program"})
-
-
 _COUNTS = frozenset({"texts", "matters"})  # of the comparison itself: they have no first and second
-
-
 _UNITS = {"": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-
-
 _LIMIT = re.compile(
     r"(?P<name>[A-Za-z_][\w-]*)\s*(?:(?P<sign>[<>])\s*(?P<plus>[+-])?\s*"
     r"(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-z]*))?"
 )
-
-
 _EXAMPLES = "size>+5%, size>10MB, mean_kl>+0.001, top1<-0.01, texts>0, operators"
-
-
 _HINT = f"such as {_EXAMPLES}; gemcut diff --help has all names"
 
 

@@ -15,19 +15,10 @@ from .probes import probe_texts
 if TYPE_CHECKING:
     from ..prompt.codec import ChatCodec
 
-
 TOKENIZER = "tokenizer.json"
-
-
 _FIRST_FEW = 20  # names in the document; the counts are of all
-
-
 _SHOWN_TOKENS = 8
-
-
 _LONGEST = 300  # characters of a setting
-
-
 _APART = ("vocab", "merges")  # of the model's part; added_tokens of the whole
 
 

@@ -11,15 +11,10 @@ from .constants import constants
 if TYPE_CHECKING:
     from .shapes import Shapes
 
-
 # Files of the checkpoint that a bundle carries as they are (see ``packing``).
 _CARRIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
-
-
 # Bytes; tensors and constants below lie in memory (see ``scratch`` and ExecuTorch's ``spill``).
 SMALLEST_TENSOR, _SMALLEST_CONSTANT = 1 << 20, 1 << 18
-
-
 _FLOAT = 4
 
 

@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _GROUPS = Path("/proc/self/cgroup")
-
-
 _CGROUP = Path("/sys/fs/cgroup")
-
-
 # Version 1 writes the largest number of pages where there is no limit.
 _NO_LIMIT = 1 << 60
 

@@ -10,7 +10,6 @@ from .disk import SMALLEST_TENSOR
 if TYPE_CHECKING:
     from .shapes import Shapes
 
-
 _FLOAT, _STORED = 4, 2  # bytes of an element
 
 

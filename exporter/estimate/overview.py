@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from .disk import Files
     from .shapes import Shapes
 
-
 REACHED = 0.6  # of the bandwidth, in a decode step of a 270M model: ExecuTorch 1.5 on two cores
-
-
 FLOAT = 4  # bytes
 
 

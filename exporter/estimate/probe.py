@@ -14,11 +14,7 @@ from typing import Any
 from .constants import Speed, constants
 
 _SIDE = 1024  # of a square matrix
-
-
 _BYTES = 1 << 26
-
-
 _ROUNDS = 100_000
 
 

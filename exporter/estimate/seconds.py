@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .disk import Files
     from .shapes import Shapes
 
-
 _STORED = 2  # bytes of a checkpoint's elements
 
 

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
     from ..modeling.kv_cache import CacheSpec
 
-
 FLOAT_COST = 4  # float32 operations take about this many times as long as int8 ones
-
-
 _FLOAT = 4  # bytes
 
 

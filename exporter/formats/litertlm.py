@@ -18,47 +18,20 @@ from typing import IO, Any
 from ..errors import ConformanceError
 
 FORMAT_MAJOR = 1
-
-
 NAME_KEY = "name"
-
-
 MODEL_TYPE_KEY = "model_type"
-
-
 PROGRAM_TYPE = "tf_lite_prefill_decode"
-
-
 LLM_METADATA = "LlmMetadataProto"
-
-
 PROGRAM = "TFLiteModel"
-
-
 SENTENCEPIECE = "SP_Tokenizer"
-
-
 HF_JSON = "HF_Tokenizer_Zlib"
-
-
 BINARY = "GenericBinaryData"
 
-
 _MAGIC = b"LITERTLM"
-
-
 _PREFIX = struct.Struct("<8sIII4xQ")
-
-
 _LARGEST_HEADER = 1 << 20  # bytes; real ones take a few thousand
-
-
 _MOST_ENTRIES = 1024  # of any list in the header; real ones have tens
-
-
 _CHUNK = 1 << 20
-
-
 _HINT = "copy the file again, or export the bundle anew"
 
 

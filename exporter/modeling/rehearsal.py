@@ -22,15 +22,10 @@ from .experts import are_experts, chosen_of
 from .kv_cache import LayerCacheSpec, cache_spec, layer_types_of
 
 _NAME = "gemcut_rehearsal"
-
-
 _TOKENS = 4
-
-
 # Tensors that an attention function may be handed and needn't read: masks are made from the step's state, and positions
 # are in the keys already.
 _NEEDLESS = frozenset({"position_ids", "cache_position"})
-
 
 Missing = Callable[[str, str], GemcutError]
 

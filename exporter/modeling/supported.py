@@ -13,11 +13,7 @@ from .experts import are_experts, check_layout
 
 # Rotary frequencies that don't depend on the length seen so far (transformers ROPE_INIT_FUNCTIONS).
 _STATIC_ROPE = frozenset({"default", "linear", "proportional", "llama3", "yarn"})
-
-
 _LAYERS = frozenset({"full_attention", "sliding_attention"})
-
-
 # A parameter's own name -> what it means that attention has one.
 _UNKNOWN_PARAMETERS = {"sinks": "attention sinks"}
 

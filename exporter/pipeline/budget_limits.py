@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 UNITS = {"B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
 SIZE_PATTERN = r"^\s*\d+(\.\d+)?\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$"
 
 

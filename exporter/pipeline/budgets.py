@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from ..util.progress import Progress
     from .evidence import Evidence
 
-
 ROUNDS = 3
-
-
 MEASURED = (*RATIOS, "peak_memory", "device_size")
 
 

@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     from ..prove.gate import Verdict
     from ..prove.golden import Golden, Recorded
 
-
 AT_LEAST = frozenset(("prefill", "decode", "top1", "tool_calls"))
-
-
 BYTES = frozenset(("download_size", "device_size", "peak_memory"))
-
-
 TITLES = {
     "download_size": "download size",
     "device_size": "size on the device",

@@ -28,11 +28,8 @@ if TYPE_CHECKING:
     from ..checkpoint.records import Checkpoint
     from .plan import ExportPlan
 
-
 # As they are, where the checkpoint has them; the tokenizer and the template in use are written apart.
 _CARRIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "config.json")
-
-
 _LIMITS = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logit_diff", "tool_calls")
 
 

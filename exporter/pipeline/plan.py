@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from ..checkpoint.records import Checkpoint
     from ..runtimes.base import Runtime
 
-
 SAMPLE = "sample"
-
-
 SMALLEST_PREFILL = 1
 
 

@@ -12,11 +12,7 @@ from .entries import ModelSource
 from .hash_cache import Hashes
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
 SECONDS = 3.0  # for the hub to say which commit a branch is at
-
-
 _TEMPLATES = "chat_template"
 
 

@@ -16,10 +16,7 @@ from .entries import FILE, SAMPLE, BundleEntry, Mistake, ModelSource, Project, P
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
-
-
 _TYPES = {
     "model_type": "should be a table",
     "model_attributes_type": "should be a table",
@@ -33,8 +30,6 @@ _TYPES = {
     "too_short": "is empty",
     "string_too_short": "is empty",
 }
-
-
 _FIRST = {"extra_forbidden": 0, "literal_error": 1}  # a misspelt key is why another is missing
 
 

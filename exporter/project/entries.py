@@ -11,11 +11,7 @@ from ..errors import EXIT_USAGE, GemcutError, UsageError, nearest
 from ..pipeline.budget_limits import Budgets
 
 FILE = "gemcut.toml"
-
-
 SAMPLE = "sample"
-
-
 HINT = "docs/configuration.md explains every key; gemcut init writes a file to begin with."
 
 

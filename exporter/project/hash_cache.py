@@ -18,14 +18,8 @@ from typing import Any
 from ..util import result_cache as cachedir
 
 SETTLED = 2_000_000_000  # nanoseconds; FAT's times tick every two seconds
-
-
 SMALL = 1 << 20  # bytes; below, hashing takes less than asking
-
-
 MOST = 4096
-
-
 _NAME = "hashes.json"
 
 

@@ -27,14 +27,9 @@ if TYPE_CHECKING:
     from ..config.target import Target
     from ..quantize.recipe import Recipe
 
-
 GEMCUT = "gemcut"
-
-
 # Runtime -> the package whose version is the runtime's own.
 PACKAGES = {"executorch": "executorch", "litert": "litert-lm"}
-
-
 # Of a target's file: what explains it to people, what only gemcut plan reads, and the recipe, which has its own hash.
 _ASIDE = ("path", "description", "choices", "memory_bandwidth", "compute", "recipe")
 

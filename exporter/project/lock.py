@@ -23,25 +23,12 @@ from ..util.platform import processor
 if TYPE_CHECKING:
     from .entries import Project
 
-
 FILE = "gemcut.lock"
-
-
 VERSION = 1
-
-
 HEAD = "# Written by gemcut export: what each bundle was made from. Commit it; gemcut export --locked holds to it.\n"
-
-
 AGAIN = "Run gemcut export without --locked, look at what changed, and commit gemcut.lock."
-
-
 _SHORT = 12
-
-
 _LONG = 100_000
-
-
 Option = str | int | bool | list[str] | list[int]
 
 

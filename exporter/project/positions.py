@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-
 Path = tuple[str, ...]
-
-
 _KEYS = ("bare_key", "quoted_key", "dotted_key")
-
-
 _TABLES = ("table", "table_array_element")
-
-
 _AT = re.compile(r"\(at line (\d+), column \d+\)")
 
 

@@ -27,13 +27,8 @@ if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
     from ..util.progress import Progress
 
-
 State = Literal["up to date", "published", "failed", "not built"]
-
-
 Export = Callable[[ExportRequest, "Progress"], tuple[Published, ...]]
-
-
 Known = Callable[[Exception], GemcutError | None]
 
 

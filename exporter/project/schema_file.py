@@ -10,11 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 SCHEMA = "gemcut.schema.json"
-
-
 PLACE = f".gemcut/{SCHEMA}"
-
-
 FIRST_LINE = f"#:schema ./{PLACE}"
 
 

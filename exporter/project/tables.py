@@ -22,23 +22,11 @@ Size = Annotated[
     Field(ge=1),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": SIZE_PATTERN}]}),
 ]
-
-
 Text = Annotated[str, Field(min_length=1)]
-
-
 Length = Annotated[int, Field(ge=1)]
-
-
 Ratio = Annotated[float, Field(gt=0)]
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-
-
 RuntimeName = Literal["executorch", "litert"]
 
 

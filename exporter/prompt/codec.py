@@ -30,15 +30,9 @@ def codec_of(bundle: Bundle) -> ChatCodec:
 
 
 Message = Mapping[str, Any]
-
-
 # Templates may print today's date; goldens must render alike on any day.
 PROOF_DATE = datetime.datetime(2026, 1, 1, 12, 0)
-
-
 _REASONING = ("reasoning_content", "thinking", "reasoning")
-
-
 _HINT = "give another template with --chat-template FILE, or --chat-template none for a base model"
 
 

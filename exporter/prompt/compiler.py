@@ -16,20 +16,11 @@ from .tools import learn_tools
 if TYPE_CHECKING:
     from .codec import ChatCodec
 
-
 NO_TEMPLATE = "the bundle has no chat template"
-
-
 NO_THINKING = "The template has no thinking to turn on"
-
-
 _DATED = "the template writes the date, and a compiled text can't change by the day"
-
-
 # A template is a program of someone else's: marks may come out where nothing expects them.
 _UNREAD = (Unexplained, ValueError, LookupError, AssertionError)
-
-
 _OTHER_DAY = (2031, 11, 23, 4, 56)
 
 

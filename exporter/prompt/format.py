@@ -12,29 +12,14 @@ from ..config import json_schema as schema
 from ..errors import ConformanceError, UnsupportedError
 
 PROMPT_FILE = "prompt.json"
-
-
 FORMAT = "gemcut-prompt"
-
-
 SCHEMA_VERSION = 2  # 2 brought `thinking`
-
-
 SCHEMA_FILE = Path(__file__).with_name("prompt.schema.json")
 
-
 Trim = Literal["none", "start", "end", "both"]
-
-
 From = Literal["start", "system", "tools", "user", "assistant", "call", "words", "result"]
-
-
 To = Literal["system", "tools", "user", "assistant", "call", "words", "result", "generation", "end"]
-
-
 TextKind = Literal["system", "user", "assistant", "words"]
-
-
 When = Literal["present", "truthy", "always", "required"]
 
 

@@ -11,8 +11,6 @@ from . import format as form
 from .segments import PromptRefused
 
 Writers = Mapping[str, form.Writer]
-
-
 # str.strip()'s white space. Written out, since docs/prompt.md promises these and no others.
 SPACE = (
     "".join(
@@ -20,8 +18,6 @@ SPACE = (
     )
     + "\u202f\u205f\u3000"
 )
-
-
 _DEEPEST = 64
 
 

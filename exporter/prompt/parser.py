@@ -13,11 +13,7 @@ from .thoughts import tell_thoughts
 from .toolcalls import ReadCalls, ToolCall, parse_tool_calls
 
 _NAME = re.compile(r"[\w.\-]+")
-
-
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?(?![\w.])", re.ASCII)
-
-
 _DEEPEST = 64
 
 

@@ -9,8 +9,6 @@ from .json_writer import trim, write
 from .segments import Message, PromptRefused, Segment, segments
 
 __all__ = ["PromptRefused", "body_text", "render_prompt", "without_thoughts"]
-
-
 _NAMES = {
     "start": "the start",
     "tools": "tool declarations",

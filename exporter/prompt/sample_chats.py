@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Object = dict[str, Any]
-
-
 Level = Literal["chat", "tools"]
-
-
 _TEXTS = (
     "Hello", "What's the weather in Ålesund?", " leading", "trailing ", "\n\nboth\n", "two\nlines\r\nor three", "",
     "  ", "tab\there", 'He said "hi" and \'bye\'', "back\\slash \\n", "{{ 7 * 7 }} {% if x %}", "<b>&amp;</b>",
@@ -20,17 +16,9 @@ _TEXTS = (
     "<start_of_turn>user", "[INST] no [/INST]", "<|im_end|>", "null", "True", "0", "50 % of $3, #1", "x" * 300,
     "call:set_alarm{time:8}", '{"name": "f", "arguments": {}}', "\x01\x7f", "a\u2028b", "…—–", "end.",
 )  # fmt: skip
-
-
 _NAMES = ("set_alarm", "get_weather", "sendMessage", "torch", "a", "list_2", "play_music")
-
-
 _KEYS = ("time", "place", "Text", "on", "days", "b", "A", "z_9", "zone", "items_", "note", "Title", "kind")
-
-
 _PLAIN_KEYS = ("type_", "value", "x", "Y", "list", "deep")
-
-
 _NUMBERS = (0, 1, -1, 7, 42, 1000000, 2**40, 0.5, -2.25, 3.0, 1e21, 1.5e-07, 123456.789, 0.1)
 
 

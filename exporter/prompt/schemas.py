@@ -15,14 +15,8 @@ from .probing import Place, Unexplained, common_start, mark, shown
 from .values import SAMPLES, learn_map, learn_string, learn_value, misfit
 
 Object = dict[str, Any]
-
-
 TYPES = ("string", "integer", "number", "boolean", "array", "object")
-
-
 _UNKNOWN = "qzxkey"
-
-
 _OTHERS: Mapping[str, Any] = {
     "title": mark("t"), "default": mark("t"), "format": mark("t"), "minimum": 3, "maximum": 4, "minLength": 3,
     "maxLength": 4, "pattern": mark("t"), "minItems": 3, "maxItems": 4, "uniqueItems": True, "const": mark("t"),
@@ -31,22 +25,16 @@ _OTHERS: Mapping[str, Any] = {
     "strict": True, "response": {"type": "object", "description": mark("t")}, "returns": mark("t"),
     "return": mark("t"), "id": mark("t"),
 }  # fmt: skip
-
-
 _PROPERTIES: tuple[Object, ...] = (
     {"type": "string"}, {"type": "integer", "description": mark("d")}, {"description": "x", "type": mark("t")},
     {"type": "string", "enum": [mark("e")]}, {"type": "boolean", "nullable": True},
 )  # fmt: skip
-
-
 _ITEMS: tuple[Object, ...] = (
     {"type": mark("ia")},
     {"type": "zz", "description": mark("d")},
     {"description": "x"},
     {"qzxany": 5},
 )
-
-
 # Values for each member of a schema. The first is the one that records are observed with: it holds a mark.
 _VALUES: Mapping[str, Sequence[Any]] = {
     "description": (mark("desc"), "Zz", "other"),
@@ -67,8 +55,6 @@ _VALUES: Mapping[str, Sequence[Any]] = {
     ),
     "name": (mark("name"), "Zz", "other"),
 }
-
-
 _EMPTY: Mapping[str, Any] = {"description": "", "enum": [], "required": [], "items": {}, "properties": {},
                              "nullable": False, "parameters": {}}  # fmt: skip
 

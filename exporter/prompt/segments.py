@@ -9,8 +9,6 @@ from typing import Any
 from ..errors import UsageError
 
 Message = Mapping[str, Any]
-
-
 _MEMBERS = {
     "system": {"role", "content"},
     "user": {"role", "content"},

@@ -10,11 +10,7 @@ from typing import Any
 from .probing import Message, Prober, Unexplained, mark, shown
 
 Joints = dict[tuple[str, str], str]
-
-
 CALLED = mark("called")
-
-
 _WORDS = {"U": "user", "A": "assistant", "S": "system", "T": "tools"}
 
 

@@ -12,17 +12,9 @@ from .renderer import body_text
 from .separators import Joints, Probe
 
 _ROLES = {"system": "system", "user": "user", "assistant": "assistant", "words": "assistant"}
-
-
 _CORE = mark("body")
-
-
 _EDGES = ("", " ", "\n", " \t\r\n", "\u00a0", "\u3000", "\x1c")
-
-
 _INNER = ("a  \n\n  b", "'\"\\/<>&{}%#", "{{ x }} {% y %}", "é ß ⅷ 漢字 😀", "a\u200bb\u2028c", "<b>&amp;</b>", "None")
-
-
 _THINKING = ("<think>", "</think>")
 
 

@@ -22,29 +22,13 @@ from dataclasses import dataclass
 from typing import Any
 
 OPEN = "<|tool_call>"
-
-
 CLOSE = "<tool_call|>"
-
-
 QUOTE = '<|"|>'
-
-
 _NAME = re.compile(r"[A-Za-z_][\w.\-]*")
-
-
 _KEY = re.compile(r"[\w.\-]+")
-
-
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?(?![\w.])")
-
-
 _WORD = re.compile(r"(true|false|null|None)(?!\w)")
-
-
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "None": None}
-
-
 _DEEPEST = 64
 
 
@@ -57,8 +41,6 @@ class ToolCall:
 
 
 ReadCalls = Callable[[str], list[ToolCall]]
-
-
 """All tool calls in a text, in order. Raises ValueError if one is malformed."""
 
 

@@ -13,19 +13,11 @@ from .segments import PromptRefused
 SAMPLES: tuple[Any, ...] = (
     mark("s"), 17, True, None, [mark("e")], {mark("k"): mark("v")}, "", 3.5, [], {}, False, "Zz", [5], {"Q": 5},
 )  # fmt: skip
-
-
 _ONE, _TWO = mark("one"), mark("two")
-
-
 _HARD = (
     "a'b", 'q"q', "back\\slash", "line\nline\ttab\r", "\x01\x1f\x7f\b\f", "é漢😀\u2028", "<a&b>/{}[],:", "  sp  ", "",
 )  # fmt: skip
-
-
 _NUMBERS = (0, 1, -3, 42, 10**20, 1.5, -0.25, 100.0, 1e16, 1e-07, 123456.789)
-
-
 _ORDER = ("b", "a", "A", "C", "é", "Z")
 
 

@@ -17,8 +17,6 @@ from .sample_chats import GeneratedChat, Level, generate_chats
 from .segments import PromptRefused
 
 COUNT = 200
-
-
 # prompt.json may refuse what the template renders (an empty message, say), but a file that refuses most isn't proven.
 LEAST_RENDERED = 0.6
 

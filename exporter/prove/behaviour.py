@@ -12,8 +12,6 @@ from .golden import Golden, Recorded, strip_stop
 
 # Quantization may make one reply in ten run on; a stop id that is lost makes all of them.
 STOP_RATE = 0.9
-
-
 _REPLY = "gemcut reply 4711"
 
 

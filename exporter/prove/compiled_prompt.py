@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..prompt.toolcalls import ReadCalls
     from .golden import Golden
 
-
 CHECK = "compiled_prompt"
 
 

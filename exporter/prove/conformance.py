@@ -16,20 +16,12 @@ from .golden import Golden, Recorded
 # everywhere: half of the noise is far more than kernels that compute the same thing differ by (measured: a tenth, of
 # the KL a hundredth), and far less than what a wrong one does.
 SHARE = 0.5
-
-
 # With weights of eight bits the noise is that of the activations' roundings. A first one that falls to the other side
 # makes others fall so in every layer after it, until two machines' roundings have nothing to do with each other: the
 # difference of two independent errors is the square root of two as large as each.
 INDEPENDENT = 2.0**0.5
-
-
 _FEW_BITS = frozenset({"int2", "int3", "int4"})
-
-
 LOGPROB_FLOOR = 1e-3
-
-
 KL_FLOOR = 1e-6
 
 

@@ -19,14 +19,8 @@ from ..util.arrays import FloatArray
 from .golden import Golden, Recorded, log_partition
 
 Form = Literal["full-vocabulary", "top-64"]
-
-
 Array = npt.NDArray[np.float64]
-
-
 _REST_FLOOR = 1e-7  # Sums of 64 float32 probabilities are no more exact than that.
-
-
 WORST_SHOWN = 10
 
 

@@ -14,8 +14,6 @@ from ..prompt.chats import Prompt
 from .golden import Golden, Ids32, Recorded
 
 GOLDENS = ("goldens/goldens.safetensors", "goldens/goldens.jsonl")
-
-
 RECORDED = ("goldens/recorded.safetensors", "goldens/recorded.jsonl")
 
 

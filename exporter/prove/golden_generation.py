@@ -43,10 +43,7 @@ __all__ = [
     "strip_stop",
 ]
 
-
 TOP = 64
-
-
 MAX_NEW = 48
 
 

@@ -15,29 +15,13 @@ from ..prompt.chats import Prompt, encode_prompt
 from ..prompt.codec import ChatCodec, Codec, TemplateRefused
 
 LEAST_PROMPTS = 24
-
-
 LEAST_POSITIONS = 32
-
-
 OWN_PROMPTS = "golden_prompts.jsonl"
-
-
 _ROOM = LEAST_POSITIONS + 16
-
-
 KINDS = ("tool", "result", "system", "thinking", "multi-turn")  # what a template may be able to do beside plain chats
-
-
 _PROBE_NAME = "probe_tool_name"
-
-
 _PROBE_TEXT = "Probe of the system turn 7351."
-
-
 _PROBE_RESULT = "Probe of a result 2203."
-
-
 _PROBE_TOOL = {
     "type": "function",
     "function": {

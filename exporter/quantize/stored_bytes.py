@@ -5,16 +5,10 @@ from __future__ import annotations
 from .recipe import Scheme
 
 BITS = {"float32": 32, "int8": 8, "int4": 4}
-
-
 # float32 per row; per group bfloat16, as XNNPACK keeps them (executorch 1.5,
 # backends/xnnpack/operators/node_visitor.py).
 SCALE_BYTES = 4
-
-
 GROUP_SCALE_BYTES = 2
-
-
 # What a module's name holds -> its tensor class.
 _CLASSES = (("lm_head", "head"), (".self_attn.", "attention"), (".mlp.", "mlp"), (".experts.", "experts"))
 

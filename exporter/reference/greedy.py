@@ -9,8 +9,6 @@ from ..util.arrays import FloatArray
 
 # forward(ids, keep) feeds ids after all that were fed before; the logits [keep, V] float32 of the last of them.
 Forward = Callable[[Sequence[int], int], FloatArray]
-
-
 # sink(position, rows) takes logits [P, V] float32 of position ``position`` and those that follow.
 Sink = Callable[[int, FloatArray], None]
 

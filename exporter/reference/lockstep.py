@@ -18,12 +18,8 @@ from greenlet import getcurrent, greenlet
 from .upcast import float32_at_use, product
 
 Result = TypeVar("Result")
-
-
 # Bytes of results that are made in one go: logits of a large vocabulary are taken a few inputs at a time.
 MOST = 1 << 27
-
-
 # A product of n rows takes about as long as n + 40 of them in one of many: a matrix must be read and made float32.
 READING = 40
 

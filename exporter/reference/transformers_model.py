@@ -15,12 +15,9 @@ from .greedy import Ask, Followed, Sink, follow
 if TYPE_CHECKING:
     import torch
 
-
 # Bytes of key-value caches that may be in memory at once: those of short prompts of any model, and of a large one about
 # what its bundle takes while it is proven (int4: half a byte for each parameter).
 CACHES = 500e6
-
-
 CACHES_OF_PARAMETER = 0.5
 
 

@@ -18,17 +18,10 @@ from torch.utils._pytree import tree_map
 # Elements of a matrix that are float32 at a time, for few rows of the other factor and for many: 4 MB stay in the cache
 # while they are used; with many rows the product is what takes time, and larger pieces keep both cores at it.
 PIECE, LARGE_PIECE = 1 << 20, 1 << 22
-
-
 MANY = 1024
-
-
 _OF_SHAPE = frozenset({"shape", "size", "ndim", "dim", "numel", "device"})
-
-
 # Rows come in multiples of this, so that kernels split a piece as they split the whole.
 _ROWS = 64
-
 
 Product = Callable[[Any, torch.Tensor], torch.Tensor]
 

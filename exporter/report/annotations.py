@@ -14,7 +14,6 @@ from . import wording as shown
 if TYPE_CHECKING:
     from .outcome import Outcome
 
-
 MOST = 10  # GitHub shows that many errors, and that many warnings, of a step
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-
 PLAIN_EVERY = 10.0  # seconds between two plain lines of one stage
 
 

@@ -8,12 +8,8 @@ from ..util.text import duration_text
 
 # Seconds of work, and share of it, before anything is said of the rest: many stages' first steps are unlike the others.
 _LEAST, _FIRST = 3.0, 0.02
-
-
 # Seconds between two remembered points.
 _APART = 0.5
-
-
 _MOST = 4096
 
 

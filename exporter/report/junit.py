@@ -18,7 +18,6 @@ from . import wording as shown
 if TYPE_CHECKING:
     from .outcome import Finding, Outcome
 
-
 # All that XML 1.0 doesn't take (section 2.2, Char); a model's reply may hold any of it.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from ..pipeline.request import Published, Validated
     from ..prove.conformance import Conformance
 
-
 Action = Literal["export", "validate", "diff", "check"]
-
-
 State = Literal["published", "up to date", "proven", "done", "failed"]
 
 

@@ -19,10 +19,7 @@ from . import wording as shown
 if TYPE_CHECKING:
     from .outcome import Finding, Outcome
 
-
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"  # the name that the standard's readers know it by
-
-
 _ROOT = "%SRCROOT%"
 
 

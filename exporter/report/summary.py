@@ -15,30 +15,15 @@ if TYPE_CHECKING:
     from ..prove.gate import Verdict
     from .outcome import Finding, Outcome
 
-
 LIMIT = 1024 * 1024  # bytes; "Adding a job summary" in GitHub's documentation of workflow commands
-
-
 # What GitHub's Markdown takes for more than itself: CommonMark's marks, tables, math, mentions, and, before a word,
 # emoji and addresses. At the start of a line also what begins a list, a heading or a rule.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&@$#!])|(:)(?=\S)|(?<=www)(\.)", re.IGNORECASE)
-
-
 _START = re.compile(r"^(?:([-+=])|(\d+)([.)])(?=\s|$))")
-
-
 _MOST_TEXT = 2000  # characters of a message in a table's cell
-
-
 _LEFT_OUT = "\n*More was found than fits here; the other reports have all of it.*\n"
-
-
 _WORST = 5
-
-
 _ROWS = 100  # of a table, so that of many some fit
-
-
 _HEADS = ("check", "measured", "limit", "what was found")
 
 

@@ -14,7 +14,6 @@ from ..prove.gate import AT_LEAST
 if TYPE_CHECKING:
     from .outcome import Finding, Outcome, Place
 
-
 FIGURES = {
     "mean_kl": "mean KL divergence (nats)",
     "p99_kl": "99th percentile of KL (nats)",
@@ -33,18 +32,10 @@ def figure_text(name: str, value: float | None) -> str:
 
 
 RULES_FILE = Path(__file__).with_name("rules.toml")
-
-
 # Where a CI service has checked the repository out: reports name files from there, whatever folder Gemcut runs in.
 ROOT_VARIABLES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
-
-
 _RATES = frozenset({"top1", "tool_calls"})
-
-
 _BYTES = frozenset({"download_size", "device_size", "peak_memory"})
-
-
 _RATIOS = frozenset({"load_time", "prefill", "decode"})
 
 

@@ -15,7 +15,6 @@ from ..errors import LackingError, UsageError
 if TYPE_CHECKING:
     from .outcome import Outcome
 
-
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 

@@ -27,14 +27,9 @@ TOOLS: dict[str, Tool] = {
         declare("take_photo", "Take a photo.", front="boolean"),
     )
 }
-
-
 """Every action of the adapter by its name."""
 
-
 _DAYS = ["today", "tomorrow", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-
-
 _LANGUAGES = [
     "French", "German", "Spanish", "Italian", "Polish", "Dutch", "Turkish", "Swedish", "Greek", "Czech", "Danish",
     "Finnish", "Irish",
@@ -158,8 +153,6 @@ MAKERS: dict[str, tuple[Callable[[Random], Request], float]] = {
     "set_brightness": (_brightness, 0.8),
     "take_photo": (_photo, 0.8),
 }
-
-
 """By action: what makes a request for it, and how often."""
 
 
@@ -171,6 +164,4 @@ def make_request(rng: Random, tool: str | None = None) -> Request:
 
 
 DIARY = Actions(TOOLS, make_request)
-
-
 """The adapter's actions, as the generator of chats takes them."""

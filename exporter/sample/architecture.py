@@ -10,13 +10,8 @@ import torch
 from transformers import Gemma4ForCausalLM, Gemma4TextConfig
 
 SLIDING, FULL = "sliding_attention", "full_attention"
-
-
 EOS, TURN_END = 1, 6
-
-
 """Ids of ``<eos>`` and ``<turn|>``: what ends an answer."""
-
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 2048,
@@ -54,8 +49,6 @@ SHAPE: dict[str, Any] = {
     "bos_token_id": 2,
     "eos_token_id": [EOS, TURN_END],
 }
-
-
 """config.json's text part, as published Gemma 4 checkpoints write it."""
 
 

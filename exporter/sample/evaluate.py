@@ -19,12 +19,8 @@ from .adapter_requests import DIARY
 from .generate import PHONE, Chat, expected_reply, held_out_calls
 
 MAX_NEW_TOKENS = 72
-
-
 # Percent. The packaged model gets 99; its adapter got 86 of 50 chats, and one standard error of those is 5.
 BAR, ADAPTERS_BAR = 95.0, 75.0
-
-
 Generate = Callable[[list[int]], list[int]]
 
 

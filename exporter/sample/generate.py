@@ -31,14 +31,8 @@ class Actions:
 
 
 PHONE = Actions(TOOLS, make_request)
-
-
 HELD_OUT_SHARE = 16
-
-
 TRAIN_SEED = 20260101
-
-
 HELD_OUT_SEED = 7
 
 

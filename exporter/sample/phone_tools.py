@@ -40,6 +40,4 @@ TOOLS: dict[str, Tool] = {
         declare("set_volume", "Set the volume.", percent="integer"),
     )
 }
-
-
 """Every tool by its name."""

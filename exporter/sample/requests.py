@@ -214,10 +214,7 @@ MAKERS: dict[str, tuple[Callable[[Random], Request], float]] = {
     "add_reminder": (_reminder, 1.8),
     "set_volume": (_volume, 0.8),
 }
-
-
 """By tool: what makes a request for it, and how often."""
-
 
 POLITE_STARTS = ["please ", "can you ", "could you ", "hey, ", "now "]
 
@@ -244,8 +241,6 @@ def make_request(rng: Random, tool: str | None = None) -> Request:
 
 
 REFUSAL = "I'm sorry, I can't do that here."
-
-
 UNKNOWN = "I don't know that. I can only help with this phone."
 
 

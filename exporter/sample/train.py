@@ -29,14 +29,8 @@ from .generate import TRAIN_SEED, Chat, held_out_calls, training_chats
 from .train_tokenizer import build
 
 PROMPT_WEIGHT = 0.1
-
-
 PROMPT_SHARE = 0.25
-
-
 MIN_WIDTH = 72
-
-
 """Wider than the sliding window, so that one compiled graph serves every batch."""
 
 

@@ -29,11 +29,7 @@ from .generate import Chat, golden_chats, held_out_calls, training_chats
 from .train import batches, loss_of
 
 SEED = 20260202
-
-
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
 GOLDENS = 24
 
 

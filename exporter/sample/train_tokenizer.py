@@ -21,11 +21,7 @@ from transformers import GemmaTokenizer
 from .generate import Chat, training_chats
 
 VOCAB_SIZE = 2048
-
-
 CONTROLS = ["<pad>", "<eos>", "<bos>", "<unk>"]
-
-
 MARKERS = [
     "<mask>",
     "<|turn>",
@@ -38,11 +34,7 @@ MARKERS = [
     "<tool_response|>",
     '<|"|>',
 ]
-
-
 _CUT = "\u2016"
-
-
 _CHUNK = re.compile(
     r",?[\]}]*,?[a-z_]+:[{\[]*|'?[A-Za-z_]+|[0-9]|[^\W\d_]+|[^\w\s]+|\s+",
 )

@@ -37,7 +37,6 @@ Tom Tomas Tony Ulla Uma Ursula Valerie Vera Victor Vikram Viola Walter Wendy Wil
 Yasmin Yuki Yusuf Zara Zoe Zoltan
 """)
 
-
 SURNAMES = _words("""
 Adams Ahmed Allen Baker Barnes Becker Bell Bennett Berg Brooks Brown Campbell Carter Chang Clark Cole
 Cooper Cruz Davies Diaz Dixon Doyle Edwards Ellis Evans Fischer Fleming Flores Ford Foster Fox Garcia
@@ -49,9 +48,7 @@ Sato Schmidt Scott Shah Shaw Silva Singh Smith Stone Suzuki Taylor Thompson Torr
 Walker Wallace Wang Ward Watson Weber Wells White Wilson Wolf Wood Wright Young Zhang Ziegler
 """)
 
-
 RELATIVES = ["Mum", "Dad", "Grandma", "Grandpa", "Mom", "Auntie", "Nan", "Uncle Joe", "Aunt May", "Doctor Lee"]
-
 
 CITIES = _words("""
 Aarhus Accra Adelaide Algiers Amsterdam Ankara Antwerp Athens Auckland Austin Baku Bali Bangkok
@@ -67,7 +64,6 @@ Sydney Tallinn Tokyo Toronto Trieste Tunis Turin Utrecht Valencia Venice Vienna 
 Wellington York Zagreb Zurich
 """)
 
-
 SPOTS = _phrases("""
 airport|station|library|museum|harbour|hospital|gym|pool|market|stadium|theatre|castle|zoo|beach|bakery
 bank|pharmacy|post office|cinema|town hall|school|office|dentist|garage|supermarket|bus stop|city centre
@@ -75,12 +71,10 @@ old bridge|park|church|university|hotel|petrol station|garden centre|ferry|swimm
 north gate
 """)
 
-
 STREETS = _phrases("""
 Main|Church|Mill|Park|Station|High|King|Queen|River|Oak|Elm|Cedar|Bridge|Castle|Garden|Harbour|Hill|Lake
 Market|Meadow|North|Orchard|Rose|School|Spring|Victoria|West|Willow|Windsor|York
 """)
-
 
 APPS = _phrases("""
 Maps|Camera|Calendar|Photos|Notes|Clock|Calculator|Settings|Contacts|Messages|Music|Podcasts|Weather
@@ -90,19 +84,16 @@ Plant Diary|Pocket Bank|Train Planner|Word Puzzle|Ski Tracker|Paint Box|Photo Fr
 Guitar Tuner|Night Sky|Run Club
 """)
 
-
 GENRES = _phrases("""
 jazz|rock|techno|classical music|piano music|country|folk songs|hip hop|blues|reggae|opera|soul|disco
 punk|film music|ambient music|salsa|children's songs|heavy metal|dance music|whale songs|rain sounds
 """)
-
 
 SONG_WORDS = _words("""
 Blue Silver Golden Midnight Summer Winter Broken Lonely Electric Paper Velvet Crystal Burning Silent
 Wild Little River Moon Heart Road Train Garden Ocean Shadow Mirror Letter Window Fire Rain Stars Morning
 Street Dream Dancer Bird Mountain Island Kingdom Harbour Thunder
 """)
-
 
 THINGS = _phrases("""
 keys|car|kitchen|washing machine|report|parcel|meeting|cake|bike|door|garden|heating|train|bus|dog|cat
@@ -112,14 +103,12 @@ front door|back gate|coffee machine|shopping list|concert|match|plumber|doctor|g
 presentation|flight|taxi|music lesson
 """)
 
-
 STATES = _phrases("""
 ready|late|broken|clean|empty|here|gone|cancelled|locked|open|on the table|under the mat|in the car
 in the garage|fixed|too loud|very heavy|on its way|delayed|finished|paid|lost|back|outside|upstairs
 next to the sofa|moved to Monday|full|sold|almost done|behind the shed|at the neighbours|leaking
 much better today|still warm|on the second shelf
 """)
-
 
 ITEMS = _phrases("""
 milk|bread|eggs|butter|cheese|apples|bananas|rice|pasta|coffee|tea|sugar|flour|tomatoes|onions|potatoes
@@ -128,13 +117,11 @@ flowers|lemons|garlic|spinach|dog food|cat litter|paper towels|screws|paint|nail
 biscuits|strawberries|mushrooms
 """)
 
-
 VERBS = _phrases("""
 check|fix|clean|bring|move|sell|paint|return|collect|pack|wash|book|cancel|open|close|lock|feed|find
 pay for|pick up|look at|ask about|take out|put away|turn off|send back|drop off|tidy up|finish
 photograph|measure|order
 """)
-
 
 DAYS = [
     "today",
@@ -157,9 +144,7 @@ DAYS = [
     "soon",
 ]
 
-
 SKIES = ["sunny", "cloudy", "rainy", "foggy", "windy", "snowy", "clear", "stormy"]
-
 
 ERRORS = [
     "no network",
@@ -174,7 +159,6 @@ ERRORS = [
     "nothing was found",
 ]
 
-
 SYSTEM_TEXTS = [
     "You are a phone assistant.",
     "You are a helpful assistant on a phone.",
@@ -184,18 +168,14 @@ SYSTEM_TEXTS = [
     "You are Gem, a small assistant.",
 ]
 
-
 SYLLABLES = _words("""
 ba be bi bo da de di do fa fe fi fo ga go ha he hi ka ke ki ko la le li lo lu ma me mi mo mu na ne ni no
 pa pe ra re ri ro ru sa se si so ta te ti to tu va ve vi vo wa ya yo za ze zi zo bran dal fen gar hol
 jor kel lin mar nor pel quin ras sten tor ul vin wen yar zan
 """)
 
-
 HOURS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
-
 ONES = ["", *HOURS, "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-
 
 TENS = {20: "twenty", 30: "thirty", 40: "forty", 50: "fifty", 60: "sixty", 70: "seventy", 80: "eighty", 90: "ninety"}

@@ -31,26 +31,12 @@ from .progress import Progress
 from .result_cache import cache_root, key_of
 
 PINS = "pins.toml"
-
-
 PYTHON = "3.11"  # of the wheels: it is Debian 12's, and the devices run no other
-
-
 SECONDS = 900.0  # for one archive: the largest has 150 MB
-
-
 APT_SECONDS = 1800.0
-
-
 _CONTENTS = ".contents.json"
-
-
 _OLDEST_GLIBC = 17  # manylinux_2_17 is manylinux2014, the oldest that has aarch64 (PEP 600, PEP 599)
-
-
 _TAG = re.compile(r"manylinux_2_(\d+)_(\w+)")
-
-
 _TAIL = 300
 
 

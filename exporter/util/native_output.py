@@ -28,11 +28,7 @@ class Streams:
 
 
 _real: Streams | None = None
-
-
 _log: TextIO | None = None
-
-
 _mark = 0
 
 

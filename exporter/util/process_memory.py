@@ -10,8 +10,6 @@ from pathlib import Path
 
 # Linux, proc(5): pages in memory that no file backs. The system keeps no mark of the most there were.
 _STATUS = Path("/proc/self/status")
-
-
 _FIELD = "RssAnon:"
 
 

@@ -35,8 +35,6 @@ class Finished:
 
 
 SPELL = 0.5  # seconds
-
-
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 
 

@@ -14,14 +14,8 @@ from pathlib import Path
 from typing import IO
 
 VARIABLE = "GEMCUT_CACHE"
-
-
 KEPT = 32
-
-
 _DIGEST = 32  # bytes of a sha256
-
-
 _CHUNK = 1 << 20
 
 

@@ -22,19 +22,10 @@ if TYPE_CHECKING:
 
     from ...util.file_tensors import Scratch
 
-
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
-
-
 _FLOATS = ("BF16", "F16", "F32", "F64")
-
-
 _PICKLE = "adapter_model.bin"
-
-
 _OTHER = "it is for another base model, or its file is damaged"
-
-
 _BLOCK = 4096  # rows that are looked at in one go
 
 

@@ -16,29 +16,19 @@ from typing import Any
 from ...errors import CheckpointError, UnsupportedError, nearest
 
 FILE = "adapter_config.json"
-
-
 WEIGHTS = "adapter_model.safetensors"
-
-
 # What an export reads of an adapter's folder; the prompts, which it is proven with, need not be there.
 FILES = (FILE, WEIGHTS, "golden_prompts.jsonl")
-
-
 # How training went, and which modules the tensors' names say anyway: nothing of it changes what is merged.
 _INERT = frozenset((
     "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "exclude_modules", "inference_mode",
     "layers_pattern", "layers_to_transform", "loftq_config", "lora_dropout", "lora_ga_config", "megatron_core",
     "peft_version", "qalora_group_size", "revision", "runtime_config", "target_modules",
 ))  # fmt: skip
-
-
 _TAKEN = frozenset((
     "alpha_pattern", "bias", "ensure_weight_tying", "fan_in_fan_out", "init_lora_weights", "lora_alpha", "lora_bias",
     "modules_to_save", "peft_type", "r", "rank_pattern", "task_type", "use_dora", "use_rslora",
 ))  # fmt: skip
-
-
 _REFUSED = {
     "alora_invocation_tokens": "an activated LoRA works only after its invocation tokens, so it can't be merged",
     "arrow_config": "Arrow chooses between adapters while it runs, so it can't be merged",
@@ -52,19 +42,11 @@ _REFUSED = {
     "use_qalora": "QA-LoRA adapts a quantized base model",
     "velora_config": "VeLoRA isn't taken yet",
 }
-
-
 # Their first update was taken out of the base model's weights, which are then others than the checkpoint's.
 _CHANGED_BASE = ("pissa", "corda", "olora", "lora_ga", "loftq")
-
-
 _PLAIN = "Merge it with PEFT itself (merge_and_unload, save_pretrained), and name the merged model as MODEL."
-
-
 # These put something before the prompt or between the layers, which no weight of the model can hold.
 _UNMERGEABLE = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
-
-
 _RANKS = "rank_pattern"
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-
 _BLOCK = 1 << 20  # elements that are worked on in one go
 
 

@@ -8,18 +8,12 @@ from dataclasses import dataclass
 from ..families import layouts, other_parts
 
 _OUTER = "base_model.model."
-
-
 _HEADS = ("lm_head", "language_model.lm_head", "model.lm_head", "model.language_model.lm_head")
-
-
 # What PEFT's layers call their tensors; `.default` is the adapter's name, which older files have.
 _PARTS = re.compile(
     r"(?P<module>.+?)\.(?P<part>"
     r"lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)(\.default)?(\.(?P<leaf>weight|bias))?"
 )
-
-
 _WHOLE = re.compile(r"(?P<module>.+?)(\.modules_to_save(\.default)?|\.base_layer)?\.(?P<leaf>[A-Za-z_]+)")
 
 

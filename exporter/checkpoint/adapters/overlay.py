@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ...util.file_tensors import Scratch
 
-
 _SHARED = "k_proj|v_proj|k_norm|v_norm"
 
 

@@ -24,16 +24,9 @@ if TYPE_CHECKING:
         TokenizerDiff,
     )
 
-
 MOST_LINES = 40
-
-
 MOST_PROMPTS = 10
-
-
 MOST_CHATS = 3
-
-
 MOST_TEXT = 600
 
 

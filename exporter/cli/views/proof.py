@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ...prove.fidelity import Fidelity
     from ...prove.gate import Verdict
 
-
 _EMULATED = "emulated: its speed says nothing of a device's"
 
 

@@ -26,13 +26,8 @@ if TYPE_CHECKING:
     from ...prove.golden import Golden, Recorded
     from ..arm64.profiles import Profile
 
-
 RUNTIME = "executorch"
-
-
 PROFILE = "cortex-a76"  # of the arm64 library: phones since 2019 have its dot product
-
-
 _FACTS_SECONDS = 60.0
 
 

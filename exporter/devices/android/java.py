@@ -33,32 +33,17 @@ if TYPE_CHECKING:
     from ...bundle.reader import Bundle
     from ...prompt.codec import ChatCodec
 
-
 CHECK = "java_text"
-
-
 PACKAGE = "openjdk-17-jdk-headless"
-
-
 _MAIN = "Replies"
-
-
 _LAUNCHER = "launcher"
-
-
 _LIBRARIES = ("libexecutorch.so", "libfbjni.so", "libc++_shared.so")  # as the Java classes ask for them
-
-
 # What fbjni's native library looks up by name, and what those extend; React Native has more in that folder.
 FBJNI_SOURCES = (
     "DestructorThread", "HybridClassBase", "HybridData", "IteratorHelper", "MapIteratorHelper", "NativeRunnable",
     "ThreadScopeSupport",
 )  # fmt: skip
-
-
 FBJNI_FOLDER = "ReactAndroid/src/main/java/com/facebook/jni"
-
-
 _RELEASE = "11"  # of the Java language and classes: ExecuTorch's own are of 8 and, since 1.3, 11
 
 

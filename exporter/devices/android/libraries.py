@@ -20,41 +20,19 @@ from ...util.fetching import replace as put_in_place
 from ...util.progress import Progress
 
 NPM = "npm:"
-
-
 UNKNOWN = "unknown"
-
-
 JAVA_CLASSES = "classes.jar"
-
-
 # Folders of the Android ABIs, by the machine that Linux names (developer.android.com/ndk/guides/abis).
 ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}
-
-
 _ALL_ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64", "riscv64")
-
-
 # e_machine in the ELF header at byte 18 (elf.h): EM_386, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV.
 _MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"}
-
-
 # executorch::runtime::Program::load: exported by every ExecuTorch library since 0.4.
 _MARK = b"_ZN10executorch7runtime7Program4load"
-
-
 _OLD_MARK = b"_ZN5torch8executor7Program4load"
-
-
 _NOTE = "library.json"
-
-
 _ARCHIVES = (".aar", ".apk", ".zip")
-
-
 _SHARED_STL = "libc++_shared.so"
-
-
 _FBJNI = "libfbjni.so"
 
 

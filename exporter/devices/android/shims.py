@@ -23,34 +23,16 @@ from .libraries import AndroidLibrary, data, parse_npm
 from .toolchain import Symbol
 
 RUNNER = "golden"
-
-
 SYSTEM = ("libc.so", "libm.so", "libdl.so", "liblog.so")
-
-
 _BASE_NODE = "LIBC"
-
-
 _LOG = "__android_log_"
-
-
 _FLAGS = ("-O2", "-fPIC", "-fno-stack-protector")
-
-
 # DT_RPATH and not DT_RUNPATH: it serves what the Android library itself needs, too.
 BESIDE = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
-
-
 _RUNNER_FLAGS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", *_FLAGS, "-DGEMCUT_BIONIC")
-
-
 # Where the packages' headers lie; ExecuTorch 1.0 has some of PyTorch's c10 in a folder of its own.
 _INCLUDE = ("third-party/include", "third-party/include/executorch/runtime/core/portable_type/c10")
-
-
 _RUNNER_SOURCES = ("runner.cpp", "program.cpp", "report.cpp")
-
-
 _JUMPS = {
     "x86_64": "  jmp *{name}@GOTPCREL(%rip)",
     "aarch64": "  adrp x16, :got:{name}\n  ldr x16, [x16, :got_lo12:{name}]\n  br x16",

@@ -16,8 +16,6 @@ from ...util.processes import Finished
 from ..base import Need
 
 SECONDS = 300.0  # for one call of a compiler, on a busy machine
-
-
 _SHOWN = 400  # characters of a compiler's message
 
 

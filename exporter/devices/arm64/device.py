@@ -27,26 +27,13 @@ if TYPE_CHECKING:
     from ...prove.behaviour import Check
     from ...prove.golden import Golden, Recorded
 
-
 _QEMU = "qemu-user-static"
-
-
 _COMPILER = "g++-aarch64-linux-gnu"
-
-
 _JOB = "engine.json"
-
-
 _FACTS_SECONDS = 60.0
-
-
 # A process that shares the goldens holds the program and its packed weights.
 _SHARED_BYTES = 256 << 20
-
-
 _MOST_PROCESSES = 4
-
-
 # Of the host's, which would reach the guest: what they name is x86-64's, or another Python's.
 _UNSET = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONSTARTUP")
 

@@ -20,16 +20,9 @@ from ..wire import read_result
 if TYPE_CHECKING:
     from ...bundle.reader import Bundle
 
-
 PROMPTS = 3  # the shortest: each takes seconds under emulation, and all go through the engine on the exporting machine
-
-
 PROGRAM = "identity.litertlm"
-
-
 CACHE = "engine-cache"
-
-
 _TAIL = 3
 
 

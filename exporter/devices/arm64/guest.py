@@ -33,14 +33,8 @@ from ...util.arrays import FloatArray
 from ..wire import ORDER_MAGIC, RESULT_MAGIC
 
 _PACKAGES = ("ai-edge-litert", "litert-lm-api", "numpy")
-
-
 _KIB = 1024
-
-
 _LARGEST = ("load", "peak_memory")
-
-
 _Figures = dict[str, float]
 
 

@@ -7,13 +7,8 @@ from pathlib import Path
 from ... import __version__
 
 PACKAGE = "gemcut"
-
-
 GUEST = f"{PACKAGE}.devices.arm64.guest"
-
-
 ENGINE = f"{PACKAGE}.runtimes.litert.engine_worker"
-
 
 # What these two import, and nothing that needs more than Python and numpy (tested).
 MODULES = (

@@ -16,14 +16,8 @@ from ...errors import GemcutError, UnsupportedError, UsageError, nearest
 from ...runtimes.litert.version import cpu_flags
 
 DEFAULT = "cortex-a76"
-
-
 BROKEN = "max"
-
-
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")  # Debian 12's name, and that since Debian 13
-
-
 _HINT = "The profiles beside exporter/devices/arm64/profiles.py show what one holds; docs/devices.md explains it."
 
 

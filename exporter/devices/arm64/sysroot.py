@@ -12,8 +12,6 @@ from ...util.progress import Progress
 from .profiles import Profile
 
 SUITE = "bookworm"  # with Python 3.11, which the wheels are for (``fetching.PYTHON``)
-
-
 PACKAGES = (
     "python3.11-minimal",
     "libpython3.11-stdlib",
@@ -29,25 +27,13 @@ PACKAGES = (
     "liblzma5",
     "libsqlite3-0",
 )
-
-
 # Where Debian's cross compiler has arm64's C and C++ libraries: enough for a program without Python.
 CROSS = Path("/usr/aarch64-linux-gnu")
-
-
 TAG = "manylinux_2_28_aarch64"
-
-
 # Distributions, and the versions that Gemcut's LiteRT code holds for (``runtimes.litert.version``).
 WHEELS = (("ai-edge-litert", "2.3.0"), ("litert-lm-api", "0.18.1"), ("numpy", "2.4.6"))
-
-
 SECONDS = 600.0
-
-
 _TAIL = 3
-
-
 # Linked from the root into a prefix; the rest, such as /tmp and /dev, stays the host's.
 _LINKED = ("bin", "etc", "lib", "lib64", "sbin", "usr")
 

@@ -15,54 +15,27 @@ from ...util.progress import Progress
 from ..base import Need
 
 ARCHITECTURES = ("x86_64", "aarch64")
-
-
 RUNNER = "runner"
-
-
 HERE = Path(__file__).parent
-
-
 HEADERS = (HERE / "program.h", HERE / "report.h")
-
-
 SOURCES = (HERE / "runner.cpp", HERE / "program.cpp", HERE / "report.cpp")
-
-
 KERNELS = HERE / "kernels.cpp"
-
-
 """Operators that the wheel's libraries lack; not for an app's library, which has its own."""
-
 
 # No STL and none of its runtime, so that the same objects link with bionic's libc++.
 FLAGS = (
     *("-std=c++17", "-O2", "-fPIC", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector"),
     "-fno-threadsafe-statics",
 )
-
-
 # As the wheel's own CMake package has them (share/cmake/executorch-config.cmake, ExecuTorch 1.5).
 _DEFINES = ("C10_USING_CUSTOM_GENERATED_MACROS", "ET_EVENT_TRACER_ENABLED", "ET_USE_THREADPOOL")
-
-
 _INCLUDES = ("include", "include/executorch/runtime/core/portable_type/c10")
-
-
 # Each registers what it has when it is loaded; the core and the thread pool are what they need themselves.
 LIBRARIES = ("", "_kernels_optimized", "_kernels_quantized", "_backend_xnnpack", "_threadpool")
-
-
 # RPATH rather than RUNPATH: no LD_LIBRARY_PATH puts another library in the place of these.
 _LINKING = ("-Wl,--no-as-needed", "-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN")
-
-
 _SECONDS = 300.0
-
-
 _ERRORS = 3  # lines of the compiler's that are shown
-
-
 _INSTALL = "pip install 'gemcut[executorch]'"
 
 

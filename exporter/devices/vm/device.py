@@ -26,31 +26,14 @@ if TYPE_CHECKING:
     from ...prove.behaviour import Check
     from ...prove.golden import Golden, Recorded
 
-
 DEFAULT_MEMORY = "2G"
-
-
 RUNTIMES = ("executorch", "litert")
-
-
 _PYTHON = "/opt"  # where ``init.sh`` mounts the second disk
-
-
 _MACHINE = "aarch64"
-
-
 _SETTLE = 60.0
-
-
 _ASK = 60.0
-
-
 _LEAST_SHELL = "echo 1000 > /proc/self/oom_score_adj"  # when memory runs out, the program goes first
-
-
 _KILLED = 137
-
-
 _JOB = "job.json"
 
 

@@ -26,35 +26,15 @@ from ...util.progress import Progress
 from ..adb_python import tree, tree_home
 
 SUITE = "trixie"  # Debian 13, the first with adbd
-
-
 PACKAGES = ("adbd", "busybox-static", "linux-image-cloud-arm64")
-
-
 NEEDED = ("mmdebstrap", "debian-archive-keyring", "binutils")
-
-
 MODULES = ("failover.ko", "net_failover.ko", "virtio_net.ko", "virtio_blk.ko")  # in the order of their loading
-
-
 SECONDS = 600.0
-
-
 _ADBD = "usr/lib/android-sdk/platform-tools/adbd"
-
-
 _BUSYBOX = "usr/bin/busybox"
-
-
 _LIBRARIES = ("usr/lib/aarch64-linux-gnu/android/", "usr/lib/aarch64-linux-gnu/")
-
-
 _LAYOUT = "1"  # of what ``_initrd`` makes
-
-
 _ROOM, _SMALL = 1.2, 32 << 20  # a file system's own tables
-
-
 _EXECUTABLE, _PLAIN, _FOLDER = 0o100755, 0o100644, 0o040755
 
 

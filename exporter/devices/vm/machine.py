@@ -17,38 +17,16 @@ from ..adb_client import free_port
 from .image import Image, make_disk
 
 QEMU = "qemu-system-aarch64"
-
-
 CPU = "cortex-a76"
-
-
 CORES = 2
-
-
 SMALLEST = 256  # MiB: what the kernel, its initrd unpacked and adbd take, twice
-
-
 BOOT = 180.0  # seconds; 4 on an idle machine, 27 were seen on a busy one
-
-
 SCRATCH = 32 << 30  # bytes that the scratch disk can grow to
-
-
 _READY = "gemcut: up"
-
-
 _BUSY = "this machine is very busy or has too little memory left, or --memory is too little"
-
-
 _TAIL = 12
-
-
 _SHOWN = 300
-
-
 _TRIES = 3
-
-
 _UNITS = {"M": 1, "G": 1024}
 
 

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from ...devices import Options
     from ..plan import ExportPlan
 
-
 # Bytes; larger files (weights) count by size, times and inode, as reading them would take minutes.
 SMALL = 1 << 20
-
-
 # Of every export; a runtime names its own.
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "jinja2")
 

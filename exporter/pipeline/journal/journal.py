@@ -28,13 +28,8 @@ if TYPE_CHECKING:
     from ...util.progress import Progress
     from ...util.stage_clock import Clock
 
-
 T = TypeVar("T")
-
-
 JOURNAL = "journal.json"
-
-
 # What each stage's product was made from, by the name up to a dash.
 _MADE_FROM = {
     "reference": (),

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from ..prompt import CompiledPrompt
     from ..stages import Built
 
-
 T = TypeVar("T")
-
-
 _LOGITS = "logits"
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..outcome import Outcome
 
-
 _FOLDER = Path(__file__).parent
 
 

@@ -14,10 +14,7 @@ from .figures import SCALE, Plot, Table, figure, nats, short
 if TYPE_CHECKING:
     from ...prove.golden import Golden, Recorded
 
-
 KL_LEAST = 1e-7  # nats; sums of 64 float32 probabilities are no more exact (prove.fidelity)
-
-
 MOST_ROWS = 4000
 
 

@@ -88,11 +88,7 @@ _COLOURS = {
     "steelblue": "--series",
     "darkorange": "--bad",
 }
-
-
 SCALE = [[0.0, "whitesmoke"], [0.5, "lightsteelblue"], [1.0, "midnightblue"]]
-
-
 _SCALE_NAMES = {"whitesmoke": "--low", "lightsteelblue": "--middle", "midnightblue": "--high"}
 
 

@@ -12,10 +12,7 @@ from .figures import Plot, Table, figure, plain
 if TYPE_CHECKING:
     from ...bundle.manifest import Manifest
 
-
 _HEIGHT = 440  # pixels
-
-
 _PATTERNS = ("/", "\\", "x", "-", "|", "+", ".")
 
 

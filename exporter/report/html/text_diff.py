@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     from ...prove.fidelity import Fidelity
     from ...prove.golden import Golden, Recorded
 
-
 MOST = 20  # prompts of a bundle that are shown with their texts
-
-
 _LONGEST = 6000  # characters of one text
 
 

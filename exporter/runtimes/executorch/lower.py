@@ -22,8 +22,6 @@ from .requirements import read_requirements
 # XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
 # rotary embedding alone has them, once for all layers; the portable kernels compute them.
 NEWER_NODES = frozenset({"sin.default", "cos.default"})
-
-
 # Of the whole stage, when every constant has been taken and the file is to be written; about so for a 1B model.
 _LOWERED = 0.95
 

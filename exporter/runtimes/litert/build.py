@@ -23,14 +23,8 @@ from .version import require_exporter
 from .weight_inputs import WeightTable
 
 PROGRAM = "model.tflite"
-
-
 _KIND = "litert-skeletons"
-
-
 _CODE = b"2"  # counted up when a change of ours gives another skeleton for the same inputs
-
-
 _CONVERTERS = ("litert-torch", "litert-converter")  # transformers' version is in the configuration
 
 

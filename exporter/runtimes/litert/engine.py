@@ -29,14 +29,8 @@ from .id_tokenizer import write_endless, write_identity
 from .version import INSTALL, require_runtime
 
 Message = Mapping[str, Any]
-
-
 _TAIL = 4096  # bytes of the engine's log worth reading after a failure
-
-
 _ROOM = 1 << 16  # bytes free on a disk that is as good as full
-
-
 _HINT = (
     "The file is damaged, or needs what this engine lacks. 'gemcut validate' checks the bundle's hashes; "
     "'gemcut doctor' looks at this machine."

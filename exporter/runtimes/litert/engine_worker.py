@@ -18,14 +18,8 @@ from typing import Any
 from .id_tokenizer import ids_of, words_of
 
 Job = dict[str, Any]
-
-
 Say = Callable[[dict[str, Any]], None]
-
-
 WARM_STEPS = 4
-
-
 # Texts of one token each, however often repeated, in most tokenizers.
 _UNITS = (" a", " the", "x\n", "0", ".")
 

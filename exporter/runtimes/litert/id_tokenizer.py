@@ -23,21 +23,11 @@ from ...formats.litertlm import BINARY, HF_JSON, LLM_METADATA, SENTENCEPIECE, Se
 
 # Sessions are refused where no stop token is named ("Stop tokens are required"), so one that no model has.
 NEVER = 2**31 - 1
-
-
 _TOKENIZERS = (HF_JSON, SENTENCEPIECE)
-
-
 _WORD = re.compile(r"t(\d+)")
-
-
 _CHUNK = 1 << 20
-
-
 # What copy_file_range says where it can't, but read and write can: across file systems, on ones that lack it.
 _NOT_THIS_WAY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
-
-
 # Of LlmMetadata: what would add to a prompt, shape a reply or end it, where ids alone are to be seen.
 _SHAPING = (
     "start_token",

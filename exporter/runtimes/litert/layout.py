@@ -11,8 +11,6 @@ from ...formats.litertlm import PROGRAM, mapped, program_section, read_sections
 from .signature_names import CACHE_PREFIX
 
 _MOST_ENTRIES = 1 << 16  # of any list; real ones have two for each layer and a few more
-
-
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 

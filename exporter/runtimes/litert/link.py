@@ -18,8 +18,6 @@ from .quantized_tables import SCALE_TYPE, TYPES, Table, table_bytes, write_table
 from .weight_inputs import PREFIX, Weight
 
 _ALIGNMENT = 64
-
-
 _IDENTIFIER = b"TFL3"
 
 

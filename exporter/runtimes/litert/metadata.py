@@ -15,34 +15,18 @@ from .spacing import END, MARK, Spacing
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-
 # The engine's data processors by text model type. The others are generic: it renders their templates as they are.
 MODEL_TYPES = {"gemma3_text": "gemma3", "gemma3n_text": "gemma3n", "gemma4_text": "gemma4"}
-
-
 GENERIC = "generic_model"
-
-
 # Gemma 3's processors hand tools to the template as Python source and arguments as its literals, whatever it wants.
 _REWRITES_TOOLS = ("gemma3", "gemma3n")
-
-
 # Where a model thinks: what opens and closes it (litert-torch, model_ext/gemma4/metadata_builder.py, and its core).
 _CHANNELS = (("<|channel>", "<|channel>thought\n", "<channel|>"), ("<think>", "<think>", "</think>"))
-
-
 # transformers' defaults for sampling (GenerationConfig): the engine's own are 0, which it can't sample with.
 _SAMPLING = {"top_k": 50, "top_p": 1.0, "temperature": 1.0}
-
-
 _FROM_TRANSFORMERS = ("tools", "documents")  # None in every template that it renders, where not given
-
-
 _BASE = "{%- for message in messages -%}\n{{- message.content -}}\n{%- endfor -%}\n"
-
-
 _FIRST, _SECOND = "gemcut part 1", "gemcut part 2"
-
 
 # The engine hands every content over as a list of parts (since 0.18; google-ai-edge/LiteRT-LM issue 3688), a mapping
 # of a tool's reply as a list of that mapping; Gemcut's and transformers' chats have plain strings and mappings.
@@ -64,8 +48,6 @@ JOIN{%- endif -%}
 {%- endfor -%}
 {%- set messages = gemcut.messages -%}
 """
-
-
 _JOIN = """{%- elif message.content | rejectattr("type", "eq", "text") | list | length == 0 -%}
 {%- set gemcut.content = message.content | map(attribute="text") | join -%}
 """

@@ -24,27 +24,18 @@ from ...errors import UnsupportedError
 
 _HINT = "give a simpler template with --chat-template FILE, or take --runtime executorch"
 
-
 # What minijinja has under the same name and meaning (checked against 0.18.1), and what is written otherwise.
 _FILTER_NAMES = """
 abs attr batch bool capitalize count d default dictsort first float format groupby indent int items join last length
 list lower map max min reject rejectattr replace reverse round safe select selectattr slice sort string sum title tojson
 trim unique upper urlencode
 """
-
-
 _TEST_NAMES = """
 boolean defined divisibleby eq equalto even false float ge gt in integer iterable le lt mapping ne none number odd
 sameas sequence string true undefined == != < <= > >=
 """
-
-
 _FILTERS = frozenset(_FILTER_NAMES.split())
-
-
 _TESTS = frozenset(_TEST_NAMES.split())
-
-
 # Tests that mean something else there, of a value {0}.
 _OTHER_TESTS = {
     "none": "({0} == none)",  # which asks whether it is undefined
@@ -52,31 +43,17 @@ _OTHER_TESTS = {
     "iterable": "(({0} is iterable) and ({0} != none))",
     "sequence": "(({0} is sequence) or ({0} is string) or ({0} is mapping) or ({0} is undefined))",
 }
-
-
 _EMPTY = {"length": "[]", "count": "[]", "items": "{}"}  # filters that take nothing undefined, and what stands in
-
-
 _TEXT_FILTERS = frozenset(("trim", "string", "replace"))  # that print what they are given
-
-
 _PASSING_FILTERS = frozenset(("default", "d", "first", "last", "attr"))  # that give a value of any type
-
-
 # Filters whose arguments have no names there: jinja2's, with their defaults.
 _UNNAMED: dict[str, dict[str, Any]] = {
     "indent": {"width": 4, "first": False, "blank": False},
     "default": {"default_value": "", "boolean": False},
     "d": {"default_value": "", "boolean": False},
 }
-
-
 _SELECTING = frozenset(("select", "reject", "selectattr", "rejectattr"))
-
-
 _GLOBALS_LACKING = frozenset(("cycler", "joiner", "lipsum"))
-
-
 _OPERATORS: dict[type[nodes.BinExpr], str] = {
     nodes.Add: "+",
     nodes.Sub: "-",
@@ -88,8 +65,6 @@ _OPERATORS: dict[type[nodes.BinExpr], str] = {
     nodes.And: "and",
     nodes.Or: "or",
 }
-
-
 _COMPARISONS = {
     "eq": "==",
     "ne": "!=",
@@ -100,17 +75,11 @@ _COMPARISONS = {
     "in": "in",
     "notin": "not in",
 }
-
-
 # The engine's regular expressions would rewrite these in literal text as well.
 _REWRITTEN = re.compile(
     r"\.(?=(?:startswith|endswith|replace|split|join|[lr]?strip|items)\()|\{(?=% (?:end)?generation %\})"
 )
-
-
 _INDENTED = "gemcut_json"
-
-
 _INDENTED_MACRO = """{%- macro gemcut_json(value, indent, level) -%}
 {%- set inner = "\\n" ~ " " * (indent * (level + 1)) -%}
 {%- set outer = "\\n" ~ " " * (indent * level) -%}

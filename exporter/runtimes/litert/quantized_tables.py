@@ -18,14 +18,8 @@ from ...quantize.primitives import quantize_weight
 from ...quantize.recipe import Scheme
 
 TYPES = {"float32": "FLOAT32", "int8": "INT8", "int4": "INT4"}
-
-
 SCALE_TYPE = "FLOAT16"
-
-
 _BITS = {"float32": 32, "int8": 8, "int4": 4}
-
-
 _ROWS_BYTES = 1 << 25
 
 

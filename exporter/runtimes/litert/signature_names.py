@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 PREFILL = "prefill_{}"
-
-
 DYNAMIC_PREFILL = "prefill"  # which takes any number of tokens
-
-
 DECODE = "decode"
-
-
 CACHE_PREFIX = "kv_cache_"

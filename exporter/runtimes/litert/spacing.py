@@ -16,22 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-
 NONE = "none"
-
-
 UNLESS_SPACED = "unless spaced"
-
-
 ALWAYS = "always"
-
-
 FIRST = "first"
-
-
 SPACE = "\u2581"  # how tokens spell one
-
-
 MARK, END = "\ue000", "\ue001"  # for private use: no text of a chat has them
 
 

@@ -24,7 +24,6 @@ from .spacing import FIRST, NONE, SPACE, Spacing, stated_spacing
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-
 # Where tokenizers part: bytes, emoji, spaces, line feeds, signs with compatibility forms, markup, and code.
 PROBES = (
     "Hello, world! It's 12:15.",
@@ -38,8 +37,6 @@ PROBES = (
     "def f(x):\n    return x ** 2  # comment\n\n<b>bold</b> &amp; [link](https://example.org/?q=1#a)",
     "𐍈 \U000e0041 \u0001\u007f ~!@#$%^&*()_+`-={}|[]\\:\";'<>?,./",
 )
-
-
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 

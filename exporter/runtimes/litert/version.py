@@ -12,24 +12,13 @@ from ...errors import LackingError
 
 # Distribution -> release. litert-lm-api holds the module litert_lm; litert-lm itself is the command line of it.
 RUNTIME = {"ai-edge-litert": "2.3", "litert-lm-api": "0.18", "litert-lm-builder": "0.18"}
-
-
 EXPORTER = {"litert-torch": "0.10"}
-
-
 ENGINE = "litert-lm-api"
-
-
 INSTALL = "pip install 'gemcut[litert]'"
-
 
 # (sys.platform, machine) that litert-converter 0.5, which litert-torch needs, has wheels for; as pyproject.toml has it.
 EXPORTER_PLATFORMS = (("linux", "x86_64"), ("darwin", "arm64"))
-
-
 WHERE = "Linux x86-64 or a Mac with Apple silicon"
-
-
 # Machine -> the flag of /proc/cpuinfo without which the wheels' code dies of an illegal instruction, and its name.
 # x86-64: "This binary was compiled with avx enabled", says LiteRT-LM 0.18.1 under qemu without it; AVX2 it needs not.
 # aarch64: the wheels are built with LSE atomics, which the Cortex-A72 (Raspberry Pi 4) and older lack.

@@ -16,8 +16,6 @@ import torch
 from torch import nn
 
 _SCALE = 2.0 * math.sqrt(2.0 / math.pi)
-
-
 _CUBIC = 0.044715
 
 

@@ -27,8 +27,6 @@ from .guard import replaced, require_version
 
 # Bytes; what is smaller stays in memory.
 SMALLEST = 1 << 18
-
-
 # Elements of a matrix that are packed at a time.
 _PIECE = 1 << 24
 

@@ -19,11 +19,7 @@ from typing import Any
 from ....errors import GemcutError
 
 OPAQUE = ("gemcut::chosen", "out")
-
-
 REAL = ("aten::eq", "Scalar_out")
-
-
 _WRITE = ("llama::update_cache_with_indices", "out")
 
 

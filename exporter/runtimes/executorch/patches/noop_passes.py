@@ -24,12 +24,8 @@ from ....util.process_memory import give_back
 from .guard import replaced
 
 _MARK = "gemcut_retraced_as"
-
-
 # Of gc.set_threshold: new objects before the young are looked at, and how often that is before older ones are.
 _THRESHOLDS = (100_000, 5, 5)
-
-
 # A pass that overrides one of these does its work in the re-trace itself.
 _WORKS_WHILE_TRACING = (
     "call_operator", "call_sym", "call_cond", "call_while", "call_map", "call_scan", "call_getitem", "call_delegate",

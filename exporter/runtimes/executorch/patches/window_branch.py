@@ -23,8 +23,6 @@ from . import expert_skipping as skip
 from .guard import replaced
 
 _OPAQUE = ("gemcut::window_sdpa", "out")
-
-
 _REAL = ("llama::custom_sdpa", "out")
 
 
