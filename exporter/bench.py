@@ -98,7 +98,7 @@ def measure(job: Job, runs: int, progress: Progress) -> list[Run]:
     """
     from .runtimes import get_runtime
 
-    by_engine = get_runtime(job.runtime).measure(job, runs, progress)
+    by_engine = get_runtime(job.runtime).engine.measure(job, runs, progress)
     if by_engine is not None:
         return by_engine
     found = []
@@ -156,11 +156,11 @@ def run_here(job: Job) -> Run:
     """One run, in this process: warm-ups come first and aren't counted."""
     from .runtimes import get_runtime
 
-    runtime = get_runtime(job.runtime)
-    runtime.preload()
+    engine = get_runtime(job.runtime).engine
+    engine.preload()
     before = peak_memory()
     began = time.perf_counter()
-    runner = runtime.open(Path(job.program), job.threads)
+    runner = engine.open(Path(job.program), job.threads)
     load = time.perf_counter() - began
     try:
         _decode(runner, _prefill(runner, job.prompts[0])[0], min(WARM_STEPS, job.steps))

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .runtimes import runtime_names
-from .runtimes.litert.version import EXPORTER, RUNTIME, WHERE, can_have_exporter, no_exporter
-from .runtimes.litert.version import cpu_flags as flags_of
-from .runtimes.litert.version import lacking_instructions as litert_lacks
+from .errors import LackingError
+from .runtimes import find_runtime, runtime_names
+from .util.platform import cpu_flags as flags_of
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 State = Literal["ok", "lacking", "note"]
 
 SHARED = "export"  # the extra of what all runtimes need
-# Packages that nobody has but for the runtime's sake: with none of them the runtime isn't installed at all.
-OWN = {"executorch": ("executorch",), "litert": (*RUNTIME, *EXPORTER)}
-EXPORT_ONLY = {"litert": tuple(EXPORTER)}  # what running bundles doesn't need
 OLDEST_PYTHON = (3, 11)
 DISK_WANTED = 1e9  # bytes: the sample, its working copies and its bundle, with room to spare
 MEMORY_WANTED = 3e9  # bytes: torch with transformers, and the sample's export
@@ -114,18 +110,23 @@ def _python() -> Check:
 
 
 def _runtime(name: str) -> RuntimeState:
-    lacking = tuple(each.name for each in requirements(name) if _misfit(each))
-    if name == "litert" and litert_lacks():
-        return RuntimeState(name, False, False, f"needs {litert_lacks()}, which this processor doesn't have", lacking)
+    try:
+        runtime = find_runtime(name)
+    except LackingError as error:  # another distribution's, which can't be imported
+        return RuntimeState(name, False, False, error.message, (), error.hint or "")
+    lacking = tuple(each.name for each in requirements(runtime.extra) if _misfit(each))
+    obstacle = runtime.run_obstacle()
+    if obstacle:
+        return RuntimeState(name, False, False, f"needs {obstacle}, which this processor doesn't have", lacking)
     if not _installed(name):
-        return RuntimeState(name, False, False, "not installed", lacking, install(name))
-    if set(lacking) - set(EXPORT_ONLY.get(name, ())):
-        return RuntimeState(name, False, False, f"lacks {', '.join(lacking)}", lacking, install(name))
+        return RuntimeState(name, False, False, "not installed", lacking, runtime.install)
+    if set(lacking) - set(runtime.export_only):
+        return RuntimeState(name, False, False, f"lacks {', '.join(lacking)}", lacking, runtime.install)
     if lacking:
-        return RuntimeState(name, False, True, f"runs bundles; exporting needs {', '.join(lacking)}", lacking,
-                            install(name))  # fmt: skip
-    if name == "litert" and not can_have_exporter():
-        return RuntimeState(name, False, True, f"runs bundles; {no_exporter()} Export on {WHERE}.")
+        found = f"runs bundles; exporting needs {', '.join(lacking)}"
+        return RuntimeState(name, False, True, found, lacking, runtime.install)
+    if runtime.export_obstacle():
+        return RuntimeState(name, False, True, f"runs bundles; {runtime.export_obstacle()}")
     return RuntimeState(name, True, True, "exports and runs bundles")
 
 
@@ -155,7 +156,10 @@ def requirements(extra: str = "") -> tuple[Requirement, ...]:
 
 
 def _installed(runtime: str) -> bool:
-    return any(_version(name) for name in OWN[runtime])
+    try:
+        return any(_version(name) for name in find_runtime(runtime).distributions)
+    except LackingError:
+        return False
 
 
 def _packages(runtimes: Sequence[RuntimeState]) -> Iterator[Check]:

@@ -12,7 +12,16 @@ import math
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from ..config import json_schema as schema
 from ..errors import ConformanceError, UnsupportedError
@@ -186,7 +195,8 @@ class Manifest(_Part):
     ``files`` names every file but the manifest and its own hash. ``operators`` are what the program calls outside
     delegates, ``kernels`` all that a runtime must have registered to load it, the runtime's own scalar operators
     included. ``delegates`` counts the calls to each backend; ``delegate_coverage`` is the share of the
-    multiply-accumulates that run in them.
+    multiply-accumulates that run in them. ``program`` is the file that the runtime opens, ``program_files`` are those
+    that it finds beside it: external data, adapters.
     ``special_tokens`` are the names that the chat template may use (``bos_token`` and so on);
     ``template_bos`` says that the template writes the BOS itself, so that a runner must not add another.
     """
@@ -200,6 +210,7 @@ class Manifest(_Part):
     libraries: dict[str, str] = {}
     recipe: RecipeRecord
     program: FileName
+    program_files: tuple[FileName, ...] = ()
     context: Annotated[int, Field(gt=0)]
     prefill_chunk: Annotated[int, Field(gt=0)]
     vocab_size: Annotated[int, Field(gt=0)]
@@ -221,6 +232,14 @@ class Manifest(_Part):
     template_bos: bool = False
     licence: LicenceRecord = LicenceRecord()
     notes: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty_lists(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As older versions wrote it where the program is one file: they know no ``program_files``."""
+        written: dict[str, Any] = handler(self)
+        if not self.program_files:
+            written.pop("program_files", None)
+        return written
 
 
 def _rounded(value: Any) -> Any:

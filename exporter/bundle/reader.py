@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import IO, Protocol
 
 from ..errors import ConformanceError, LackingError, UsageError
-from ..util.progress import Portion, Progress
+from ..util.progress import Progress, SubProgress
 from .archive import CHUNK, UNREADABLE, check_archive, data_offset
 from .manifest import MANIFEST, SIDE_FILE, Manifest, is_manifest, read_manifest
 
@@ -108,7 +108,9 @@ class Bundle:
 
     @property
     def program(self) -> Path:
-        """The program that the manifest names, as a file."""
+        """The program that the manifest names, as a file; the program's other files lie beside it."""
+        for name in self.manifest.program_files:
+            self.file(name)
         return self.file(self.manifest.program)
 
     def _known(self, name: str) -> str:
@@ -204,10 +206,10 @@ class Bundle:
         total = sum(record.size for record in self.manifest.files.values()) or 1
         for name in sorted(self.manifest.files):
             share = end * self.manifest.files[name].size / total
-            self._verify_file(name, Portion(progress, begin, begin + share))
+            self._verify_file(name, SubProgress(progress, begin, begin + share))
             begin += share
         if self.is_zip:
-            check_archive(self.path, Portion(progress, end, 1))
+            check_archive(self.path, SubProgress(progress, end, 1))
 
     def _verify_file(self, name: str, progress: Progress) -> None:
         record = self.manifest.files[name]

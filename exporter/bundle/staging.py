@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Literal
 
 from ..errors import ConformanceError, GemcutError, LackingError, UsageError
-from ..util.progress import Portion, Progress
+from ..util.progress import Progress, SubProgress
 from .archive import CHUNK, write_archive
 from .hashing import hash_file
 from .manifest import MANIFEST, SIDE_FILE, FileRecord, Manifest, manifest_bytes, safe_name, side_bytes
@@ -282,13 +282,13 @@ class Staging:
         ready = self.folder
         try:
             if self.format == "zip":
-                ready = self._zip(Portion(progress, 0, 1 / 3))
+                ready = self._zip(SubProgress(progress, 0, 1 / 3))
             for path in [*sorted(self.folder.rglob("*")), self.folder] if self.format == "dir" else [ready]:
                 sync(path)
         except OSError as error:
             raise self._no_room(error) from error
         with open_bundle(ready) as bundle:
-            bundle.verify(Portion(progress, 1 / 3 if self.format == "zip" else 0, 1))
+            bundle.verify(SubProgress(progress, 1 / 3 if self.format == "zip" else 0, 1))
         check_output(self.out, self.format, self._force)
         self._swap(ready)
         return self.out

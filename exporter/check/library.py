@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from ..compat import facts
-from ..compat.needs import Need
-from ..compat.verdict import Compared, Lack, count, table_for, tables, why
+from ..compat.needs import Requirement
+from ..compat.verdict import Compared, Lack, count
 from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError, nearest
+from ..runtimes import RUNTIMES
 
 if TYPE_CHECKING:
+    from ..compat.releases import ReleaseFacts
     from ..devices.base import Facts
+    from ..runtimes.base import RuntimePlugin
     from ..util.progress import Progress
 
 _ABIS = {"x86_64": "x86_64", "aarch64": "arm64-v8a"}  # as Linux and as Android names them
-# What each runtime leaves in its library: a built-in operator's name, and the namespace in symbols and messages.
-_MARKS = {"executorch": (b"executorch_prim::",), "litert": (b"litert2lm", b"litert::lm", b"LiteRtLm")}
 _UNKNOWN = "unknown"
 _STRING = re.compile(rb"[\x20-\x7e]{4,}(?=\0)")
 
@@ -59,12 +60,12 @@ class Shipped:
         return sought in self._strings[abi] or sought + b"\0" in self.files[abi]
 
 
-def open_library(text: str, runtime: str, progress: Progress) -> Shipped | None:
+def open_library(text: str, runtime: RuntimePlugin, progress: Progress) -> Shipped | None:
     """Finds the runtime's library, and loads it where this machine can.
 
     Args:
         text: Path of an ``.aar``, ``.apk``, ``.aab`` or ``.so``, or ``npm:PACKAGE@VERSION``.
-        runtime: ``executorch`` or ``litert``.
+        runtime: The one that is looked for.
         progress: Told when something is fetched or built.
 
     Returns:
@@ -77,22 +78,30 @@ def open_library(text: str, runtime: str, progress: Progress) -> Shipped | None:
     """
     progress.stage(f"Reading {text}")
     found = dict(_libraries(text, progress))
-    marked = {abi: data for abi, (_, data) in found.items() if any(mark in data for mark in _MARKS[runtime])}
+    marked = {
+        abi: data for abi, (_, data) in found.items() if any(mark in data for mark in runtime.releases.library_marks)
+    }
     if not marked:
         return None
     name = next(found[abi][0] for abi in marked)
-    loaded, notes = _load(text, runtime, marked, progress) if runtime == "executorch" else (None, ())
+    if not runtime.releases.loads_library:
+        return Shipped(name, marked)
+    loaded, notes = _load(text, runtime.name, marked, progress)
     shipped = Shipped(name, marked, loaded, notes=notes)
-    return Shipped(name, marked, loaded, _at_least(shipped) if runtime == "executorch" else None, notes)
+    return Shipped(name, marked, loaded, _at_least(runtime.releases, shipped), notes)
 
 
 def _libraries(text: str, progress: Progress) -> Iterator[tuple[str, tuple[str, bytes]]]:
     """ABI -> name and bytes of the library that is likeliest the runtime's: the first with a mark, else the first."""
-    every = sorted(_shared(text, progress), key=lambda each: ("executorch" not in each[1], each[1]))
-    marks = [mark for own in _MARKS.values() for mark in own]
+    every = sorted(_shared(text, progress), key=lambda each: (not _named(each[1]), each[1]))
+    marks = [mark for runtime in RUNTIMES for mark in runtime.releases.library_marks]
     for abi in dict.fromkeys(each[0] for each in every):
         own = [(name, data) for other, name, data in every if other == abi]
         yield abi, next((each for each in own if any(mark in each[1] for mark in marks)), own[0])
+
+
+def _named(file: str) -> bool:
+    return any(runtime.name in file for runtime in RUNTIMES)
 
 
 def _shared(text: str, progress: Progress) -> list[tuple[str, str, bytes]]:
@@ -168,11 +177,11 @@ def _prepared(spec: str, runtime: str, progress: Progress) -> Iterator[Facts]:
             device.close()
 
 
-def _at_least(shipped: Shipped) -> str | None:
+def _at_least(releases: ReleaseFacts, shipped: Shipped) -> str | None:
     """The newest known release all of whose kernels the library has: what that has elsewhere, it has too."""
     if shipped.version is not None:
         return shipped.version
-    for known in sorted(facts.kernels().known, key=lambda each: Version(each.version), reverse=True):
+    for known in sorted(releases.tables(None)["operator"].known, key=lambda each: Version(each.version), reverse=True):
         if shipped.loaded is not None:
             has_all = known.names <= set(shipped.loaded.kernels)
         else:
@@ -182,17 +191,18 @@ def _at_least(shipped: Shipped) -> str | None:
     return None
 
 
-def by_library(runtime: str, needs: Sequence[Need], shipped: Shipped) -> Compared:
+def by_library(releases: ReleaseFacts, needs: Sequence[Requirement], shipped: Shipped) -> Compared:
     """Holds needs against a library.
 
     Operators and backends: as the loaded library has them registered, and by their names in the other ABIs' files. Node
     types: by the names that the delegate's library carries. All else: as the release has it that it is at least.
     """
-    missing, unknown = [], []
+    missing, unknown, known = [], [], releases.tables(None)
     for need in needs:
-        newer = table_for(tables(runtime, None), need).oldest_with([need.name])
-        lack = Lack(need.kind, need.name, why(runtime, need), newer)
-        has = _has(runtime, need, shipped)
+        table = releases.table_for(known, need)
+        newer = table.oldest_with([need.name]) if table is not None else None
+        lack = Lack(need.kind, need.name, releases.why(need), newer)
+        has = _has(table, need, shipped)
         if has == "no":
             missing.append(lack)
         elif has == "unknown":
@@ -202,7 +212,7 @@ def by_library(runtime: str, needs: Sequence[Need], shipped: Shipped) -> Compare
     return Compared(tuple(missing), tuple(unknown), count(needs), (f"{source}: {how}",), shipped.notes)
 
 
-def _has(runtime: str, need: Need, shipped: Shipped) -> facts.Has:
+def _has(table: facts.Table | None, need: Requirement, shipped: Shipped) -> facts.Has:
     named = all(shipped.holds(need.name, abi) for abi in shipped.files)
     if need.kind in ("operator", "backend"):
         if not named:
@@ -214,7 +224,8 @@ def _has(runtime: str, need: Need, shipped: Shipped) -> facts.Has:
         carries = all(shipped.holds("XNNFullyConnected", abi) for abi in shipped.files)
         if carries:  # it has the names of node types, and not this one
             return "no"
-    table = table_for(tables(runtime, None), need)
+    if table is None:
+        return "yes" if named else "unknown"
     if shipped.at_least is not None:
         return "yes" if named or table.ask(need.name, shipped.at_least) == "yes" else "unknown"
     return "yes" if named or all(need.name in each.names for each in table.known) else "unknown"

@@ -12,8 +12,9 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from ..compat.facts import packages
+from ..compat.facts import Package
 from ..errors import UnsupportedError, UsageError, nearest
+from ..runtimes import RUNTIMES
 from . import gradle
 
 NPM = "npm:"
@@ -74,6 +75,16 @@ def parse(text: str) -> tuple[Asked, ...]:
     raise UsageError(f"--runtime {text!r} is nothing that is known: {nearest(text, packages())}", hint=_FORMS)
 
 
+def packages() -> dict[str, Package]:
+    """Return the packages through which apps take any of the runtimes, by name."""
+    return {name: each for runtime in RUNTIMES for name, each in runtime.releases.packages().items()}
+
+
+def _aliases() -> str:
+    """What a runtime's alias in a Gradle catalog matches; a name that no alias has if none is known."""
+    return "|".join(filter(None, (runtime.releases.gradle_alias for runtime in RUNTIMES))) or r"(?!)"
+
+
 def _package(text: str, name: str, version: str, file: str | None = None, line: int = 1) -> Asked:
     known = packages().get(name)
     if known is None:
@@ -127,7 +138,7 @@ def _of_dependencies(text: str, dependencies: tuple[gradle.Dependency, ...]) -> 
             if each.library.is_file():
                 yield Asked(text, library=str(each.library), file=_shown(str(each.file)), line=each.line)
             continue
-        alias = not each.group and re.search(r"executorch|litertlm|litert\.lm", each.name, re.IGNORECASE)
+        alias = not each.group and re.search(_aliases(), each.name, re.IGNORECASE)
         if alias:
             raise gradle.unreadable(each)
         known = packages().get(each.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundle.hashing import hash_file
-from ..util.progress import Portion
+from ..util.progress import SubProgress
 from .families import Family
 from .hub import TOKENIZER_FILES, Place
 from .licence import Licence, licence_files
@@ -81,7 +81,7 @@ class Checkpoint:
         sizes = [file.stat().st_size for file in files]
         found, done, total = {}, 0, sum(sizes) or 1
         for file, size in zip(files, sizes, strict=True):
-            part = Portion(progress, done / total, (done + size) / total)
+            part = SubProgress(progress, done / total, (done + size) / total)
             found[file.relative_to(self.path).as_posix()] = hash_file(file, part).sha256
             done += size
         if self.chat_template is not None:

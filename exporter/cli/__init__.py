@@ -38,14 +38,6 @@ COMMANDS = {
     "doctor": "Show what this machine can and can't do.",
 }
 
-# Modules that an extra brings, by the extra's name.
-EXTRAS = {
-    "executorch": frozenset(
-        {"torch", "torchao", "executorch", "transformers", "tokenizers", "pytorch_tokenizers", "sentencepiece",
-         "safetensors", "huggingface_hub"}
-    )
-}  # fmt: skip
-
 
 class LazyGroup(click.Group):
     """A group whose commands are modules of this package, imported when they run."""
@@ -151,9 +143,11 @@ def as_known(error: Exception) -> GemcutError | None:
         )
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
-        for extra, modules in EXTRAS.items():
-            if root in modules:
-                return LackingError(f"the package '{root}' is not installed", hint=f"pip install 'gemcut[{extra}]'")
+        from ..runtimes import RUNTIMES
+
+        for runtime in RUNTIMES:
+            if root in runtime.modules:
+                return LackingError(f"the package '{root}' is not installed", hint=runtime.install)
     return None
 
 

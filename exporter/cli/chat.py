@@ -68,7 +68,7 @@ def _load(opened: Bundle, threads: int | None, progress: ConsoleProgress) -> Run
     from ..runtimes import get_runtime
 
     progress.stage("Loading the program")
-    return get_runtime(opened.manifest.runtime.name).open(opened.program, threads)
+    return get_runtime(opened.manifest.runtime.name).engine.open(opened.program, threads)
 
 
 def _read_tools(path: Path | None) -> list[dict[str, Any]]:

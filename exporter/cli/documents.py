@@ -14,12 +14,11 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import DataclassSchema
 
+from .. import target
 from ..bench import Benchmark
 from ..chat import ChatLog
 from ..check import CheckResult
-from ..config import target
 from ..config.json_schema import DIALECT, schema_text
-from ..config.target import Target
 from ..devices import verdict_file
 from ..devices.base import Facts
 from ..devices.replay import DeviceVerdict
@@ -34,15 +33,20 @@ from ..prompt import format as prompt_format
 from ..prove.conformance import Difference, Tolerance
 from ..quantize import recipe
 from ..quantize.recipe import Recipe
+from ..runtimes import RUNTIMES
+from . import target_document
 
 PACKAGE = Path(__file__).resolve().parent.parent
+
+
+Target = target_document.document_type(RUNTIMES.packaged)
 
 
 @dataclass(frozen=True)
 class TargetList:
     """``gemcut targets --json``."""
 
-    targets: tuple[Target, ...]
+    targets: tuple[Target, ...]  # type: ignore[valid-type]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_PROVEN, UsageError
+from ..runtimes import DEFAULT
 from .common import Command, console_progress, device_options, emit, json_option, parse_devices, say, warn_unproven
 from .reporting import report_options, reporting
+from .runtime_options import asked_options, runtime_options
 
 if TYPE_CHECKING:
     from ..pipeline.request import ExportRequest, Published
@@ -22,16 +24,14 @@ _OF_PROJECTS = ("only", "locked")
 @click.command(cls=Command)
 @click.argument("model", required=False)
 @click.option("--target", metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
-@click.option("--runtime", default="executorch", show_default=True, metavar="NAME[,NAME]", help="What runs it there.")
+@click.option("--runtime", default=DEFAULT, show_default=True, metavar="NAME[,NAME]", help="What runs it there.")
 @click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
 @click.option("--prefill-lengths", metavar="N[,N]",
               help="LiteRT: tokens of each prefill signature, most first use; ExecuTorch: one, the most per call. "
                    "Default: the target's.")  # fmt: skip
-@click.option("--dynamic-shape/--no-dynamic-shape", default=None,
-              help="LiteRT: one prefill of any length in place of fixed ones. Default: the target's.")  # fmt: skip
-@click.option("--plain-tflite", is_flag=True, help="Put the bare model.tflite beside the .litertlm.")
+@runtime_options
 @click.option("--format", "form", type=click.Choice(["dir", "zip"]), default="dir", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH",
               help="Default: bundles/<model>-<target>-<runtime>, with .gemcut for a zip. With several "
@@ -116,8 +116,7 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
         recipe=flags["recipe"],
         context=flags["context"],
         prefill_lengths=parse_lengths(flags["prefill_lengths"]),
-        dynamic_shape=flags["dynamic_shape"],
-        plain_tflite=flags["plain_tflite"],
+        options=asked_options(flags),
         format=flags["form"],
         output=flags["output"],
         force=flags["force"],

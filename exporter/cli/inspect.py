@@ -49,8 +49,8 @@ def _of_runtime(opened: Bundle) -> tuple[Layout, str | None]:
 
     manifest = opened.manifest
     try:
-        runtime = get_runtime(manifest.runtime.name)
-        return runtime.layout(opened.program), runtime.oldest_loading(opened.program, manifest)
+        inspector = get_runtime(manifest.runtime.name).inspector
+        return inspector.layout(opened.program), inspector.oldest_loading(opened.program, manifest)
     except LackingError as error:
         say(f"note: what is inside {manifest.program} isn't shown: {error.message} {error.hint or ''}")
         return (), None

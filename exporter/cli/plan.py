@@ -32,10 +32,10 @@ def command(
     at how fast it is just now, and as rough as that: close other programs first. Before it begins, gemcut export
     refuses (exit code 8) what surely won't fit.
     """
-    from ..config.target import load_target
     from ..estimate.overview import estimate
     from ..quantize.recipe import load_recipe
     from ..sample import adapter_path, sample_path
+    from ..target import load_target
 
     device = load_target(target)
     scheme = load_recipe(recipe or device.recipe)

@@ -16,13 +16,14 @@ def command() -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """List the shipped targets."""
-    from ..config.target import list_targets, load_target
+    from ..target import list_targets, load_target
     from .documents import TargetList
+    from .target_document import to_document
     from .views.table import table
 
     targets = tuple(load_target(name) for name in list_targets())
     if as_json:
-        emit(TargetList(targets))
+        emit(TargetList(tuple(map(to_document, targets))))
         return
     table(
         ((t.name, t.description, ", ".join(t.runtimes), t.recipe, str(t.context)) for t in targets),
@@ -36,12 +37,13 @@ def list_command(as_json: bool) -> None:
 @json_option
 def show_command(name: str, as_json: bool) -> None:
     """Explain each choice of the target NAME, a shipped one or a TOML file."""
-    from ..config.target import explained, load_target
+    from ..target import explained, load_target
+    from .target_document import to_document
     from .views.table import table
 
     target = load_target(name)
     if as_json:
-        emit(target)
+        emit(to_document(target))
         return
     say(f"{target.name}: {target.description}\n")
     rows = ((key, _text(value), target.choices.get(key, "")) for key, value in explained(target).items())

@@ -21,7 +21,7 @@ Has = Literal["yes", "no", "unknown"]
 class Package(DataFile):
     """A package through which an app takes a runtime; see ``packages.toml``."""
 
-    runtime: Literal["executorch", "litert"]
+    runtime: str
     source: str
     group: str = ""
     npm: bool = False

@@ -5,50 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..errors import ConformanceError, LackingError
 from ..formats.flatbuffer import Flat
 from . import facts
 
-if TYPE_CHECKING:
-    from ..bundle.reader import Bundle
-
 Kind = Literal["runtime", "schema", "backend", "operator", "node", "section", "metadata"]
 _AGAIN = "copy or export the bundle again"
-_EXECUTORCH, _LITERT = "executorch", "litert"
 _XNNPACK = "XnnpackBackend"
 
 
 @dataclass(frozen=True, order=True)
-class Need:
+class Requirement:
     """One thing that a runtime must have. node: a type of node or of value in a delegate's blob."""
 
     kind: Kind
     name: str
 
-
-def read_needs(bundle: Bundle) -> tuple[tuple[Need, ...], tuple[str, ...]]:
-    """Everything that the bundle's program asks a runtime for, and notes on what could not be read.
-
-    Raises:
-        ConformanceError: The program isn't what the manifest says.
-    """
-    manifest = bundle.manifest
-    found = {Need("operator", name) for name in (*manifest.operators, *manifest.kernels)}
-    notes: tuple[str, ...] = ()
-    try:
-        if manifest.runtime.name == _EXECUTORCH:
-            found |= {Need("backend", name) for name in manifest.delegates}
-            found |= set(read_executorch(bundle.program))
-        elif manifest.runtime.name == _LITERT:
-            found |= set(read_litert(bundle.program))
-    except LackingError as error:
-        notes = (f"what is inside {manifest.program} was not looked at: {error.message} {error.hint or ''}".strip(),)
-    return tuple(sorted(found)), notes
+    @property
+    def field(self) -> str:
+        """Of a metadata field its path within the message; else empty."""
+        return self.name.partition(".")[2]
 
 
-def read_executorch(path: Path) -> Iterator[Need]:
+def read_executorch(path: Path) -> Iterator[Requirement]:
     """What a ``.pte`` asks for: identifier, fields, operators, backends, and what is in XNNPACK's blobs.
 
     Raises:
@@ -65,21 +46,21 @@ def read_executorch(path: Path) -> Iterator[Need]:
         raise ConformanceError(f"{path.name} can't be read as an ExecuTorch program: {error}", hint=_AGAIN) from error
 
 
-def _program(data: Any) -> Iterator[Need]:
+def _program(data: Any) -> Iterator[Requirement]:
     identifier = bytes(data[4:8]).decode("ascii", "replace")
     if not identifier.startswith("ET"):
         raise ValueError(f"its identifier is {identifier!r}")
-    yield Need("schema", identifier)
+    yield Requirement("schema", identifier)
     program = Flat.root(data)
     for number, name in enumerate(facts.executorch_facts().group[-1].program_fields):
         if program.has(number):
-            yield Need("schema", f"Program.{name}")
+            yield Requirement("schema", f"Program.{name}")
     for plan in program.tables(1):  # execution_plan
         for operator in plan.tables(6):
             name, overload = operator.text(0), operator.text(1)
-            yield Need("operator", f"{name}.{overload}" if overload else name)
+            yield Requirement("operator", f"{name}.{overload}" if overload else name)
         for delegate in plan.tables(7):
-            yield Need("backend", delegate.text(0))
+            yield Requirement("backend", delegate.text(0))
             if delegate.text(0) == _XNNPACK:
                 yield from _xnnpack(_blob(program, data, delegate.table(1)))
 
@@ -100,7 +81,7 @@ def _blob(program: Flat, data: Any, place: Flat) -> bytes:
     return bytes(data[start : start + segment.number(1, "Uint64")])
 
 
-def _xnnpack(blob: bytes) -> Iterator[Need]:
+def _xnnpack(blob: bytes) -> Iterator[Requirement]:
     """Node types and data types of a blob: a flatbuffer, behind an XNNHeader where there is one."""
     import struct
 
@@ -108,23 +89,23 @@ def _xnnpack(blob: bytes) -> Iterator[Need]:
     # XNNHeader in backends/xnnpack/serialization/xnnpack_graph_serialize.py: its length, where the flatbuffer is.
     magic, start = struct.unpack_from("<4x4s2xI", blob)
     start = start if magic == b"XH00" else 0
-    yield Need("schema", blob[start + 4 : start + 8].decode("ascii", "replace"))
+    yield Requirement("schema", blob[start + 4 : start + 8].decode("ascii", "replace"))
     graph = Flat.root(blob, start)
     for node in graph.tables(1):  # xnodes
         number = node.number(0)  # the type of xnode_union
-        yield Need("node", _numbered(known.nodes, number - 1, f"node type {number}"))
+        yield Requirement("node", _numbered(known.nodes, number - 1, f"node type {number}"))
     for value in graph.tables(2):  # xvalues
         quantized = value.number(0) == 2  # XNNQuantizedTensorValue, whose first field is an XNNTensorValue
         tensor = value.table(1).table(0) if quantized else value.table(1)
         number = tensor.number(0, "Int16")
-        yield Need("node", _numbered(known.datatypes, number, f"data type {number}"))
+        yield Requirement("node", _numbered(known.datatypes, number, f"data type {number}"))
 
 
 def _numbered(names: tuple[str, ...], index: int, otherwise: str) -> str:
     return names[index] if 0 <= index < len(names) else otherwise
 
 
-def read_litert(path: Path) -> Iterator[Need]:
+def read_litert(path: Path) -> Iterator[Requirement]:
     """The container's version, its kinds of sections, and the fields of the metadata that are set.
 
     Raises:
@@ -140,16 +121,16 @@ def read_litert(path: Path) -> Iterator[Need]:
             f"litert-lm-builder isn't installed ({error}).", hint="pip install 'gemcut[litert]'"
         ) from error
     header = read_header(path)
-    yield Need("schema", f"container {header.version[0]}")
+    yield Requirement("schema", f"container {header.version[0]}")
     with path.open("rb") as file:
         for section in header.sections:
-            yield Need("section", section.kind)
+            yield Requirement("section", section.kind)
             file.seek(section.begin)
             if section.kind == LLM_METADATA:
                 metadata = llm_metadata_pb2.LlmMetadata.FromString(file.read(section.size))
-                yield from (Need("metadata", f"LlmMetadata.{name}") for name in _set_fields(metadata, ""))
+                yield from (Requirement("metadata", f"LlmMetadata.{name}") for name in _set_fields(metadata, ""))
             elif section.kind == PROGRAM:
-                yield Need("schema", file.read(8)[4:].decode("ascii", "replace"))
+                yield Requirement("schema", file.read(8)[4:].decode("ascii", "replace"))
 
 
 def _set_fields(message: Any, before: str) -> Iterable[str]:

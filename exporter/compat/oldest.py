@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import UnsupportedError
 from . import facts
-from .needs import Need, read_executorch
+from .executorch import ExecuTorchReleases
+from .needs import Requirement, read_executorch
 from .verdict import oldest_release
 
 
@@ -23,8 +24,8 @@ def oldest_loading(program: Path, kernels: tuple[str, ...], delegates: tuple[str
         LackingError: Python's flatbuffers isn't installed.
     """
     needs = set(read_executorch(program))
-    needs |= {Need("operator", name) for name in kernels} | {Need("backend", name) for name in delegates}
-    return oldest_release("executorch", None, tuple(sorted(needs)))
+    needs |= {Requirement("operator", name) for name in kernels} | {Requirement("backend", name) for name in delegates}
+    return oldest_release(ExecuTorchReleases(), None, tuple(sorted(needs)))
 
 
 def refuse_nodes(program: Path, oldest: str) -> None:

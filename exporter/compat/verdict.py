@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import facts
 from .facts import Has, Table
-from .needs import Kind, Need
+from .needs import Kind, Requirement
+from .releases import ReleaseFacts
 
 Verdict = Literal["runs", "may", "fails", "unknown"]
 Way = Literal["release", "library", "strings"]
@@ -59,77 +59,36 @@ class Compared:
         return "fails" if self.missing else "unknown" if self.unknown else "runs"
 
 
-# What each runtime does without it; ExecuTorch's error numbers are those of runtime/core/error.h.
-_WHY: dict[tuple[str, Kind], str] = {
-    ("executorch", "schema"): "the program is refused as no valid one (error 0x23)",
-    ("executorch", "operator"): "the program is refused when it is loaded (error 0x14)",
-    ("executorch", "backend"): "the program is refused when it is loaded (error 0x20)",
-    ("executorch", "node"): "the XNNPACK delegate refuses its blob when the program is loaded (error 0x11)",
-    ("litert", "schema"): "the file is refused",
-    ("litert", "operator"): "the program is refused when it is loaded",
-    ("litert", "section"): "the engine doesn't find it",
-}
-
-
-def why(runtime: str, need: Need) -> str:
-    """What a runtime does without it."""
-    if need.kind == "metadata":
-        decided = facts.container_facts().decisive.get(_field(need).partition(".")[0], "")
-        return f"the engine reads past it: {decided}"
-    if need.kind == "schema" and need.name.startswith("XN"):
-        return "the XNNPACK delegate refuses its blob when the program is loaded (error 0x30)"
-    return _WHY.get((runtime, need.kind), "the program can't be run")
-
-
-def tables(runtime: str, package: str | None) -> dict[Kind, Table]:
-    """The facts about releases of a runtime by kind of need. package: whose prebuilt library it is."""
-    if runtime == "executorch":
-        return {
-            "schema": facts.program_schemas(),
-            "backend": facts.backends(package),
-            "operator": facts.kernels(),
-            "node": facts.xnnpack(),
-        }
-    return {
-        "schema": facts.containers(),
-        "operator": facts.operators(),
-        "section": facts.containers(),
-        "metadata": facts.containers(),
-    }
-
-
-def table_for(found: dict[Kind, Table], need: Need) -> Table:
-    """Which facts speak of a need: XNNPACK's identifiers and TFLite's are kept with their nodes and operators."""
-    if need.kind == "schema" and need.name.startswith("XN"):
-        return found["node"]
-    if need.kind == "schema" and need.name.startswith("TFL"):
-        return found["operator"]
-    return found[need.kind]
-
-
-def by_release(runtime: str, needs: Sequence[Need], version: str, package: str | None) -> Compared:
-    """Holds needs against the facts about a release.
+def by_release(releases: ReleaseFacts, needs: Sequence[Requirement], version: str, package: str | None) -> Compared:
+    """Hold requirements against the facts about a release.
 
     Args:
-        runtime: ``executorch`` or ``litert``, which the needs are of.
-        needs: From ``read_needs``.
+        releases: What is known of the runtime that they are of.
+        needs: What the bundle's program requires.
         version: The runtime's own version.
         package: Through which the app has it; decides which backends its library was built with.
     """
-    known = tables(runtime, package)
+    known = releases.tables(package)
     lacks: dict[Has, list[Lack]] = {"yes": [], "no": [], "unknown": []}
-    for need in decisive(needs):
-        table = table_for(known, need)
-        has = table.ask(need.name, version)
+    for need in decisive(releases, needs):
+        table = releases.table_for(known, need)
+        has: Has = "unknown" if table is None else table.ask(need.name, version)
         if any(need.name.startswith(f"{lack.name}.") for lack in lacks[has]) and has != "yes":
             continue  # a field of a message that is itself missing
-        reason = _beside(table, version, need) if has == "unknown" else why(runtime, need)
-        lacks[has].append(Lack(need.kind, need.name, reason, table.oldest_with([need.name], version)))
-    ignored = [need for need in needs if need not in decisive(needs) and "." not in _field(need)
-               and known["metadata"].ask(need.name, version) != "yes"]  # fmt: skip
+        reason = _beside(releases, table, version, need) if has == "unknown" else releases.why(need)
+        newer = table.oldest_with([need.name], version) if table is not None else None
+        lacks[has].append(Lack(need.kind, need.name, reason, newer))
+    ignored = [
+        need
+        for need in needs
+        if not releases.is_decisive(need)
+        and "." not in need.field
+        and known["metadata"].ask(need.name, version) != "yes"
+    ]
     notes = [f"{need.name} may be read past: nothing that changes a text" for need in ignored]
-    sources = dict.fromkeys(f"{each.version}: {each.source}" for table in known.values()
-                            for each in table.nearest(version))  # fmt: skip
+    sources = dict.fromkeys(
+        f"{each.version}: {each.source}" for table in known.values() for each in table.nearest(version)
+    )
     return Compared(
         missing=tuple(lacks["no"]),
         unknown=tuple(_gathered(lacks["unknown"])),
@@ -139,21 +98,17 @@ def by_release(runtime: str, needs: Sequence[Need], version: str, package: str |
     )
 
 
-def decisive(needs: Sequence[Need]) -> tuple[Need, ...]:
-    """Those without which a bundle isn't what was proven: all but the metadata that decides nothing."""
-    fields = facts.container_facts().decisive
-    return tuple(need for need in needs if need.kind != "metadata" or _field(need).partition(".")[0] in fields)
+def decisive(releases: ReleaseFacts, needs: Sequence[Requirement]) -> tuple[Requirement, ...]:
+    """Those without which a bundle isn't what was proven."""
+    return tuple(need for need in needs if releases.is_decisive(need))
 
 
-def _field(need: Need) -> str:
-    return need.name.partition(".")[2]
-
-
-def _beside(table: Table, version: str, need: Need) -> str:
+def _beside(releases: ReleaseFacts, table: Table | None, version: str, need: Requirement) -> str:
     """Why the lists don't tell."""
-    near = " and ".join(each.version for each in table.nearest(version))
-    since = next((each.litert for each in facts.registry_facts().added if need.name in each.operators), None)
-    more = f"; LiteRT has it since {since}, but which LiteRT is in {version} isn't known" if since else ""
+    near = " and ".join(each.version for each in table.nearest(version)) if table is not None else ""
+    if not near:
+        return f"nothing is known of the releases' {WORDS[need.kind][1]}"
+    more = releases.unsettled(need, version)
     return f"there is no list of {version} itself, and that of {near} doesn't settle it{more}"
 
 
@@ -178,7 +133,7 @@ def _taken_for(known: dict[Kind, Table], version: str) -> Iterable[str]:
         yield f"there is no list of {version}'s own {', '.join(kinds)}: those of {near_text} were taken"
 
 
-def count(needs: Iterable[Need]) -> dict[Kind, int]:
+def count(needs: Iterable[Requirement]) -> dict[Kind, int]:
     """How many needs there are of each kind."""
     found: dict[Kind, int] = {}
     for need in needs:
@@ -186,21 +141,23 @@ def count(needs: Iterable[Need]) -> dict[Kind, int]:
     return found
 
 
-def oldest_release(runtime: str, package: str | None, needs: Sequence[Need]) -> str | None:
-    """The oldest known release that has all of these; None where none is known to."""
+def oldest_release(releases: ReleaseFacts, package: str | None, needs: Sequence[Requirement]) -> str | None:
+    """Return the oldest known release that has all of these; None if none is known to."""
     from packaging.version import Version
 
-    known, wanted = tables(runtime, package), decisive(needs)
-    releases = sorted({each.version for table in known.values() for each in table.known}, key=Version)
+    known, wanted = releases.tables(package), decisive(releases, needs)
+    versions = sorted({each.version for table in known.values() for each in table.known}, key=Version)
 
-    def has_all(release: str) -> bool:
-        return all(table_for(known, need).ask(need.name, release) == "yes" for need in wanted)
+    def has_all(version: str) -> bool:
+        asked = ((releases.table_for(known, need), need) for need in wanted)
+        return all(table is not None and table.ask(need.name, version) == "yes" for table, need in asked)
 
-    return next((each for each in releases if has_all(each)), None)
+    return next((each for each in versions if has_all(each)), None)
 
 
-def newest_known(runtime: str) -> str:
-    """The newest release that any fact speaks of."""
+def newest_known(releases: ReleaseFacts) -> str | None:
+    """Return the newest release that any fact speaks of; None if none does."""
     from packaging.version import Version
 
-    return max((each.version for table in tables(runtime, None).values() for each in table.known), key=Version)
+    found = [each.version for table in releases.tables(None).values() for each in table.known]
+    return max(found, key=Version, default=None)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConformanceError, UnsupportedError
+from ..runtimes.golden_runner import NativeGoldenRunner
 from ..util.fetching import apt_command
 from ..util.processes import Finished
 from ..util.progress import Progress
@@ -40,8 +41,9 @@ from .adb_client import (
     users_address,
     users_key,
 )
-from .adb_runner import FOLDER, executorch_command, stage_executorch, with_runtime
+from .adb_runner import FOLDER, native_command, stage_native, with_runtime
 from .base import Facts, Need
+from .golden_runners import golden_runner, runtimes_with
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from ..prove.golden import Golden, Recorded
     from . import Options
 
-RUNTIMES = ("executorch",)
 _ROOTS = ("/data/local/tmp", "/tmp")  # what Android's shell user may write and execute in; what any Linux has
 _SLOWEST = 1e6  # bytes a second that a push or pull reaches at least
 _SETTLE = 30.0  # seconds until a connected device answers
@@ -221,34 +222,36 @@ def read_facts(said: str) -> Facts:
 class AdbDevice:
     """``adb[:SERIAL]``; see the module."""
 
-    runtimes = RUNTIMES
-
     def __init__(self, spec: str, seconds: float) -> None:
         self.spec, self.seconds = spec, seconds
+        self.runtimes = runtimes_with(NativeGoldenRunner)
         self._serial = spec.partition(":")[2]
         self._server: OwnServer | None = None
         self._folder: AdbFolder | None = None
 
     def needs(self, runtime: str) -> tuple[Need, ...]:
         """See ``base.Device``."""
-        from .native.toolchain_build import needs as native_needs
-
         adb = () if shutil.which("adb") else (Need("adb", apt_command(("adb",)), "adb"),)
-        return (*adb, *native_needs("aarch64"))
+        return (*adb, *self._runner(runtime).needs("aarch64"))
+
+    def _runner(self, runtime: str) -> NativeGoldenRunner:
+        runner = golden_runner(runtime, self.spec)
+        assert isinstance(runner, NativeGoldenRunner), "refuse comes first"
+        return runner
 
     def refuse(self, runtime: str, version: str) -> None:
         """See ``base.Device``."""
         if runtime not in self.runtimes:
             raise UnsupportedError(
                 f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} ones",
-                hint="arm64-user and arm64-vm run LiteRT's",
+                hint="arm64-user and arm64-vm also run those whose golden runner is in Python.",
             )
 
     def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
         """See ``base.Device``."""
         require_adb()
         self._folder = AdbFolder(self.spec, self._client(work))
-        self._folder.push(stage_executorch(self._folder.machine(), work, progress), FOLDER)
+        self._folder.push(stage_native(self._runner(runtime), self._folder.machine(), work, progress), FOLDER)
 
     def _client(self, work: Path) -> Client:
         """Calls on the device that the user means, once it answers."""
@@ -286,7 +289,7 @@ class AdbDevice:
 
     def runner(self, runtime: str) -> tuple[str, ...]:
         """See ``base.Device``."""
-        return executorch_command(self._there.machine())
+        return native_command(self._runner(runtime), self._there.machine())
 
     def facts(self, runtime: str) -> Facts:
         """See ``base.Device``."""

@@ -1,4 +1,4 @@
-"""An arm64 Python with LiteRT's wheels as it lies on a device behind adb: on a disk of its own, or pushed."""
+"""An arm64 Python with a runtime's wheels as it lies on a device behind adb: on a disk of its own, or pushed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+from ..runtimes.golden_runner import PythonGoldenRunner
 from ..util import fetching
 from ..util.progress import Progress
-from .arm64.guest_package import GUEST, write_package
-from .arm64.sysroot import WHEELS, site, sysroot, sysroot_home
+from .arm64.sysroot import Wheels, site, sysroot, sysroot_home
+from .guest_package import write_package
 
 PACKAGE = "package"  # the folder of Gemcut's own modules, within the device's
 _SITE = "site"
@@ -20,30 +21,31 @@ _LAYOUT = "1"  # of what ``tree`` makes
 _LEFT_OUT = ("usr/share", "var", "etc", "boot", "home", "root", "srv", "mnt", "media", "opt", "run", "tmp")
 
 
-def tree_home(kind: str) -> Path:
+def tree_home(kind: str, wheels: Wheels) -> Path:
     """Where something made of ``tree`` is kept; it need not be there yet."""
-    return fetching.build_home(kind, sysroot_home().name, *(f"{name}=={version}" for name, version in WHEELS), _LAYOUT)
+    return fetching.build_home(kind, sysroot_home().name, *(f"{name}=={version}" for name, version in wheels), _LAYOUT)
 
 
-def tree(progress: Progress, out: Path) -> Path:
+def tree(wheels: Wheels, progress: Progress, out: Path) -> Path:
     """Debian's arm64 Python with the wheels in ``site``: hard links to the cache where it is of one file system.
 
     Args:
+        wheels: Distributions with their versions.
         progress: Told what is fetched.
         out: The folder; it is made.
 
     Raises:
         LackingError: Something can't be fetched.
     """
-    root, wheels = sysroot(progress), site(progress)
+    root, folders = sysroot(progress), site(wheels, progress)
     left_out = {str(root / name) for name in _LEFT_OUT}
 
     def ignore(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if os.path.join(folder, name) in left_out or name == "__pycache__"]
 
     shutil.copytree(root, out, symlinks=True, copy_function=_link, ignore=ignore)
-    for wheel in wheels:
-        shutil.copytree(wheel, out / _SITE, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+    for folder in folders:
+        shutil.copytree(folder, out / _SITE, symlinks=True, copy_function=_link, dirs_exist_ok=True)
     return out
 
 
@@ -73,12 +75,12 @@ def python_command(root: str) -> tuple[str, ...]:
     )
 
 
-def guest_command(root: str) -> tuple[str, ...]:
-    """LiteRT's golden runner's."""
-    return (*python_command(root), "-m", GUEST)
+def guest_command(root: str, runner: PythonGoldenRunner) -> tuple[str, ...]:
+    """A golden runner's in Python."""
+    return (*python_command(root), "-m", runner.module)
 
 
-def package(work: Path) -> Path:
+def package(runner: PythonGoldenRunner, work: Path) -> Path:
     """Gemcut's own modules for the device, to be pushed as ``PACKAGE``."""
-    write_package(work / PACKAGE)
+    write_package((runner.module, *runner.late), work / PACKAGE)
     return work / PACKAGE

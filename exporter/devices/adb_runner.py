@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import ConformanceError, LackingError
+from ..prove.wire import last_object
+from ..runtimes.golden_runner import NativeGoldenRunner
 from ..util import processes
 from ..util.fetching import apt_command, missing_packages
 from ..util.processes import Finished
@@ -28,43 +27,40 @@ def need_packages(*names: str) -> tuple[Need, ...]:
     return tuple(Need(name, apt_command((name,)), name) for name in missing_packages(*names))
 
 
-def stage(machine: str, built: Path, out: Path) -> None:
+def stage(machine: str, compiler: str, built: Path, out: Path) -> None:
     """Puts the native runner, its libraries, and the C library of the compiler with its loader in one folder.
 
     Args:
         machine: 'aarch64' or 'x86_64'.
-        built: What ``native.build`` made.
+        compiler: The one that built the runner.
+        built: What the runner's ``build`` made.
         out: The folder; it is made.
 
     Raises:
         LackingError: The compiler lacks a library.
     """
-    from .native.toolchain_build import compiler
-
     out.mkdir(parents=True)
     for path in built.iterdir():
         if path.is_file():
             shutil.copy(path, out / path.name)
     for name in (LOADERS[machine], *_SYSTEM):
-        found = Path(processes.run((compiler(machine), f"-print-file-name={name}"), _ASK).stdout.strip())
+        found = Path(processes.run((compiler, f"-print-file-name={name}"), _ASK).stdout.strip())
         if not found.is_absolute():  # GCC's way to say that it has none
-            raise LackingError(f"{compiler(machine)} has no {name}", hint="reinstall its package")
+            raise LackingError(f"{compiler} has no {name}", hint="reinstall its package")
         shutil.copy(found, out / name)
     (out / LOADERS[machine]).chmod(0o755)
 
 
-def stage_executorch(machine: str, work: Path, progress: Progress) -> Path:
-    """Builds ExecuTorch's runner for a machine where it isn't yet, and puts it with all it needs in one folder."""
-    from .native.toolchain_build import build
-
+def stage_native(runner: NativeGoldenRunner, machine: str, work: Path, progress: Progress) -> Path:
+    """Builds a native golden runner for a machine unless it is kept, and puts it with all it needs in one folder."""
     out = work / FOLDER
-    stage(machine, build(machine, progress), out)
+    stage(machine, runner.compiler(machine), runner.build(machine, progress), out)
     return out
 
 
-def executorch_command(machine: str) -> tuple[str, ...]:
+def native_command(runner: NativeGoldenRunner, machine: str) -> tuple[str, ...]:
     """The runner's, seen from the device's folder."""
-    return (f"{FOLDER}/{LOADERS[machine]}", "--library-path", FOLDER, f"{FOLDER}/runner")
+    return (f"{FOLDER}/{LOADERS[machine]}", "--library-path", FOLDER, f"{FOLDER}/{runner.executable}")
 
 
 def with_runtime(facts: Facts, runtime: str, done: Finished) -> Facts:
@@ -73,7 +69,7 @@ def with_runtime(facts: Facts, runtime: str, done: Finished) -> Facts:
     Raises:
         ConformanceError: It said nothing: it doesn't run there.
     """
-    said = _spoken(done.stdout)
+    said = last_object(done.stdout)
     if done.code or not said:
         log = " / ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.code}"
         raise ConformanceError(f"the {runtime} runner doesn't run on {facts.system} ({facts.architecture}): {log}")
@@ -84,13 +80,3 @@ def with_runtime(facts: Facts, runtime: str, done: Finished) -> Facts:
         backends=tuple(said.get("backends", ())),
         features=facts.features or tuple(said.get("features", ())),
     )
-
-
-def _spoken(text: str) -> Mapping[str, Any]:
-    for line in reversed(text.splitlines()):
-        if line.startswith("{"):
-            try:
-                return dict(json.loads(line))
-            except ValueError:
-                continue
-    return {}

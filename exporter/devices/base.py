@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ..runtimes.golden_runner import Need
 from ..util.processes import Finished
 from ..util.progress import Progress
 
@@ -19,19 +20,6 @@ if TYPE_CHECKING:
     from ..bundle.reader import Bundle
     from ..prove.behaviour import Check
     from ..prove.golden import Golden, Recorded
-
-
-@dataclass(frozen=True)
-class Need:
-    """Something that this machine lacks. command: the one that gets it. package: Debian's, where that is what lacks.
-
-    optional: without it the device proves less.
-    """
-
-    what: str
-    command: str
-    package: str = ""
-    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,10 @@ class Device(Protocol):
     def more(
         self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
-        """Checks beyond the program itself: Java's door, LiteRT-LM's engine. Empty where there is none."""
+        """Checks that this kind of device alone can make, such as the Java classes of an Android library."""
 
     def close(self) -> None:
         """Stops and removes all that it started."""
+
+
+__all__ = ["Device", "Facts", "Library", "Need"]

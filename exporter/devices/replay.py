@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConformanceError, LackingError, UnsupportedError
 from ..prove.behaviour import Check
 from ..prove.conformance import Conformance, compare, share_of
+from ..prove.wire import last_object, read_result, write_order
+from ..runtimes import find_runtime
 from ..util.processes import Finished
 from ..util.progress import Progress
 from . import HOST, Options, make_device
 from .base import Device, Facts
-from .wire import read_result, write_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +159,7 @@ def prove_on(
             _require_kernels(subject.bundle.manifest, facts, device.spec)
             recorded, figures = _run(subject, device, facts, Path(folder))
             conformance = compare(subject.goldens, subject.host, recorded, subject.share)
-            checks = device.more(subject.bundle, subject.goldens, subject.host, Path(folder), progress)
+            checks = _checks(subject, device, recorded, Path(folder), progress)
         except ConformanceError as error:
             refused = error.message
         finally:
@@ -174,14 +174,13 @@ def missing_kernels(required: Sequence[str], registered: Sequence[str]) -> tuple
 
 
 def _require_kernels(manifest: Manifest, facts: Facts, spec: str) -> None:
-    if manifest.runtime.name != "executorch":
-        return
     lacking = missing_kernels(manifest.kernels or manifest.operators, facts.kernels)
     backends = missing_kernels(tuple(manifest.delegates), facts.backends)
     if not lacking and not backends:
         return
     what = [f"the operator {name}" for name in lacking] + [f"the backend {name}" for name in backends]
-    library = f" ({facts.library.name}, ExecuTorch {facts.library.version})" if facts.library else ""
+    title = find_runtime(manifest.runtime.name).title
+    library = f" ({facts.library.name}, {title} {facts.library.version})" if facts.library else ""
     raise ConformanceError(
         f"{spec}{library} lacks {', '.join(what)}, so the program can't be loaded there",
         hint="Ship a newer runtime with the app, or export for a target whose oldest_runtime is that of the app.",
@@ -190,47 +189,40 @@ def _require_kernels(manifest: Manifest, facts: Facts, spec: str) -> None:
 
 def _run(subject: Subject, device: Device, facts: Facts, work: Path) -> tuple[tuple[Recorded, ...], Mapping[str, Any]]:
     manifest = subject.bundle.manifest
-    program, order, result = _program(subject.bundle, work), work / "order.bin", work / "result.bin"
+    program = find_runtime(subject.runtime).inspector.golden_program(subject.bundle, work)
+    order, result = work / "order.bin", work / "result.bin"
     write_order(subject.goldens, manifest.prefill_chunk, manifest.context, manifest.stop_ids, order, host=subject.host)
     device.push(program, program.name)
     device.push(order, order.name)
     threads = 1 if facts.emulated else min(_MOST_THREADS, facts.cores or os.cpu_count() or 1)
     arguments = ("run", program.name, order.name, result.name, str(threads))
     done = device.run((*device.runner(subject.runtime), *arguments), device.seconds)
-    figures = _spoken(done)
+    figures = last_object(done.stdout)
     if done.code or "error" in figures:
-        raise _failed(device, facts, done, figures)
+        raise _failed(device, subject.runtime, facts, done, figures)
     device.pull(result.name, result)
     recorded = read_result(result, subject.goldens, manifest.stop_ids, subject.decode)
     return recorded, figures
 
 
-def _program(bundle: Bundle, work: Path) -> Path:
-    """The program as a golden runner takes it: of a ``.litertlm`` the section that the Interpreter runs."""
-    path = bundle.program
-    if path.suffix != ".litertlm":
-        return path
-    from ..formats.litertlm import mapped, program_section
+def _checks(
+    subject: Subject, device: Device, recorded: Sequence[Recorded], work: Path, progress: Progress
+) -> tuple[Check, ...]:
+    """What the runtime checks beyond its golden runner, and what this kind of device alone can."""
 
-    out = work / "model.tflite"
-    out.write_bytes(mapped(path, program_section(path)))
-    return out
+    def ask(words: Sequence[str], files: Sequence[Path]) -> Finished:
+        for file in files:
+            device.push(file, file.name)
+        return device.run((*device.runner(subject.runtime), *words), device.seconds)
 
-
-def _spoken(done: Finished) -> Mapping[str, Any]:
-    """The runner's last line of JSON; empty where it said none."""
-    for line in reversed(done.stdout.splitlines()):
-        try:
-            found = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(found, dict):
-            return found
-    return {}
+    engine = find_runtime(subject.runtime).engine
+    further = engine.device_checks(subject.bundle, subject.goldens, recorded, work, ask)
+    return (*further, *device.more(subject.bundle, subject.goldens, subject.host, work, progress))
 
 
-def _failed(device: Device, facts: Facts, done: Finished, figures: Mapping[str, Any]) -> ConformanceError:
-    library = f" with {facts.library.name} of ExecuTorch {facts.library.version}" if facts.library else ""
+def _failed(device: Device, runtime: str, facts: Facts, done: Finished, figures: Mapping[str, Any]) -> ConformanceError:
+    title = find_runtime(runtime).title
+    library = f" with {facts.library.name} of {title} {facts.library.version}" if facts.library else ""
     log = " / ".join(line.strip() for line in done.stderr.strip().splitlines()[-_TAIL:])
     if done.signal == 9:
         return ConformanceError(

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LackingError, UnsupportedError
-from ..runtimes import get_runtime, runtime_names
-from ..util.stage_clock import Clock
+from ..runtimes import find_runtime, runtime_names
+from ..util.stage_clock import StageClock
 from . import Kind, kind_of, make_device
 from .base import Device, Need
 
 if TYPE_CHECKING:
     from ..util.progress import Progress
+
+
+_TITLES = {"packages": "Installing {packages}", "runtime": "Making {spec} ready for {runtime}"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,6 @@ class DeviceEntry:
 
 def entry(kind: Kind) -> DeviceEntry:
     """A kind of device as ``gemcut devices`` lists it."""
-    from .setup import DeviceEntry
-
     if not kind.module:
         needs = {name: _host_needs(name) for name in runtime_names()}
     else:
@@ -54,9 +55,9 @@ def lacking_for(kind: Kind) -> list[str]:
 
 def _host_needs(runtime: str) -> tuple[Need, ...]:
     try:
-        get_runtime(runtime).version()
+        find_runtime(runtime).version()
     except LackingError as error:
-        return (Need(f"the {runtime} runtime", error.hint or f"pip install 'gemcut[{runtime}]'"),)
+        return (Need(f"the {runtime} runtime", error.hint or find_runtime(runtime).install),)
     return ()
 
 
@@ -77,10 +78,10 @@ def set_up(spec: str, progress: Progress) -> tuple[tuple[str, ...], dict[str, fl
 
     if not kind_of(spec).module:
         return tuple(name for name in runtime_names() if not _host_needs(name)), {}
-    clock, device = Clock(progress), make_device(spec)
+    clock, device = StageClock(progress, _TITLES), make_device(spec)
     packages = sorted({need.package for name in device.runtimes for need in device.needs(name) if need.package})
     if packages:
-        with clock.stage("packages", f"Installing {', '.join(packages)}"):
+        with clock.stage("packages", packages=", ".join(packages)):
             apt_install(packages, progress)
     for runtime in _able(device):
         lacking = [need for need in device.needs(runtime) if not need.optional]
@@ -88,7 +89,7 @@ def set_up(spec: str, progress: Progress) -> tuple[tuple[str, ...], dict[str, fl
             raise LackingError(f"{spec} still needs {lacking[0].what}", hint=lacking[0].command)
         if not kind_of(spec).here:
             continue  # what is made for a phone is made when there is one
-        with clock.stage(runtime, f"Making {spec} ready for {runtime}"), tempfile.TemporaryDirectory() as work:
+        with clock.stage("runtime", runtime, spec=spec, runtime=runtime), tempfile.TemporaryDirectory() as work:
             _try(spec, runtime, Path(work), progress)
     return _able(device), clock.seconds
 

@@ -1,15 +1,12 @@
-"""Size: by file, by section of a ``.litertlm``, by class of tensors."""
+"""Size: by file, by section of the program's file, by class of tensors."""
 
 from __future__ import annotations
 
-import hashlib
-import struct
-from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bundle.archive import CHUNK
 from ..bundle.manifest import MANIFEST, SIDE_FILE
+from ..errors import LackingError, UnsupportedError
+from ..runtimes import find_runtime
 from ..util.text import size_text
 from .document import Change, SizeLine, Sizes, TensorLine, same
 
@@ -17,11 +14,6 @@ if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, TensorRecord
     from ..bundle.reader import Bundle
 
-# ExecuTorch's extended header (schema/extended_header.h): after the flatbuffer's own first eight bytes "eh00", the
-# header's length, the flatbuffer's size, and where the segments begin; little-endian. Segments hold the constants and
-# what delegates compiled.
-_PTE = struct.Struct("<8x4sIQQ")
-_PTE_MAGIC = b"eh00"
 GROWN = 0.01  # less than a hundredth more is what another version string or runtime note adds
 _Listing = dict[str, tuple[int, str]]  # size and sha256 by name
 
@@ -54,48 +46,14 @@ def _files(bundle: Bundle) -> _Listing:
 
 
 def _sections(bundle: Bundle) -> tuple[_Listing, str | None]:
-    """The sections of the program's file; none where it has no such thing."""
-    if bundle.manifest.program.endswith(".pte"):
-        return _pte_sections(*bundle.locate(bundle.manifest.program)), None
-    if not bundle.manifest.program.endswith(".litertlm"):
-        return {}, f"sections of {bundle.manifest.program}: its format isn't known here"
-    from ..formats.litertlm import read_sections, section_sha256
-
-    path = bundle.program
+    """The sections of the program's file, and why they can't be told."""
+    program = bundle.manifest.program
     try:
-        sections = read_sections(path)
-    except ModuleNotFoundError as error:
-        return {}, f"sections of {bundle.manifest.program}: '{error.name}' is missing: pip install 'gemcut[litert]'"
-    seen: Counter[str] = Counter()
-    found: _Listing = {}
-    for section in sections:
-        label = " ".join(part for part in (section.kind, section.model_type or section.name) if part)
-        seen[label] += 1
-        name = label if seen[label] == 1 else f"{label} #{seen[label]}"
-        found[name] = (section.size, section_sha256(path, section))
-    return found, None
-
-
-def _pte_sections(path: Path, offset: int, length: int) -> _Listing:
-    """The flatbuffer and the segments of a ``.pte``; nothing where it is too old to have a header that says so."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        head = file.read(_PTE.size)
-        if len(head) < _PTE.size:
-            return {}
-        magic, _, graph, segments = _PTE.unpack(head)
-        if magic != _PTE_MAGIC or not _PTE.size < graph <= segments <= length:
-            return {}
-        found = {}
-        for name, begin, end in (("graph", 0, segments), ("constants and delegates", segments, length)):
-            file.seek(offset + begin)
-            digest, left = hashlib.sha256(), end - begin
-            while left:
-                chunk = file.read(min(left, CHUNK))
-                digest.update(chunk)
-                left -= len(chunk)
-            found[name] = (end - begin, digest.hexdigest())
-    return found
+        return dict(find_runtime(bundle.manifest.runtime.name).inspector.sections(bundle)), None
+    except UnsupportedError:
+        return {}, f"sections of {program}: its format isn't known here"
+    except LackingError as error:
+        return {}, f"sections of {program}: {error.message}: {error.hint}"
 
 
 def _lines(a: _Listing, b: _Listing) -> tuple[SizeLine, ...]:

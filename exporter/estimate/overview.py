@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config.target import Target
 from ..quantize.recipe import Recipe
+from ..runtimes import find_runtime
+from ..target import Target
 from ..util.progress import Progress
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def estimate(
         check_context(described, context)
     slots = context or min(target.context, int(config.max_position_embeddings))
     progress.stage("Adding up")
-    shapes = shapes_of(config, recipe, slots, target.prefill_chunk)
+    check = find_runtime(target.runtimes[0]).delegate(target.delegate).check_scheme
+    shapes = shapes_of(config, recipe, slots, target.prefill_chunk, check)
     read = sum(w.read for w in shapes.weights) + FLOAT * shapes.others + shapes.cache.bytes // 2
     operations = sum(w.operations for w in shapes.weights if w.kind != "head")
     files, cost = _cost(shapes, described.place.path)
@@ -177,10 +179,10 @@ def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, 
     """The configuration with an adapter merged in, which has a head of its own where the adapter unties it."""
     from ..checkpoint.adapters.adapter import HEAD, Base, open_adapter
     from ..checkpoint.adapters.overlay import spare_tensors
-    from ..quantize.schemes import without_weights
+    from ..modeling.parts import TEXT_DECODER
 
     tied = bool(config.tie_word_embeddings)
-    state = without_weights(config).state_dict()
+    state = TEXT_DECODER.empty(config).state_dict()
     shapes = {name: tuple(value.shape) for name, value in state.items() if not (tied and name == HEAD)}
     adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(config)))
     if adapter.untied:

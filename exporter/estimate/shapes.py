@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from ..modeling.kv_cache import CacheSpec
+    from ..quantize.schemes import Checker
 
 FLOAT_COST = 4  # float32 operations take about this many times as long as int8 ones
 _FLOAT = 4  # bytes
@@ -103,18 +104,20 @@ class Shapes:
         return sum(w.stored for w in self.weights) + _FLOAT * self.others
 
 
-def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int) -> Shapes:
+def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int, check: Checker) -> Shapes:
     """Reads the shapes of a text configuration; a tied head counts as stored, as the delegate keeps its own.
 
     Raises:
         UnsupportedError: The recipe doesn't fit the model.
     """
+    from ..modeling.experts import SplitExperts, split_experts
     from ..modeling.kv_cache import cache_spec
-    from ..quantize.schemes import without_weights
-    from ..runtimes.litert.adapt import adapt
+    from ..modeling.parts import TEXT_DECODER
+    from ..modeling.sparse import split_sparse
 
-    empty = adapt(without_weights(config))  # experts as the matrices that a program has
-    weights = tuple(_weights(empty, recipe, _chosen(config)))
+    # Experts as the matrices that a program has.
+    empty = split_experts(split_sparse(TEXT_DECODER.empty(config)), SplitExperts)
+    weights = tuple(_weights(empty, recipe, _chosen(config), check))
     inside = {id(parameter) for parameter in empty.parameters() if parameter.dim() == 2}
     others = sum(p.numel() for p in empty.parameters() if id(p) not in inside)
     longest = cache_spec(config, 1, 1)
@@ -141,13 +144,13 @@ def _chosen(config: PreTrainedConfig) -> float:
     return int(each) / int(of) if each and of else 1.0
 
 
-def _weights(model: nn.Module, recipe: Recipe, chosen: float) -> Iterator[Weight]:
+def _weights(model: nn.Module, recipe: Recipe, chosen: float, check: Checker) -> Iterator[Weight]:
     from torch import nn
 
     from ..quantize.schemes import decide
     from ..quantize.stored_bytes import tensor_class
 
-    for name, module, scheme in decide(model, recipe):
+    for name, module, scheme in decide(model, recipe, check):
         rows, columns = module.weight.shape
         gathered = isinstance(module, nn.Embedding)
         kind = tensor_class(name, gathered)

@@ -67,3 +67,12 @@ def is_sparse_mlp(module: nn.Module) -> bool:
     """Whether a module is a gated MLP that cuts its gate by a quantile."""
     parts = ("gate_proj", "up_proj", "down_proj", "act_fn")
     return getattr(module, "activation_sparsity", 0.0) > 0.0 and all(hasattr(module, part) for part in parts)
+
+
+def split_sparse(model: Any) -> Any:
+    """Swap, in place, every sparse MLP for ``SparseGatedMLP``, which computes the same; return the model."""
+    for name, module in list(model.named_modules()):
+        if is_sparse_mlp(module):
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, SparseGatedMLP(module))
+    return model

@@ -18,7 +18,7 @@ _LAYERS = frozenset({"full_attention", "sliding_attention"})
 _UNKNOWN_PARAMETERS = {"sinks": "attention sinks"}
 
 
-def refuse_unsupported(config: Any, runtime: str = "executorch") -> None:
+def refuse_unsupported(config: Any, runtime: str) -> None:
     """Checks a transformers text configuration.
 
     Args:
@@ -38,7 +38,7 @@ def refuse_unsupported(config: Any, runtime: str = "executorch") -> None:
             raise _missing(f"rotary frequencies of type '{rope}'", _key(f"rope_parameters.{kind}"), runtime)
 
 
-def refuse_modules(model: Any, runtime: str = "executorch") -> None:
+def refuse_modules(model: Any, runtime: str) -> None:
     """Checks transformers' modules for what a configuration doesn't say in a way that all families share.
 
     Args:

@@ -1,4 +1,4 @@
-"""An export and a validation, stage by stage. It reads like the table of contents; the details are elsewhere.
+"""An export, stage by stage, as ``stages.EXPORT`` lists them. It reads like the table of contents.
 
 checkpoint -> plan -> reference -> graph -> quantize -> lower -> pack -> prove -> publish
 """
@@ -7,90 +7,140 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..bundle.staging import Staging
 from ..devices.replay import check_devices
+from ..stages import EXPORT, titles
+from ..util.lazy import Lazy
 from ..util.progress import Progress
-from ..util.stage_clock import Clock
-from . import gates as holding
-from . import journal as resume
-from . import reference as reference_stage
-from .bundle_job import Draft
-from .journal.serializers import OfPrompt, OfReference
-from .plan import make_plans
-from .prompt import CompiledPrompt, compile_prompt
+from ..util.stage_clock import StageClock
+from . import build, gates, packaging, reference, run
+from .evidence import Evidence
+from .job import BundleJob
+from .journal.fingerprint import keys_of
+from .journal.journal import Journal, resume_journals
+from .plan import ExportPlan, make_plans
+from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
+from .prompt import compile_prompt
 from .request import ExportRequest, Published
-from .stages import Goldens
 
 
 def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
-    """Cuts a model to a bundle for each runtime, proves the packed bundles, and publishes them.
+    """Cut a model to a bundle for each runtime, prove the packed bundles, and publish them.
 
     One run of the float model and one set of goldens serve all of them. What a run of the same export had finished when
-    it was killed is taken over; see ``resume``.
+    it was killed is reused; see ``pipeline.journal``.
 
     Raises:
-        GemcutError: nothing was published, and the output paths hold what they held before.
+        GemcutError: Nothing was published, and the output paths hold what they held before.
     """
-    clock = Clock(progress)
-    with clock.stage("plan", "Opening the checkpoint"):
+    clock = StageClock(progress, titles(EXPORT))
+    with clock.stage("plan"):
         plans = make_plans(request)
         check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
-        keys = resume.keys_of(plans)
+        keys = keys_of(plans)
     with ExitStack() as stack:
         stagings = [
             stack.enter_context(Staging(plan.output, request.format, request.force, key, request.fresh))
             for plan, key in zip(plans, keys, strict=True)
         ]
-        kept = resume.take_over(stagings, clock)
-        drafts = [Draft(*parts) for parts in zip(plans, stagings, kept, strict=True)]
-        model = resume.Late(lambda: _load(drafts, clock))
-        for draft in drafts:
-            draft.add_tokenizer()
-        goldens = kept[0].once("reference", OfReference(), lambda: _reference(drafts, model.get(), clock))
-        for draft in drafts:
-            draft.add_goldens(goldens)
-        prompt = kept[0].once("prompt", OfPrompt(), lambda: _prompt(drafts[0], goldens, clock))
-        for draft in drafts:
-            draft.add_prompt(prompt)
-        for draft in drafts:
-            draft.build(partial(_model_of, draft, drafts, model), clock)
+        jobs = _open_jobs(plans, stagings, resume_journals(stagings, clock))
+        model = Lazy(partial(_load, jobs[0], clock))
+        shared = _share(jobs, model, clock)
+        built = [_build(job, job is jobs[-1], model, clock) for job in jobs]
         model.drop()
-        for draft in drafts:
-            with clock.stage("pack", f"Packing for {draft.runtime.name}"):
-                draft.pack(progress)
-            with draft.opened() as bundle:
-                proof = draft.prove(bundle, goldens, clock)
-                holding.hold_gate(drafts, proof, request, clock)
-                draft.measure(bundle, clock)
-                draft.prove_on(request.prove_on, bundle, proof, request.device_options, clock)
-                holding.hold_devices(drafts, clock)
-        with clock.stage("seal", "Sealing"):
-            for draft in drafts:
-                draft.seal(progress)
-        holding.hold_budgets(drafts, request, clock, progress)
-        with clock.stage("publish", "Publishing"):
-            places = [draft.publish(progress) for draft in drafts]
-    return tuple(draft.published(place, clock) for place, draft in zip(places, drafts, strict=True))
+        proven: list[Proven] = []
+        for job, one in zip(jobs, built, strict=True):
+            proven.append(_prove(job, one, shared, request, [each.evidence for each in proven], clock))
+        with clock.stage("seal"):
+            sealed = [packaging.seal(job, one, shared.goldens, progress) for job, one in zip(jobs, proven, strict=True)]
+        sealed = gates.enforce_budgets(jobs, sealed, request, clock)
+        with clock.stage("publish"):
+            places = [job.staging.publish(one.manifest, progress) for job, one in zip(jobs, sealed, strict=True)]
+    return tuple(_published(place, one, clock) for place, one in zip(places, sealed, strict=True))
 
 
-def _load(drafts: Sequence[Draft], clock: Clock) -> Any:
-    with clock.stage("load", "Loading the float model"):
-        return reference_stage.load_model(drafts[0].plan, drafts[0].staging.work, clock.progress)
+def _open_jobs(
+    plans: Sequence[ExportPlan], stagings: Sequence[Staging], journals: Sequence[Journal]
+) -> list[BundleJob]:
+    """Each bundle's job, with the tokenizer's files in the bundle."""
+    return [
+        BundleJob(plan, staging, journal, packaging.add_tokenizer(staging, plan.checkpoint))
+        for plan, staging, journal in zip(plans, stagings, journals, strict=True)
+    ]
 
 
-def _reference(drafts: Sequence[Draft], model: Any, clock: Clock) -> Goldens:
-    plans, first = [draft.plan for draft in drafts], drafts[0]
-    with clock.stage("reference", "Running the float model on the golden prompts"):
-        return reference_stage.make_goldens(plans, model, first.codec, first.staging.work, clock.progress)
+def _load(job: BundleJob, clock: StageClock) -> Any:
+    with clock.stage("load"):
+        return reference.load_model(job.plan.checkpoint, job.staging.work, clock.progress)
 
 
-def _model_of(draft: Draft, drafts: Sequence[Draft], model: resume.Late[Any]) -> Any:
-    return reference_stage.model_for(draft, drafts, model.get())
+def _share(jobs: Sequence[BundleJob], model: Lazy[Any], clock: StageClock) -> Shared:
+    """The goldens and the compiled template, made once, in every bundle."""
+    journal = jobs[0].journal
+    goldens = journal.step("reference", partial(_reference, jobs, model, clock))
+    prompt = journal.step("prompt", partial(_prompt, jobs[0], goldens, clock))
+    shared = Shared(goldens, prompt)
+    for job in jobs:
+        packaging.add_shared(job.staging, shared)
+    return shared
 
 
-def _prompt(draft: Draft, goldens: Goldens, clock: Clock) -> CompiledPrompt:
-    with clock.stage("prompt", "Compiling the chat template"):
-        return compile_prompt(draft.codec, draft.plan.checkpoint.stop_ids, goldens.prompts)
+def _reference(jobs: Sequence[BundleJob], model: Lazy[Any], clock: StageClock) -> Goldens:
+    loaded = model.get()
+    with clock.stage("reference"):
+        plans, first = [job.plan for job in jobs], jobs[0]
+        return reference.make_goldens(plans, loaded, first.codec, first.staging.work, clock.progress)
+
+
+def _prompt(job: BundleJob, goldens: Goldens, clock: StageClock) -> CompiledPrompt:
+    with clock.stage("prompt"):
+        return compile_prompt(job.codec, job.plan.checkpoint.stop_ids, goldens.prompts)
+
+
+def _build(job: BundleJob, last: bool, model: Lazy[Any], clock: StageClock) -> Built:
+    """One runtime's program; the last one uses the float model up, the others a copy."""
+    make = partial(_built, job, last, model, clock)
+    built: Built = job.journal.step("build", make, job.staging.work)
+    plan = job.plan
+    plan.runtime.exporter.check_release(built.program, plan.target.oldest_runtime.get(plan.runtime.name))
+    return built
+
+
+def _built(job: BundleJob, last: bool, model: Lazy[Any], clock: StageClock) -> Built:
+    loaded = model.get() if last else reference.copy_of(model.get())
+    return build.build(job.plan, loaded, job.staging.work, clock)
+
+
+def _prove(
+    job: BundleJob, built: Built, shared: Shared, request: ExportRequest, before: Sequence[Evidence], clock: StageClock
+) -> Proven:
+    """Pack one bundle, run it, and hold it to its gate and to the devices; ``before`` is that of the former ones."""
+    runtime, goldens = job.plan.runtime.name, shared.goldens
+    with clock.stage("pack", runtime=runtime):
+        packed = packaging.pack(job, built, shared, clock.progress)
+    with job.staging.draft(packed.manifest) as bundle:
+        gate, work = job.plan.recipe.gate, job.staging.work
+        proof = job.journal.step(
+            "prove", partial(run.timed_prove, bundle, gate, work, clock, goldens), goldens.records, gate
+        )
+        manifest = run.proven_manifest(packed.manifest, proof)
+        evidence = Evidence(manifest, proof.goldens, proof.recorded, proof.verdict, proof.behaviour)
+        gates.enforce_gate(proof, (*before, evidence), request, clock)
+        speed = job.journal.step("measure", partial(run.timed_speed, bundle, work, clock))
+        evidence = replace(evidence, speed=speed)
+        verdicts = run.prove_on_each(job, bundle, proof, request, clock)
+        evidence = replace(evidence, devices=verdicts)
+        gates.enforce_devices((*before, evidence), clock)
+    records = tuple(run.device_record(verdict) for verdict in verdicts)
+    return Proven(packed, manifest.model_copy(update={"devices": records}), evidence)
+
+
+def _published(place: Path, sealed: Sealed, clock: StageClock) -> Published:
+    evidence = replace(sealed.evidence, bundle=place)
+    size = run.bundle_size(place)
+    return Published(place, size, sealed.manifest, evidence, clock.seconds, clock.memory, tuple(clock.resumed))

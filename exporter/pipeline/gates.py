@@ -7,57 +7,62 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .failures import BudgetFailed, DeviceFailed, GateFailed
-from .request import ExportRequest
 
 if TYPE_CHECKING:
     from ..prove.proof import Proof
-    from ..util.progress import Progress
-    from ..util.stage_clock import Clock
-    from .bundle_job import Draft
+    from ..util.stage_clock import StageClock
     from .evidence import Evidence
+    from .job import BundleJob
+    from .products import Sealed
+    from .request import ExportRequest
 
 
-def evidence_of(drafts: Sequence[Draft], clock: Clock) -> tuple[Evidence, ...]:
-    """What was found out so far, of each bundle that has been run."""
-    found = (draft.evidence for draft in drafts if draft.evidence is not None)
-    return tuple(replace(one, seconds=dict(clock.seconds), memory=dict(clock.memory)) for one in found)
+def _so_far(evidence: Sequence[Evidence], clock: StageClock) -> tuple[Evidence, ...]:
+    """The evidence of each bundle that has been run, with what the stages have cost by now."""
+    return tuple(replace(one, seconds=dict(clock.seconds), memory=dict(clock.memory)) for one in evidence)
 
 
-def hold_gate(drafts: Sequence[Draft], proof: Proof, request: ExportRequest, clock: Clock) -> None:
-    """Raises GateFailed where the last proof failed and the gate is enforced."""
+def enforce_gate(proof: Proof, evidence: Sequence[Evidence], request: ExportRequest, clock: StageClock) -> None:
+    """Raise GateFailed if the last bundle's proof failed and the gate is enforced."""
     if proof.verdict.passed or request.gate != "enforce":
         return
-    found = evidence_of(drafts, clock)
-    raise GateFailed(proof.verdict, found[-1].manifest.runtime.name, found)
+    raise GateFailed(proof.verdict, evidence[-1].manifest.runtime.name, _so_far(evidence, clock))
 
 
-def hold_devices(drafts: Sequence[Draft], clock: Clock) -> None:
-    """Raises DeviceFailed where a device does not what this machine did; else the manifest takes what they did."""
-    found = evidence_of(drafts, clock)
-    for verdict in found[-1].devices:
+def enforce_devices(evidence: Sequence[Evidence], clock: StageClock) -> None:
+    """Raise DeviceFailed if the last bundle behaves differently on a device."""
+    for verdict in evidence[-1].devices:
         if not verdict.passed:
-            raise DeviceFailed(verdict, found)
-    drafts[len(found) - 1].proven_on()
+            raise DeviceFailed(verdict, _so_far(evidence, clock))
 
 
-def hold_budgets(drafts: Sequence[Draft], request: ExportRequest, clock: Clock, progress: Progress) -> None:
-    """Holds every finished bundle against the budgets, and shows the sealed manifests to whoever asked to see them.
+def enforce_budgets(
+    jobs: Sequence[BundleJob], sealed: Sequence[Sealed], request: ExportRequest, clock: StageClock
+) -> list[Sealed]:
+    """Hold every finished bundle against the budgets, and show the sealed manifests to whoever asked to see them.
+
+    Returns:
+        The bundles, with what was measured in their evidence.
 
     Raises:
-        BudgetFailed: any bundle is over any of them; all of it is told at once.
+        BudgetFailed: Any bundle is over any of them; all of it is told at once.
     """
-    from . import budgets
-
+    found = list(sealed)
     if request.budgets is not None:
-        for draft in drafts:
-            with clock.stage("budgets", f"Holding the {draft.runtime.name} bundle against its budgets"):
-                assert draft.evidence is not None, "every draft has been proven"
-                with draft.opened() as bundle:
-                    lines = budgets.hold(bundle, draft.evidence, request.budgets, draft.staging.work, progress)
-                draft.found(budgets=tuple(lines))
-        found = evidence_of(drafts, clock)
-        if budgets.failed(found):
-            raise BudgetFailed(found)
+        from . import budgets
+
+        found = []
+        for job, one in zip(jobs, sealed, strict=True):
+            with (
+                clock.stage("budgets", runtime=job.plan.runtime.name),
+                job.staging.draft(one.manifest) as bundle,
+            ):
+                lines = budgets.hold(bundle, one.evidence, request.budgets, job.staging.work, clock.progress)
+            found.append(replace(one, evidence=replace(one.evidence, budgets=tuple(lines))))
+        evidence = _so_far([one.evidence for one in found], clock)
+        if budgets.failed(evidence):
+            raise BudgetFailed(evidence)
     if request.sealed is not None:
-        for draft in drafts:
-            request.sealed(draft.manifest)
+        for one in found:
+            request.sealed(one.manifest)
+    return found

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -17,12 +20,18 @@ from ..bundle.manifest import (
     RuntimeRecord,
     SourceRecord,
     TensorRecord,
+    manifest_bytes,
 )
 from ..bundle.staging import Staging
 from ..prompt.codec import ChatCodec, load_codec
+from ..prompt.format import PROMPT_FILE
+from ..prove.golden_files import GOLDENS, RECORDED, save_recorded
 from ..quantize.recipe import Gate
-from ..runtimes.base import Lowered
+from ..runtimes.program import Contents, Packaged, Program
 from ..util.packages import public_version
+from ..util.progress import Progress, SubProgress
+from .job import BundleJob
+from .products import Built, Goldens, Packed, Proven, Sealed, Shared
 
 if TYPE_CHECKING:
     from ..checkpoint.records import Checkpoint
@@ -63,7 +72,75 @@ def add_papers(staging: Staging, checkpoint: Checkpoint, manifest: Manifest) -> 
     staging.add("README.md", model_card(manifest).encode())
 
 
-def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, parameters: int) -> Manifest:
+def add_shared(staging: Staging, shared: Shared) -> None:
+    """Puts what all bundles share into this one: the float model's side of the goldens, and the compiled template."""
+    for name, data in shared.goldens.files.items():
+        staging.add(name, data)
+    staging.add(PROMPT_FILE, shared.prompt.data)
+
+
+def pack(job: BundleJob, built: Built, shared: Shared, progress: Progress) -> Packed:
+    """Makes the program's files as they ship, with all of the manifest but figures and verdict."""
+    plan, staging = job.plan, job.staging
+    exporter = plan.runtime.exporter
+    program = job.journal.step("examine", partial(exporter.examine, built.program), built.program)
+    plan.checkpoint.hash_sources(SubProgress(progress, 0, 0.5))
+    manifest = first_manifest(plan, program, job.codec, built.parameters)
+    for name, path in exporter.companions(program, plan.options).items():
+        staging.add(name, path)
+    packaged = _package(job, program, manifest, shared.goldens, SubProgress(progress, 0.5, 1))
+    notes = (*manifest.notes, *shared.prompt.notes, *packaged.notes)
+    others = tuple(sorted(set(packaged.artifacts.members()) - {manifest.program}))
+    return Packed(program, manifest.model_copy(update={"notes": notes, "program_files": others}))
+
+
+def seal(job: BundleJob, proven: Proven, goldens: Goldens, progress: Progress) -> Sealed:
+    """Adds what only a proven bundle has; what runs stays byte for byte what was proven."""
+    staging, manifest, evidence = job.staging, proven.manifest, proven.evidence
+    for name, data in save_recorded(evidence.recorded).items():
+        staging.add(name, data)
+    add_papers(staging, job.plan.checkpoint, manifest)
+    if job.plan.runtime.embeds_manifest:
+        _package(job, proven.packed.program, staging.finish(manifest), goldens, progress)
+    manifest = staging.finish(manifest)
+    size = sum(record.size for record in manifest.files.values())
+    return Sealed(manifest, replace(evidence, manifest=manifest, size=size))
+
+
+def _package(job: BundleJob, program: Program, manifest: Manifest, goldens: Goldens, progress: Progress) -> Packaged:
+    """(Re)makes the program's files with this manifest inside, if the runtime's file can hold one."""
+    plan, staging = job.plan, job.staging
+    own = {manifest.program, *manifest.program_files}
+    inner = manifest.model_copy(update={"files": {k: v for k, v in manifest.files.items() if k not in own}})
+    contents = _contents(job, inner, goldens, {n: staging.folder / n for n in staging.files if n not in own})
+    out = staging.work / "packed"
+    out.mkdir(exist_ok=True)
+    packaged = plan.runtime.exporter.package(program, contents, out, progress)
+    for name, path in packaged.artifacts.members().items():
+        if name in staging.files:
+            plan.runtime.inspector.same_program(staging.folder / name, path)
+        staging.add(name, path, "move", progress)
+    return packaged
+
+
+def _contents(job: BundleJob, manifest: Manifest, goldens: Goldens, files: dict[str, Path]) -> Contents:
+    checkpoint = job.plan.checkpoint
+    return Contents(
+        manifest=manifest_bytes(manifest),
+        files={name: path for name, path in files.items() if name in (*GOLDENS, *RECORDED)},
+        folder=checkpoint.path,
+        tokenizer=checkpoint.tokenizer,
+        template=checkpoint.chat_template,
+        text_type=manifest.model.model_type,
+        context=manifest.context,
+        vocab_size=manifest.vocab_size,
+        stop_ids=manifest.stop_ids,
+        generation=checkpoint.generation,
+        probes=tuple(job.codec.decode(golden.ids) for golden in goldens.records),
+    )
+
+
+def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, parameters: int) -> Manifest:
     """The manifest before the proof: everything but figures and verdict."""
     checkpoint = plan.checkpoint
     bos = checkpoint.tokenizer.bos_token
@@ -79,26 +156,26 @@ def first_manifest(plan: ExportPlan, lowered: Lowered, codec: ChatCodec, paramet
         ),
         target=plan.target.name,
         runtime=RuntimeRecord(
-            name=lowered.runtime,
-            version=lowered.runtime_version,
-            oldest=plan.target.oldest_runtime.get(lowered.runtime),
+            name=program.runtime,
+            version=program.runtime_version,
+            oldest=plan.target.oldest_runtime.get(program.runtime),
         ),
         exporter=__version__,
         libraries={name: public_version(name) for name in plan.runtime.libraries},
         recipe=_recipe(plan),
         program=plan.runtime.program_name,
-        context=lowered.context,
-        prefill_chunk=lowered.prefill_chunk,
-        vocab_size=lowered.vocab_size,
-        operators=lowered.operators,
-        kernels=lowered.kernels,
-        delegates=lowered.delegates,
-        delegate_coverage=lowered.delegated_macs,
+        context=program.context,
+        prefill_chunk=program.prefill_chunk,
+        vocab_size=program.vocab_size,
+        operators=program.operators,
+        kernels=program.kernels,
+        delegates=program.delegates,
+        delegate_coverage=program.delegated_macs,
         tensors={
             name: TensorRecord(
-                quantized=lowered.quantized.get(name, 0), bytes=size, schemes=lowered.schemes.get(name, {})
+                quantized=program.quantized.get(name, 0), bytes=size, schemes=program.schemes.get(name, {})
             )
-            for name, size in sorted(lowered.tensors.items())
+            for name, size in sorted(program.tensors.items())
         },
         gate=GateRecord(limits=limits(plan.recipe.gate), reason=plan.recipe.gate.reason),
         stop_ids=checkpoint.stop_ids,

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..bundle.staging import check_output
 from ..checkpoint.opening import check_context, open_checkpoint
-from ..config.target import LitertChoices, Target, load_target
 from ..errors import UnsupportedError, UsageError, nearest
 from ..estimate.fit import refuse, room_for
 from ..estimate.host import this_machine
 from ..modeling.kv_cache import CacheSpec
 from ..quantize.recipe import Recipe, load_recipe
-from ..runtimes import get_runtime
-from ..runtimes.base import Order, Shape
+from ..runtimes import RUNTIMES, get_runtime
+from ..runtimes.base import RuntimePlugin
+from ..runtimes.options import chosen
+from ..runtimes.program import BuildSpec, Shape
 from ..sample import adapter_path, sample_path
+from ..target import Target, load_target
 from .request import ExportRequest
 
 if TYPE_CHECKING:
     from ..checkpoint.records import Checkpoint
-    from ..runtimes.base import Runtime
 
 SAMPLE = "sample"
 SMALLEST_PREFILL = 1
@@ -30,100 +32,127 @@ SMALLEST_PREFILL = 1
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What will be made for one runtime. plain_program: its bare program goes into the bundle too."""
+    """What will be made for one runtime.
+
+    Attributes:
+        checkpoint: The opened checkpoint.
+        target: The kind of device.
+        recipe: How each tensor is stored.
+        runtime: The runtime.
+        shape: The program's lengths.
+        cache: Its KV cache.
+        output: Where the bundle goes.
+        options: The runtime's own options, every one of them.
+    """
 
     checkpoint: Checkpoint
     target: Target
     recipe: Recipe
-    runtime: Runtime
+    runtime: RuntimePlugin
     shape: Shape
     cache: CacheSpec
     output: Path
-    plain_program: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def order(self) -> Order:
+    def delegates(self) -> tuple[str, ...]:
+        """What runs the matrix products, the first choice first."""
+        return (self.target.delegate,)
+
+    @property
+    def spec(self) -> BuildSpec:
         """What the runtime is asked to make."""
         checkpoint = self.checkpoint
-        return Order(
+        return BuildSpec(
             config=checkpoint.text_config,
             recipe=self.recipe,
             shape=self.shape,
             cache=self.cache,
             stop_ids=checkpoint.stop_ids,
             bos_id=checkpoint.bos_id,
+            delegates=self.delegates,
+            options=self.options,
         )
 
 
 def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
-    """Opens the checkpoint and settles target, recipe, lengths and place for each runtime.
+    """Open the checkpoint and settle target, recipe, lengths and place for each runtime.
 
     Raises:
-        GemcutError: whatever is wrong with the request or the checkpoint, or lacking on this machine, before any work.
+        GemcutError: Whatever is wrong with the request or the checkpoint, or lacking on this machine, before any work.
     """
     target = load_target(request.target)
     names = [_offered(name, target) for name in request.runtimes]
-    if request.plain_tflite and "litert" not in names:
-        raise UsageError("--plain-tflite: no LiteRT bundle is asked for", hint="Add litert to --runtime.")
+    _check_options(request, names)
     runtimes = [get_runtime(name) for name in names]
-    recipes = [load_recipe(request.recipe or _own(runtime, target).recipe or target.recipe) for runtime in runtimes]
+    recipes = [load_recipe(recipe_of(request.recipe, target, name)) for name in names]
     checkpoint = _open(request)
     plans = tuple(
         _plan(request, checkpoint, target, runtime, recipe) for runtime, recipe in zip(runtimes, recipes, strict=True)
     )
     for plan in plans:
-        refuse_lacking(plan, request.format)
+        check_fits(plan, request.format)
     return plans
 
 
+def recipe_of(asked: str | None, target: Target, runtime: str) -> str:
+    """Return the recipe for a runtime: the one that was asked for, else the target's for that runtime, else its own."""
+    return asked or target.choices_for(runtime).recipe or target.recipe
+
+
 def _plan(
-    request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: Runtime, recipe: Recipe
+    request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: RuntimePlugin, recipe: Recipe
 ) -> ExportPlan:
-    shape = _shape(request, checkpoint, target, runtime)
+    own = {option.name for option in runtime.options}
+    asked = {name: value for name, value in request.options.items() if name in own}
+    options = chosen(runtime.options, target.choices_for(runtime.name).options, asked)
+    shape = _shape(request, checkpoint, target, runtime, asked)
     oldest = target.oldest_runtime.get(runtime.name)
-    runtime.check(checkpoint.text_config, recipe, oldest)  # what can't be kept is said now, not in minutes
+    # What can't be kept is said now, not in minutes.
+    runtime.exporter.check(checkpoint.text_config, recipe, (target.delegate,), oldest)
     return ExportPlan(
         checkpoint=checkpoint,
         target=target,
         recipe=recipe,
         runtime=runtime,
         shape=shape,
-        cache=runtime.cache(checkpoint.text_config, shape),
+        cache=runtime.exporter.cache(checkpoint.text_config, shape, options),
         output=_output(request, f"{checkpoint.name}-{target.name}-{runtime.name}"),
-        plain_program=request.plain_tflite and runtime.name == "litert",
+        options=options,
     )
 
 
-def _own(runtime: Runtime, target: Target) -> LitertChoices:
-    """What the target chooses for this runtime alone."""
-    if runtime.name == "litert" and target.litert is not None:
-        return target.litert
-    return LitertChoices(prefill_lengths=(target.prefill_chunk,))
+def _check_options(request: ExportRequest, names: Sequence[str]) -> None:
+    """Refuses an option of a runtime that isn't asked for, and one that no runtime has."""
+    owners = {option.name: runtime for runtime in RUNTIMES for option in runtime.options}
+    for name in request.options:
+        owner = owners.get(name)
+        if owner is None:
+            raise UsageError(f"no runtime has an option '{name}': {nearest(name, owners)}")
+        if owner.name not in names:
+            flag = next(option.flag for option in owner.options if option.name == name)
+            raise UsageError(
+                f"{flag} is an option of {owner.name}, which --runtime doesn't name",
+                hint=f"Leave it out, or add {owner.name} to --runtime.",
+            )
 
 
-def _shape(request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: Runtime) -> Shape:
-    own = _own(runtime, target)
+def _shape(
+    request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: RuntimePlugin, asked: Mapping[str, bool]
+) -> Shape:
+    own = target.choices_for(runtime.name)
     longest = checkpoint.text_config.max_position_embeddings
     context = request.context or min(own.context or target.context, longest)
     check_context(checkpoint, context)
-    asked = tuple(sorted(request.prefill_lengths))
-    if request.dynamic_shape is not None and "litert" not in request.runtimes:
-        raise UsageError(
-            "--dynamic-shape is LiteRT's: an ExecuTorch program takes any number of tokens anyway",
-            hint="Leave it out, or add litert to --runtime.",
-        )
-    if request.dynamic_shape and asked:
-        raise UsageError("--prefill-lengths and --dynamic-shape exclude each other", hint="Take one of them.")
-    for length in asked:
+    lengths = tuple(sorted(request.prefill_lengths))
+    runtime.check_options(asked, lengths)
+    for length in lengths:
         if not SMALLEST_PREFILL <= length <= context:
             raise UsageError(
                 f"--prefill-lengths {length}: a prefill takes {SMALLEST_PREFILL} to {context} tokens, the context",
                 hint="Take shorter ones, or a larger --context.",
             )
-    lengths = asked or tuple(sorted({min(length, context) for length in own.prefill_lengths}))
-    dynamic = own.dynamic_shape if request.dynamic_shape is None else request.dynamic_shape
-    dynamic = dynamic and runtime.name == "litert"
-    return Shape(context, lengths, dynamic)
+    return Shape(context, lengths or tuple(sorted({min(length, context) for length in own.prefill_lengths})))
 
 
 def _output(request: ExportRequest, name: str) -> Path:
@@ -156,19 +185,19 @@ def _open(request: ExportRequest) -> Checkpoint:
     return checkpoint
 
 
-def refuse_lacking(plan: ExportPlan, form: str) -> None:
-    """Refuses an export that this machine can't do, before anything slow; nothing where that isn't sure.
+def check_fits(plan: ExportPlan, form: str) -> None:
+    """Refuse an export that this machine can't do, before anything slow; nothing if that isn't sure.
 
     Raises:
-        LackingError: memory or disk; says how much is needed, what there is, and what to do.
+        LackingError: Memory or disk; says how much is needed, what there is, and what to do.
     """
     from ..estimate.disk import files_of
     from ..estimate.shapes import shapes_of
 
-    if plan.runtime.name != "executorch":
-        return  # estimates are of ExecuTorch's lowering
-    checkpoint = plan.checkpoint
-    shapes = shapes_of(checkpoint.text_config, plan.recipe, plan.shape.context, plan.shape.prefill[-1])
+    if not plan.runtime.has_cost_model:
+        return
+    checkpoint, check = plan.checkpoint, plan.runtime.delegate(plan.target.delegate).check_scheme
+    shapes = shapes_of(checkpoint.text_config, plan.recipe, plan.shape.context, plan.shape.prefill[-1], check)
     files = files_of(shapes, checkpoint.path)
     here = this_machine(plan.output.parent)
     machine = replace(here, disk=here.disk + _held(plan.output))

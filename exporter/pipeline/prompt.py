@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from .products import CompiledPrompt
 
 if TYPE_CHECKING:
     from ..prompt.chats import Prompt
     from ..prompt.codec import ChatCodec
-
-
-@dataclass(frozen=True)
-class CompiledPrompt:
-    """data: of ``prompt.json``. notes: what of the template it can't say, and why."""
-
-    data: bytes
-    notes: tuple[str, ...]
 
 
 def compile_prompt(codec: ChatCodec, stop_ids: Iterable[int], prompts: Sequence[Prompt]) -> CompiledPrompt:

@@ -16,19 +16,19 @@ from ..prove.prompts import choose_prompts, load_prompts
 from ..reference.transformers_model import TransformersReference
 from ..util.process_memory import give_back
 from ..util.progress import Progress
-from .stages import Goldens
+from .products import Goldens
 
 if TYPE_CHECKING:
+    from ..checkpoint.records import Checkpoint
     from ..prompt.codec import ChatCodec
-    from .bundle_job import Draft
     from .plan import ExportPlan
 
 
-def load_model(plan: ExportPlan, work: Path, progress: Progress | None = None) -> Any:
+def load_model(checkpoint: Checkpoint, work: Path, progress: Progress | None = None) -> Any:
     """The transformers model of the checkpoint, its matrices in the mapped files; see ``map_float_model``."""
     from ..util.file_tensors import Scratch
 
-    return map_float_model(plan.checkpoint, Scratch(work), progress)
+    return map_float_model(checkpoint, Scratch(work), progress)
 
 
 def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:
@@ -42,15 +42,10 @@ def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work
     file = LogitsFile(work / "float_logits", reference.vocab_size)
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
     give_back()
-    return Goldens(save_goldens(goldens), file.open, tuple(prompts))
+    return Goldens(tuple(goldens), save_goldens(goldens), file.open, tuple(prompts))
 
 
-def model_for(draft: Draft, drafts: Sequence[Draft], model: Any) -> Any:
-    """The float model for one of several bundles: a runtime uses it up, so all but the last get a copy.
-
-    The copy is of the modules alone; it shares every parameter and buffer with the original.
-    """
-    if draft is drafts[-1]:
-        return model
+def copy_of(model: Any) -> Any:
+    """A copy of the float model's modules, which shares every parameter and buffer with it: a runtime uses it up."""
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, shared)

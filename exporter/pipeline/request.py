@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..devices import Options
+from ..runtimes import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..bundle.manifest import Manifest
     from ..devices.replay import DeviceVerdict
@@ -28,8 +29,8 @@ class ExportRequest:
     adapter: folder of a PEFT adapter to merge in, or 'sample' for the packaged one.
     target, recipe: a shipped name or a TOML file; recipe None takes the target's.
     runtimes: in the order given, a bundle each. context: tokens of prompt and reply together, None takes the target's.
-    prefill_lengths: tokens that a prefill takes, none takes the target's. dynamic_shape: a prefill takes any number
-    up to the longest; None takes the target's. plain_tflite: the ``.tflite`` beside the ``.litertlm``.
+    prefill_lengths: tokens that a prefill takes, none takes the target's. options: of runtimes alone, by name; one that
+    is missing takes the target's.
     output: None puts the bundle under ``bundles/``; with several runtimes, the folder that holds a bundle each.
     force: may replace a bundle that is there. fresh: takes nothing over from a run of this export that was killed.
     chat_template: a file, 'none' for a base model, None for the checkpoint's own.
@@ -42,12 +43,11 @@ class ExportRequest:
     model: str | None = None
     adapter: str | None = None
     target: str = "android-arm64"
-    runtimes: tuple[str, ...] = ("executorch",)
+    runtimes: tuple[str, ...] = (DEFAULT,)
     recipe: str | None = None
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()
-    dynamic_shape: bool | None = None
-    plain_tflite: bool = False
+    options: Mapping[str, bool] = field(default_factory=dict)
     format: Literal["dir", "zip"] = "dir"
     output: Path | None = None
     force: bool = False

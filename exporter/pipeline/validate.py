@@ -13,10 +13,10 @@ from ..devices.replay import check_devices
 from ..devices.verdict_file import verdict_from
 from ..prove.conformance import compare
 from ..runtimes import get_runtime
+from ..stages import VALIDATE, titles
 from ..util.progress import Progress
-from ..util.stage_clock import Clock
-from . import packaging as packing
-from . import prove as proving
+from ..util.stage_clock import StageClock
+from . import packaging, run
 from .budgets import bundle_bytes
 from .evidence import Evidence
 from .request import ProvenHere, Validated
@@ -43,23 +43,23 @@ def validate(
         LackingError: a device needs what this machine lacks.
         UnsupportedError: a device can't run this runtime.
     """
-    clock = Clock(progress)
+    clock = StageClock(progress, titles(VALIDATE))
     with open_bundle(path) as bundle, tempfile.TemporaryDirectory(prefix="gemcut-") as work:
-        with clock.stage("verify", "Checking every byte"):
+        with clock.stage("verify"):
             bundle.verify(progress)
             get_runtime(bundle.manifest.runtime.name)
-            subject = proving.subject_of(bundle)
-            check_devices(on, proving.versions_of(bundle.manifest), options)
+            subject = run.subject_of(bundle)
+            check_devices(on, run.versions_of(bundle.manifest), options)
         here, evidence = None, Evidence(bundle.manifest, tuple(subject.goldens), bundle=path)
         if HOST in on or not (on or verdicts):
-            with clock.stage("prove", "Running the goldens"):
-                proof = proving.prove(bundle, packing.gate_of(bundle.manifest.gate), Path(work), progress)
-            with clock.stage("compare", "Comparing with the exporting machine"):
+            with clock.stage("prove"):
+                proof = run.prove(bundle, packaging.gate_of(bundle.manifest.gate), Path(work), progress)
+            with clock.stage("compare"):
                 conformance = compare(subject.goldens, subject.host, proof.recorded, subject.share)
                 here = ProvenHere(proof.verdict, proof.behaviour, conformance)
                 evidence = replace(evidence, recorded=proof.recorded, verdict=proof.verdict, behaviour=proof.behaviour,
                                    conformance=conformance)  # fmt: skip
-        found = proving.prove_on_devices(subject, on, Path(work), clock, progress, options)
+        found = run.prove_on_devices(subject, on, Path(work), clock, options)
         found += tuple(verdict_from(subject, file, progress) for file in verdicts)
         evidence = replace(evidence, devices=found, size=bundle_bytes(bundle))
         return Validated(path, bundle.manifest, here, found, clock.seconds, evidence)

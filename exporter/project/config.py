@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EXIT_UNSUPPORTED, UsageError, nearest
 from ..pipeline.budget_limits import Budgets
+from ..runtimes import DEFAULT, RUNTIMES, runtime_names
 from .entries import FILE, SAMPLE, BundleEntry, Mistake, ModelSource, Project, ProjectError
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def _validated(path: Path, data: dict[str, Any], lines: dict[tuple[str, ...], in
     """The file as its tables have it, only what is set; raises ProjectError with all that they don't take."""
     from pydantic import ValidationError
 
-    from .tables import ProjectFile
+    from .tables import tables
 
     try:
-        read = ProjectFile.model_validate_json(json.dumps(data, default=str))
+        read = tables(runtime_names()).project.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         errors = error.errors()
         inner = {each["loc"][:-1] for each in errors}  # a list with a wrong item is also said to be too short
@@ -84,18 +85,16 @@ def _validated(path: Path, data: dict[str, Any], lines: dict[tuple[str, ...], in
 
 
 def _explain(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> Mistake:
-    from typing import get_args
-
     from .positions import line_of
-    from .tables import NAME_PATTERN, RuntimeName
+    from .tables import NAME_PATTERN, UNKNOWN_RUNTIME
 
     loc = tuple(str(part) for part in error["loc"] if part != "[key]")
     line, where, kind = line_of(lines, loc), ".".join(loc), error["type"]
     if kind == "extra_forbidden":
         known = _known(loc[:-1])
         return Mistake(line, f"unknown key '{where}': {nearest(loc[-1], known)}", EXIT_UNSUPPORTED)
-    if kind == "literal_error":
-        choices = get_args(RuntimeName) if "runtimes" in loc else ("dir", "zip")
+    if kind in ("literal_error", UNKNOWN_RUNTIME):
+        choices = runtime_names() if kind == UNKNOWN_RUNTIME else ("dir", "zip")
         return Mistake(line, f"{where} = '{error['input']}': {nearest(str(error['input']), choices)}", EXIT_UNSUPPORTED)
     if loc == ("bundles",) and kind in ("missing", "too_short"):
         return Mistake(line, "it lists no bundle", hint="Add a table [bundles.NAME] with model and target.")
@@ -109,13 +108,14 @@ def _explain(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> Mistake:
 
 def _known(table: tuple[str, ...]) -> list[str]:
     """The keys that a table of the file takes."""
-    from .tables import BudgetTable, BundleTable, DefaultsTable, ProjectFile
+    from .tables import BudgetTable, tables
 
     if table[-1:] == ("budgets",) and len(table) > 1:
         return list(BudgetTable.model_fields)
+    models = tables(runtime_names())
     if not table:
-        return list(ProjectFile.model_fields)
-    return list((DefaultsTable if table == ("defaults",) else BundleTable).model_fields)
+        return list(models.project.model_fields)
+    return list((models.defaults if table == ("defaults",) else models.bundle).model_fields)
 
 
 def _project(root: Path, path: Path, tables: dict[str, Any], lines: dict[tuple[str, ...], int]) -> Project:
@@ -158,7 +158,7 @@ def _lines(name: str, values: dict[str, Any], lines: dict[tuple[str, ...], int])
 
 def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dict[str, int]) -> BundleEntry:
     form = values.get("format", "dir")
-    runtimes = tuple(values.get("runtimes", ("executorch",)))
+    runtimes = tuple(values.get("runtimes", (DEFAULT,)))
     zipped = form == "zip" and len(runtimes) == 1
     output = values.get("output", f"bundles/{name}.gemcut" if zipped else f"bundles/{name}")
     template, baseline = values.get("chat_template"), values.get("baseline")
@@ -174,8 +174,7 @@ def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dic
         recipe=_name_or_file(root, values["recipe"]) if "recipe" in values else None,
         context=values.get("context"),
         prefill_lengths=tuple(sorted(values.get("prefill_lengths", ()))),
-        dynamic_shape=values.get("dynamic_shape"),
-        plain_tflite=bool(values.get("plain_tflite", False)),
+        options=_options(values),
         chat_template=template if template in (None, "none") else str(root / Path(template).expanduser()),
         format=form,
         prove_on=tuple(values.get("prove_on", ())),
@@ -185,6 +184,16 @@ def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dic
         written=values,
         lines=where,
     )
+
+
+def _options(values: dict[str, Any]) -> dict[str, bool]:
+    """The runtimes' own options that are set: without a second flag that takes it back, false is as if it weren't."""
+    known = [option for runtime in RUNTIMES for option in runtime.options]
+    return {
+        option.name: values[option.name]
+        for option in known
+        if (values.get(option.name) is not None if option.can_refuse else values.get(option.name))
+    }
 
 
 def _model(root: Path, text: str) -> ModelSource:

@@ -71,8 +71,7 @@ class BundleEntry:
     recipe: str | None = None
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()
-    dynamic_shape: bool | None = None
-    plain_tflite: bool = False
+    options: Mapping[str, bool] = field(default_factory=dict)
     chat_template: str | None = None
     format: Literal["dir", "zip"] = "dir"
     prove_on: tuple[str, ...] = ()

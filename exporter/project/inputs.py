@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bundle.reader import open_bundle
-from ..config.target import load_target
 from ..pipeline.budget_limits import baseline_places
+from ..pipeline.plan import recipe_of
 from ..quantize.recipe import load_recipe
+from ..runtimes import find_runtime
+from ..target import load_target
 from ..util.packages import public_version
 from .checkpoint_files import file_hashes, resolve
 from .entries import BundleEntry
@@ -24,12 +26,9 @@ from .lock import Inputs, LockedBundle, Option, manifest_sha256
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
-    from ..config.target import Target
-    from ..quantize.recipe import Recipe
+    from ..target import Target
 
 GEMCUT = "gemcut"
-# Runtime -> the package whose version is the runtime's own.
-PACKAGES = {"executorch": "executorch", "litert": "litert-lm"}
 # Of a target's file: what explains it to people, what only gemcut plan reads, and the recipe, which has its own hash.
 _ASIDE = ("path", "description", "choices", "memory_bandwidth", "compute", "recipe")
 
@@ -92,7 +91,7 @@ def locked_bundle(
     """What gemcut.lock is to say of a bundle that has just been published."""
     runtime = manifest.runtime.name
     inputs = found.inputs[runtime]
-    names = (GEMCUT, *manifest.libraries, PACKAGES[runtime])
+    names = (GEMCUT, *manifest.libraries, find_runtime(runtime).distribution)
     # The manifest has the files as they were read; of the template, only the one in use.
     read = {name: sha for name, sha in manifest.model.files.items() if "chat_template" not in name}
     return LockedBundle(
@@ -120,7 +119,7 @@ def _inputs(
     hashes: Hashes,
 ) -> Inputs:
     target = load_target(entry.target)
-    recipe = _recipe(entry, target, runtime)
+    recipe = load_recipe(recipe_of(entry.recipe, target, runtime))
     return Inputs(
         model=entry.model.text,
         revision=revision,
@@ -147,17 +146,12 @@ def _adapter_files(entry: BundleEntry, hashes: Hashes) -> dict[str, str]:
     return {name: hashes.of(entry.adapter / name) for name in FILES if (entry.adapter / name).is_file()}
 
 
-def _recipe(entry: BundleEntry, target: Target, runtime: str) -> Recipe:
-    """The recipe that the export takes, as ``pipeline.plan.make_plans`` chooses it."""
-    own = target.litert.recipe if runtime == "litert" and target.litert is not None else None
-    return load_recipe(entry.recipe or own or target.recipe)
-
-
 def _target_hash(target: Target, runtime: str) -> str:
-    said = {key: value for key, value in dataclasses.asdict(target).items() if key not in _ASIDE}
-    own = said.pop("litert")
-    if runtime == "litert" and own is not None:
-        said["litert"] = {key: value for key, value in own.items() if key != "recipe"}
+    """Of what decides something; of a runtime's own table all but the recipe, which has its own hash."""
+    said = {key: value for key, value in dataclasses.asdict(target).items() if key not in (*_ASIDE, "own")}
+    own = target.own.get(runtime)
+    if own is not None:
+        said[runtime] = {"prefill_lengths": own.prefill_lengths, "context": own.context, **own.options}
     return _hash(said)
 
 
@@ -170,12 +164,11 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
     asked: dict[str, Any] = {
         "chat_template": entry.written.get("chat_template"),
         "context": entry.context,
-        "dynamic_shape": entry.dynamic_shape,
         "format": entry.format,
         "output": relative(entry.output, entry.file.parent),
-        "plain_tflite": entry.plain_tflite or None,
         "prefill_lengths": list(entry.prefill_lengths) or None,
         "prove_on": list(entry.prove_on) or None,
+        **entry.options,
     }
     if entry.chat_template not in (None, "none"):
         asked["the chat template's file"] = hashlib.sha256(Path(entry.chat_template).read_bytes()).hexdigest()

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from ..bundle.manifest import Manifest, manifest_bytes
 from ..config.toml_file import DataFile
 from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError
+from ..runtimes import RUNTIMES
 from ..util.platform import processor
 
 if TYPE_CHECKING:
@@ -240,7 +241,12 @@ def check_sealed(name: str, locked: LockedBundle, manifest: Manifest) -> str | N
 
 def is_measured(file: str) -> bool:
     """Whether a file of a bundle holds floats that were measured: goldens, the card, and what embeds them."""
-    return file.startswith("goldens/") or file == "README.md" or file.endswith(".litertlm")
+    return file.startswith("goldens/") or file == "README.md" or file in _embedding()
+
+
+def _embedding() -> set[str]:
+    """Names of programs that hold the goldens."""
+    return {runtime.program_name for runtime in RUNTIMES if runtime.embeds_manifest}
 
 
 def _is_hash(text: str) -> bool:

@@ -115,8 +115,7 @@ def request_of(entry: BundleEntry, revision: str | None) -> ExportRequest:
         recipe=entry.recipe,
         context=entry.context,
         prefill_lengths=entry.prefill_lengths,
-        dynamic_shape=entry.dynamic_shape,
-        plain_tflite=entry.plain_tflite,
+        options=entry.options,
         format=entry.format,
         output=entry.output,
         force=True,  # the place is the project's: only bundles of Gemcut's are ever replaced

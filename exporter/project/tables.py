@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic_core import PydanticCustomError
 
 from ..config import toml_file as datafile
 from ..pipeline.budget_limits import SIZE_PATTERN, parse_size
+from ..runtimes import RUNTIMES, find_runtime
+from ..runtimes.base import RuntimePlugin
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
@@ -27,7 +33,22 @@ Length = Annotated[int, Field(ge=1)]
 Ratio = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-RuntimeName = Literal["executorch", "litert"]
+
+
+UNKNOWN_RUNTIME = "unknown_runtime"
+
+
+def _known_runtime(name: str) -> str:
+    if name not in RUNTIMES:
+        raise PydanticCustomError(UNKNOWN_RUNTIME, "unknown runtime")
+    return name
+
+
+RuntimeName = Annotated[
+    str,
+    AfterValidator(_known_runtime),
+    WithJsonSchema({"enum": list(RUNTIMES.packaged), "type": "string"}),
+]
 
 
 class BudgetTable(datafile.DataFile):
@@ -48,7 +69,7 @@ class BudgetTable(datafile.DataFile):
     tool_calls: Share | None = Field(default=None, description="Share of the float model's tool calls, at least.")
 
 
-class DefaultsTable(datafile.DataFile):
+class _Defaults(datafile.DataFile):
     """What every bundle takes that doesn't say otherwise."""
 
     model: Text | None = Field(
@@ -73,10 +94,6 @@ class DefaultsTable(datafile.DataFile):
         min_length=1,
         description="LiteRT: tokens of each prefill signature; ExecuTorch: one, the most per call.",
     )
-    dynamic_shape: bool | None = Field(
-        default=None, description="LiteRT: one prefill of any length in place of fixed ones."
-    )
-    plain_tflite: bool | None = Field(default=None, description="LiteRT: the bare model.tflite too.")
     chat_template: Text | None = Field(
         default=None, description="A Jinja file in place of the model's template; 'none' for a base model."
     )
@@ -89,9 +106,7 @@ class DefaultsTable(datafile.DataFile):
     budgets: BudgetTable = Field(default_factory=BudgetTable, description="What each bundle must keep.")
 
 
-class BundleTable(DefaultsTable):
-    """One bundle; with several runtimes, one for each of them."""
-
+class _Bundle(datafile.DataFile):
     output: Text | None = Field(
         default=None, description="Where it goes, relative to this file. Default: bundles/NAME (.gemcut for a zip)."
     )
@@ -100,20 +115,57 @@ class BundleTable(DefaultsTable):
     )
 
 
-class ProjectFile(datafile.DataFile):
-    """What ``gemcut.toml`` holds."""
+def _option_fields(runtimes: Iterable[RuntimePlugin]) -> dict[str, Any]:
+    """A key for each option of these runtimes."""
+    options = (option for runtime in runtimes for option in runtime.options)
+    return {option.name: (bool | None, Field(default=None, description=option.description)) for option in options}
 
+
+class _Project(datafile.DataFile):
     model_config = ConfigDict(title="Gemcut project")
 
-    defaults: DefaultsTable = Field(default_factory=DefaultsTable)
-    bundles: dict[Name, BundleTable] = Field(
-        min_length=1, description="By name; gemcut export --only NAME makes one alone."
+
+@dataclass(frozen=True)
+class Tables:
+    """The models of ``gemcut.toml``.
+
+    Attributes:
+        project: The file.
+        defaults: Its table ``[defaults]``.
+        bundle: A table ``[bundles.NAME]``.
+    """
+
+    project: type[datafile.DataFile]
+    defaults: type[datafile.DataFile]
+    bundle: type[datafile.DataFile]
+
+
+@functools.cache
+def tables(names: tuple[str, ...]) -> Tables:
+    """Return the models of ``gemcut.toml``, with the options of these runtimes as keys."""
+    options = _option_fields(find_runtime(name) for name in names)
+    defaults: Any = create_model("DefaultsTable", __base__=_Defaults, __doc__=_Defaults.__doc__, **options)
+    bundle: Any = create_model(
+        "BundleTable",
+        __base__=(_Bundle, defaults),
+        __doc__="One bundle; with several runtimes, one for each of them.",
     )
+    project = create_model(
+        "ProjectFile",
+        __base__=_Project,
+        __doc__="What ``gemcut.toml`` holds.",
+        defaults=(defaults, Field(default_factory=defaults)),
+        bundles=(
+            dict[Name, bundle],
+            Field(min_length=1, description="By name; gemcut export --only NAME makes one alone."),
+        ),
+    )
+    return Tables(project, defaults, bundle)
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of ``gemcut.toml``, as ``project/gemcut.schema.json`` has it."""
-    found = ProjectFile.model_json_schema()
+    found = tables(RUNTIMES.packaged).project.model_json_schema()
     found["properties"]["bundles"]["additionalProperties"] = False  # a name that isn't one
     without_null: dict[str, Any] = _without_null(found)
     return without_null

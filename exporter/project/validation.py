@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import EXIT_UNSUPPORTED, EXIT_USAGE, GemcutError
 from ..pipeline.budget_limits import RATIOS
+from ..runtimes import RUNTIMES
 from .entries import HINT, BundleEntry, Mistake
 
 
@@ -77,9 +78,9 @@ def _check_adapter(entry: BundleEntry) -> Iterator[Mistake]:
 
 
 def _check_target(entry: BundleEntry) -> Iterator[Mistake]:
-    from ..config.target import load_target
     from ..errors import nearest
     from ..quantize.recipe import load_recipe
+    from ..target import load_target
 
     for runtime in sorted(name for name in set(entry.runtimes) if entry.runtimes.count(name) > 1):
         yield _at(entry, "runtimes", f"'{runtime}' is there twice")
@@ -102,12 +103,16 @@ def _check_shapes(entry: BundleEntry) -> Iterator[Mistake]:
     lengths = entry.prefill_lengths
     if len(set(lengths)) < len(lengths):
         yield _at(entry, "prefill_lengths", "one of the lengths is there twice")
-    if entry.dynamic_shape and lengths:
-        yield _at(entry, "dynamic_shape", "prefill_lengths and dynamic_shape exclude each other")
-    if "litert" not in entry.runtimes:
-        for key, is_set in (("dynamic_shape", entry.dynamic_shape is not None), ("plain_tflite", entry.plain_tflite)):
-            if is_set:
-                yield _at(entry, key, "it is LiteRT's, and runtimes doesn't name litert")
+    for runtime in RUNTIMES:
+        own = {option.name: entry.options[option.name] for option in runtime.options if option.name in entry.options}
+        if runtime.name in entry.runtimes:
+            try:
+                runtime.check_options(own, lengths)
+            except GemcutError as error:
+                yield _at(entry, next(iter(own)), error.message.replace("--", "").replace("-", "_"))
+            continue
+        for key in own:
+            yield _at(entry, key, f"it is an option of {runtime.name}, which runtimes doesn't name")
     if entry.format == "zip" and len(entry.runtimes) == 1 and os.path.isdir(entry.output):
         yield _at(entry, "output", f"{entry.output} is a folder, and format is zip", hint="Name a .gemcut file.")
 

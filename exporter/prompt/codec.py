@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from ..bundle.reader import Bundle
 from ..errors import CheckpointError
 
 if TYPE_CHECKING:
     import jinja2
     import tokenizers
+
+    from ..bundle.reader import Bundle
 
 
 def codec_of(bundle: Bundle) -> ChatCodec:

@@ -5,50 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnsupportedError
 from .recipe import Recipe, Scheme, scheme_for, unused_rules
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> None:
-    """Checks that ExecuTorch takes a weight stored so.
-
-    Args:
-        scheme: what the recipe gives it.
-        columns: elements of a row: the reduction dimension of a linear, the width of an embedding.
-        name: the module's, for the message.
-        gathered: it is an embedding.
-
-    Raises:
-        UnsupportedError: the message names the weight and what would fit.
-    """
-    if gathered and scheme.weight != "float32" and (scheme.weight != "int8" or scheme.group):
-        asked = f"{scheme.weight} in groups of {scheme.group}" if scheme.group else scheme.weight
-        raise UnsupportedError(
-            f"{name}: embeddings are stored as float32 or as int8 with one scale per row, not as {asked}.",
-            hint="Change the recipe's rule for it.",
-        )
-    if scheme.group and columns % scheme.group:
-        fits = [g for g in (128, 64, 32) if columns % g == 0]
-        says = f"Groups of {fits[0]} would fit." if fits else "Give it a scheme with one scale per row (group = 0)."
-        raise UnsupportedError(
-            f"{name} has {columns} columns, which groups of {scheme.group} don't divide.",
-            hint=f"{says} Put a rule for it above the present one in the recipe.",
-        )
-
-
 Checker = Callable[[Scheme, int, str, bool], None]
 
 
-def decide(model: nn.Module, recipe: Recipe, check: Checker = check_scheme) -> list[tuple[str, Any, Scheme]]:
+def decide(model: nn.Module, recipe: Recipe, check: Checker) -> list[tuple[str, Any, Scheme]]:
     """Every linear and embedding of ``model`` with the scheme that it gets.
 
     Args:
         model: the float model; it may be without weights (on torch's meta device).
         recipe: its rules.
-        check: refuses what a runtime can't take, as ``check_scheme`` does for ExecuTorch.
+        check: refuses what a delegate can't take.
 
     Returns:
         Name, module and scheme of each.
@@ -66,15 +38,3 @@ def decide(model: nn.Module, recipe: Recipe, check: Checker = check_scheme) -> l
         check(scheme, module.weight.shape[1], name, isinstance(module, nn.Embedding))
         decided.append((name, module, scheme))
     return decided
-
-
-def without_weights(config: Any) -> nn.Module:
-    """transformers' causal language model of a text configuration, on the meta device."""
-    import copy
-
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(copy.deepcopy(config))  # type: ignore[no-untyped-call]
-    return model

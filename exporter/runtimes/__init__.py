@@ -1,29 +1,43 @@
-"""Runtimes by name. A runtime's module is imported when it is asked for, so that an app team installs only its own."""
+"""Runtimes by name. A runtime's parts are imported when they are used, so that an app team installs only its own."""
 
 from __future__ import annotations
 
-from importlib import import_module
+from ..util.registry import Registry
+from .base import RuntimePlugin
 
-from ..errors import UnsupportedError, nearest
-from .base import Runtime
-
-_MODULES = {"executorch": ".executorch", "litert": ".litert"}
+RUNTIMES: Registry[RuntimePlugin] = Registry(
+    "runtime",
+    "gemcut.runtimes",
+    {
+        "executorch": ".executorch:PLUGIN",
+        "litert": ".litert:PLUGIN",
+    },
+    __name__,
+)
+DEFAULT = RUNTIMES.packaged[0]  # what --runtime takes unless told
 
 
 def runtime_names() -> tuple[str, ...]:
-    """Names that ``--runtime`` takes."""
-    return tuple(sorted(_MODULES))
+    """Return the names that ``--runtime`` takes."""
+    return RUNTIMES.names()
 
 
-def get_runtime(name: str) -> Runtime:
-    """Returns the runtime called ``name``.
+def find_runtime(name: str) -> RuntimePlugin:
+    """Return the runtime called ``name``, whether or not it is installed.
 
     Raises:
-        UnsupportedError: there is none of that name.
-        LackingError: its package isn't installed.
+        UnsupportedError: There is none of that name; the message has the nearest.
     """
-    if name not in _MODULES:
-        raise UnsupportedError(f"Unknown runtime '{name}'.", hint=nearest(name, _MODULES))
-    runtime: Runtime = import_module(_MODULES[name], __package__).RUNTIME
+    return RUNTIMES.get(name)
+
+
+def get_runtime(name: str) -> RuntimePlugin:
+    """Return the runtime called ``name``, which is installed.
+
+    Raises:
+        UnsupportedError: There is none of that name; the message has the nearest.
+        LackingError: Its package isn't installed, or is another release than Gemcut holds for.
+    """
+    runtime = RUNTIMES.get(name)
     runtime.version()
     return runtime

@@ -1,169 +1,58 @@
-"""What every runtime offers: one module per runtime behind this Protocol."""
+"""What every runtime offers: facts that need nothing, and three parts that are imported when they are used.
+
+A runtime is one folder beside this module and one row in the package's registry. Its ``PLUGIN`` is a
+``RuntimePlugin``. Exporting needs torch (``Exporter``), running a bundle needs the runtime alone (``Engine``), and
+looking at one needs neither (``Inspector``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..prove.runner import Runner
-from ..quantize.recipe import Recipe
-from ..util.progress import Progress
+from ..errors import LackingError
+from ..util.registry import Registry
+from .delegates import Delegate
+from .options import RuntimeOption
+from .program import Artifacts, BuildSpec, Contents, Packaged, Program, Shape
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
     from ..bundle.reader import Bundle
+    from ..compat.needs import Requirement
+    from ..compat.releases import ReleaseFacts
     from ..modeling.kv_cache import CacheSpec
     from ..prove.behaviour import Check
     from ..prove.golden import Golden, Recorded
-    from ..util.stage_clock import Clock
+    from ..prove.runner import LoadedProgram, Runner
+    from ..quantize.recipe import Recipe
+    from ..util.processes import Finished
+    from ..util.progress import Progress
+    from ..util.stage_clock import StageClock
+    from .golden_runner import GoldenRunner
 
-
-@dataclass(frozen=True)
-class Lowered:
-    """A program on disk and what it needs of a runtime.
-
-    operators: what it calls outside delegates, with overload (LiteRT: with version). kernels: all that the runtime must
-    have registered for it, the runtime's own scalar operators included. delegates: backend id -> number of calls.
-    delegated_macs: share of a decode step's multiply-accumulates, with a full cache,
-    that run inside a delegate, 0..1.
-    tensors: bytes of the program by tensor class ('embedding', 'linear', 'norm', ...). quantized: how many of them are.
-    schemes: by tensor class, how many are stored in which way ('int4 by 32, int8-dynamic').
-    """
-
-    runtime: str
-    runtime_version: str
-    program: Path
-    operators: tuple[str, ...]
-    delegates: dict[str, int]
-    vocab_size: int
-    context: int
-    prefill_chunk: int
-    quantized: dict[str, int] = field(default_factory=dict)
-    tensors: dict[str, int] = field(default_factory=dict)
-    schemes: dict[str, dict[str, int]] = field(default_factory=dict)
-    delegated_macs: float = 0.0
-    kernels: tuple[str, ...] = ()
-    facts: dict[str, str | int | float] = field(default_factory=dict)
-
-
-# Tables of what is inside a program's file: a heading each, and rows.
+# Tables of what is inside a program's files: a heading each, and rows.
 Layout = tuple[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], ...]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The lengths of a program, in tokens.
-
-    context: prompt and reply together. prefill: of each prefill signature, ascending; a runtime whose programs take
-    any number of tokens at once has one, the most. dynamic: the prefill takes any number up to the longest.
-    """
-
-    context: int
-    prefill: tuple[int, ...]
-    dynamic: bool = False
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a runtime is asked to make.
-
-    config: transformers' text configuration. stop_ids, bos_id: the checkpoint's.
-    """
-
-    config: Any
-    recipe: Recipe
-    shape: Shape
-    cache: CacheSpec
-    stop_ids: tuple[int, ...]
-    bos_id: int | None
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a runtime may put into its program's file beside the program.
-
-    manifest: its bytes. files: of the bundle, by name, to be embedded. folder: the checkpoint's. tokenizer: as
-    transformers loaded it. template: the chat template; None for a base model. text_type: the text part's model type.
-    probes: texts that every tokenizer of the bundle must cut alike.
-    """
-
-    manifest: bytes
-    files: Mapping[str, Path]
-    folder: Path
-    tokenizer: Any
-    template: str | None
-    text_type: str
-    context: int
-    vocab_size: int
-    stop_ids: tuple[int, ...]
-    generation: Mapping[str, Any] = field(default_factory=dict)
-    probes: Sequence[str] = ()
-
-
-class Runtime(Protocol):
-    """A runtime that bundles can be made for."""
-
-    name: str
-    program_name: str
-    embeds_manifest: bool
-    libraries: tuple[str, ...]
-
-    def version(self) -> str:
-        """The installed version; raises LackingError with the command that installs it."""
-
-    def check(self, config: Any, recipe: Recipe, oldest: str | None = None) -> None:
-        """Refuses, from shapes alone, what this runtime would ignore or can't run; raises UnsupportedError.
-
-        oldest: the target's ``oldest_runtime``; refused where nothing is known of so old a release.
-        """
-
-    def cache(self, config: Any, shape: Shape) -> CacheSpec:
-        """The KV cache of a program of that shape."""
-
-    def build(self, order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
-        """Makes the program in ``work``. ``model``, transformers' in float32, is used up."""
-
-    def examine(self, lowered: Lowered) -> Lowered:
-        """Adds what only running it tells of a program; called when the float model is gone, to save its memory."""
-
-    def refuse_lacking(self, lowered: Lowered, oldest: str | None) -> None:
-        """Refuses a program that release ``oldest`` can't load for want of an operator, a backend or a delegate's node.
-
-        None, where the target names none, refuses nothing. Raises UnsupportedError that names what is lacking.
-        """
-
-    def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
-        """The oldest release, of those that are known here, with all that a bundle's program needs; None for none."""
-
-    def package(self, lowered: Lowered, contents: Contents, out: Path, progress: Progress) -> tuple[str, ...]:
-        """Writes the file that ships to ``out``; returns notes for the user."""
-
-    def same_program(self, proven: Path, sealed: Path) -> None:
-        """Checks that what runs of two files is the same, byte for byte; raises ConformanceError."""
-
-    def layout(self, program: Path) -> Layout:
-        """What is inside the program's file beyond what the manifest says; reads, runs nothing."""
-
-    def preload(self) -> None:
-        """Imports what ``open`` needs, so that opening can be timed on its own."""
-
-    def open(self, program: Path, threads: int | None = None) -> Runner:
-        """Loads a program from disk in the runtime itself."""
-
-    def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
-        """Speed and memory through the engine that apps call; None where that is what ``open`` gives."""
-
-    def second_leg(
-        self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
-    ) -> tuple[Check, ...]:
-        """Proves the bundle in what apps call the runtime through, where that is more than ``open`` runs."""
+# Runs the golden runner on a device with these words, after these files were put into the device's folder.
+Ask = Callable[[Sequence[str], Sequence[Path]], "Finished"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one run measures. work: a folder for scratch files; None for a temporary one."""
+    """What one run measures.
+
+    Attributes:
+        runtime: The runtime's name.
+        program: Path of the program's entry.
+        prompts: Lengths of the prompts, in tokens.
+        steps: Single steps after the first prompt.
+        threads: Threads to use; None for the runtime's own choice.
+        work: A folder for scratch files; None for a temporary one.
+    """
 
     runtime: str
     program: str
@@ -175,7 +64,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run found: seconds, and bytes resident. written: bytes that the runtime wrote beside the program."""
+    """What one run found.
+
+    Attributes:
+        load: Seconds from the program's file to a method that can be called.
+        prefill: Seconds of each prompt.
+        decode: Seconds of all single steps.
+        memory_before: Bytes resident before the program was opened.
+        peak_memory: Bytes resident at most.
+        written: Bytes that the runtime wrote beside the program.
+    """
 
     load: float
     prefill: tuple[float, ...]
@@ -183,3 +81,293 @@ class Run:
     memory_before: int
     peak_memory: int
     written: int = 0
+
+
+class Exporter(ABC):
+    """Makes programs. May import torch, transformers and the runtime's own compiler.
+
+    Attributes:
+        steps: What ``build`` times on its own: name of each part -> its title, in their order.
+    """
+
+    steps: ClassVar[Mapping[str, str]]
+
+    @abstractmethod
+    def check(self, config: Any, recipe: Recipe, delegates: Sequence[str], oldest: str | None = None) -> None:
+        """Refuse, from shapes alone, what this runtime would ignore or can't run.
+
+        Args:
+            config: transformers' text configuration.
+            recipe: How each tensor would be stored.
+            delegates: What would run the matrix products.
+            oldest: The target's ``oldest_runtime``; refused if nothing is known of so old a release.
+
+        Raises:
+            UnsupportedError: It can't be; the message says what can.
+        """
+
+    @abstractmethod
+    def cache(self, config: Any, shape: Shape, options: Mapping[str, Any]) -> CacheSpec:
+        """Return the KV cache of a program of that shape."""
+
+    @abstractmethod
+    def build(self, spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program:
+        """Make the program in ``work``. ``model``, transformers' in float32, is used up."""
+
+    def examine(self, program: Program) -> Program:
+        """Add what only running a program tells; called when the float model is gone, to save its memory."""
+        return program
+
+    def check_release(self, program: Program, oldest: str | None) -> None:  # noqa: B027 (refuses nothing by default)
+        """Refuse a program that release ``oldest`` can't load; None, if the target names none, refuses nothing.
+
+        Raises:
+            UnsupportedError: It lacks an operator, a backend or a delegate's node; the message names them.
+        """
+
+    def companions(self, program: Program, options: Mapping[str, Any]) -> Mapping[str, Path]:
+        """Return files that go into the bundle beside the program because an option asks for them, by name."""
+        return {}
+
+    @abstractmethod
+    def package(self, program: Program, contents: Contents, out: Path, progress: Progress) -> Packaged:
+        """Write the files that ship into the folder ``out``."""
+
+
+class Engine(ABC):
+    """Runs programs. Needs the runtime, and nothing that exporting alone needs."""
+
+    @abstractmethod
+    def preload(self) -> None:
+        """Import what ``open`` needs, so that opening can be timed on its own."""
+
+    @abstractmethod
+    def load(self, program: Path, threads: int | None = None) -> LoadedProgram:
+        """Load a program: its methods, with named tensors in and out.
+
+        Args:
+            program: Its entry; further files lie beside it.
+            threads: Threads to use; None for all cores of this process.
+
+        Raises:
+            ConformanceError: The runtime refuses it.
+            LackingError: The runtime isn't installed.
+        """
+
+    @abstractmethod
+    def open(self, program: Path, threads: int | None = None, adapters: Sequence[Path] = ()) -> Runner:
+        """Load a text decoder; as ``load``.
+
+        Args:
+            program: Its entry; further files lie beside it.
+            threads: Threads to use; None for all cores of this process.
+            adapters: Files of adapters to apply.
+
+        Raises:
+            UnsupportedError: Adapters were named, and this runtime applies none.
+        """
+
+    def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
+        """Measure through the engine that apps call; None if that is what ``open`` gives."""
+        return None
+
+    def checks(
+        self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
+    ) -> tuple[Check, ...]:
+        """Prove the bundle in what apps call the runtime through, if that is more than ``open`` runs."""
+        return ()
+
+    def device_checks(
+        self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, ask: Ask
+    ) -> tuple[Check, ...]:
+        """As ``checks``, on a device whose golden runner has run the goldens.
+
+        Args:
+            bundle: The bundle.
+            goldens: All of them.
+            recorded: What the golden runner gave on the device.
+            work: A scratch folder of this machine.
+            ask: Runs the golden runner there.
+        """
+        return ()
+
+
+class Inspector(ABC):
+    """Looks at programs. Needs no torch and no runtime."""
+
+    @abstractmethod
+    def needs(self, bundle: Bundle) -> set[Requirement]:
+        """Return what a bundle's program asks a runtime for, read from its own bytes.
+
+        Raises:
+            ConformanceError: The program is damaged.
+            LackingError: A reader of its format isn't installed.
+        """
+
+    @abstractmethod
+    def same_program(self, proven: Path, sealed: Path) -> None:
+        """Check that what runs of two files is the same, byte for byte.
+
+        Raises:
+            ConformanceError: It isn't.
+        """
+
+    def layout(self, program: Path) -> Layout:
+        """Return what is inside the program's file beyond what the manifest says."""
+        return ()
+
+    def sections(self, bundle: Bundle) -> Mapping[str, tuple[int, str]]:
+        """Return the parts of the program's file that a comparison tells apart: name -> bytes and SHA-256.
+
+        Raises:
+            LackingError: A reader of its format isn't installed.
+        """
+        return {}
+
+    def golden_program(self, bundle: Bundle, work: Path) -> Path:
+        """Return the program as a golden runner takes it; ``work`` is a scratch folder."""
+        return bundle.program
+
+    def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
+        """Return the oldest known release with all that a bundle's program needs; None if none is known to."""
+        return None
+
+
+class RuntimePlugin(ABC):
+    """A runtime that bundles can be made for: facts about it, and its parts.
+
+    Attributes:
+        name: What ``--runtime`` takes.
+        title: Its name in sentences: what an app's developer calls it.
+        program_name: Name of the program's entry in a bundle.
+        distribution: The distribution on PyPI whose version is the runtime's own.
+        distributions: All distributions that nobody has but for this runtime's sake.
+        export_only: Those of them that running a bundle doesn't need.
+        modules: Top-level modules that its extra brings, for the hint if one is missing.
+        libraries: Distributions whose versions go into the manifest.
+        platforms: What it has releases for, as ``system-architecture``.
+        delegates: The delegates that it has.
+        options: Its own options.
+        table_keys: The keys that a target may set in a table of the runtime's name, beside its options.
+        embeds_manifest: The program's file holds the manifest, so it is packed again once that is final.
+        has_cost_model: ``gemcut plan``'s estimates of memory and disk were measured with it, so an export is refused
+            if they say that it can't end well.
+        android_library: ``android-lib`` has golden runners for the Android library that apps ship it in.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    program_name: ClassVar[str]
+    distribution: ClassVar[str]
+    distributions: ClassVar[tuple[str, ...]]
+    export_only: ClassVar[tuple[str, ...]] = ()
+    modules: ClassVar[frozenset[str]] = frozenset()
+    libraries: ClassVar[tuple[str, ...]] = ()
+    platforms: ClassVar[frozenset[str]]
+    delegates: ClassVar[Registry[Any]]
+    options: ClassVar[tuple[RuntimeOption, ...]] = ()
+    table_keys: ClassVar[tuple[str, ...]] = ()
+    embeds_manifest: ClassVar[bool] = False
+    has_cost_model: ClassVar[bool] = False
+    android_library: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def exporter(self) -> Exporter:
+        """The part that makes programs."""
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine:
+        """The part that runs programs."""
+
+    @property
+    @abstractmethod
+    def inspector(self) -> Inspector:
+        """The part that looks at programs."""
+
+    @property
+    def releases(self) -> ReleaseFacts:
+        """What is known about the runtime's releases."""
+        from ..compat.releases import ReleaseFacts
+
+        return ReleaseFacts()
+
+    @property
+    def golden_runner(self) -> GoldenRunner | None:
+        """What runs goldens on a device; None if there is none."""
+        return None
+
+    @property
+    def extra(self) -> str:
+        """Gemcut's extra that installs it; a plugin of another distribution brings itself."""
+        return self.name
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install 'gemcut[{self.extra}]'"
+
+    def version(self) -> str:
+        """Return the installed version.
+
+        Raises:
+            LackingError: It isn't installed, or is a release that Gemcut's code doesn't hold for.
+        """
+        try:
+            return metadata.version(self.distribution)
+        except metadata.PackageNotFoundError as error:
+            raise LackingError(f"{self.distribution} isn't installed", hint=self.install) from error
+
+    def run_obstacle(self, cpuinfo: str | None = None, machine: str | None = None) -> str:
+        """Return what a processor lacks to run it; empty if it lacks nothing.
+
+        Args:
+            cpuinfo: The text of ``/proc/cpuinfo``; None to read this machine's.
+            machine: As ``platform.machine()`` says; None for this one's.
+        """
+        return ""
+
+    def export_obstacle(self) -> str:
+        """Return why this platform can't export to it, as a sentence; empty if it can."""
+        return ""
+
+    def check_options(self, asked: Mapping[str, bool], prefill_lengths: Sequence[int]) -> None:  # noqa: B027
+        """Refuse options that exclude each other; refuses nothing by default.
+
+        Args:
+            asked: The runtime's own options that the user asked for, by name.
+            prefill_lengths: The lengths that the user asked for.
+
+        Raises:
+            UsageError: They exclude each other.
+        """
+
+    def delegate(self, name: str) -> Delegate:
+        """Return the delegate called ``name``.
+
+        Raises:
+            UnsupportedError: This runtime has none of that name; the message has the nearest.
+        """
+        found: Delegate = self.delegates.get(name)
+        return found
+
+
+__all__ = [
+    "Artifacts",
+    "Ask",
+    "BuildSpec",
+    "Contents",
+    "Delegate",
+    "Engine",
+    "Exporter",
+    "Inspector",
+    "Job",
+    "Layout",
+    "Packaged",
+    "Program",
+    "Run",
+    "RuntimeOption",
+    "RuntimePlugin",
+    "Shape",
+]

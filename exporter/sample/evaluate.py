@@ -144,7 +144,7 @@ def score_bundle(path: Path, chats: Sequence[Chat]) -> Score:
         for name in ("tokenizer_config.json", "chat_template.jinja"):
             bundle.file(name)  # beside tokenizer.json, where transformers looks for them
         tokenizer = AutoTokenizer.from_pretrained(str(bundle.file("tokenizer.json").parent))
-        runner = get_runtime(bundle.manifest.runtime.name).open(bundle.program)
+        runner = get_runtime(bundle.manifest.runtime.name).engine.open(bundle.program)
         return score_callable(lambda ids: greedy(runner, ids, MAX_NEW_TOKENS, stops), tokenizer, chats)
 
 

@@ -22,3 +22,9 @@ def processor() -> str:
         if part:
             return f"{platform.machine()} {' '.join(sorted(set(part)))}"
     return f"{platform.machine()} {platform.processor()}".strip()
+
+
+def cpu_flags(cpuinfo: str) -> frozenset[str]:
+    """The features of a processor: the first ``flags`` or ``Features`` line of ``/proc/cpuinfo``."""
+    line = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
+    return frozenset(line[1].split() if line else ())

@@ -31,7 +31,7 @@ class Silent:
         """Something the user should know; not an error."""
 
 
-class Portion:
+class SubProgress:
     """A ``Progress`` whose whole is a portion of another's stage.
 
     Args:

@@ -14,34 +14,60 @@ from .progress import Progress
 _EVERY = 0.02
 
 
-class Clock:
+class StageClock:
     """Seconds by stage, and most bytes of memory in each; tells ``progress`` of each.
 
     Memory is what no file backs: pages of mapped files (weights, scratch) are dropped when others need room. It is
-    looked at every 20 ms. Where the system doesn't say (not Linux), it is the most bytes resident up to a stage's end.
-    ``resumed``: stages, or parts of them, that a former run did; their figures are that run's.
+    looked at every 20 ms. If the system doesn't say (not Linux), it is the most bytes resident up to a stage's end.
+
+    Args:
+        progress: Told of each stage.
+        titles: What each stage is called for the user, by its name; may hold fields of ``str.format``.
+
+    Attributes:
+        seconds: By stage.
+        memory: Bytes by stage.
+        resumed: Stages, or parts of them, that a former run did; their figures are that run's.
+        progress: As given.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, titles: Mapping[str, str]) -> None:
         self.seconds: dict[str, float] = {}
         self.memory: dict[str, int] = {}
         self.resumed: list[str] = []
         self.progress = progress
+        self._titles = dict(titles)
+
+    def extended(self, titles: Mapping[str, str]) -> StageClock:
+        """Return a clock that knows these stages too, and counts with this one."""
+        clock = StageClock(self.progress, {**self._titles, **titles})
+        clock.seconds, clock.memory, clock.resumed = self.seconds, self.memory, self.resumed
+        return clock
 
     @contextmanager
-    def stage(self, name: str, title: str) -> Iterator[None]:
-        """Times a block under ``name``; shows ``title``."""
-        self.progress.stage(title)
+    def stage(self, name: str, label: str = "", **words: str) -> Iterator[None]:
+        """Time a block, and show its stage's title.
+
+        Args:
+            name: The stage's.
+            label: What it is counted under; the name if empty.
+            words: Fill the title in.
+
+        Raises:
+            KeyError: There is no such stage.
+        """
+        self.progress.stage(self._titles[name].format(**words))
+        label = label or name
         watch = _Watch()
         began = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-            self.memory[name] = max(self.memory.get(name, 0), watch.stop())
+            self.seconds[label] = self.seconds.get(label, 0.0) + time.perf_counter() - began
+            self.memory[label] = max(self.memory.get(label, 0), watch.stop())
 
     def resume(self, seconds: Mapping[str, float], memory: Mapping[str, int]) -> None:
-        """Takes what stages cost the run that did them."""
+        """Take what stages cost the run that did them."""
         for name, taken in seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + taken
             self.memory[name] = max(self.memory.get(name, 0), memory[name])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConformanceError, LackingError, UnsupportedError
+from ...runtimes import find_runtime, runtime_names
 from ...util import processes
 from ...util.fetching import apt_command
 from ...util.processes import Finished
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ...prove.golden import Golden, Recorded
     from ..arm64.profiles import Profile
 
-RUNTIME = "executorch"
 PROFILE = "cortex-a76"  # of the arm64 library: phones since 2019 have its dot product
 _FACTS_SECONDS = 60.0
 
@@ -34,10 +34,9 @@ _FACTS_SECONDS = 60.0
 class AndroidDevice:
     """An Android library on this machine; see ``base.Device``."""
 
-    runtimes: tuple[str, ...] = (RUNTIME,)
-
     def __init__(self, name: str, text: str, arch: str, seconds: float) -> None:
         self.spec = f"{name}:{text}"
+        self.runtimes = tuple(each for each in runtime_names() if find_runtime(each).android_library)
         self.seconds = seconds
         self._text, self._arch = text, arch
         self._emulated = arch != toolchain.machine()
@@ -59,9 +58,10 @@ class AndroidDevice:
 
     def refuse(self, runtime: str, version: str) -> None:
         """See ``base.Device``."""
-        if runtime != RUNTIME:
+        if runtime not in self.runtimes:
             raise UnsupportedError(
-                f"{self.spec} runs {RUNTIME} bundles, not {runtime} ones", hint="gemcut devices says what each proves."
+                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} ones",
+                hint="gemcut devices says what each proves.",
             )
         if not sys.platform.startswith("linux") or self._arch not in ABIS:
             raise UnsupportedError(
@@ -140,7 +140,7 @@ class AndroidDevice:
             cores=1 if self._emulated else os.cpu_count() or 1,
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             emulated=self._emulated,
-            runtimes={RUNTIME: library.version},
+            runtimes={runtime: library.version},
             library=Library(library.name, library.version, library.sha256),
             kernels=tuple(said["kernels"]),
             backends=tuple(said["backends"]),

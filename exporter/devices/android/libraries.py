@@ -28,6 +28,7 @@ _ALL_ABIS = ("arm64-v8a", "armeabi-v7a", "x86", "x86_64", "riscv64")
 # e_machine in the ELF header at byte 18 (elf.h): EM_386, EM_ARM, EM_X86_64, EM_AARCH64, EM_RISCV.
 _MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"}
 # executorch::runtime::Program::load: exported by every ExecuTorch library since 0.4.
+_STEM = "libexecutorch"
 _MARK = b"_ZN10executorch7runtime7Program4load"
 _OLD_MARK = b"_ZN5torch8executor7Program4load"
 _NOTE = "library.json"
@@ -218,7 +219,7 @@ def _choose(shelf: _Shelf, only: str | None, arch: str) -> _Found:
             hint="an app that is split by ABI has one .apk for each: name that one, or its .aar"
             + ("; android-lib-arm64 runs arm64-v8a" if "arm64-v8a" in abis else ""),
         )
-    for name in sorted(here, key=lambda name: ("executorch" not in name, name)):
+    for name in sorted(here, key=lambda name: (_STEM not in name, name)):
         library = shelf.read(name)
         if _MARK in library:
             _require_machine(library, name, arch)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import LackingError, UnsupportedError
+from ...runtimes.executorch.golden_runner.build import HERE
 from ...util.fetching import archive_sha256, build_home, discard, making, npm, replace
 from ...util.progress import Progress
 from . import toolchain
@@ -241,7 +242,7 @@ def place_library(file: Path, out: Path) -> Path:
 
 
 def _native(name: str) -> str:
-    return (Path(__file__).parents[1] / "native" / name).read_text(encoding="utf-8")
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _headers(library: AndroidLibrary, progress: Progress | None) -> tuple[Path, ...]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import ConformanceError, LackingError, UnsupportedError
-from ...runtimes.litert.version import lacking_instructions
+from ...prove.wire import last_object
+from ...runtimes import find_runtime
+from ...runtimes.golden_runner import NativeGoldenRunner, PythonGoldenRunner
 from ...util import fetching, processes
 from ...util.processes import Finished
 from ...util.progress import Progress
 from ..base import Facts, Need
-from . import guest_package as package
+from ..golden_runners import golden_runner, runtimes_with
+from ..guest_package import write_package
 from .profiles import DEFAULT, Profile, emulator, knows, load, qemu_version
 from .sysroot import CROSS, site, sysroot, sysroot_home, write_prefix
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 _QEMU = "qemu-user-static"
 _COMPILER = "g++-aarch64-linux-gnu"
-_JOB = "engine.json"
 _FACTS_SECONDS = 60.0
 # A process that shares the goldens holds the program and its packed weights.
 _SHARED_BYTES = 256 << 20
@@ -46,21 +47,20 @@ class Arm64User:
         seconds: Time limit of a run.
     """
 
-    runtimes: tuple[str, ...] = ("executorch", "litert")
-
     def __init__(self, profile: str, seconds: float) -> None:
         self.profile: Profile = load(profile or DEFAULT)
         self.spec = f"arm64-user:{profile or DEFAULT}"
         self.seconds = seconds
+        self.runtimes = runtimes_with(NativeGoldenRunner, PythonGoldenRunner)
         self._place: Path | None = None
         self._command: tuple[str, ...] = ()
         self._env: dict[str, str] = {}
         self._largest = 0
-        self._result: Path | None = None
 
     def needs(self, runtime: str) -> tuple[Need, ...]:
         """See ``base.Device``."""
-        return (*self._emulator_needs(), *(_native_needs() if runtime == "executorch" else _python_needs()))
+        native = isinstance(golden_runner(runtime, self.spec), NativeGoldenRunner)
+        return (*self._emulator_needs(), *(_native_needs() if native else _python_needs()))
 
     def _emulator_needs(self) -> tuple[Need, ...]:
         qemu = emulator()
@@ -76,12 +76,16 @@ class Arm64User:
         """See ``base.Device``."""
         if runtime not in self.runtimes:
             raise UnsupportedError(f"{self.spec} runs {', '.join(self.runtimes)}, not {runtime}")
-        lacking = lacking_instructions(self.profile.cpuinfo, "aarch64") if runtime == "litert" else ""
+        plugin = find_runtime(runtime)
+        lacking = plugin.run_obstacle(self.profile.cpuinfo, "aarch64")
         if lacking:
+            others = (find_runtime(name) for name in self.runtimes)
+            able = [each.name for each in others if not each.run_obstacle(self.profile.cpuinfo, "aarch64")]
+            other = f", or export for {' or '.join(able)}, which runs there" if able else ""
             raise UnsupportedError(
-                f"LiteRT-LM {version} can't run on {self.profile.name}: its arm64 build needs {lacking}, which this "
-                "processor doesn't have",
-                hint=f"prove it on arm64-user:{DEFAULT}, or export for executorch, which runs there.",
+                f"{plugin.title} {version} can't run on {self.profile.name}: its arm64 build needs {lacking}, which "
+                "this processor doesn't have",
+                hint=f"Prove it on arm64-user:{DEFAULT}{other}.",
             )
 
     def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
@@ -96,17 +100,16 @@ class Arm64User:
         (self._place / "files").mkdir()
         unset = (part for name in _UNSET for part in ("-U", name))
         emulated = (qemu, "-cpu", self.profile.qemu_cpu, *unset, "-L", str(prefix))
-        if runtime == "executorch":
-            from ..native.toolchain_build import RUNNER, build
-
-            runner = build("aarch64", progress) / RUNNER
+        runner = golden_runner(runtime, self.spec)
+        if isinstance(runner, NativeGoldenRunner):
+            program = runner.build("aarch64", progress) / runner.executable
             write_prefix(CROSS, self.profile, prefix)
-            self._command, self._env = (*emulated, str(runner)), {}
+            self._command, self._env = (*emulated, str(program)), {}
             return
         root = sysroot(progress)
         write_prefix(root, self.profile, prefix)
-        package.write_package(self._place / "package")
-        path = os.pathsep.join(map(str, (self._place / "package", *site(progress))))
+        write_package((runner.module, *runner.late), self._place / "package")
+        path = os.pathsep.join(map(str, (self._place / "package", *site(runner.wheels, progress))))
         python = str(prefix / "usr/bin/python3.11")
         # -S and -s: nothing of the host's Python; PYTHONPATH must count, so no -I.
         self._command, self._env = (*emulated, python, "-S", "-s", "-m"), {"PYTHONPATH": path}
@@ -133,19 +136,19 @@ class Arm64User:
             raise ConformanceError(f"{self.spec}: the program ended without writing {name}")
         if source.resolve() != target.resolve():
             shutil.copyfile(source, target)
-        self._result = source
 
     def runner(self, runtime: str) -> tuple[str, ...]:
         """See ``base.Device``."""
-        if runtime == "executorch":
+        runner = golden_runner(runtime, self.spec)
+        if isinstance(runner, NativeGoldenRunner):
             return self._command
         count = 1 if self._largest > _SHARED_BYTES else min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
-        return (*self._command, package.GUEST, "--processes", str(count))
+        return (*self._command, runner.module, "--processes", str(count))
 
     def facts(self, runtime: str) -> Facts:
         """See ``base.Device``. features: as the guest reads them; memory: the host's, which is not limited."""
         done = self.run((*self.runner(runtime), "facts"), _FACTS_SECONDS)
-        said = _last_object(done.stdout)
+        said = last_object(done.stdout)
         if done.code or not said:
             log = " / ".join(done.stderr.strip().splitlines()[-3:]) or f"exit code {done.code}"
             raise ConformanceError(f"{self.spec}: the {runtime} runner doesn't start: {log}")
@@ -167,16 +170,8 @@ class Arm64User:
     def more(
         self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
-        """See ``base.Device``. LiteRT-LM's engine on the shortest goldens (``engine.check_engine``)."""
-        if bundle.manifest.runtime.name != "litert":
-            return ()
-        from .engine import check_engine
-
-        def ask(job: bytes) -> Finished:
-            (self._files / _JOB).write_bytes(job)
-            return self.run((*self._command, package.GUEST, "engine", _JOB), self.seconds)
-
-        return (check_engine(bundle, goldens, host, self._result, self._files, ask, progress),)
+        """See ``base.Device``: none."""
+        return ()
 
     def close(self) -> None:
         """See ``base.Device``."""
@@ -202,12 +197,3 @@ def _python_needs() -> tuple[Need, ...]:
     if importlib.util.find_spec("pip") is None:
         found.append(Need("pip", "python -m ensurepip"))
     return tuple(found)
-
-
-def _last_object(text: str) -> dict[str, Any]:
-    for line in reversed(text.splitlines()):
-        with suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                return found
-    return {}

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from ...config import toml_file as datafile
 from ...errors import GemcutError, UnsupportedError, UsageError, nearest
-from ...runtimes.litert.version import cpu_flags
+from ...util.platform import cpu_flags
 
 DEFAULT = "cortex-a76"
 BROKEN = "max"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import ConformanceError, LackingError
@@ -30,9 +31,8 @@ PACKAGES = (
 # Where Debian's cross compiler has arm64's C and C++ libraries: enough for a program without Python.
 CROSS = Path("/usr/aarch64-linux-gnu")
 TAG = "manylinux_2_28_aarch64"
-# Distributions, and the versions that Gemcut's LiteRT code holds for (``runtimes.litert.version``).
-WHEELS = (("ai-edge-litert", "2.3.0"), ("litert-lm-api", "0.18.1"), ("numpy", "2.4.6"))
 SECONDS = 600.0
+Wheels = Sequence[tuple[str, str]]
 _TAIL = 3
 # Linked from the root into a prefix; the rest, such as /tmp and /dev, stays the host's.
 _LINKED = ("bin", "etc", "lib", "lib64", "sbin", "usr")
@@ -82,13 +82,13 @@ def _debootstrap(root: Path) -> None:
         raise LackingError(f"mmdebstrap failed: {said}", hint=f"try it yourself: {' '.join(command[:-1])} FOLDER")
 
 
-def site(progress: Progress) -> tuple[Path, ...]:
-    """The folders of the wheels for arm64: LiteRT's, LiteRT-LM's and numpy's.
+def site(wheels: Wheels, progress: Progress) -> tuple[Path, ...]:
+    """The folders of these wheels for arm64: distributions with their versions.
 
     Raises:
         LackingError: One can't be fetched.
     """
-    return tuple(fetching.wheel(name, version, TAG, progress) for name, version in WHEELS)
+    return tuple(fetching.wheel(name, version, TAG, progress) for name, version in wheels)
 
 
 def write_prefix(root: Path, profile: Profile, folder: Path) -> None:

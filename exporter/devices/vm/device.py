@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ConformanceError, UnsupportedError
+from ...runtimes.golden_runner import NativeGoldenRunner, PythonGoldenRunner
 from ...util.fetching import apt_command
 from ...util.processes import Finished
 from ...util.progress import Progress
 from ..adb import AdbFolder
 from ..adb_client import OwnServer, connect
-from ..adb_python import PACKAGE, guest_command, package, python_command
-from ..adb_runner import FOLDER, executorch_command, need_packages, stage_executorch, with_runtime
+from ..adb_python import PACKAGE, guest_command, package
+from ..adb_runner import FOLDER, native_command, need_packages, stage_native, with_runtime
 from ..base import Facts, Need
+from ..golden_runners import golden_runner, runtimes_with
 from .image import NEEDED, image, mke2fs, python_disk
 from .machine import CPU, QEMU, Machine, mebibytes
 
@@ -27,38 +28,33 @@ if TYPE_CHECKING:
     from ...prove.golden import Golden, Recorded
 
 DEFAULT_MEMORY = "2G"
-RUNTIMES = ("executorch", "litert")
 _PYTHON = "/opt"  # where ``init.sh`` mounts the second disk
 _MACHINE = "aarch64"
 _SETTLE = 60.0
 _ASK = 60.0
 _LEAST_SHELL = "echo 1000 > /proc/self/oom_score_adj"  # when memory runs out, the program goes first
 _KILLED = 137
-_JOB = "job.json"
 
 
 class Arm64Vm:
     """See the module. memory: of the machine, as QEMU writes it."""
 
-    runtimes = RUNTIMES
-
     def __init__(self, spec: str, seconds: float, memory: str = DEFAULT_MEMORY) -> None:
         """Raises UsageError where memory is no size, or too small."""
         self.spec, self.seconds, self.memory = spec, seconds, memory
+        self.runtimes = runtimes_with(NativeGoldenRunner, PythonGoldenRunner)
         self._mebibytes = mebibytes(memory)
         self._machine: Machine | None = None
         self._server: OwnServer | None = None
         self._folder: AdbFolder | None = None
-        self._pulled: Path | None = None
 
     def needs(self, runtime: str) -> tuple[Need, ...]:
         """See ``base.Device``."""
-        from ..native.toolchain_build import needs as native_needs
-
         tools = {QEMU: "qemu-system-arm", "adb": "adb"}
         missing = [package for name, package in tools.items() if not shutil.which(name)]
         lacking = [Need(package, apt_command((package,)), package) for package in missing]
-        compiler = native_needs(_MACHINE) if runtime == "executorch" else ()
+        runner = golden_runner(runtime, self.spec)
+        compiler = runner.needs(_MACHINE) if isinstance(runner, NativeGoldenRunner) else ()
         return (*lacking, *need_packages(*NEEDED, "e2fsprogs"), *compiler)
 
     def refuse(self, runtime: str, version: str) -> None:
@@ -73,16 +69,18 @@ class Arm64Vm:
         """See ``base.Device``."""
         mke2fs()
         booted = image(progress)
-        native = runtime == "executorch"
-        staged = stage_executorch(_MACHINE, work, progress) if native else package(work)
-        library = None if native else python_disk(progress)
+        runner = golden_runner(runtime, self.spec)
+        if isinstance(runner, NativeGoldenRunner):
+            staged, folder, library = stage_native(runner, _MACHINE, work, progress), FOLDER, None
+        else:
+            staged, folder, library = package(runner, work), PACKAGE, python_disk(runner.wheels, progress)
         progress.note(f"booting {self.spec} with {self.memory}")
         self._machine = Machine(booted, self._mebibytes, work, library)
         self._server = OwnServer(work, everything=False)
         client = self._server.client(f"localhost:{self._machine.port}")
         connect(client, _SETTLE)
         self._folder = AdbFolder(self.spec, client, _LEAST_SHELL)
-        self._folder.push(staged, FOLDER if native else PACKAGE)
+        self._folder.push(staged, folder)
 
     @property
     def _there(self) -> AdbFolder:
@@ -115,11 +113,13 @@ class Arm64Vm:
     def pull(self, name: str, target: Path) -> None:
         """See ``base.Device``."""
         self._there.pull(name, target)
-        self._pulled = target
 
     def runner(self, runtime: str) -> tuple[str, ...]:
         """See ``base.Device``."""
-        return executorch_command(_MACHINE) if runtime == "executorch" else guest_command(_PYTHON)
+        runner = golden_runner(runtime, self.spec)
+        if isinstance(runner, NativeGoldenRunner):
+            return native_command(runner, _MACHINE)
+        return guest_command(_PYTHON, runner)
 
     def facts(self, runtime: str) -> Facts:
         """See ``base.Device``."""
@@ -129,24 +129,8 @@ class Arm64Vm:
     def more(
         self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
-        """See ``base.Device``: LiteRT-LM's engine on the shortest goldens."""
-        if bundle.manifest.runtime.name != "litert":
-            return ()
-        from ..arm64.engine import CACHE, PROGRAM, check_engine
-        from ..arm64.guest_package import ENGINE
-
-        local = work / "engine"
-        local.mkdir()
-
-        def ask(job: bytes) -> Finished:
-            (local / _JOB).write_bytes(job)
-            for name in (_JOB, PROGRAM):
-                self.push(local / name, name)
-            self._there.line(f"mkdir -p {self._there.path}/{CACHE}")
-            command = shlex.join((*python_command(_PYTHON), "-m", ENGINE))
-            return self.run(("sh", "-c", f"exec {command} < {_JOB}"), self.seconds)
-
-        return (check_engine(bundle, goldens, host, self._pulled, local, ask, progress),)
+        """See ``base.Device``: none."""
+        return ()
 
     def close(self) -> None:
         """See ``base.Device``."""

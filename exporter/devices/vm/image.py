@@ -24,6 +24,7 @@ from ...util import processes
 from ...util.fetching import apt_command, build_home, making, replace
 from ...util.progress import Progress
 from ..adb_python import tree, tree_home
+from ..arm64.sysroot import Wheels
 
 SUITE = "trixie"  # Debian 13, the first with adbd
 PACKAGES = ("adbd", "busybox-static", "linux-image-cloud-arm64")
@@ -175,16 +176,16 @@ def make_disk(path: Path, size: int, content: Path | None = None) -> None:
         raise LackingError(f"no disk for the virtual machine: {done.stderr.strip()}", hint="is this disk full? df")
 
 
-def python_disk(progress: Progress) -> Path:
+def python_disk(wheels: Wheels, progress: Progress) -> Path:
     """A disk with the tree of ``adb_python``, from the cache or made into it.
 
     Raises:
         LackingError: Something can't be fetched or made.
     """
-    home = tree_home("vm-python")
+    home = tree_home("vm-python", wheels)
     if not home.is_dir():
         with making(home) as place:
-            content = tree(progress, place / "tree")
+            content = tree(wheels, progress, place / "tree")
             progress.note("making a disk of the arm64 Python")
             (place / "disk").mkdir()
             taken = sum(path.lstat().st_blocks * 512 for path in content.rglob("*"))

@@ -4,19 +4,12 @@ A run works in a hidden folder beside its bundle's place (``bundle.staging.Stagi
 folder goes; a run that is killed (``kill -9``, no memory left, no power) leaves it, and the next export of the very
 same thing takes it over:
 
-- ``key``: what "the same thing" is: every input of an export, in one hash;
-- ``kept``: the journal: what each finished stage made, with the hash of every file, put in place by one rename;
-- ``forms``: how each stage's product is written and read. JSON and safetensors: nothing that is read can run code.
+- ``fingerprint``: what "the same thing" is: every input of an export, in one hash;
+- ``journal``: what each finished stage made, with the hash of every file, put in place by one rename;
+- ``serializers``: how each stage's product is written and read: as JSON and safetensors, so that nothing which is read
+  can run code.
 
 Kept are: the float model's goldens and logits, the compiled template, each runtime's program, what only running it
 tells of it, its proof, its speed, and what each device did. Made again are: the plan, tokenizer files, packing,
 sealing, budgets and publishing, which copy and hash files; to check a kept copy of theirs would take as long.
 """
-
-from __future__ import annotations
-
-from ...util.lazy import Late
-from .fingerprint import keys_of
-from .journal import Kept, take_over
-
-__all__ = ["Kept", "Late", "keys_of", "take_over"]

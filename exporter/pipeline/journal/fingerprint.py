@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...util.packages import public_version
+from ...util.platform import processor
 
 if TYPE_CHECKING:
     from ...checkpoint.records import Checkpoint
@@ -33,7 +34,7 @@ def keys_of(plans: Sequence[ExportPlan]) -> list[str]:
         "gemcut": __version__,
         "sources": own_sources(),
         "python": sys.version,
-        "processor": _processor(),
+        "processor": processor(),
         "libraries": {name: public_version(name) for name in _LIBRARIES},
         "checkpoint": _of_checkpoint(plans[0].checkpoint),
         "plans": [_of_plan(plan) for plan in plans],
@@ -93,18 +94,12 @@ def _of_plan(plan: ExportPlan) -> dict[str, Any]:
         "recipe": dataclasses.asdict(plan.recipe),
         "shape": dataclasses.asdict(plan.shape),
         "cache": dataclasses.asdict(plan.cache),
-        "plain_program": plan.plain_program,
+        "options": dict(plan.options),
     }
 
 
 def _marked(files: Iterable[Path]) -> list[tuple[str, list[int | str]]]:
     return sorted({str(path): marks(path) for path in files}.items())
-
-
-def _processor() -> str:
-    from ...util.platform import processor
-
-    return processor()
 
 
 def _hash(value: Any) -> str:

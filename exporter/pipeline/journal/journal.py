@@ -15,6 +15,7 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,23 +24,14 @@ from pydantic import TypeAdapter
 from ...bundle.hashing import hash_file
 from ...bundle.manifest import FileRecord, safe_name
 from ...bundle.staging import Staging, sync, transfer
+from ...stages import EXPORT, by_name, kept_inputs
 
 if TYPE_CHECKING:
     from ...util.progress import Progress
-    from ...util.stage_clock import Clock
+    from ...util.stage_clock import StageClock
 
 T = TypeVar("T")
 JOURNAL = "journal.json"
-# What each stage's product was made from, by the name up to a dash.
-_MADE_FROM = {
-    "reference": (),
-    "prompt": ("reference",),
-    "build": (),
-    "examine": ("build",),
-    "prove": ("reference", "prompt", "build"),
-    "measure": ("build",),
-    "device": ("prove",),
-}
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ class Parts:
     files: Mapping[str, bytes | Path] = field(default_factory=dict)
 
 
-class Form(Protocol[T]):
+class Serializer(Protocol[T]):
     """How a product is written and read."""
 
     def save(self, product: T) -> Parts:
@@ -65,7 +57,7 @@ class Entry:
     """A line of the journal.
 
     value: as ``Parts`` has it. after: digest of each product that this one was made from. seconds, memory: by stage, as
-    ``Clock`` has them. finished: seconds since 1970.
+    ``StageClock`` has them. finished: seconds since 1970.
     """
 
     value: Any
@@ -87,7 +79,7 @@ class Entry:
         return json.dumps({**vars(self), "files": files, "digest": self.digest}, indent=1) + "\n"
 
 
-class Kept:
+class Journal:
     """The finished stages of one bundle.
 
     Args:
@@ -96,7 +88,7 @@ class Kept:
         first: of the export's first bundle, with what all of them share; None for that one itself.
     """
 
-    def __init__(self, staging: Staging, clock: Clock, first: Kept | None = None) -> None:
+    def __init__(self, staging: Staging, clock: StageClock, first: Journal | None = None) -> None:
         self._folder = staging.kept
         self._clock = clock
         self._digests: MutableMapping[str, str] = {} if first is None else ChainMap({}, first._digests)
@@ -117,26 +109,29 @@ class Kept:
                     why = str(error).splitlines()[0]
                     progress.note(f"'{name}' of a run that was killed is damaged ({why}): it is made again")
 
-    def once(self, name: str, form: Form[T], make: Callable[[], T]) -> T:
-        """What a former run made, or ``make()``, which is kept.
+    def step(self, stage: str, make: Callable[[], Any], *arguments: Any, key: str = "") -> Any:
+        """Return a stage's product: what a former run made, or ``make()``, which is kept.
 
         Args:
-            name: of the product; one of ``_MADE_FROM``'s, with a dash and more behind it where there are several.
-            form: how it is written and read.
-            make: makes it; its stages are timed by the clock, and end within it.
+            stage: One of ``stages.EXPORT`` that has a serializer.
+            make: Makes it; its stages are timed by the clock, and end within it.
+            arguments: What the serializer is made with.
+            key: Tells several products of one stage apart.
         """
-        after = {one: self._digests[one] for one in _MADE_FROM[name.partition("-")[0]]}
+        name = f"{stage}-{key}" if key else stage
+        serializer = serializer_of(stage, *arguments)
+        after = {one: self._digests[one] for one in kept_inputs(stage)}
         entry = self.left.get(name)
         if entry is not None and entry.after == after:
             self._digests[name] = entry.digest
             self._clock.resume(entry.seconds, entry.memory)
-            return form.load(entry.value, self._folder / name)
+            return serializer.load(entry.value, self._folder / name)
         before = dict(self._clock.seconds)
         made = make()
-        seconds = {stage: all_of - before.get(stage, 0.0) for stage, all_of in self._clock.seconds.items()}
-        seconds = {stage: own for stage, own in seconds.items() if own}
-        memory = {stage: self._clock.memory[stage] for stage in seconds}
-        self._digests[name] = self._keep(name, form.save(made), after, seconds, memory)
+        seconds = {each: all_of - before.get(each, 0.0) for each, all_of in self._clock.seconds.items()}
+        seconds = {each: own for each, own in seconds.items() if own}
+        memory = {each: self._clock.memory[each] for each in seconds}
+        self._digests[name] = self._keep(name, serializer.save(made), after, seconds, memory)
         return made
 
     def _keep(
@@ -165,16 +160,24 @@ class Kept:
         return entry.digest
 
 
-def take_over(stagings: Sequence[Staging], clock: Clock) -> list[Kept]:
+def serializer_of(stage: str, *arguments: Any) -> Serializer[Any]:
+    """Return how a stage's product is kept, as ``stages.EXPORT`` names it."""
+    module, _, name = by_name(EXPORT)[stage].serializer.partition(":")
+    root = __name__.rpartition(".pipeline.")[0]
+    serializer: Serializer[Any] = getattr(import_module(f"{root}.{module}"), name)(*arguments)
+    return serializer
+
+
+def resume_journals(stagings: Sequence[Staging], clock: StageClock) -> list[Journal]:
     """The journal of each bundle, with what a run that was killed had finished; says what that is."""
-    first = Kept(stagings[0], clock)
-    all_of = [first, *(Kept(staging, clock, first) for staging in stagings[1:])]
-    if not any(kept.names() for kept in all_of):
+    first = Journal(stagings[0], clock)
+    all_of = [first, *(Journal(staging, clock, first) for staging in stagings[1:])]
+    if not any(journal.names() for journal in all_of):
         return all_of
-    with clock.stage("resume", "Checking what a run that was killed had finished"):
-        for kept in all_of:
-            kept.check(clock.progress)
-    entries = sorted((entry for kept in all_of for entry in kept.left.values()), key=lambda entry: entry.finished)
+    with clock.stage("resume"):
+        for journal in all_of:
+            journal.check(clock.progress)
+    entries = sorted((entry for journal in all_of for entry in journal.left.values()), key=lambda entry: entry.finished)
     stages = list(dict.fromkeys(stage for entry in entries for stage in entry.seconds))
     if stages:
         were = "was" if len(stages) == 1 else "were"

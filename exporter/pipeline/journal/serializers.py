@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from ...bundle.staging import transfer
+from ...devices.replay import DeviceVerdict
 from ...prompt.chats import Prompt
 from ...prove.gate import judge
 from ...prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_recorded
 from ...prove.golden_generation import LogitsFile
-from ...runtimes.base import Lowered
-from ..stages import Goldens
+from ...runtimes.program import Artifacts, Program
+from ..products import Built, CompiledPrompt, Goldens
 from .journal import Parts
 
 if TYPE_CHECKING:
     from ...prove.golden import Golden
     from ...prove.proof import Proof
     from ...quantize.recipe import Gate
-    from ..prompt import CompiledPrompt
-    from ..stages import Built
 
 T = TypeVar("T")
 _LOGITS = "logits"
@@ -40,92 +39,125 @@ class Plain(Generic[T]):
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
 
     def save(self, product: T) -> Parts:
-        """See ``kept.Form``."""
+        """See ``journal.Serializer``."""
         return Parts(_plain(product))
 
     def load(self, value: Any, folder: Path) -> T:
-        """See ``kept.Form``."""
+        """See ``journal.Serializer``."""
         return self._adapter.validate_python(value)
 
 
-class OfReference:
-    """``pipeline.stages.Goldens``: its files, the float model's logits, and the prompts in the order of their keys."""
+class SpeedSerializer(Plain[dict[str, float]]):
+    """Speeds on this host, by name."""
+
+    def __init__(self) -> None:
+        super().__init__(dict[str, float])
+
+
+class VerdictsSerializer(Plain[tuple[DeviceVerdict, ...]]):
+    """What a bundle did on a device."""
+
+    def __init__(self) -> None:
+        super().__init__(tuple[DeviceVerdict, ...])
+
+
+class GoldensSerializer:
+    """``pipeline.products.Goldens``: its files, the float model's logits, and the prompts in their order."""
 
     def save(self, product: Goldens) -> Parts:
-        """See ``kept.Form``."""
+        """See ``journal.Serializer``."""
         logits = product.logits()
         value = {"prompts": _plain(product.prompts), "vocab_size": logits.vocab_size}
         rows = {f"{_LOGITS}/{path.name}": path for path in sorted(logits.folder.iterdir())}
         return Parts(value, {**product.files, **rows})
 
     def load(self, value: Any, folder: Path) -> Goldens:
-        """See ``kept.Form``; the logits are read where they lie."""
+        """See ``journal.Serializer``; the logits are read where they lie."""
         prompts: tuple[Prompt, ...] = TypeAdapter(tuple[Prompt, ...]).validate_python(value["prompts"])
         files = {name: (folder / name).read_bytes() for name in GOLDENS}
-        logits = LogitsFile.of(folder / _LOGITS, value["vocab_size"], load_goldens(files))
-        return Goldens(files, logits.open, prompts)
+        records = tuple(load_goldens(files))
+        logits = LogitsFile.of(folder / _LOGITS, value["vocab_size"], records)
+        return Goldens(records, files, logits.open, prompts)
 
 
-class OfPrompt:
-    """``pipeline.prompt.CompiledPrompt``."""
+class PromptSerializer:
+    """``pipeline.products.CompiledPrompt``."""
 
     def save(self, product: CompiledPrompt) -> Parts:
-        """See ``kept.Form``."""
+        """See ``journal.Serializer``."""
         return Parts({"notes": product.notes}, {"prompt.json": product.data})
 
     def load(self, value: Any, folder: Path) -> CompiledPrompt:
-        """See ``kept.Form``."""
-        from ..prompt import CompiledPrompt
-
+        """See ``journal.Serializer``."""
         return CompiledPrompt((folder / "prompt.json").read_bytes(), tuple(value["notes"]))
 
 
-class OfBuild:
-    """``pipeline.stages.Built``: a program before it is packed, and what is known of it.
+class BuiltSerializer:
+    """``pipeline.products.Built``: a program before it is packed, and what is known of it.
 
     Args:
-        work: where a program that is read is put, for packing may move it.
+        work: Where a program that is read is put, for packing may move it.
     """
 
     def __init__(self, work: Path) -> None:
         self._work = work
 
     def save(self, product: Built) -> Parts:
-        """See ``kept.Form``."""
-        lowered = product.lowered
-        value = {"parameters": product.parameters, "lowered": {**_plain(lowered), "program": lowered.program.name}}
-        return Parts(value, {lowered.program.name: lowered.program})
+        """See ``journal.Serializer``."""
+        value = {"parameters": product.parameters, "program": _described(product.program)}
+        return Parts(value, product.program.artifacts.members())
 
     def load(self, value: Any, folder: Path) -> Built:
-        """See ``kept.Form``."""
-        from ..stages import Built
+        """See ``journal.Serializer``."""
+        named = value["program"]["artifacts"]
+        for name in (*named["files"].values(), *named["adapters"].values()):
+            (self._work / name).parent.mkdir(parents=True, exist_ok=True)
+            transfer(folder / name, self._work / name, "link")
+        files = {name: self._work / place for name, place in named["files"].items()}
+        adapters = {name: self._work / place for name, place in named["adapters"].items()}
+        return Built(_program(value["program"], Artifacts(named["entry"], files, adapters)), value["parameters"])
 
-        lowered: Lowered = TypeAdapter(Lowered).validate_python(value["lowered"])
-        program = self._work / lowered.program.name
-        transfer(folder / program.name, program, "link")
-        return Built(dataclasses.replace(lowered, program=program), value["parameters"])
 
-
-class OfExamined:
-    """The same ``runtimes.base.Lowered`` with what running it told.
+class ExaminedSerializer:
+    """The same ``Program`` with what running it told.
 
     Args:
-        lowered: as it was before; its program is the one that counts.
+        program: As it was before; its files are those that count.
     """
 
-    def __init__(self, lowered: Lowered) -> None:
-        self._program = lowered.program
+    def __init__(self, program: Program) -> None:
+        self._artifacts = program.artifacts
 
-    def save(self, product: Lowered) -> Parts:
-        """See ``kept.Form``."""
-        return Parts({**_plain(product), "program": product.program.name})
+    def save(self, product: Program) -> Parts:
+        """See ``journal.Serializer``."""
+        return Parts(_described(product))
 
-    def load(self, value: Any, folder: Path) -> Lowered:
-        """See ``kept.Form``."""
-        return TypeAdapter(Lowered).validate_python({**value, "program": self._program})
+    def load(self, value: Any, folder: Path) -> Program:
+        """See ``journal.Serializer``."""
+        return _program(value, self._artifacts)
 
 
-class OfProof:
+def _described(program: Program) -> dict[str, Any]:
+    """A program as JSON has it: of its files, the names."""
+    artifacts = program.artifacts
+    names = {path: name for name, path in artifacts.members().items()}
+    return {
+        **_plain(program),
+        "artifacts": {
+            "entry": artifacts.entry,
+            "files": {name: names[path] for name, path in artifacts.files.items()},
+            "adapters": {name: names[path] for name, path in artifacts.adapters.items()},
+        },
+    }
+
+
+def _program(value: Any, artifacts: Artifacts) -> Program:
+    placed = dataclasses.asdict(artifacts)
+    program: Program = TypeAdapter(Program).validate_python({**value, "artifacts": placed})
+    return program
+
+
+class ProofSerializer:
     """``prove.proof.Proof``: what was recorded and measured; the gate is asked again.
 
     Args:
@@ -138,12 +170,12 @@ class OfProof:
         self._gate = gate
 
     def save(self, product: Proof) -> Parts:
-        """See ``kept.Form``."""
+        """See ``journal.Serializer``."""
         value = {"fidelity": _plain(product.fidelity), "behaviour": _plain(product.behaviour)}
         return Parts(value, save_recorded(product.recorded))
 
     def load(self, value: Any, folder: Path) -> Proof:
-        """See ``kept.Form``."""
+        """See ``journal.Serializer``."""
         from ...prove.behaviour import Behaviour
         from ...prove.fidelity import Fidelity
         from ...prove.proof import Proof

@@ -9,7 +9,7 @@ from torch import nn
 
 from ...modeling.embedding import embedding_multiplier
 from ...quantize.recipe import Recipe
-from ...quantize.schemes import decide
+from ...quantize.schemes import Checker, decide
 from ...quantize.stored_bytes import stored_bytes, tensor_class
 from ...util.file_tensors import InMemory, Scratch
 from ...util.progress import Progress, Silent
@@ -58,13 +58,18 @@ class Quantized:
 
 
 def apply_recipe(
-    model: nn.Module, recipe: Recipe, scratch: Scratch | None = None, progress: Progress | None = None
+    model: nn.Module,
+    recipe: Recipe,
+    check: Checker,
+    scratch: Scratch | None = None,
+    progress: Progress | None = None,
 ) -> Quantized:
     """Replaces linears and embeddings of ``model`` by their quantized equals; the others become float32.
 
     Args:
         model: the float model; its matrices may be of any float dtype.
         recipe: its rules.
+        check: refuses what the delegate can't take.
         scratch: takes the new matrices; None for memory.
         progress: told of each module, in weights.
 
@@ -74,7 +79,7 @@ def apply_recipe(
     scratch = scratch or InMemory()
     modules: dict[str, Applied] = {}
     floats: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # a tied weight stays tied
-    decided, progress, done = decide(model, recipe), progress or Silent(), 0
+    decided, progress, done = decide(model, recipe, check), progress or Silent(), 0
     total = sum(module.weight.numel() for _, module, _ in decided)
     for name, module, scheme in decided:
         progress.update(done, total, name)

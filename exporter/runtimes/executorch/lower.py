@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UnsupportedError
+from ...prove.runner import Method, TensorSpec
 from ...util.progress import Progress
-from ..base import Lowered
+from ..program import Artifacts, Program
 from .graph.decoder import Traced
-from .patches.bounded_sizes import bounded_sizes_delegated
 from .patches.constants_on_disk import constants_in_files, empty_caches
 from .patches.determinism import ordered_constants, plan_in_graph_order
-from .patches.expert_skipping import expert_partitioner, gather_parts, has_experts
+from .patches.expert_skipping import gather_parts
 from .patches.guard import require_version
 from .patches.noop_passes import idle_work_skipped
-from .patches.shared_partitions import shared_twins
 from .patches.window_branch import branching_emitter
 from .requirements import read_requirements
 
-# XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
-# rotary embedding alone has them, once for all layers; the portable kernels compute them.
-NEWER_NODES = frozenset({"sin.default", "cos.default"})
+if TYPE_CHECKING:
+    from .delegates.base import ExecuTorchDelegate
+
+NAME = "executorch"
 # Of the whole stage, when every constant has been taken and the file is to be written; about so for a 1B model.
 _LOWERED = 0.95
 
 
-def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progress, size: int = 0) -> Lowered:
-    """Lowers to XNNPACK, with one partitioner and each structure once, and writes the program.
+def lower(
+    traced: Traced,
+    out: Path,
+    constants: dict[str, Any],
+    delegates: Sequence[ExecuTorchDelegate],
+    progress: Progress,
+    size: int = 0,
+) -> Program:
+    """Lower to delegates, each structure once, and write the program.
 
     Args:
-        traced: from ``runtimes.executorch.graph.decoder.trace``.
-        out: where the ``.pte`` goes.
-        constants: constant methods by name, such as ``get_max_context_len``.
-        progress: told of each step, and of each constant.
-        size: bytes of all constants in the program, as far as they are known before; for progress alone.
+        traced: From ``runtimes.executorch.graph.decoder.trace``.
+        out: Where the ``.pte`` goes.
+        constants: Constant methods by name, such as ``get_max_context_len``.
+        delegates: What takes parts of the program, the first choice first.
+        progress: Told of each step, and of each constant.
+        size: Bytes of all constants in the program, as far as they are known before; for progress alone.
 
     Raises:
-        UnsupportedError: the program calls an operator that has no kernel in ExecuTorch.
-        LackingError: another ExecuTorch than the one this was written for.
+        UnsupportedError: The program calls an operator that has no kernel in ExecuTorch.
+        LackingError: Another ExecuTorch is installed than the one this was written for.
     """
     version = require_version()
     told = _Told(progress, size)
     empty_caches(traced.program)
     with constants_in_files(out.parent, told.constant):
-        told.step("partitioning for XNNPACK")
-        with idle_work_skipped(), ordered_constants(), bounded_sizes_delegated(), shared_twins() as twins:
-            edge = _to_edge(traced, constants)
+        told.step(f"partitioning for {', '.join(each.title for each in delegates)}")
+        with idle_work_skipped(), ordered_constants(), ExitStack() as patches:
+            counts = [patches.enter_context(each.patches()) for each in delegates]
+            edge = _to_edge(traced, constants, [one for each in delegates for one in each.partitioners(traced.program)])
         told.step("emitting the program")
         gather_parts(edge)
         with idle_work_skipped(), branching_emitter():
@@ -56,20 +67,20 @@ def lower(traced: Traced, out: Path, constants: dict[str, Any], progress: Progre
             program.write_to_file(file)
     needs = read_requirements(program.executorch_program)
     spec = traced.spec
-    return Lowered(
-        runtime="executorch",
+    return Program(
+        runtime=NAME,
         runtime_version=version,
-        program=out,
+        artifacts=Artifacts.single(out),
         operators=needs.operators,
         kernels=needs.kernels,
         delegates=needs.delegates,
         vocab_size=int(constants["get_vocab_size"]),
         context=spec.context,
         prefill_chunk=spec.chunk,
+        methods=(_forward(spec.chunk, int(constants["get_vocab_size"])),),
         delegated_macs=needs.delegated_share,
         facts={
-            "partitions_transformed": twins.transformed,
-            "partitions_shared": twins.shared,
+            **{name: number for count in counts for name, number in count().items()},
             "cache_bytes": spec.bytes,
             "planned_bytes": needs.planned_bytes,
         },
@@ -95,22 +106,20 @@ class _Told:
         self._progress.update(self._share, 1.0, self._what)
 
 
-def _to_edge(traced: Traced, constants: dict[str, Any]) -> Any:
-    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+def _forward(chunk: int, vocab_size: int) -> Method:
+    """The one method of a text decoder: 1 to ``chunk`` tokens, and the logits of the last."""
+    tokens = TensorSpec("tokens", "int64", (1, None if chunk > 1 else 1))
+    position = TensorSpec("input_pos", "int64", (1,))
+    return Method("forward", (tokens, position), (TensorSpec("logits", "float32", (1, vocab_size)),))
+
+
+def _to_edge(traced: Traced, constants: dict[str, Any], partitioners: Sequence[Any]) -> Any:
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     # The verifier knows no operators but ATen's and ExecuTorch's own; requirements are checked on the result.
     config = EdgeCompileConfig(_check_ir_validity=False, _skip_dim_order=True)
-    configs = [config for config in ALL_PARTITIONER_CONFIGS if config.target_name not in NEWER_NODES]
-    kinds = [XnnpackPartitioner]
-    if has_experts(traced.program):
-        kinds.insert(0, expert_partitioner(XnnpackPartitioner))
     return to_edge_transform_and_lower(
-        traced.program,
-        partitioner=[kind(configs=configs) for kind in kinds],
-        constant_methods=constants,
-        compile_config=config,
+        traced.program, partitioner=list(partitioners), constant_methods=constants, compile_config=config
     )
 
 

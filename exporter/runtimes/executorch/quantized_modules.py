@@ -11,7 +11,6 @@ from torch import nn
 
 from ...quantize.primitives import _BITS, quantize_rows
 from ...quantize.recipe import Scheme
-from ...quantize.schemes import check_scheme
 from ...util.file_tensors import InMemory, Scratch
 
 _Q = torch.ops.quantized_decomposed
@@ -26,7 +25,6 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, scheme: Scheme, name: str, scratch: Scratch | None = None) -> None:
         super().__init__()
-        check_scheme(scheme, linear.in_features, name, gathered=False)
         self.scheme = scheme
         bits = _BITS[scheme.weight]
         self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
@@ -60,7 +58,6 @@ class QuantizedEmbedding(nn.Module):
         self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float, scratch: Scratch | None = None
     ) -> None:
         super().__init__()
-        check_scheme(scheme, embedding.embedding_dim, name, gathered=True)
         values, scales = quantize_rows(embedding.weight.detach(), scheme, scratch or InMemory())
         self.multiplier = multiplier
         self.register_buffer("values", values)

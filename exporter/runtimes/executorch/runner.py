@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...errors import ConformanceError, LackingError
+from ...prove.runner import Array, Method, TensorSpec
 from ...util.arrays import FloatArray
 
 
@@ -39,8 +41,18 @@ def set_threads(threads: int) -> None:
     portable_lib._unsafe_reset_threadpool(threads)
 
 
-class ExecuTorchRunner:
-    """A loaded program with its KV cache (see ``prove.runner.Runner``)."""
+class ExecuTorchProgram:
+    """A loaded ``.pte``, method by method (see ``prove.runner.LoadedProgram``).
+
+    A program doesn't name its tensors, so they are called by their place: ``input_0``, ``output_0``.
+
+    Args:
+        program: The file.
+        threads: Size of the runtime's process-wide thread pool; None for all cores of this process.
+
+    Raises:
+        ConformanceError: The runtime refuses the file; the message holds the runtime's own words.
+    """
 
     def __init__(self, program: Path, threads: int | None = None) -> None:
         load_kernels()
@@ -49,28 +61,92 @@ class ExecuTorchRunner:
         if not program.is_file():
             raise ConformanceError(f"{program} is missing.", hint="Export the bundle again.")
         set_threads(threads or len(os.sched_getaffinity(0)))
+        self._name = program.name
+        self._loaded: dict[str, Any] = {}
         try:
             self._program = Runtime.get().load_program(program)
-            method = self._program.load_method("forward")
+        except RuntimeError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> ConformanceError:
+        return ConformanceError(
+            f"ExecuTorch refuses {self._name}: {error}",
+            hint="The file is damaged, or needs a kernel this runtime lacks. "
+            "'gemcut validate' checks the bundle's hashes; --verbose shows the runtime's own log.",
+        )
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """See ``prove.runner.LoadedProgram``; sizes that the program leaves open are given at their largest."""
+        return {name: _described(name, self.method(name).metadata) for name in sorted(self._program.method_names)}
+
+    def method(self, name: str) -> Any:
+        """ExecuTorch's own ``Method``, loaded the first time.
+
+        Raises:
+            ConformanceError: The program has none of that name, or it can't be loaded.
+        """
+        if name not in self._loaded:
+            try:
+                found = self._program.load_method(name)
+            except RuntimeError as error:
+                raise self._refused(error) from error
+            if found is None:
+                raise ConformanceError(f"{self._name} has no method '{name}'.", hint="Export the bundle again.")
+            self._loaded[name] = found
+        return self._loaded[name]
+
+    def call(self, method: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See ``prove.runner.LoadedProgram``."""
+        import torch
+
+        loaded = self.method(method)
+        count = loaded.metadata.num_inputs()
+        try:
+            values = [torch.from_numpy(np.ascontiguousarray(inputs[f"input_{index}"])) for index in range(count)]
+        except KeyError as error:
+            raise ConformanceError(f"'{method}' of {self._name} takes {error.args[0]}, which was not given.") from error
+        try:
+            found = loaded.execute(values)
         except RuntimeError as error:
             raise ConformanceError(
-                f"ExecuTorch refuses {program.name}: {error}",
-                hint="The file is damaged, or needs a kernel this runtime lacks. "
-                "'gemcut validate' checks the bundle's hashes; --verbose shows the runtime's own log.",
+                f"'{method}' of {self._name} failed: {error}", hint="--verbose shows the runtime's own log."
             ) from error
-        if method is None:
-            raise ConformanceError(f"{program.name} has no method 'forward'.", hint="Export the bundle again.")
-        self._forward = method
+        return {f"output_{index}": np.array(value) for index, value in enumerate(found)}
+
+    def close(self) -> None:
+        """Frees the program."""
+        self._loaded.clear()
+        del self._program
+
+
+# ExecuTorch's scalar types by number (runtime/core/portable_type/scalar_type.h).
+_NUMBERS = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+_DTYPES = {**dict(enumerate(_NUMBERS)), 11: "bool"}
+
+
+def _described(name: str, metadata: Any) -> Method:
+    def spec(kind: str, index: int) -> TensorSpec:
+        found = getattr(metadata, f"{kind}_tensor_meta")(index)
+        return TensorSpec(f"{kind}_{index}", _DTYPES.get(found.dtype(), "unknown"), tuple(found.sizes()))
+
+    inputs = tuple(spec("input", index) for index in range(metadata.num_inputs()))
+    return Method(name, inputs, tuple(spec("output", index) for index in range(metadata.num_outputs())))
+
+
+class ExecuTorchRunner:
+    """A loaded text decoder with its KV cache (see ``prove.runner.Runner``)."""
+
+    def __init__(self, program: Path, threads: int | None = None) -> None:
+        self._program = ExecuTorchProgram(program, threads)
+        self._forward = self._program.method("forward")
         self.prefill_chunk = int(self.constant("get_max_seq_len"))
         self.max_context = int(self.constant("get_max_context_len"))
         self.vocab_size = int(self.constant("get_vocab_size"))
 
     def constant(self, name: str) -> int:
         """The value of a constant method such as ``get_max_context_len``."""
-        method = self._program.load_method(name)
-        if method is None:
-            raise ConformanceError(f"The program has no method '{name}'.", hint="Export the bundle again.")
-        return int(method.execute([])[0])
+        return int(self._program.method(name).execute([])[0])
 
     def _run(self, ids: Sequence[int], position: int) -> FloatArray:
         import torch
@@ -102,4 +178,5 @@ class ExecuTorchRunner:
 
     def close(self) -> None:
         """Frees the program and its cache."""
-        del self._forward, self._program
+        del self._forward
+        self._program.close()

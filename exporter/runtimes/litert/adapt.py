@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...modeling.experts import SplitExperts, split_experts
-from ...modeling.sparse import SparseGatedMLP, is_sparse_mlp
+from ...modeling.sparse import split_sparse
 
 
 class DenseExperts(SplitExperts):
@@ -46,8 +46,4 @@ def adapt(model: Any) -> Any:
     Raises:
         UnsupportedError: experts that are laid out in another way than any supported family's.
     """
-    for name, module in list(model.named_modules()):
-        if is_sparse_mlp(module):
-            parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, SparseGatedMLP(module))
-    return split_experts(model, DenseExperts)
+    return split_experts(split_sparse(model), DenseExperts)

@@ -13,63 +13,65 @@ import torch
 from ...quantize.recipe import Scheme, scheme_for
 from ...quantize.stored_bytes import tensor_class
 from ...util import result_cache as cachedir
-from ...util.stage_clock import Clock
-from ..base import Lowered, Order
+from ...util.stage_clock import StageClock
+from ..program import Artifacts, BuildSpec, Program
 from . import attention
 from .convert import convert
 from .link import link
+from .options import DYNAMIC_SHAPE
 from .program import make_signatures
 from .version import require_exporter
 from .weight_inputs import WeightTable
 
+NAME = "litert"
 PROGRAM = "model.tflite"
 _KIND = "litert-skeletons"
 _CODE = b"2"  # counted up when a change of ours gives another skeleton for the same inputs
 _CONVERTERS = ("litert-torch", "litert-converter")  # transformers' version is in the configuration
 
 
-def build(order: Order, model: Any, work: Path, clock: Clock) -> Lowered:
+def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program:
     """Converts ``model``, or takes the skeleton that a former export converted, and links its weights into it."""
     version = require_exporter()
     skeleton, out = work / "skeleton.tflite", work / PROGRAM
-    with clock.stage("convert", "Converting for LiteRT"):
+    with clock.stage("convert"):
         attention.register()
         model.config._attn_implementation = attention.NAME
-        signatures, table = make_signatures(model.eval(), order.cache, order.shape.prefill, order.shape.dynamic)
-        key = _key(order, model, version)
+        signatures, table = make_signatures(model.eval(), spec.cache, spec.shape.prefill, spec.options[DYNAMIC_SHAPE])
+        key = _key(spec, model, version)
         if not cachedir.fetch(_KIND, key, skeleton):
             convert(signatures, skeleton, clock.progress)
             cachedir.keep(_KIND, key, skeleton)
-    with clock.stage("quantize", f"Quantizing: {order.recipe.name}"):
-        schemes = {weight.module: scheme_for(order.recipe, weight.module) for weight in table.weights.values()}
+    with clock.stage("quantize", recipe=spec.recipe.name):
+        schemes = {weight.module: scheme_for(spec.recipe, weight.module) for weight in table.weights.values()}
         sizes = link(skeleton, out, table.weights, schemes, clock.progress)
-    lowered = Lowered(
-        runtime="litert",
+    program = Program(
+        runtime=NAME,
         runtime_version=version,
-        program=out,
+        artifacts=Artifacts.single(out),
         operators=(),  # see ``requirements.examine``
         delegates={},
-        vocab_size=int(order.config.vocab_size),
-        context=order.shape.context,
-        prefill_chunk=order.shape.context if order.shape.dynamic else order.shape.prefill[-1],
-        facts={"cache_bytes": order.cache.bytes, "skeleton": key[:16]},
+        vocab_size=int(spec.config.vocab_size),
+        context=spec.shape.context,
+        prefill_chunk=spec.shape.context if spec.options[DYNAMIC_SHAPE] else spec.shape.prefill[-1],
+        facts={"cache_bytes": spec.cache.bytes, "skeleton": key[:16]},
     )
-    return dataclasses.replace(lowered, **_classes(table, schemes, sizes))
+    return dataclasses.replace(program, **_classes(table, schemes, sizes))
 
 
-def _key(order: Order, model: Any, version: str) -> str:
+def _key(spec: BuildSpec, model: Any, version: str) -> str:
     """What a skeleton depends on: all but the matrices, which aren't in it, and where the checkpoint lies."""
     small = [*model.named_parameters(), *model.named_buffers()]
     values = [f"{name} {tuple(t.shape)}".encode() + t.detach().contiguous().numpy().tobytes() for name, t in small]
-    shape = f"{order.cache} {order.shape.prefill} {order.shape.dynamic}"
-    config = json.loads(order.config.to_json_string(use_diff=False)) | {"_name_or_path": ""}
+    shape = f"{spec.cache} {spec.shape.prefill} {spec.options[DYNAMIC_SHAPE]}"
+    config = json.loads(spec.config.to_json_string(use_diff=False)) | {"_name_or_path": ""}
     made_by = [version, torch.__version__, *map(metadata.version, _CONVERTERS)]
     texts = [*made_by, json.dumps(config, sort_keys=True), shape]
     return cachedir.key_of([_CODE, *(text.encode() for text in texts), *values])
 
 
 def _classes(table: WeightTable, schemes: dict[str, Scheme], sizes: dict[str, int]) -> dict[str, Any]:
-    """Bytes, number of quantized tables, and ways of storing by tensor class, as ``Lowered`` has them."""
+    """Bytes, number of quantized tables, and ways of storing by tensor class, as ``Program`` has them."""
     found: dict[str, int] = {}
     quantized: dict[str, int] = {}
     ways: dict[str, dict[str, int]] = {}

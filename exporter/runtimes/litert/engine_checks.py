@@ -12,7 +12,7 @@ from ...prompt.codec import ChatCodec, TemplateRefused
 from ...prove.behaviour import Check, Miss
 from ...prove.golden import Golden, Recorded
 from ...util.progress import Progress
-from . import engine
+from . import litert_lm
 from .spacing import raw_texts
 from .tokenizer_section import PROBES
 
@@ -42,7 +42,7 @@ def _tokens(
     bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
 ) -> Check:
     wanted = [list(bundle_side.greedy_ids) for bundle_side in recorded]
-    found = engine.greedy(
+    found = litert_lm.greedy(
         bundle.program,
         [golden.prompt_ids for golden in goldens],
         [max(1, len(ids)) for ids in wanted],
@@ -77,9 +77,9 @@ def _prompts(
     if codec.has_template:
         chats += [Prompt(f"odd-{i}", "chat", ({"role": "user", "content": text},)) for i, text in enumerate(PROBES)]
     texts = (*PROBES, *(golden.prompt.text for golden in goldens if golden.prompt.kind == "text"))
-    asked = [engine.Chat(one.messages, one.tools or (), one.add_generation_prompt, one.thinking) for one in chats]
+    asked = [litert_lm.Chat(one.messages, one.tools or (), one.add_generation_prompt, one.thinking) for one in chats]
     given = _given(bundle.program, texts, codec)
-    found = engine.conversation_ids(bundle.program, asked, work, given, progress=progress)
+    found = litert_lm.conversation_ids(bundle.program, asked, work, given, progress=progress)
     heard = [
         (chat.id, _chat_fault(chat, answer, codec))
         for chat, answer in zip(chats, found.chats, strict=True)
@@ -97,7 +97,7 @@ def _given(program: Path, texts: Sequence[str], codec: ChatCodec) -> Sequence[st
     return raw_texts(texts, codec.tokenizer) if SENTENCEPIECE in kinds else texts
 
 
-def _chat_fault(chat: Prompt, heard: engine.Heard, codec: ChatCodec) -> str | None:
+def _chat_fault(chat: Prompt, heard: litert_lm.Heard, codec: ChatCodec) -> str | None:
     try:
         text, wanted = encode_prompt(codec, chat)
     except TemplateRefused:
@@ -115,7 +115,7 @@ def _chat_fault(chat: Prompt, heard: engine.Heard, codec: ChatCodec) -> str | No
     return f"the same text, but {len(heard.ids or ())} tokens for {len(wanted)}"
 
 
-def _text_fault(text: str, cut: engine.Cut, codec: ChatCodec) -> str | None:
+def _text_fault(text: str, cut: litert_lm.Cut, codec: ChatCodec) -> str | None:
     wanted = codec.encode(text)
     if list(cut.ids) != wanted:
         return f"{list(cut.ids)[:12]} instead of {wanted[:12]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..base import Contents
+from ..program import Contents
 from .litertlm_writer import pack
 from .metadata import engine_template, llm_metadata, renders_tools, start_token
 from .tokenizer_section import choose_tokenizer

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Lowered
+from ..program import Program
+from .delegates.base import INTERPRETER_DELEGATE
 from .signature_names import DECODE
-
-DELEGATE = "XNNPACK"
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ class Requirements:
     delegated_share: float
 
 
-def examine(lowered: Lowered) -> Lowered:
+def examine(program: Program) -> Program:
     """The same with operators, delegates and the share of the work that is in them."""
-    needs = read_requirements(lowered.program)
+    needs = read_requirements(program.artifacts.path)
     return dataclasses.replace(
-        lowered,
+        program,
         operators=needs.operators,
         kernels=needs.operators,  # XNNPACK takes what it can when the program is loaded; all must be there nevertheless
         delegates=needs.delegates,
@@ -57,7 +56,8 @@ def read_requirements(program: Path) -> Requirements:
     for macs, index in _products(model, [names[_builtin(code)] for code in codes]):
         total += macs
         inside += macs if index in fed else 0
-    return Requirements(tuple(operators), {DELEGATE: calls} if calls else {}, inside / total if total else 0.0)
+    delegates = {INTERPRETER_DELEGATE: calls} if calls else {}
+    return Requirements(tuple(operators), delegates, inside / total if total else 0.0)
 
 
 def _builtin(code: Any) -> int:

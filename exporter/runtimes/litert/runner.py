@@ -6,7 +6,7 @@ The program may lie inside a ``.litertlm``: it is then read from there, at its o
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ConformanceError, LackingError
+from ...prove.runner import Array, Method, TensorSpec
 from ...util.arrays import FloatArray
 from .signature_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
 
@@ -38,6 +39,90 @@ def chunks(count: int, lengths: Sequence[int]) -> list[int]:
     return [*parts, count] if count else parts
 
 
+class LiteRTProgram:
+    """A loaded program, signature by signature (see ``prove.runner.LoadedProgram``).
+
+    Args:
+        program: A ``.tflite`` or a ``.litertlm``.
+        threads: Of XNNPACK; None for all cores of this process.
+
+    Raises:
+        ConformanceError: The runtime refuses the program.
+        LackingError: The runtime isn't installed.
+    """
+
+    def __init__(self, program: Path, threads: int | None = None) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise LackingError(
+                f"LiteRT's runtime can't be imported: {error}.", hint="pip install 'gemcut[litert]'"
+            ) from error
+        self.name = program.name
+        self._content = _content(program)
+        try:
+            self._interpreter = Interpreter(
+                model_content=self._content, num_threads=threads or len(os.sched_getaffinity(0))
+            )
+            self.signatures = list(self._interpreter.get_signature_list())
+        except (ValueError, RuntimeError) as error:
+            raise self.refused(error) from error
+        self._runners: dict[str, Any] = {}
+
+    def refused(self, error: Exception) -> ConformanceError:
+        """The error that a refusal of the runtime's is told as."""
+        return ConformanceError(
+            f"LiteRT refuses {self.name}: {error}",
+            hint="The file is damaged, or needs a kernel that this runtime lacks. "
+            "'gemcut validate' checks the bundle's hashes.",
+        )
+
+    def signature(self, name: str) -> Any:
+        """LiteRT's own ``SignatureRunner``.
+
+        Raises:
+            ConformanceError: The program has none of that name, or the runtime refuses it.
+        """
+        if name not in self._runners:
+            try:
+                self._runners[name] = self._interpreter.get_signature_runner(name)
+            except (ValueError, RuntimeError) as error:
+                raise self.refused(error) from error
+        return self._runners[name]
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """See ``prove.runner.LoadedProgram``."""
+        return {name: _described(name, self.signature(name)) for name in self.signatures}
+
+    def call(self, method: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See ``prove.runner.LoadedProgram``."""
+        try:
+            found: dict[str, Array] = self.signature(method)(**inputs)
+        except (ValueError, RuntimeError) as error:
+            raise ConformanceError(
+                f"'{method}' of {self.name} failed: {error}", hint="--verbose shows the runtime's own log."
+            ) from error
+        return found
+
+    def close(self) -> None:
+        """Frees the program."""
+        self._runners.clear()
+        del self._interpreter, self._content
+
+
+def _described(name: str, signature: Any) -> Method:
+    def specs(details: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(
+                key, np.dtype(each["dtype"]).name, tuple(None if n < 0 else int(n) for n in each["shape_signature"])
+            )
+            for key, each in details.items()
+        )
+
+    return Method(name, specs(signature.get_input_details()), specs(signature.get_output_details()))
+
+
 class LiteRTRunner:
     """A loaded program with its KV cache (see ``prove.runner.Runner``).
 
@@ -51,34 +136,16 @@ class LiteRTRunner:
     """
 
     def __init__(self, program: Path, threads: int | None = None, context: int | None = None) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise LackingError(
-                f"LiteRT's runtime can't be imported: {error}.", hint="pip install 'gemcut[litert]'"
-            ) from error
-        self._content = _content(program)
-        try:
-            self._interpreter = Interpreter(
-                model_content=self._content, num_threads=threads or len(os.sched_getaffinity(0))
-            )
-            names = list(self._interpreter.get_signature_list())
-            self._decode = self._interpreter.get_signature_runner(DECODE)
-        except (ValueError, RuntimeError) as error:
-            raise ConformanceError(
-                f"LiteRT refuses {program.name}: {error}",
-                hint="The file is damaged, or needs a kernel that this runtime lacks. "
-                "'gemcut validate' checks the bundle's hashes.",
-            ) from error
+        self._program = LiteRTProgram(program, threads)
+        names = self._program.signatures
+        self._decode = self._program.signature(DECODE)
         stem = PREFILL.format("")
         self._prefill = {
-            int(name.removeprefix(stem)): self._interpreter.get_signature_runner(name)
-            for name in names
-            if name.startswith(stem)
+            int(name.removeprefix(stem)): self._program.signature(name) for name in names if name.startswith(stem)
         }
         self._dynamic = DYNAMIC_PREFILL in names
         if self._dynamic:
-            self._prefill = {0: self._interpreter.get_signature_runner(DYNAMIC_PREFILL)}
+            self._prefill = {0: self._program.signature(DYNAMIC_PREFILL)}
         inputs, outputs = self._decode.get_input_details(), self._decode.get_output_details()
         if not self._prefill or "mask" not in inputs or "logits" not in outputs:
             raise ConformanceError(
@@ -149,7 +216,8 @@ class LiteRTRunner:
 
     def close(self) -> None:
         """Frees the program and its cache."""
-        del self._decode, self._prefill, self._interpreter, self._caches, self._content
+        del self._decode, self._prefill, self._caches
+        self._program.close()
 
 
 def _context(program: Path) -> int | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import platform
-import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...errors import LackingError
+from ...util.platform import cpu_flags
 
 # Distribution -> release. litert-lm-api holds the module litert_lm; litert-lm itself is the command line of it.
 RUNTIME = {"ai-edge-litert": "2.3", "litert-lm-api": "0.18", "litert-lm-builder": "0.18"}
 EXPORTER = {"litert-torch": "0.10"}
 ENGINE = "litert-lm-api"
+# Distributions that a golden runner needs on a device, and the versions that this code holds for.
+DEVICE_WHEELS = (("ai-edge-litert", "2.3.0"), ("litert-lm-api", "0.18.1"), ("numpy", "2.4.6"))
 INSTALL = "pip install 'gemcut[litert]'"
 
 # (sys.platform, machine) that litert-converter 0.5, which litert-torch needs, has wheels for; as pyproject.toml has it.
@@ -96,12 +98,6 @@ def lacking_instructions(cpuinfo: str | None = None, machine: str | None = None)
     flag, name = NEEDED_FLAGS.get(machine or platform.machine(), ("", ""))
     flags = cpu_flags(cpuinfo)
     return name if flag and flags and flag not in flags else ""
-
-
-def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """The features of a processor: the first ``flags`` or ``Features`` line of ``/proc/cpuinfo``."""
-    line = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
-    return frozenset(line[1].split() if line else ())
 
 
 def _installed(name: str) -> str | None:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .guard import replaced
-from .noop_passes import frozen
+from ...patches.guard import replaced
+from ...patches.noop_passes import frozen
 
 _UNBACKED = re.compile(r"\bu\d+\b")  # sizes that are known at run time alone
 

@@ -1,7 +1,7 @@
 """The golden runner for LiteRT, as it runs on a device: Python, numpy and ai_edge_litert are all that it needs.
 
-Run as ``python -m gemcut.devices.arm64.guest`` from a folder that holds the modules that ``package`` copies; see
-``devices.wire`` for its verbs. What runs the goldens there is ``prove.run`` itself, with the LiteRT runner.
+Run as ``python -m gemcut.runtimes.litert.golden_runner`` from a folder that holds the modules which a device copies;
+see ``prove.wire`` for its verbs. What runs the goldens there is ``prove.run`` itself, with the LiteRT runner.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ...errors import EXIT_BUG, EXIT_USAGE, ConformanceError, GemcutError
 from ...prompt.chats import Prompt
 from ...prove.golden import Golden, Recorded
 from ...prove.run import run_bundle
-from ...runtimes.litert import engine_worker
-from ...runtimes.litert.runner import LiteRTRunner
-from ...runtimes.litert.version import cpu_flags
+from ...prove.wire import ORDER_MAGIC, RESULT_MAGIC
 from ...util.arrays import FloatArray
-from ..wire import ORDER_MAGIC, RESULT_MAGIC
+from ...util.platform import cpu_flags
+from . import litert_lm_worker
+from .runner import LiteRTRunner
 
 _PACKAGES = ("ai-edge-litert", "litert-lm-api", "numpy")
 _KIB = 1024
@@ -67,7 +67,7 @@ class _Order:
 
 
 def read_order(path: Path) -> _Order:
-    """Reads what ``orders.write_order`` wrote.
+    """Reads what ``prove.wire.write_order`` wrote.
 
     A golden's reply, which the order doesn't hold, is so many zeros as the order allows, and ended by none: then
     ``reply_budget`` gives that number.
@@ -112,7 +112,7 @@ def _golden(name: str, ids: tuple[int, ...], prompt: int, first: int, top: npt.N
 
 
 def write_result(found: Sequence[Recorded], path: Path) -> None:
-    """Writes what the goldens gave, as ``orders.read_result`` reads it."""
+    """Writes what the goldens gave, as ``prove.wire.read_result`` reads it."""
     parts = [np.array([len(found)], "<i4").tobytes()]
     for one in found:
         reply = np.array([len(one.greedy_ids), *one.greedy_ids], "<i4")
@@ -195,7 +195,7 @@ def _child(pipe: Connection, program: Path, threads: int, order: _Order, numbers
 
 
 def run(program: Path, order: Path, result: Path, threads: int, processes: int = 1) -> _Figures:
-    """Runs an order's goldens; returns the figures that ``devices.wire`` names.
+    """Runs an order's goldens; returns the figures that ``prove.wire`` names.
 
     Times are summed over the processes, load and peak_memory the largest's; under user mode the emulator's is in it.
 
@@ -246,18 +246,18 @@ def _run_forked(
 
 
 def engine(job: Path) -> None:
-    """Has LiteRT-LM's engine do a job of ``engine_worker``'s, which says what came out on stdout."""
+    """Has LiteRT-LM's engine do a job of ``litert_lm_worker``'s, which says what came out on stdout."""
     (job.parent / json.loads(job.read_bytes())["cache"]).mkdir(exist_ok=True)
     with job.open("rb") as file:
         os.dup2(file.fileno(), sys.stdin.fileno())
-    engine_worker.main()
+    litert_lm_worker.main()
 
 
 def main(arguments: Sequence[str]) -> int:
     """Does what the arguments say, prints one JSON object, and returns the exit code.
 
     Args:
-        arguments: As ``devices.wire`` has them, or ``engine JOB``; before them perhaps ``--processes N``, to share
+        arguments: As ``prove.wire`` has them, or ``engine JOB``; before them perhaps ``--processes N``, to share
             the goldens among so many processes: an emulated thread takes a core of the host, and the program has one.
     """
     processes = 1

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .guard import replaced
+from ...patches.guard import replaced
 
 
 @contextmanager

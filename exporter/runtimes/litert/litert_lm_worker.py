@@ -1,4 +1,4 @@
-"""The child process in which LiteRT-LM's engine runs: ``python -m gemcut.runtimes.litert.engine_worker``.
+"""The child process in which LiteRT-LM's engine runs: ``python -m gemcut.runtimes.litert.litert_lm_worker``.
 
 A job, as JSON, comes in on stdin. Messages, one JSON object a line, go out on what was stdout: ``{"done": n, "what":
 text}`` on the way, and at the end one of ``result``, ``refused`` (the engine's own error text) and ``lacking``. Native

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,37 +14,27 @@ from ...prove.behaviour import Check, Miss
 from ...prove.conformance import compare
 from ...prove.golden import Golden, Recorded
 from ...util.processes import Finished
-from ...util.progress import Progress
-from ..wire import read_result
 
 if TYPE_CHECKING:
     from ...bundle.reader import Bundle
+    from ..base import Ask
 
 PROMPTS = 3  # the shortest: each takes seconds under emulation, and all go through the engine on the exporting machine
 PROGRAM = "identity.litertlm"
 CACHE = "engine-cache"
+JOB = "engine.json"
 _TAIL = 3
 
 
-def check_engine(
-    bundle: Bundle,
-    goldens: Sequence[Golden],
-    host: Sequence[Recorded],
-    result: Path | None,
-    folder: Path,
-    ask: Callable[[bytes], Finished],
-    progress: Progress,
-) -> Check:
-    """Has the engine reply to the ``PROMPTS`` shortest goldens, through an identity bundle.
+def check_engine(bundle: Bundle, goldens: Sequence[Golden], device: Sequence[Recorded], work: Path, ask: Ask) -> Check:
+    """Has the engine reply to the ``PROMPTS`` shortest goldens, through a bundle whose tokenizer takes ids.
 
     Args:
         bundle: The bundle, with a ``.litertlm``.
         goldens: All of them.
-        host: What the exporting machine recorded.
-        result: What the Interpreter gave on this device; None to take the exporting machine's replies instead.
-        folder: A folder of this machine's; ``PROGRAM``, to run on the device, is written there.
-        ask: Has ``engine_worker`` do a job, given as JSON, in the device's folder, where those two are.
-        progress: Told of it.
+        device: What the Interpreter gave on this device.
+        work: A scratch folder of this machine's; what is to run on the device is written there.
+        ask: Runs the golden runner on the device, with files in its folder.
 
     Returns:
         ``engine_tokens``: the replies are the Interpreter's, or part from them at a tie (``prove.conformance``).
@@ -53,16 +43,13 @@ def check_engine(
         ConformanceError: The engine crashes, or refuses the program.
         LackingError: It can't be loaded.
     """
-    from ...runtimes.litert.id_tokenizer import write_identity
+    from .id_tokenizer import write_identity
 
-    stops = bundle.manifest.stop_ids
-    device = read_result(result, goldens, stops, lambda ids: "") if result is not None else tuple(host)
     replying = [index for index, one in enumerate(device) if one.greedy_ids]
     chosen = sorted(replying, key=lambda i: len(goldens[i].prompt_ids) + len(device[i].greedy_ids))[:PROMPTS]
     if not chosen:
         return Check("engine_tokens", 0, 1.0, ())
-    progress.note(f"LiteRT-LM's engine, on {len(chosen)} prompts")
-    write_identity(bundle.program, folder / PROGRAM, bundle.manifest.vocab_size)
+    write_identity(bundle.program, work / PROGRAM, bundle.manifest.vocab_size)
     job = {
         "task": "greedy",
         "prompts": [list(goldens[index].prompt_ids) for index in chosen],
@@ -71,7 +58,8 @@ def check_engine(
         "cache": CACHE,
         "threads": 1,
     }
-    heard = _replies(ask(json.dumps(job).encode()))
+    (work / JOB).write_text(json.dumps(job), encoding="utf-8")
+    heard = _replies(ask(("engine", JOB), (work / PROGRAM, work / JOB)))
     if len(heard) != len(chosen):
         raise ConformanceError(f"LiteRT-LM's engine answers {len(heard)} prompts of {len(chosen)}")
     misses = []

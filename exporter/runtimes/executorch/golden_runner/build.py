@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import ConformanceError, LackingError, UnsupportedError
-from ...util import fetching, processes
-from ...util.processes import Finished
-from ...util.progress import Progress
-from ..base import Need
+from ....errors import ConformanceError, LackingError, UnsupportedError
+from ....util import fetching, processes
+from ....util.processes import Finished
+from ....util.progress import Progress
+from ...golden_runner import NativeGoldenRunner, Need
 
 ARCHITECTURES = ("x86_64", "aarch64")
 RUNNER = "runner"
@@ -37,6 +37,24 @@ _LINKING = ("-Wl,--no-as-needed", "-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN
 _SECONDS = 300.0
 _ERRORS = 3  # lines of the compiler's that are shown
 _INSTALL = "pip install 'gemcut[executorch]'"
+
+
+class ExecuTorchGoldenRunner(NativeGoldenRunner):
+    """See ``NativeGoldenRunner``."""
+
+    executable = RUNNER
+
+    def needs(self, machine: str) -> tuple[Need, ...]:
+        """See ``NativeGoldenRunner``."""
+        return needs(machine)
+
+    def compiler(self, machine: str) -> str:
+        """See ``NativeGoldenRunner``."""
+        return compiler(machine)
+
+    def build(self, machine: str, progress: Progress) -> Path:
+        """See ``NativeGoldenRunner``."""
+        return build(machine, progress)
 
 
 def needs(arch: str) -> tuple[Need, ...]:

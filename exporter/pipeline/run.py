@@ -1,9 +1,10 @@
-"""Runs a packed bundle, reopened from disk, against its goldens."""
+"""Runs a packed bundle, reopened from disk, against its goldens, here and on devices."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,14 @@ from ..runtimes import get_runtime
 from ..runtimes.base import Job
 from ..util.process_memory import give_back
 from ..util.progress import Progress
+from .journal.fingerprint import device_key
 
 if TYPE_CHECKING:
     from ..prove.run import RowSink
-    from ..util.stage_clock import Clock
+    from ..util.stage_clock import StageClock
+    from .job import BundleJob
+    from .products import Goldens
+    from .request import ExportRequest
 
 
 def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: LogitRows | None = None) -> Proof:
@@ -47,7 +52,8 @@ def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logi
     goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
     codec, manifest = codec_of(bundle), bundle.manifest
     runtime = get_runtime(manifest.runtime.name)
-    runner = runtime.open(bundle.program)
+    engine = runtime.engine
+    runner = engine.open(bundle.program)
     try:
         sink = FullFidelity(goldens, float_logits) if float_logits is not None else None
         recorded = _run(runner, goldens, manifest, codec, sink, progress)
@@ -57,7 +63,7 @@ def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logi
     give_back()
     fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
     behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids, read_calls(bundle))
-    more = check_prompt(bundle, codec, goldens) + runtime.second_leg(bundle, goldens, recorded, work, progress)
+    more = check_prompt(bundle, codec, goldens) + engine.checks(bundle, goldens, recorded, work, progress)
     behaviour = dataclasses.replace(behaviour, checks=behaviour.checks + more)
     return Proof(goldens, recorded, fidelity, behaviour, judge(gate, fidelity, behaviour))
 
@@ -82,6 +88,30 @@ def measure_speed(bundle: Bundle, work: Path, progress: Progress) -> dict[str, f
     return {"prefill": prompt / run.prefill[0], "decode": job.steps / run.decode}
 
 
+def timed_prove(bundle: Bundle, gate: Gate, work: Path, clock: StageClock, goldens: Goldens) -> Proof:
+    """``prove`` as a stage of an export, against the float model's own logits."""
+    with clock.stage("prove", runtime=bundle.manifest.runtime.name):
+        return prove(bundle, gate, work, clock.progress, goldens.logits())
+
+
+def timed_speed(bundle: Bundle, work: Path, clock: StageClock) -> dict[str, float]:
+    """``measure_speed`` as a stage of an export."""
+    with clock.stage("measure"):
+        return measure_speed(bundle, work, clock.progress)
+
+
+def prove_on_each(
+    job: BundleJob, bundle: Bundle, proof: Proof, request: ExportRequest, clock: StageClock
+) -> tuple[DeviceVerdict, ...]:
+    """What the bundle does on each device that was asked for; that one of them fails raises nothing."""
+    subject, work, options = subject_of_proof(bundle, proof), job.staging.work, request.device_options
+    found: tuple[DeviceVerdict, ...] = ()
+    for spec in request.prove_on:
+        prove = partial(prove_on_devices, subject, [spec], work, clock, options)
+        found = (*found, *job.journal.step("device", prove, key=device_key(spec, options)))
+    return found
+
+
 def versions_of(manifest: Manifest) -> dict[str, str]:
     """The bundle's runtime, and the version that made it."""
     return {manifest.runtime.name: manifest.runtime.version}
@@ -95,7 +125,7 @@ def subject_of(bundle: Bundle) -> Subject:
 
 
 def prove_on_devices(
-    subject: Subject, specs: Sequence[str], work: Path, clock: Clock, progress: Progress, options: Options | None
+    subject: Subject, specs: Sequence[str], work: Path, clock: StageClock, options: Options | None
 ) -> tuple[DeviceVerdict, ...]:
     """Runs the goldens on each device that can run the bundle; those that can't are noted."""
     found = []
@@ -103,10 +133,10 @@ def prove_on_devices(
         if spec == HOST:
             continue
         if subject.runtime not in make_device(spec, options).runtimes:
-            progress.note(f"{spec} doesn't run {subject.runtime} bundles: not proven there")
+            clock.progress.note(f"{spec} doesn't run {subject.runtime} bundles: not proven there")
             continue
-        with clock.stage(spec, f"Proving the {subject.runtime} bundle on {spec}"):
-            found.append(prove_on(subject, spec, work, progress, options))
+        with clock.stage("device", spec, runtime=subject.runtime, device=spec):
+            found.append(prove_on(subject, spec, work, clock.progress, options))
     return tuple(found)
 
 

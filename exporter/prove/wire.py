@@ -23,18 +23,32 @@ position; row r scores position first + r. most: tokens that a reply may have, i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConformanceError
-from ..prove.golden import Golden, Recorded, strip_stop
-from ..prove.run import reply_budget
+from .golden import Golden, Recorded, strip_stop
+from .run import reply_budget
 
 ORDER_MAGIC = b"GCORDER1"
 RESULT_MAGIC = b"GCRESULT"
+
+
+def last_object(text: str) -> dict[str, Any]:
+    """Return the last line of a golden runner's stdout that is a JSON object; empty if there is none."""
+    for line in reversed(text.splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def write_order(

@@ -1,0 +1,75 @@
+"""What would avoid that an app's runtime lacks something, or settle what isn't known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from ..compat.verdict import oldest_release
+from ..runtimes import runtime_names
+
+if TYPE_CHECKING:
+    from ..compat.needs import Kind, Requirement
+    from ..compat.verdict import Compared, Way
+    from ..runtimes.base import RuntimePlugin
+    from .runtime_spec import Asked
+
+
+def advice(
+    compared: Compared,
+    asked: Asked,
+    runtime: RuntimePlugin,
+    version: str,
+    needs: Sequence[Requirement],
+    way: Way,
+) -> Iterator[str]:
+    """Say what to do next, the likeliest first.
+
+    Args:
+        compared: What is missing and what isn't known.
+        asked: The runtime that the app ships.
+        runtime: The bundle's.
+        version: Of the app's runtime; empty if it isn't known.
+        needs: What the bundle's program requires.
+        way: How it was found out.
+    """
+    kinds = {lack.kind for lack in compared.missing}
+    if kinds == {"runtime"}:
+        others = [asked.runtime] if asked.runtime else [name for name in runtime_names() if name != runtime.name]
+        yield f"export for the app's own runtime: gemcut export --runtime {' or '.join(others)}"
+    elif kinds:
+        yield from _about_missing(kinds, asked, runtime, version, needs)
+    if compared.unknown:
+        yield _about_unknown({lack.kind for lack in compared.unknown}, asked, runtime, way)
+
+
+def _about_missing(
+    kinds: set[Kind], asked: Asked, runtime: RuntimePlugin, version: str, needs: Sequence[Requirement]
+) -> Iterator[str]:
+    newer = oldest_release(runtime.releases, asked.package, needs)
+    if newer is not None:
+        yield f"ship {runtime.title} {newer} or a later one with the app"
+    else:
+        yield "no release that is known has all of it: please report it"
+    oldest = runtime.releases.oldest_target()
+    if oldest is not None and version and Version(version) >= Version(oldest):
+        yield (
+            f'or gemcut export --target FILE.toml, a target of your own with {runtime.name} = "{version}" under '
+            "[oldest_runtime]: an export is then held to that release before it is packed"
+        )
+    if "backend" in kinds:
+        yield "or export for a target with another delegate"
+    if "node" in kinds:
+        yield "or export again with this gemcut, which keeps what old delegates lack out of their blobs"
+
+
+def _about_unknown(kinds: set[Kind], asked: Asked, runtime: RuntimePlugin, way: Way) -> str:
+    if runtime.releases.loads_library:
+        if "runtime" in kinds and asked.package:
+            return f"name the very library: --runtime npm:{asked.package}@{asked.package_version}"
+        return "name the library that ships (--runtime app-release.apk, or the .aar): it is loaded and asked"
+    if way != "release" and runtime.releases.package_example:
+        return f"name its version: --runtime {runtime.releases.package_example}"
+    return "run it there: the demo app proves it on the phone; gemcut validate --from FILE reads it"

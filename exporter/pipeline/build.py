@@ -1,0 +1,29 @@
+"""The stage that makes a program: what of it is the same for every runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..util.process_memory import give_back
+from .products import Built
+
+if TYPE_CHECKING:
+    from ..util.stage_clock import StageClock
+    from .plan import ExportPlan
+
+
+def build(plan: ExportPlan, model: Any, work: Path, clock: StageClock) -> Built:
+    """Make a program.
+
+    Args:
+        plan: What it is to be.
+        model: The float model, which is used up.
+        work: A scratch folder, in which the program lies afterwards.
+        clock: Told of the runtime's own steps.
+    """
+    parameters = sum(p.numel() for p in model.parameters())
+    exporter = plan.runtime.exporter
+    program = exporter.build(plan.spec, model, work, clock.extended(exporter.steps))
+    give_back()
+    return Built(program, parameters)

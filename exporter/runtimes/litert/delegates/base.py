@@ -1,0 +1,12 @@
+"""What a delegate of LiteRT offers: the Interpreter brings it in when it loads a program."""
+
+from __future__ import annotations
+
+from ...delegates import Delegate
+
+# What the Interpreter applies by itself, as manifests name it.
+INTERPRETER_DELEGATE = "XNNPACK"
+
+
+class LiteRTDelegate(Delegate):
+    """A delegate that LiteRT-LM's engine can be told to use."""

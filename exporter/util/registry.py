@@ -1,0 +1,85 @@
+"""Plugins by name: one row each, imported when asked for, with entry points for other distributions."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Generic, TypeVar
+
+from ..errors import LackingError, UnsupportedError, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The plugins of one kind.
+
+    A plugin is imported by ``get``, never before, so that listing names costs nothing and a user installs only what
+    they use. A distribution of somebody else's adds one by an entry point in ``group``
+    (https://packaging.python.org/en/latest/specifications/entry-points/).
+
+    Args:
+        kind: What one is called in messages, such as ``runtime``.
+        group: The entry points' group, such as ``gemcut.runtimes``.
+        rows: Name -> ``module:OBJECT``, in the order in which they are listed; a module that begins with a dot is
+            relative to ``package``.
+        package: The package that the rows' modules are relative to.
+    """
+
+    def __init__(self, kind: str, group: str, rows: Mapping[str, str], package: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._rows = dict(rows)
+        self._package = package
+        self._loaded: dict[str, T] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Every name: the packaged ones in their order, then those of other distributions, sorted."""
+        return (*self._rows, *sorted(set(_entry_points(self.group)) - set(self._rows)))
+
+    @property
+    def packaged(self) -> tuple[str, ...]:
+        """The names of those that ship with Gemcut."""
+        return tuple(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows or name in _entry_points(self.group)
+
+    def __iter__(self) -> Iterator[T]:
+        return (self.get(name) for name in self.names())
+
+    def get(self, name: str) -> T:
+        """Import and return a plugin.
+
+        Raises:
+            UnsupportedError: None has that name; the message has the nearest.
+            LackingError: Another distribution's plugin can't be imported.
+        """
+        if name not in self._loaded:
+            if name not in self:
+                raise UnsupportedError(f"unknown {self.kind} '{name}': {nearest(name, self.names())}")
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> T:
+        if name in self._rows:
+            module, _, attribute = self._rows[name].partition(":")
+            found: T = getattr(importlib.import_module(module, self._package), attribute)
+            return found
+        point = _entry_points(self.group)[name]
+        try:
+            outside: T = point.load()
+        except Exception as error:
+            owner = point.dist.name if point.dist is not None else point.value
+            raise LackingError(
+                f"the {self.kind} '{name}' of {owner} can't be imported: {type(error).__name__}: {error}",
+                hint=f"Update {owner}, or uninstall it: pip uninstall {owner}.",
+            ) from error
+        return outside
+
+
+@functools.cache
+def _entry_points(group: str) -> Mapping[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=group)}
