@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -87,7 +88,7 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CONTRIBUTORS = [ROOT / "CONTRIBUTING.md", *sorted(CONTRIBUTING.rglob("*.md"))]
 # Capitals stand for a name that the reader chooses, as does ``...`` for what they write.
 PLACEHOLDER = re.compile(r"[A-Z]{2,}|\.\.\.|[*<{]")
-OURS = re.compile(r"`((?:exporter|targets|tests|docs|benchmarks|\.ci|\.github)/[^`\s:]*)(?::\w+)?`")
+OURS = re.compile(r"`((?:exporter|targets|tests|docs|benchmarks|\.ci)/[^`\s:]*)(?::\w+)?`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -123,6 +124,7 @@ def drawer() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
