@@ -138,3 +138,11 @@ def test_the_architecture_page_has_a_row_for_every_layer() -> None:
     text = (CONTRIBUTING / "architecture.md").read_text(encoding="utf-8")
     rows = {name for row in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     assert {name for names in drawer().layer_names() for name in names} <= rows
+
+
+def test_the_page_of_runtimes_explains_every_fact_of_a_plugin() -> None:
+    from gemcut.runtimes.base import RuntimePlugin
+
+    text = (CONTRIBUTING / "add-a-runtime.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| ", text, re.MULTILINE)
+    assert set(RuntimePlugin.__annotations__) == set(told) - {"exporter", "engine", "inspector"}
