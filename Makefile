@@ -1,6 +1,6 @@
 # make demo   exports the packaged sample model for android-arm64 and proves the bundle
 # make test   runs all tests, the slow ones last
-# make lint   ruff and mypy
+# make lint   ruff, mypy and import-linter
 # make clean  removes what these made
 #
 # Tests run in as many processes as there are cores, four at most: make test WORKERS= runs them in one.
@@ -34,8 +34,12 @@ test: $(VENV)/.installed-tests
 lint: $(VENV)/.installed-tests
 	@echo "ruff check"
 	@$(BIN)/ruff check .
+	@echo "ruff format --check"
+	@$(BIN)/ruff format --check --quiet exporter tests docs
 	@echo "mypy"
 	@$(BIN)/mypy
+	@echo "import-linter"
+	@$(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) bundles build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -292,9 +292,11 @@ def test_the_installed_wheel_exports_the_sample_from_another_folder(wheel: Path,
 # The README and the pages
 
 BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```sh\n(?P<text>.*?)```", re.DOTALL)
-PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+# What users read; tests/test_docs.py has the pages of contributors.
+PAGES = ("README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))
+                        if "contributing" not in path.parts))  # fmt: skip
 # Pages whose commands are one story, each set run in order in a folder of its own: an app's repository.
-WALKS = (("docs/configuration.md", "docs/ci.md"), ("docs/in-your-app.md",))
+WALKS = (("docs/reference/configuration.md", "docs/guides/ci.md"), ("docs/guides/in-your-app.md",))
 # All that is marked as not run, and why: nothing else may be.
 NOT_RUN = {"gradle -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone"}
 
@@ -326,7 +328,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+@\w+")
 
 @pytest.fixture(scope="module")
 def desk(sample_int4: Any, sample_diary: Any, sample_litert: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the README's reader has it: the sample's bundles, a model, and the recipe of docs/recipes.md."""
+    """A folder as the README's reader has it: the sample's bundles, a model, and docs/reference/recipes.md's recipe."""
     from gemcut.checkpoint.random import random_checkpoint
     from transformers import Gemma3TextConfig
 
@@ -341,7 +343,7 @@ def desk(sample_int4: Any, sample_diary: Any, sample_litert: Any, tmp_path_facto
         layer_types=["sliding_attention", "full_attention"], max_position_embeddings=1024,
     )  # fmt: skip
     random_checkpoint(folder / "my-model", config)
-    (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+    (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "reference" / "recipes.md").read_text(), re.DOTALL)
     (folder / "careful.toml").write_text(recipe)
     return folder
 
@@ -504,7 +506,7 @@ def verdict_of(bundle: Path) -> dict[str, Any]:
 
 def settled(line: str, page: str, app: Path) -> None:
     """What the reader does by hand before a line: gemcut.toml as the page has it, the verdict from the phone."""
-    if page == "docs/in-your-app.md" and line == "gemcut export":
+    if page == "docs/guides/in-your-app.md" and line == "gemcut export":
         (project,) = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
         (app / "gemcut.toml").write_text(project, encoding="utf-8")
     if "--from" in line:
@@ -536,10 +538,3 @@ def test_the_commands_of_a_story_run_in_order(walk: tuple[str, ...], tmp_path: P
                 ["bash", "-c", line], cwd=app, env=environment, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{page}: {line}\n{done.stdout}{done.stderr}"
-
-
-def test_every_file_that_the_pages_link_to_is_there() -> None:
-    for name in PAGES:
-        page = ROOT / name
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{name}: {link}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 APP = ROOT / "tests" / "app_repo"
-DOCS = ROOT / "docs" / "ci"
+DOCS = ROOT / "docs" / "guides" / "ci"
 # Variables of this machine that a hosted one hasn't; PIP_ ones are set below.
 OURS = ("PYTHON", "GEMCUT", "GITHUB", "RUNNER", "CI", "PIP_", "VIRTUAL_ENV")
 

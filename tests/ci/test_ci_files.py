@@ -80,17 +80,17 @@ def test_other_peoples_actions_are_known_with_their_inputs() -> None:
 
 
 def test_every_input_of_the_action_is_used_and_explained() -> None:
-    text, page = ACTION.read_text(encoding="utf-8"), (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    text, page = ACTION.read_text(encoding="utf-8"), (ROOT / "docs" / "guides" / "ci.md").read_text(encoding="utf-8")
     action = load(ACTION)
     for name, one in action["inputs"].items():
         assert re.search(rf"inputs\.{name}\b", text), name
         assert one["description"]
         assert isinstance(one["default"], str), f"{name}: an input is a text"
         row = re.search(rf"^\| `{name}` \| (.*?) \|", page, re.MULTILINE)
-        assert row, f"docs/ci.md doesn't have the input {name}"
+        assert row, f"docs/guides/ci.md doesn't have the input {name}"
         assert row[1] == (f"`{one['default']}`" if one["default"] else ""), name
     for name in action["outputs"]:
-        assert re.search(rf"^\| `{name}` \|", page, re.MULTILINE), f"docs/ci.md doesn't have the output {name}"
+        assert re.search(rf"^\| `{name}` \|", page, re.MULTILINE), f"docs/guides/ci.md doesn't have the output {name}"
     known = set(re.findall(r"inputs\.([\w-]+)", text))
     assert known == set(action["inputs"])
 

@@ -20,7 +20,7 @@ from gemcut.diff.outcome import outcome
 
 from tests.conftest import Exported, gemcut
 
-DOCS = Path(__file__).parents[2] / "docs" / "diff.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "diff.md"
 TEMPLATE = "chat_template.jinja"
 
 

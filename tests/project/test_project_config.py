@@ -239,7 +239,7 @@ def test_the_schema_takes_what_the_code_takes_and_refuses_what_it_refuses() -> N
 
 
 def test_docs_explain_every_key() -> None:
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
     missing = [key for table in (BundleTable, BudgetTable) for key in table.model_fields if f"`{key}`" not in text]
     assert missing == ["budgets"]  # a table of its own
     assert "`[bundles.NAME.budgets]`" in text

@@ -1,4 +1,4 @@
-"""What docs/reports.md shows is run as it stands."""
+"""What docs/reference/reports.md shows is run as it stands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-DOCS = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "reports.md").read_text(encoding="utf-8")
 
 
 def _block(kind: str) -> str:
@@ -60,7 +60,7 @@ def test_a_damaged_bundle_is_an_error_in_every_report(sample_int4: Any, tmp_path
 
 def test_the_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(_block("python"), "docs/reports.md", "exec"), {})
+    exec(compile(_block("python"), "docs/reference/reports.md", "exec"), {})
     assert len(ElementTree.parse("reports/gemcut.xml").getroot().findall(".//failure")) == 1
     assert len(json.loads(Path("reports/gemcut.sarif").read_text())["runs"][0]["results"]) == 1
 

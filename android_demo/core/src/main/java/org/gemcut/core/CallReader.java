@@ -9,7 +9,7 @@ import java.math.BigInteger;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/** Reads a model's tool calls by the writers that the template writes them with (docs/prompt.md: Reading calls). */
+/** Reads a model's tool calls by the writers that the template writes them with (docs/concepts/prompt.md: Reading calls). */
 final class CallReader {
     private static final int DEEPEST = 64;
     private static final Pattern NUMBER =

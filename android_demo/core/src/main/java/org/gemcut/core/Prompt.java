@@ -10,7 +10,7 @@ import java.util.Map;
 /**
  * A bundle's chat template, compiled: turns a chat into the text that the model was trained on, without Jinja.
  *
- * <p>The format is in docs/prompt.md of Gemcut, which proves it against the template at every export.
+ * <p>The format is in docs/concepts/prompt.md of Gemcut, which proves it against the template at every export.
  */
 public final class Prompt {
     public static final String NAME = "prompt.json";

@@ -5,7 +5,7 @@ import java.math.MathContext;
 import java.math.RoundingMode;
 import java.util.Locale;
 
-/** White space, numbers and escapes as docs/prompt.md of Gemcut has them: exactly Python's. */
+/** White space, numbers and escapes as docs/concepts/prompt.md of Gemcut has them: exactly Python's. */
 final class PromptText {
     private PromptText() {}
 

@@ -5,7 +5,7 @@ import com.google.gson.JsonObject;
 import java.util.ArrayList;
 import java.util.List;
 
-/** From messages to the parts of a chat (docs/prompt.md in Gemcut). */
+/** From messages to the parts of a chat (docs/concepts/prompt.md in Gemcut). */
 final class Segments {
     /** One part of a chat, before its text is trimmed or dropped. */
     static final class Segment {

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
-/** Writes JSON values as a chat template does; the kinds are those of docs/prompt.md in Gemcut. */
+/** Writes JSON values as a chat template does; the kinds are those of docs/concepts/prompt.md in Gemcut. */
 abstract class Writer {
     private static final int DEEPEST = 4 * 64;
 
