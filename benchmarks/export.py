@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 from gemcut.cli.views.table import table
-from gemcut.config.target import load_target
+from gemcut.target import load_target
 
 from .common import (
     Command,

@@ -40,9 +40,9 @@ import click
 from gemcut import bench
 from gemcut.bundle.reader import open_bundle
 from gemcut.cli.views.table import table
-from gemcut.config.target import load_target
 from gemcut.errors import UsageError
 from gemcut.report.console import ConsoleProgress
+from gemcut.target import load_target
 
 from .common import (
     Command,

@@ -92,7 +92,7 @@ def first_start(program: Path, threads: int, work: Path) -> Start:
 
 def run_engine(job: bench.Job, work: Path) -> bench.Run:
     """One run of a ``.litertlm`` in LiteRT-LM's engine, with its weight cache written before."""
-    from gemcut.runtimes.litert import engine
+    from gemcut.runtimes.litert import litert_lm as engine
 
     (run,) = engine.bench(Path(job.program), job.prompts, job.steps, 1, work, job.threads)
     return run
@@ -128,7 +128,7 @@ def fidelity_here(runtime: str, program: Path, bundle: Path, logits: Path) -> Fi
     from gemcut.runtimes import get_runtime
 
     goldens = goldens_of(bundle)
-    runner = get_runtime(runtime).open(program)
+    runner = get_runtime(runtime).engine.open(program)
     try:
         positions = sum(golden.positions for golden in goldens)
         rows = np.memmap(logits, dtype="<f4", mode="r", shape=(positions, runner.vocab_size))
@@ -165,7 +165,7 @@ def start_here(program: Path, threads: int, cache: Path) -> tuple[float, int]:
     Raises:
         ConformanceError: The engine can't open the file.
     """
-    from gemcut.runtimes.litert.engine_worker import library
+    from gemcut.runtimes.litert.litert_lm_worker import library
 
     native = library()
     import litert_lm

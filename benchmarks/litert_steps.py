@@ -19,10 +19,10 @@ from typing import Any
 
 import gemcut
 from gemcut.bundle.reader import open_bundle
-from gemcut.config.target import load_target
 from gemcut.errors import GemcutError, UsageError
 from gemcut.formats.litertlm import program_section
 from gemcut.prove.golden_files import GOLDENS
+from gemcut.target import load_target
 from gemcut.util.progress import Progress
 
 from .common import run_module

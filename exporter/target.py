@@ -324,9 +324,8 @@ def _check_runtime(target: Target, runtime: RuntimePlugin) -> None:
     """Refuses a delegate that the runtime hasn't, and a platform that one of them has no release for."""
     if target.delegate not in runtime.delegates:
         raise UnsupportedError(
-            f"{target.path}: delegate = '{target.delegate}': {runtime.name} has no such delegate: "
-            f"{nearest(target.delegate, runtime.delegates.names())}",
-            hint="Name one of them; docs/contributing/add-a-delegate.md says how another is added.",
+            f"{target.path}: delegate = '{target.delegate}': {nearest(target.delegate, runtime.delegates.names())}",
+            hint=f"These are the delegates of {runtime.name}; docs/contributing/add-a-delegate.md says how to add one.",
         )
     delegate = runtime.delegate(target.delegate)
     for title, platforms in ((runtime.title, runtime.platforms), (delegate.title, delegate.platforms)):

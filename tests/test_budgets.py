@@ -16,7 +16,7 @@ from gemcut.pipeline.budgets import download_size, hold, open_baseline, rows
 from gemcut.pipeline.evidence import TITLES, BudgetLine, Evidence
 from gemcut.pipeline.failures import BudgetFailed
 from gemcut.pipeline.packaging import gate_of
-from gemcut.pipeline.prove import subject_of
+from gemcut.pipeline.run import subject_of
 from gemcut.prompt.codec import codec_of
 from gemcut.prove.behaviour import check_behaviour
 from gemcut.prove.fidelity import fidelity_top64

@@ -11,7 +11,7 @@ import torch
 from gemcut.util.file_tensors import InMemory, Scratch
 from gemcut.util.process_memory import anonymous_memory, give_back
 from gemcut.util.progress import Silent
-from gemcut.util.stage_clock import Clock
+from gemcut.util.stage_clock import StageClock
 
 MEGABYTES = 1 << 20
 pytestmark = pytest.mark.skipif(anonymous_memory() is None, reason="the system doesn't say what is its own")
@@ -25,13 +25,13 @@ def _fill(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_stage_has_the_most_memory_that_was_in_use_in_it() -> None:
-    clock = Clock(Silent())
+    clock = StageClock(Silent(), dict.fromkeys(("small", "large", "after"), ""))
     give_back()
-    with clock.stage("small", ""):
+    with clock.stage("small"):
         pass
-    with clock.stage("large", ""):
+    with clock.stage("large"):
         del (held := [_fill(torch.empty(200 * MEGABYTES, dtype=torch.int8))])[:]
-    with clock.stage("after", ""):
+    with clock.stage("after"):
         give_back()
     assert held == []
     assert clock.memory["large"] - clock.memory["small"] > 150 * MEGABYTES

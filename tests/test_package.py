@@ -403,9 +403,9 @@ def test_readme_commands_of_devices_run(
 @pytest.mark.parametrize("words", EXPORTS, ids=" ".join)
 def test_readme_commands_of_export_have_flags_that_exist(words: tuple[str, ...]) -> None:
     from gemcut.cli.export import command
-    from gemcut.config.target import list_targets
     from gemcut.devices import kind_of
     from gemcut.quantize.recipe import list_recipes
+    from gemcut.target import list_targets
 
     flags = command.make_context("export", list(words[2:])).params
     assert all(kind_of(spec) for spec in flags["prove_on"])

@@ -8,10 +8,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from gemcut.config.target import load_target
 from gemcut.errors import CheckpointError, UnsupportedError, UsageError
 from gemcut.estimate.overview import Plan, estimate
 from gemcut.quantize.recipe import Recipe, load_recipe
+from gemcut.target import load_target
 from gemcut.util.progress import Silent
 
 GEMMA3_270M = {
@@ -72,6 +72,7 @@ def test_gemma_4_e2b_holds_its_per_layer_table_and_the_cache_of_fifteen_layers(t
 def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> None:
     import torch
     from gemcut.runtimes.executorch.apply_recipe import apply_recipe
+    from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
     from gemcut.runtimes.executorch.quantized_modules import QuantizedEmbedding, QuantizedLinear
     from transformers import AutoModelForCausalLM
 
@@ -79,7 +80,7 @@ def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> No
     model = AutoModelForCausalLM.from_config(config("Gemma4", **TINY))
     assert plan.parameters == sum(p.numel() for p in model.parameters())
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())  # stored apart from its twin
-    apply_recipe(model, load_recipe(recipe))
+    apply_recipe(model, load_recipe(recipe), DELEGATE.check_scheme)
     stored = sum(4 * p.numel() for p in model.parameters())
     for module in model.modules():
         if isinstance(module, QuantizedLinear | QuantizedEmbedding):

@@ -21,11 +21,11 @@ from gemcut.compat.executorch_releases import (
     oldest_with,
     refuse_lacking,
 )
-from gemcut.config.target import list_targets, load_target
 from gemcut.errors import UnsupportedError
-from gemcut.runtimes.executorch import RUNTIME
+from gemcut.runtimes.executorch import PLUGIN
 from gemcut.runtimes.executorch.release_lists import _main, file_text, installed
 from gemcut.runtimes.executorch.requirements import read_requirements
+from gemcut.target import list_targets, load_target
 
 CONTEXT = 256  # the shortest that the built-in golden prompts fit
 LATE = "aten::var_mean.correction_out"  # 1.3.1 has it, 1.1.0 has not
@@ -63,7 +63,7 @@ def test_what_the_notes_say_of_the_releases() -> None:
 
 
 def test_the_installed_runtime_has_what_its_list_says() -> None:
-    if (sys.platform, RUNTIME.version()) != ("linux", "1.5.1"):
+    if (sys.platform, PLUGIN.version()) != ("linux", "1.5.1"):
         pytest.skip("the list is of executorch 1.5.1 for Linux: pip install executorch==1.5.1 there")
     assert set(installed()["kernels"]) == release("1.5.1").kernels
     assert XNNPACK in installed()["backends"]
@@ -149,9 +149,9 @@ def test_nothing_is_refused_that_the_release_has() -> None:
     refuse_lacking([LATE, "aten::add.out"], [XNNPACK], "1.3.1")
     refuse_lacking([], [], "1.0.1")
     needing = SimpleNamespace(kernels=(LATE,), delegates={XNNPACK: 1})
-    RUNTIME.refuse_lacking(needing, None)  # type: ignore[arg-type]  # a target that names no oldest release
+    PLUGIN.exporter.check_release(needing, None)  # type: ignore[arg-type]  # a target that names no oldest release
     with pytest.raises(UnsupportedError):
-        RUNTIME.refuse_lacking(needing, "1.1.0")  # type: ignore[arg-type]
+        PLUGIN.exporter.check_release(needing, "1.1.0")  # type: ignore[arg-type]
 
 
 def test_what_a_program_needs_is_read_from_all_of_its_methods() -> None:

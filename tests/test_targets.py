@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from gemcut.config.target import LitertChoices, explained, list_targets, load_target, schema
 from gemcut.errors import UnsupportedError, UsageError
 from gemcut.quantize.recipe import list_recipes
+from gemcut.target import RuntimeChoices, explained, list_targets, load_target, schema
 
 SHIPPED = ("android-arm64", "android-x86_64", "linux-arm64", "linux-x86_64")
 
@@ -34,6 +34,8 @@ def with_litert(folder: Path, table: str | None, runtimes: str = '["executorch",
     source = path.read_text().split("\n[litert]\n")[0]
     if '"litert"' not in runtimes:
         source = source.replace('litert = "0.11.0"\n', "")
+    if '"executorch"' not in runtimes:
+        source = source.replace('executorch = "1.1.0"\n', "")
     path.write_text(source if table is None else f"{source}\n[litert]\n{table}\n")
     return path
 
@@ -61,10 +63,9 @@ def test_a_shipped_target_has_the_issues_defaults(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_target_takes_short_turns_and_the_same_context_on_litert(name: str) -> None:
-    litert = load_target(name).litert
-    assert litert is not None
+    litert = load_target(name).own["litert"]
     assert litert.context is None
-    assert (litert.prefill_lengths[0], litert.dynamic_shape) == (16, False)
+    assert (litert.prefill_lengths[0], litert.options) == (16, {"dynamic_shape": False})
     assert load_target(name).prefill_chunk in litert.prefill_lengths
     assert litert.recipe is None or litert.recipe in list_recipes()
 
@@ -103,15 +104,17 @@ def test_a_recipe_file_is_looked_for_beside_the_target(tmp_path: Path) -> None:
 
 
 def test_litert_takes_the_targets_own_values_unless_it_has_others(tmp_path: Path) -> None:
-    assert load_target(str(with_litert(tmp_path, None))).litert == LitertChoices(prefill_lengths=(128,))
+    plain = RuntimeChoices((128,), {"dynamic_shape": False})
+    assert load_target(str(with_litert(tmp_path, None))).own == {"litert": plain}
     table = 'recipe = "mine.toml"\ncontext = 512\nprefill_lengths = [8, 512]\ndynamic_shape = true'
-    wanted = LitertChoices((8, 512), True, str(tmp_path / "mine.toml"), 512)
-    assert load_target(str(with_litert(tmp_path, table))).litert == wanted
+    wanted = RuntimeChoices((8, 512), {"dynamic_shape": True}, str(tmp_path / "mine.toml"), 512)
+    assert load_target(str(with_litert(tmp_path, table))).choices_for("litert") == wanted
 
 
 def test_a_target_without_litert_has_no_choices_for_it(tmp_path: Path) -> None:
     target = load_target(str(with_litert(tmp_path, None, '["executorch"]')))
-    assert target.litert is None
+    assert target.own == {}
+    assert target.choices_for("executorch") == RuntimeChoices((target.prefill_chunk,))
     assert not any(key.startswith("litert") for key in explained(target))
     with pytest.raises(UsageError, match="runtimes doesn't name 'litert'"):
         load_target(str(with_litert(tmp_path, "dynamic_shape = false", '["executorch"]')))
@@ -198,10 +201,35 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 
 
 def test_targets_take_the_runtimes_that_there_are() -> None:
-    from typing import get_args
+    from gemcut.runtimes import RUNTIMES
 
-    from gemcut.config.target import TargetFile
-    from gemcut.runtimes import runtime_names
+    assert schema()["properties"]["runtimes"]["items"]["enum"] == list(RUNTIMES.packaged)
+    assert set(schema()["properties"]) >= {"litert"} - {"executorch"}, "a runtime with nothing of its own has no table"
 
-    annotation = TargetFile.model_fields["runtimes"].annotation
-    assert get_args(get_args(annotation)[0]) == runtime_names()
+
+@pytest.mark.parametrize("runtimes", ['["executorch"]', '["litert"]'])
+def test_a_delegate_that_a_runtime_has_not_is_refused_with_the_nearest(tmp_path: Path, runtimes: str) -> None:
+    path = with_litert(tmp_path, None, runtimes)
+    path.write_text(path.read_text().replace('delegate = "xnnpack"', 'delegate = "vulkan"'))
+    with pytest.raises(UnsupportedError, match=r"delegate = 'vulkan': .*Known: xnnpack") as caught:
+        load_target(str(path))
+    assert caught.value.exit_code == 4
+
+
+def test_a_platform_that_a_runtime_has_no_release_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gemcut.runtimes.executorch import PLUGIN
+
+    monkeypatch.setattr(type(PLUGIN), "platforms", frozenset({"linux-arm64", "linux-x86_64"}))
+    with pytest.raises(UnsupportedError, match=r"ExecuTorch has no release for android on arm64: .*linux-arm64"):
+        load_target(str(with_litert(tmp_path, None)))
+    assert load_target("linux-arm64").platform == "linux-arm64"
+
+
+def test_a_platform_that_a_delegate_does_not_run_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
+
+    monkeypatch.setattr(type(DELEGATE), "platforms", frozenset({"linux-x86_64"}))
+    with pytest.raises(UnsupportedError, match="XNNPACK has no release for android on arm64"):
+        load_target(str(with_litert(tmp_path, None)))

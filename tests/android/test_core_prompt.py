@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from gemcut.bundle.reader import open_bundle
-from gemcut.pipeline.prove import subject_of
+from gemcut.pipeline.run import subject_of
 from gemcut.prompt.format import PROMPT_FILE, PromptFile, prompt_text, read_prompt
 from gemcut.prompt.parser import parse_calls
 from gemcut.prompt.renderer import render_prompt, without_thoughts

@@ -18,7 +18,7 @@ from gemcut.bundle.reader import open_bundle
 from gemcut.devices.replay import Subject
 from gemcut.devices.verdict_file import SCHEMA_FILE, read_verdict, schema_text, verdict_from
 from gemcut.errors import ConformanceError, GemcutError, UnsupportedError, UsageError
-from gemcut.pipeline.prove import subject_of
+from gemcut.pipeline.run import subject_of
 from gemcut.prove.conformance import Conformance, compare
 from gemcut.prove.golden import Recorded
 from gemcut.prove.golden_files import RECORDED, save_recorded

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from gemcut.bundle.reader import open_bundle
-from gemcut.check import RuntimeCheck, check, library
+from gemcut.check import RuntimeCheck, check, library, read_needs
 from gemcut.check.outcome import outcome
 from gemcut.compat import facts
-from gemcut.compat.needs import Need, read_executorch, read_needs
+from gemcut.compat.litert import LiteRTReleases
+from gemcut.compat.needs import Requirement, read_executorch
 from gemcut.compat.oldest import oldest_loading, refuse_nodes
 from gemcut.compat.verdict import by_release, oldest_release
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
+from gemcut.runtimes import find_runtime
 from gemcut.util.progress import Silent
 from packaging.version import Version
 
@@ -46,7 +48,7 @@ def shipped(package: Package, version: str, abi: str = "x86_64") -> Path:
 
 def test_needs_are_read_from_the_program(sample_int4: Exported) -> None:
     with open_bundle(sample_int4.path) as opened:
-        needs, notes = read_needs(opened)
+        needs, notes = read_needs(find_runtime(opened.manifest.runtime.name), opened)
         manifest = opened.manifest
     by_kind = {kind: {need.name for need in needs if need.kind == kind} for kind in ("operator", "backend", "node")}
     assert notes == ()
@@ -54,7 +56,11 @@ def test_needs_are_read_from_the_program(sample_int4: Exported) -> None:
     assert by_kind["backend"] == {"XnnpackBackend"}
     assert {"XNNFullyConnected", "xnn_datatype_qbint4", "xnn_datatype_qdint8"} <= by_kind["node"]
     assert not by_kind["node"] & {"XNNSin", "XNNCos"}
-    assert {Need("schema", "ET12"), Need("schema", "XN01"), Need("schema", "Program.named_data")} <= set(needs)
+    assert {
+        Requirement("schema", "ET12"),
+        Requirement("schema", "XN01"),
+        Requirement("schema", "Program.named_data"),
+    } <= set(needs)
 
 
 def test_nodes_are_those_that_executorch_itself_wrote(sine_program: Path) -> None:
@@ -250,20 +256,23 @@ def test_litert(version: str, verdict: str, sample_litert: Exported, silent: Sil
 
 
 def test_litert_operators_sections_and_versions() -> None:
-    def missing(version: str, *needs: Need) -> tuple[list[str], list[str]]:
-        found = by_release("litert", needs, version, "litertlm-android")
+    def missing(version: str, *needs: Requirement) -> tuple[list[str], list[str]]:
+        found = by_release(LiteRTReleases(), needs, version, "litertlm-android")
         return [lack.name for lack in found.missing], [lack.name for lack in found.unknown]
 
-    new = Need("operator", "FULLY_CONNECTED.v14")
-    assert missing("0.6.1", new, Need("operator", "FULLY_CONNECTED.v13")) == ([new.name], [])
+    new = Requirement("operator", "FULLY_CONNECTED.v14")
+    assert missing("0.6.1", new, Requirement("operator", "FULLY_CONNECTED.v13")) == ([new.name], [])
     assert missing("0.11.0", new) == ([], [new.name])
-    (lack,) = by_release("litert", (new,), "0.11.0", None).unknown
+    (lack,) = by_release(LiteRTReleases(), (new,), "0.11.0", None).unknown
     assert "LiteRT has it since 2.1.0" in lack.why
-    assert missing("0.11.0", Need("section", "TtsMetadataProto")) == (["TtsMetadataProto"], [])
-    assert missing("0.18.1", Need("section", "TtsMetadataProto")) == ([], [])
-    assert missing("0.18.1", Need("schema", "container 2"), Need("schema", "TFL4")) == (["container 2"], ["TFL4"])
-    assert missing("0.16.0", Need("metadata", "LlmMetadata.pad_token")) == ([], [])
-    assert oldest_release("litert", None, [Need("metadata", "LlmMetadata.suppress_tokens")]) == "0.15.0"
+    assert missing("0.11.0", Requirement("section", "TtsMetadataProto")) == (["TtsMetadataProto"], [])
+    assert missing("0.18.1", Requirement("section", "TtsMetadataProto")) == ([], [])
+    assert missing("0.18.1", Requirement("schema", "container 2"), Requirement("schema", "TFL4")) == (
+        ["container 2"],
+        ["TFL4"],
+    )
+    assert missing("0.16.0", Requirement("metadata", "LlmMetadata.pad_token")) == ([], [])
+    assert oldest_release(LiteRTReleases(), None, [Requirement("metadata", "LlmMetadata.suppress_tokens")]) == "0.15.0"
 
 
 # By the library
@@ -399,7 +408,7 @@ def test_a_library_of_no_known_version_is_what_it_has(
         raise LackingError("nothing here")
 
     monkeypatch.setattr(library, "_prepared", never)
-    opened = library.open_library(str(mine), "executorch", silent)
+    opened = library.open_library(str(mine), find_runtime("executorch"), silent)
     assert opened is not None
     assert (opened.version, opened.at_least) == (None, "1.1.0")
     found = single(sample_int4.path, mine, silent)

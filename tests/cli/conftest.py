@@ -166,7 +166,7 @@ def unproven(make_bundle: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def proven(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Bundles with goldens, proven as an export does; noise: of the float model, or of what the host recorded."""
-    from gemcut.pipeline.prove import prove, proven_manifest
+    from gemcut.pipeline.run import prove, proven_manifest
     from gemcut.prompt.chats import Prompt
     from gemcut.prompt.codec import load_codec
     from gemcut.prove.golden_files import save_goldens, save_recorded

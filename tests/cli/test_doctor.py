@@ -137,7 +137,7 @@ def test_where_litert_torch_has_no_wheels_that_is_said_and_no_command(
     installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(litert_torch=None)
-    monkeypatch.setattr(doctor, "can_have_exporter", lambda: False)
+    monkeypatch.setattr("gemcut.runtimes.litert.can_have_exporter", lambda: False)
     real = importlib.metadata.requires("gemcut") or []
     here = [line for line in real if not line.startswith("litert-torch")]  # what the marker says there
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: here)
@@ -148,7 +148,8 @@ def test_where_litert_torch_has_no_wheels_that_is_said_and_no_command(
 
 
 def test_a_processor_without_the_instructions_runs_no_litert(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "litert_lacks", lambda: litert.lacking_instructions(PI4, "aarch64"))
+    lacking = litert.lacking_instructions(PI4, "aarch64")
+    monkeypatch.setattr("gemcut.runtimes.litert.lacking_instructions", lambda cpuinfo, machine: lacking)
     state = states()["litert"]
     assert (state.can_export, state.can_run, state.fix) == (False, False, "")
     assert "LSE atomics" in state.found

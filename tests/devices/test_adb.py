@@ -22,9 +22,9 @@ import pytest
 from fake_adbd import TMP, FakeAdbd
 from gemcut.devices import Options, adb, make_device
 from gemcut.devices.adb_client import Address, OwnServer, connect, free_port, server_version
-from gemcut.devices.native.toolchain_build import needs
 from gemcut.devices.replay import Subject, prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
+from gemcut.runtimes.executorch.golden_runner.build import needs
 
 LONG = f"{random.randrange(10**6, 10**7)}.5"  # seconds, and how our own sleeping processes are known from others'
 PHONE = f"""\

@@ -18,9 +18,9 @@ from gemcut.devices.android import java, shims, toolchain
 from gemcut.devices.android.device import AndroidDevice, write_root
 from gemcut.devices.android.libraries import AndroidLibrary, check, parse_npm, resolve
 from gemcut.devices.replay import Subject, missing_kernels, prove_on
-from gemcut.devices.wire import write_order
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
 from gemcut.prove.golden import Recorded
+from gemcut.prove.wire import write_order
 from gemcut.util.progress import Silent
 
 from tests.conftest import Exported

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from gemcut.devices import Options, make_device
-from gemcut.devices.arm64 import guest_package as package
+from gemcut.devices import Options, guest_package, make_device
 from gemcut.devices.arm64 import profiles
-from gemcut.devices.native import toolchain_build as build
 from gemcut.devices.replay import prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
 from gemcut.pipeline.failures import DeviceFailed
+from gemcut.runtimes.executorch.golden_runner import build
+from gemcut.runtimes.litert import PLUGIN
 
 FEW = {"executorch": 4, "litert": 2}  # goldens, the shortest: emulation is some thirty times slower
 SCALED = "stride, width) * scale"  # attention's scores in the golden runner's own kernel
@@ -154,10 +154,11 @@ def test_cpuinfo_claims_no_more_than_qemu_has(name, auxiliary):
 
 
 def test_the_guests_package_needs_python_and_numpy_alone(tmp_path):
-    package.write_package(tmp_path)
+    runner = PLUGIN.golden_runner
+    guest_package.write_package((runner.module, *runner.late), tmp_path)
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import {package.GUEST} as g; "
-        f"import {package.ENGINE}; assert g.__file__.startswith({str(tmp_path)!r}); "
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import {runner.module} as g; "
+        f"import {', '.join(runner.late)}; assert g.__file__.startswith({str(tmp_path)!r}); "
         "print([m for m in ('torch', 'pydantic', 'transformers', 'executorch', 'litert_lm') if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
@@ -201,7 +202,8 @@ def test_a_damaged_program_is_a_verdict(ready, subject_of_bundle, few, sample_li
     ready("arm64-user", "litert")
     broken = tmp_path / "model.tflite"
     broken.write_bytes(b"TFL3" * 1000)
-    monkeypatch.setattr("gemcut.devices.replay._program", lambda bundle, work: broken)
+    inspector = "gemcut.runtimes.litert.inspector.LiteRTInspector.golden_program"
+    monkeypatch.setattr(inspector, lambda self, bundle, work: broken)
     verdict = prove_on(few(subject_of_bundle(sample_litert.path), 1), "arm64-user", tmp_path, silent)
     assert not verdict.passed
     assert verdict.conformance is None
@@ -232,7 +234,7 @@ def test_a_run_that_takes_too_long_leaves_nothing(ready, silent, tmp_path):
     device = make_device("arm64-user", Options(seconds=3))
     try:
         device.prepare("litert", tmp_path, silent)
-        python = device.runner("litert")[: -len((package.GUEST, "--processes", "1")) - 1]
+        python = device.runner("litert")[: -len((PLUGIN.golden_runner.module, "--processes", "1")) - 1]
         place = str(next(tmp_path.iterdir()))
         code = "import os, time; os.fork(); time.sleep(300)"
         with pytest.raises(ConformanceError, match="took more than"):

@@ -17,10 +17,10 @@ from gemcut import devices
 from gemcut.devices import Options
 from gemcut.devices.base import Facts, Library, Need
 from gemcut.devices.replay import Subject, check_devices, prove_on
-from gemcut.devices.wire import ORDER_MAGIC, read_result, write_order
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
 from gemcut.pipeline.failures import DeviceFailed
-from gemcut.pipeline.prove import device_record
+from gemcut.pipeline.run import device_record
+from gemcut.prove.wire import ORDER_MAGIC, read_result, write_order
 from gemcut.util import processes
 from gemcut.util.processes import Finished
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemcut.devices.native import toolchain_build as native
 from gemcut.devices.replay import Subject
-from gemcut.devices.wire import read_result, write_order
 from gemcut.errors import LackingError, UnsupportedError
 from gemcut.prompt.chats import Prompt
 from gemcut.prove.conformance import compare
 from gemcut.prove.golden import Golden, Recorded
 from gemcut.prove.run import greedy, run_bundle
+from gemcut.prove.wire import read_result, write_order
+from gemcut.runtimes.executorch.golden_runner import build as native
 
 HOST = platform.machine()
 CHUNK = 128
@@ -47,7 +47,7 @@ def float32(sample_float32: Any, subject_of_bundle: Callable[[Path], Subject]) -
 @pytest.fixture(scope="module")
 def python(float32: Subject) -> Any:
     """The same program in ExecuTorch's Python runtime."""
-    from gemcut.runtimes.executorch import open_runner
+    from gemcut.runtimes.executorch.runner import ExecuTorchRunner as open_runner
 
     opened = open_runner(float32.bundle.program)
     yield opened

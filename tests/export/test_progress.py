@@ -11,7 +11,7 @@ from gemcut.bundle.hashing import hash_file
 from gemcut.bundle.manifest import Manifest, RecipeRecord, RuntimeRecord, SourceRecord
 from gemcut.bundle.reader import open_bundle
 from gemcut.bundle.staging import Format, Staging
-from gemcut.util.progress import Portion, Silent
+from gemcut.util.progress import Silent, SubProgress
 
 
 class Told(Silent):
@@ -54,7 +54,7 @@ def test_a_large_file_is_hashed_in_pieces(tmp_path: Path) -> None:
 def test_a_portion_is_a_part_of_the_whole() -> None:
     told = Told()
     for first, last in ((0.0, 0.25), (0.25, 1.0)):
-        part = Portion(told, first, last)
+        part = SubProgress(told, first, last)
         for done in range(5):
             part.update(done, 4, "x")
         part.update(1, 0)
@@ -99,6 +99,7 @@ def test_quantizing_and_loading_say_each_tensor(tiny: Path, tmp_path: Path) -> N
     from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
     from gemcut.runtimes.executorch.apply_recipe import apply_recipe
+    from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
     from gemcut.util.file_tensors import Scratch
 
     loading, quantizing, hashing = Told(), Told(), Told()
@@ -106,7 +107,7 @@ def test_quantizing_and_loading_say_each_tensor(tiny: Path, tmp_path: Path) -> N
     model = map_float_model(checkpoint, Scratch(tmp_path), loading)
     loading.check(0.0, loading.shares[-1])
     assert len(loading.shares) == len(dict(model.named_parameters()))
-    apply_recipe(model, load_recipe("int8"), progress=quantizing)
+    apply_recipe(model, load_recipe("int8"), DELEGATE.check_scheme, progress=quantizing)
     assert quantizing.shares[0] == 0.0
     quantizing.check(0.0, quantizing.shares[-1])
     assert 0.5 < quantizing.shares[-1] < 1.0, "the last tensor has begun"

@@ -15,20 +15,23 @@ from gemcut.bundle.staging import Staging
 from gemcut.devices import Options
 from gemcut.devices.base import Facts, Library
 from gemcut.devices.replay import DeviceVerdict
+from gemcut.pipeline.journal import journal as module
 from gemcut.pipeline.journal.fingerprint import device_key
-from gemcut.pipeline.journal.journal import Kept, take_over
-from gemcut.pipeline.journal.serializers import OfBuild, OfPrompt, OfProof, Plain
+from gemcut.pipeline.journal.journal import Journal, resume_journals, serializer_of
+from gemcut.pipeline.journal.serializers import Plain, VerdictsSerializer
 from gemcut.prove.behaviour import Behaviour, Check, Miss
 from gemcut.prove.conformance import Conformance, Difference, Tolerance
 from gemcut.prove.fidelity import Fidelity, Place, PromptFidelity
 from gemcut.prove.gate import judge
 from gemcut.prove.golden import Recorded
 from gemcut.prove.proof import Proof
+from gemcut.prove.runner import Method, TensorSpec
 from gemcut.quantize.recipe import Gate
-from gemcut.runtimes.base import Lowered
-from gemcut.util.lazy import Late
+from gemcut.runtimes.program import Artifacts, Program
+from gemcut.stages import EXPORT, titles
+from gemcut.util.lazy import Lazy
 from gemcut.util.progress import Silent
-from gemcut.util.stage_clock import Clock
+from gemcut.util.stage_clock import StageClock
 
 
 class Notes(Silent):
@@ -52,10 +55,14 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
         yield staging
 
 
-def again(staging: Staging, notes: Notes) -> tuple[Kept, Clock]:
+def again(staging: Staging, notes: Notes) -> tuple[Journal, StageClock]:
     """The journal as the next run reads it."""
-    clock = Clock(notes)
-    return take_over([staging], clock)[0], clock
+    clock = clock_of(notes)
+    return resume_journals([staging], clock)[0], clock
+
+
+def clock_of(notes: Notes) -> StageClock:
+    return StageClock(notes, {**titles(EXPORT), "build": "", "examine": ""})
 
 
 def never() -> Any:
@@ -65,14 +72,25 @@ def never() -> Any:
 NUMBERS: Plain[dict[str, float]] = Plain(dict[str, float])
 
 
-def make(kept: Kept, clock: Clock, name: str, value: Any) -> Any:
+@pytest.fixture
+def numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages whose products are numbers, other than those that a test names the arguments of."""
+
+    def chosen(stage: str, *arguments: Any) -> Any:
+        return serializer_of(stage, *arguments) if arguments else NUMBERS
+
+    monkeypatch.setattr(module, "serializer_of", chosen)
+
+
+def make(journal: Journal, clock: StageClock, name: str, value: Any) -> Any:
     def made() -> Any:
-        with clock.stage(f"{name} stage", "…"):
+        with clock.stage(name, f"{name} stage", runtime="fake"):
             return value
 
-    return kept.once(name, NUMBERS, made)
+    return journal.step(name, made)
 
 
+@pytest.mark.usefixtures("numbers")
 def test_a_finished_stage_is_taken_over_with_what_it_cost(staging: Staging, notes: Notes) -> None:
     kept, clock = again(staging, notes)
     assert notes.said == []
@@ -80,7 +98,7 @@ def test_a_finished_stage_is_taken_over_with_what_it_cost(staging: Staging, note
     make(kept, clock, "prompt", {"c": 1.0})
     (cost,) = [clock.seconds["reference stage"]]
     second, later = again(staging, notes)
-    assert second.once("reference", NUMBERS, never) == {"a": 0.1, "b": math.inf}
+    assert second.step("reference", never) == {"a": 0.1, "b": math.inf}
     assert later.seconds["reference stage"] == cost
     assert later.memory == {"reference stage": clock.memory["reference stage"], "resume": later.memory["resume"]}
     assert later.resumed == ["reference stage"], "prompt's has not been asked for"
@@ -88,6 +106,7 @@ def test_a_finished_stage_is_taken_over_with_what_it_cost(staging: Staging, note
     assert said.startswith("Resumed: 'reference stage' and 'prompt stage' were finished at ")
 
 
+@pytest.mark.usefixtures("numbers")
 def test_what_was_made_from_another_product_is_made_again(staging: Staging, notes: Notes) -> None:
     kept, clock = again(staging, notes)
     make(kept, clock, "reference", {"a": 1.0})
@@ -98,8 +117,13 @@ def test_what_was_made_from_another_product_is_made_again(staging: Staging, note
     make(second, clock, "reference", {"a": 2.0})
     assert make(second, clock, "prompt", {"c": 2.0}) == {"c": 2.0}
     third, _ = again(staging, notes)
-    assert third.once("reference", NUMBERS, never) == {"a": 2.0}
-    assert third.once("prompt", NUMBERS, never) == {"c": 2.0}
+    assert third.step("reference", never) == {"a": 2.0}
+    assert third.step("prompt", never) == {"c": 2.0}
+
+
+def prompt_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stage's product is numbers but the prompt's."""
+    monkeypatch.setattr(module, "serializer_of", lambda stage: serializer_of(stage) if stage == "prompt" else NUMBERS)
 
 
 def _text(path: Path) -> None:
@@ -145,16 +169,17 @@ def _climbs(path: Path) -> None:
     ],
 )
 def test_any_damage_is_found_and_said(
-    name: str, damage: Callable[[Path], None], staging: Staging, notes: Notes
+    name: str, damage: Callable[[Path], None], staging: Staging, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gemcut.pipeline.prompt import CompiledPrompt
+    from gemcut.pipeline.products import CompiledPrompt
 
     kept, clock = again(staging, notes)
+    prompt_alone(monkeypatch)
     make(kept, clock, "reference", {"a": 1.0})
-    kept.once("prompt", OfPrompt(), lambda: CompiledPrompt(b"compiled", ("a note",)))
+    kept.step("prompt", lambda: CompiledPrompt(b"compiled", ("a note",)))
     found = again(staging, notes)[0]
     make(found, clock, "reference", {})
-    assert found.once("prompt", OfPrompt(), never) == CompiledPrompt(b"compiled", ("a note",))
+    assert found.step("prompt", never) == CompiledPrompt(b"compiled", ("a note",))
     damage(staging.kept / "prompt" / name)
     notes.said.clear()
     found = again(staging, notes)[0]
@@ -173,25 +198,42 @@ def test_what_was_being_written_is_dropped_without_a_word(staging: Staging, note
 
 
 def test_a_program_is_kept_without_a_copy_and_may_be_moved(staging: Staging, notes: Notes) -> None:
-    from gemcut.pipeline.stages import Built
+    from gemcut.pipeline.products import Built
 
-    program = staging.work / "model.pte"
-    program.write_bytes(b"program")
-    lowered = Lowered(
-        "executorch", "1.5", program, ("aten::add",), {"XNNPACK": 3}, 512, 256, 128, {"linear": 2}, {"linear": 99},
-        {"linear": {"int8": 2}}, 0.1 + 0.2, ("aten::add",), {"cache_bytes": 7, "share": 1.0, "skeleton": "ab"},
-    )  # fmt: skip
+    entry, data = staging.work / "model.pte", staging.work / "data" / "model.ptd"
+    data.parent.mkdir()
+    entry.write_bytes(b"program")
+    data.write_bytes(b"data")
+    program = Program(
+        runtime="executorch",
+        runtime_version="1.5",
+        artifacts=Artifacts("model.pte", {"model.pte": entry, "data/model.ptd": data}),
+        operators=("aten::add",),
+        delegates={"XNNPACK": 3},
+        vocab_size=512,
+        context=256,
+        prefill_chunk=128,
+        methods=(Method("forward", (TensorSpec("tokens", "int64", (1, None)),), ()),),
+        quantized={"linear": 2},
+        tensors={"linear": 99},
+        schemes={"linear": {"int8": 2}},
+        delegated_macs=0.1 + 0.2,
+        kernels=("aten::add",),
+        facts={"cache_bytes": 7, "share": 1.0, "skeleton": "ab"},
+    )
     kept, _ = again(staging, notes)
-    kept.once("build", OfBuild(staging.work), lambda: Built(lowered, 1234))
-    assert program.stat().st_nlink == 2
+    kept.step("build", lambda: Built(program, 1234), staging.work)
+    assert entry.stat().st_nlink == data.stat().st_nlink == 2
     for _ in range(2):
-        program.unlink()  # as packing moves it
-        built = again(staging, notes)[0].once("build", OfBuild(staging.work), never)
-        assert built == Built(lowered, 1234)
-        assert [type(value) for value in built.lowered.facts.values()] == [int, float, str]
-        assert program.read_bytes() == b"program"
+        entry.unlink()  # as packing moves it
+        data.unlink()
+        built = again(staging, notes)[0].step("build", never, staging.work)
+        assert built == Built(program, 1234)
+        assert [type(value) for value in built.program.facts.values()] == [int, float, str]
+        assert (entry.read_bytes(), data.read_bytes()) == (b"program", b"data")
 
 
+@pytest.mark.usefixtures("numbers")
 def test_a_proof_is_what_it_was_not_a_number_and_all(staging: Staging, notes: Notes) -> None:
     place = Place("p", 3, math.inf, 0.1, True)
     of_prompt = PromptFidelity("p", 2, 0.1, 0.5, place)
@@ -215,13 +257,13 @@ def test_a_proof_is_what_it_was_not_a_number_and_all(staging: Staging, notes: No
     gate = Gate(mean_kl=0.05, top1=0.9)
     proof = Proof((), (recorded,), figures, behaviour, judge(gate, figures, behaviour))
     kept, clock = again(staging, notes)
-    for name in ("reference", "prompt", "build"):
+    for name in ("reference", "prompt", "build", "examine"):
         make(kept, clock, name, {})
-    kept.once("prove", OfProof((), gate), lambda: proof)
+    kept.step("prove", lambda: proof, (), gate)
     found, clock = again(staging, notes)
-    for name in ("reference", "prompt", "build"):
+    for name in ("reference", "prompt", "build", "examine"):
         make(found, clock, name, {})
-    read = found.once("prove", OfProof((), gate), never)
+    read = found.step("prove", never, (), gate)
     assert (read.fidelity, read.behaviour, read.verdict) == (figures, behaviour, proof.verdict)
     assert not read.verdict.passed
     assert vars(read.recorded[0]).keys() == vars(recorded).keys()
@@ -242,7 +284,7 @@ def test_what_a_device_did_is_what_it_was() -> None:
         DeviceVerdict("arm64-vm", "executorch", facts, near, (check,), 123, 9.5),
         DeviceVerdict("adb:x", "executorch", None, None, (), 0, 0.1, "it was lost"),
     )
-    form: Plain[tuple[DeviceVerdict, ...]] = Plain(tuple[DeviceVerdict, ...])
+    form = VerdictsSerializer()
     text = json.dumps(form.save(verdicts).value)
     assert repr(form.load(json.loads(text), Path())) == repr(verdicts)
 
@@ -258,23 +300,25 @@ def test_another_device_library_or_limit_is_another_proof(tmp_path: Path) -> Non
     assert device_key(spec, Options()) != first
 
 
+@pytest.mark.usefixtures("numbers")
 def test_several_bundles_share_what_the_first_keeps(tmp_path: Path, notes: Notes) -> None:
     with Staging(tmp_path / "one", key="a") as one, Staging(tmp_path / "two", key="b") as two:
         for value in (1.0, 1.0, 2.0):
-            clock = Clock(notes)
-            first, second = take_over([one, two], clock)
+            clock = clock_of(notes)
+            first, second = resume_journals([one, two], clock)
             make(first, clock, "reference", {"a": 7.0})
             make(first, clock, "prompt", {"a": 7.0})
             for kept in (first, second):
                 make(kept, clock, "build", {"a": value})
+                make(kept, clock, "examine", {"a": value})
             assert make(second, clock, "prove", {"a": value}) == {"a": 1.0}, "it is of the second's own program"
-        assert sorted(os.listdir(one.kept)) == ["build", "prompt", "reference"]
-        assert sorted(os.listdir(two.kept)) == ["build", "prove"]
+        assert sorted(os.listdir(one.kept)) == ["build", "examine", "prompt", "reference"]
+        assert sorted(os.listdir(two.kept)) == ["build", "examine", "prove"]
 
 
 def test_late_makes_once_and_again_after_it_was_dropped() -> None:
     made: list[int] = []
-    late = Late(lambda: made.append(1) or len(made))  # type: ignore[func-returns-value]
+    late = Lazy(lambda: made.append(1) or len(made))  # type: ignore[func-returns-value]
     assert made == []
     assert (late.get(), late.get()) == (1, 1)
     late.drop()

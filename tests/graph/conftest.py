@@ -55,7 +55,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
         from gemcut.checkpoint.random import random_checkpoint
         from gemcut.pipeline.plan import make_plans
         from gemcut.pipeline.request import ExportRequest
-        from gemcut.util.stage_clock import Clock
+        from gemcut.util.stage_clock import StageClock
 
         folder = tmp_path_factory.mktemp("model")
         random_checkpoint(folder / "checkpoint", config, seed=7)
@@ -67,8 +67,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
             output=folder / "bundle",
         )
         (plan,) = make_plans(request)
-        clock = Clock(Silent())
-        lowered = plan.runtime.build(plan.order, load_uneven(plan.checkpoint), folder, clock)
-        return Made(lowered.program, load_uneven(plan.checkpoint), plan, lowered, sum(clock.seconds.values()))
+        exporter = plan.runtime.exporter
+        clock = StageClock(Silent(), exporter.steps)
+        lowered = exporter.build(plan.spec, load_uneven(plan.checkpoint), folder, clock)
+        return Made(lowered.artifacts.path, load_uneven(plan.checkpoint), plan, lowered, sum(clock.seconds.values()))
 
     return build

@@ -68,11 +68,17 @@ def keep_from_choosing(model: Any) -> None:
     weight[0], weight[1] = -weight[2], -weight[4]
 
 
+def build(plan: Any, model: Any, folder: Path) -> Any:
+    from gemcut.util.stage_clock import StageClock
+
+    exporter = plan.runtime.exporter
+    return exporter.build(plan.spec, model, folder, StageClock(Silent(), exporter.steps))
+
+
 def test_an_expert_that_no_token_chose_is_not_computed(tmp_path: Path) -> None:
     """Its weights are NaN: had it been computed for any token, all of that token's logits would be."""
     import torch
-    from gemcut.runtimes.executorch import open_runner
-    from gemcut.util.stage_clock import Clock
+    from gemcut.runtimes.executorch.runner import ExecuTorchRunner
 
     plan = plan_of(tmp_path, "float32")
     ids = np.random.default_rng(1).integers(3, 500, 30).tolist()
@@ -86,8 +92,8 @@ def test_an_expert_that_no_token_chose_is_not_computed(tmp_path: Path) -> None:
     assert chosen == set(range(5)) - {NEVER}
     with torch.no_grad():
         poisoned.model.layers[0].experts.down_proj[NEVER] = float("nan")
-    lowered = plan.runtime.build(plan.order, poisoned, tmp_path, Clock(Silent()))
-    runner = open_runner(lowered.program)
+    lowered = build(plan, poisoned, tmp_path)
+    runner = ExecuTorchRunner(lowered.artifacts.path)
     assert np.abs(runner.prefill(ids[:13], 0) - wanted[12]).max() <= 1e-3
     for at in range(13, len(ids)):
         assert np.abs(runner.step(ids[at], at) - wanted[at]).max() <= 1e-3
@@ -95,8 +101,7 @@ def test_an_expert_that_no_token_chose_is_not_computed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_each_expert_is_quantized_as_a_matrix_of_its_own(tmp_path: Path) -> None:
-    from gemcut.runtimes.executorch import open_runner
-    from gemcut.util.stage_clock import Clock
+    from gemcut.runtimes.executorch.runner import ExecuTorchRunner
 
     recipe = tmp_path / "experts.toml"
     recipe.write_text(RECIPE)
@@ -104,10 +109,10 @@ def test_each_expert_is_quantized_as_a_matrix_of_its_own(tmp_path: Path) -> None
     ids = np.random.default_rng(1).integers(3, 500, 30).tolist()
     model = load_uneven(plan.checkpoint)
     wanted = logits(model, ids)
-    lowered = plan.runtime.build(plan.order, load_uneven(plan.checkpoint), tmp_path, Clock(Silent()))
+    lowered = build(plan, load_uneven(plan.checkpoint), tmp_path)
     assert lowered.quantized["experts"] == 2 * 5
     assert lowered.tensors["experts"] == 5 * (80 * 72 + 4 * 80 + 72 * 40 + 4 * 72)
     assert lowered.delegated_macs > 0.5
-    runner = open_runner(lowered.program)
+    runner = ExecuTorchRunner(lowered.artifacts.path)
     apart = np.abs(runner.prefill(ids, 0) - wanted[-1]).max()
     assert 0 < apart < 0.2 * wanted.std()

@@ -49,7 +49,7 @@ def made(family: str, make: Callable[..., Any]) -> Any:
 @pytest.fixture(scope="module")
 def row(family: str, made: Any) -> Row:
     lowered = made.lowered
-    oldest = oldest_loading(lowered.program, (), ()) or "none known"
+    oldest = oldest_loading(made.program, (), ()) or "none known"
     found = Row(0, 0.0, 0, len(lowered.operators), lowered.delegates["XnnpackBackend"], made.seconds, oldest)
     return ROWS.setdefault(family, found)
 
@@ -61,7 +61,7 @@ def table(family: str, row: Row, request: pytest.FixtureRequest) -> Iterator[Non
 
 
 def test_every_position_past_three_windows_in_uneven_pieces_and_two_conversations(made: Any, row: Row) -> None:
-    from gemcut.runtimes.executorch import open_runner
+    from gemcut.runtimes.executorch.runner import ExecuTorchRunner as open_runner
 
     assert LENGTH > 3 * WINDOW
     assert sum(PIECES) <= LENGTH
@@ -79,7 +79,7 @@ def test_every_position_past_three_windows_in_uneven_pieces_and_two_conversation
 
 
 def test_every_position_one_by_one(made: Any, row: Row) -> None:
-    from gemcut.runtimes.executorch import open_runner
+    from gemcut.runtimes.executorch.runner import ExecuTorchRunner as open_runner
 
     runner, ids = open_runner(made.program), some_ids(3)
     for at, (token, wanted) in enumerate(zip(ids, wanted_logits(made.float_model, ids), strict=True)):
@@ -105,7 +105,7 @@ def test_layers_cost_one_transformation_each_structure(made: Any) -> None:
 
 def test_no_operator_of_our_own_is_left_in_the_program(made: Any) -> None:
     assert not [name for name in made.lowered.operators if name.startswith("gemcut::")]
-    softcapped = getattr(made.plan.order.config, "attn_logit_softcapping", None) is not None
+    softcapped = getattr(made.plan.spec.config, "attn_logit_softcapping", None) is not None
     assert ("llama::custom_sdpa.out" in made.lowered.operators) != softcapped
     assert set(made.lowered.operators) < set(made.lowered.kernels)
     slow = {"aten::linear.out", "aten::mm.out", "aten::bmm.out", "aten::gelu.out", "aten::tanh.out", "aten::std.out"}
@@ -113,10 +113,10 @@ def test_no_operator_of_our_own_is_left_in_the_program(made: Any) -> None:
 
 
 def test_the_oldest_runtime_of_every_target_has_all_that_the_program_needs(made: Any) -> None:
-    from gemcut.config.target import list_targets, load_target
+    from gemcut.target import list_targets, load_target
 
     for name in list_targets():
-        made.plan.runtime.refuse_lacking(made.lowered, load_target(name).oldest_runtime["executorch"])
+        made.plan.runtime.exporter.check_release(made.lowered, load_target(name).oldest_runtime["executorch"])
     softcapped = getattr(made.plan.checkpoint.text_config, "attn_logit_softcapping", None)
     # Attention inside the delegate repeats keys and values for their queries: XNNCopy, which came with 1.1.
     assert oldest_loading(made.program, (), ()) == ("1.1.0" if softcapped else "1.0.1")

@@ -19,8 +19,10 @@ def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without shared twins, skipped re-traces and merged decompositions every logit is the same."""
-    from gemcut.runtimes.executorch import lower, open_runner
-    from gemcut.runtimes.executorch.patches.shared_partitions import TwinCount
+    from gemcut.runtimes.executorch import lower
+    from gemcut.runtimes.executorch.delegates.xnnpack import shared_partitions
+    from gemcut.runtimes.executorch.delegates.xnnpack.shared_partitions import TwinCount
+    from gemcut.runtimes.executorch.runner import ExecuTorchRunner as open_runner
 
     config = gemma3(num_hidden_layers=3, layer_types=["sliding_attention"] * 2 + ["full_attention"])
     fast = make(config)
@@ -29,7 +31,7 @@ def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
     def plain() -> Any:
         yield TwinCount()
 
-    monkeypatch.setattr(lower, "shared_twins", plain)
+    monkeypatch.setattr(shared_partitions, "shared_twins", plain)
     monkeypatch.setattr(lower, "idle_work_skipped", plain)
     slow = make(config)
     assert fast.lowered.facts["partitions_shared"] > 0

@@ -144,7 +144,7 @@ def test_the_float32_bundle_is_transformers_at_every_position_past_three_windows
     from gemcut.bundle.reader import open_bundle
     from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.checkpoint.weights import load_float_model
-    from gemcut.runtimes.executorch import open_runner
+    from gemcut.runtimes.executorch.runner import ExecuTorchRunner as open_runner
     from gemcut.sample import sample_path
 
     checkpoint = open_checkpoint(str(sample_path()))

@@ -11,6 +11,8 @@ import pytest
 from gemcut.quantize.recipe import Scheme
 from gemcut.util.progress import Silent
 
+OPTIONS = {"dynamic_shape": False, "plain_tflite": False}
+
 CONTEXT = 80
 PREFILL = (8, 16)
 FLOAT = Scheme("float32", "float32")
@@ -74,17 +76,18 @@ def build(tiny: Path, float_model: Callable[[], Any]) -> Callable[[object, Path]
     """``build(recipe, work)``: what the runtime's own stages make of the tiny model, for a context of 80 tokens."""
     from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
-    from gemcut.runtimes.base import Order, Shape
-    from gemcut.runtimes.litert import RUNTIME
-    from gemcut.util.stage_clock import Clock
+    from gemcut.runtimes.litert import PLUGIN
+    from gemcut.runtimes.program import BuildSpec, Shape
+    from gemcut.util.stage_clock import StageClock
 
     def run(name: object, work: Path) -> Any:
         config = open_checkpoint(str(tiny)).text_config
         recipe, shape = load_recipe(str(name)), Shape(CONTEXT, PREFILL)
-        RUNTIME.check(config, recipe)
+        PLUGIN.exporter.check(config, recipe, ("xnnpack",))
         work.mkdir(exist_ok=True)
-        order = Order(config, recipe, shape, RUNTIME.cache(config, shape), (1,), 2)
-        return RUNTIME.build(order, float_model(), work, Clock(Silent()))
+        cache = PLUGIN.exporter.cache(config, shape, OPTIONS)
+        order = BuildSpec(config, recipe, shape, cache, (1,), 2, ("xnnpack",), OPTIONS)
+        return PLUGIN.exporter.build(order, float_model(), work, StageClock(Silent(), PLUGIN.exporter.steps))
 
     return run
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 from gemcut.errors import ConformanceError, LackingError
 from gemcut.formats.litertlm import PROGRAM, find_section, section_sha256
-from gemcut.runtimes.litert import engine
 from gemcut.runtimes.litert import id_tokenizer as identity
+from gemcut.runtimes.litert import litert_lm as engine
 from torch import nn
 
 SAMPLE = Path(str(resources.files("gemcut").joinpath("sample", "model")))
@@ -205,7 +205,7 @@ def children() -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"engine_worker" in (entry / "cmdline").read_bytes():
+            if parent == os.getpid() and b"litert_lm_worker" in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
         except OSError:
             continue

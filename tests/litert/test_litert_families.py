@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import torch
 
+OPTIONS = {"dynamic_shape": False, "plain_tflite": False}
+
 LIMIT = 1e-3
 # Times what transformers' float32 is off its own float64, which is 5e-6 to 2e-4 on these models.
 NOISES = 5
@@ -190,15 +192,25 @@ def build(folder: Path, work: Path, recipe: str) -> Any:
     """Converts and links through the runtime's own stage."""
     from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
-    from gemcut.runtimes.base import Order, Shape
-    from gemcut.runtimes.litert import RUNTIME
-    from gemcut.util.stage_clock import Clock
+    from gemcut.runtimes.litert import PLUGIN
+    from gemcut.runtimes.program import BuildSpec, Shape
+    from gemcut.util.stage_clock import StageClock
 
     config = open_checkpoint(str(folder)).text_config
     shape = Shape(CONTEXT, PREFILL)
-    RUNTIME.check(config, load_recipe(recipe))
-    order = Order(config, load_recipe(recipe), shape, RUNTIME.cache(config, shape), (1,), 2)
-    return RUNTIME.build(order, load(folder), work, Clock(Silent()))
+    PLUGIN.exporter.check(config, load_recipe(recipe), ("xnnpack",))
+    cache = PLUGIN.exporter.cache(config, shape, OPTIONS)
+    order = BuildSpec(
+        config,
+        load_recipe(recipe),
+        shape,
+        cache,
+        (1,),
+        2,
+        ("xnnpack",),
+        OPTIONS,
+    )
+    return PLUGIN.exporter.build(order, load(folder), work, StageClock(Silent(), PLUGIN.exporter.steps))
 
 
 class Silent:
@@ -225,7 +237,7 @@ def make(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
             exact = load(folder).double()
             exact.config._experts_implementation = "eager"  # the only one that takes float64
             noise = max(float(np.abs(logits(exact, ids) - found).max()) for ids, found in wanted)
-            made[name] = Made(folder, lowered.program, lowered, wanted, noise)
+            made[name] = Made(folder, lowered.artifacts.path, lowered, wanted, noise)
         return made[name]
 
     return of
@@ -281,14 +293,14 @@ def test_feature_matters_far_beyond_the_limit(checkpoint: Callable[[str], Path],
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_cache_has_the_shape_that_transformers_own_has(checkpoint: Callable[[str], Path], name: str) -> None:
-    from gemcut.runtimes.base import Shape
-    from gemcut.runtimes.litert import RUNTIME
+    from gemcut.runtimes.litert import PLUGIN
+    from gemcut.runtimes.program import Shape
 
     model = load(checkpoint(name))
     with torch.no_grad():
         kept = model(input_ids=torch.arange(40, 43)[None], use_cache=True).past_key_values.layers
     kept = [layer for layer in kept if layer.keys is not None]
-    spec = RUNTIME.cache(model.config, Shape(CONTEXT, PREFILL))
+    spec = PLUGIN.exporter.cache(model.config, Shape(CONTEXT, PREFILL), OPTIONS)
     assert len(spec.layers) == model.config.num_hidden_layers
     own = [layer for layer in spec.layers if layer is not None]
     assert spec.layers[: len(own)] == tuple(own)  # those that share another's come last
@@ -333,14 +345,15 @@ reason = "a test"
 
 
 def test_each_expert_is_quantized_as_a_matrix_of_its_own(make: Callable[[str], Made], tmp_path: Path) -> None:
+    from gemcut.modeling.parts import TEXT_DECODER
     from gemcut.quantize.recipe import load_recipe
-    from gemcut.quantize.schemes import decide, without_weights
+    from gemcut.quantize.schemes import decide
     from gemcut.runtimes.litert.adapt import adapt
     from gemcut.runtimes.litert.runner import LiteRTRunner
 
     made = make("gemma 4 experts")
-    empty = adapt(without_weights(CASES["gemma 4 experts"].make()))
-    planned = [name for name, _, _ in decide(empty, load_recipe("int8"))]
+    empty = adapt(TEXT_DECODER.empty(CASES["gemma 4 experts"].make()))
+    planned = [name for name, _, _ in decide(empty, load_recipe("int8"), PLUGIN.delegate("xnnpack").check_scheme)]
     assert [name for name in planned if ".experts." in name and "layers.1" in name] == [
         f"model.layers.1.experts.{part}.{number}" for part in ("gate_up_proj", "down_proj") for number in range(5)
     ]
@@ -350,7 +363,7 @@ def test_each_expert_is_quantized_as_a_matrix_of_its_own(make: Callable[[str], M
     assert lowered.quantized["experts"] == 2 * 5 * 2
     assert lowered.tensors["experts"] == 2 * 5 * (48 * 48 + 4 * 48 + 48 * 24 + 4 * 48)
     assert made.lowered.tensors["experts"] == 2 * 5 * 4 * (48 * 48 + 48 * 24)
-    runner = LiteRTRunner(lowered.program, threads=2, context=CONTEXT)
+    runner = LiteRTRunner(lowered.artifacts.path, threads=2, context=CONTEXT)
     ids, wanted = made.conversations[1]
     apart = []
     for position, found in fed(runner, ids, SECOND):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gemcut.errors import ConformanceError
 from gemcut.formats.litertlm import SENTENCEPIECE, program_section
-from gemcut.runtimes.litert import RUNTIME
+from gemcut.runtimes.litert import PLUGIN
 from gemcut.runtimes.litert.layout import sections, signatures
 from gemcut.runtimes.litert.litertlm_writer import pack
 from gemcut.runtimes.litert.tokenizer_section import TokenizerChoice
@@ -54,7 +54,7 @@ def test_signatures_with_shapes_and_types(packed: Path) -> None:
 
 
 def test_the_runtime_shows_both(packed: Path) -> None:
-    assert RUNTIME.layout(packed) == (sections(packed), signatures(packed))
+    assert PLUGIN.inspector.layout(packed) == (sections(packed), signatures(packed))
 
 
 def test_a_damaged_program_is_said_and_never_a_crash(packed: Path, tmp_path: Path) -> None:

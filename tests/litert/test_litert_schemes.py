@@ -14,6 +14,8 @@ from gemcut.errors import UnsupportedError
 from gemcut.quantize.recipe import Scheme
 from gemcut.runtimes.litert.schemes import GROUPS, check_scheme
 
+OPTIONS = {"dynamic_shape": False, "plain_tflite": False}
+
 DYNAMIC = "int8-dynamic"
 RECIPE = """
 description = "A test's"
@@ -161,7 +163,7 @@ def test_one_conversion_serves_every_recipe_and_each_keeps_its_word(
     build: Callable[[object, Path], Any], own_cache: Path, tmp_path: Path
 ) -> None:
     """Also the mixed one, whose tied table stands in two precisions, and once in each."""
-    from gemcut.runtimes.litert import RUNTIME
+    from gemcut.runtimes.litert import PLUGIN
 
     mixed = tmp_path / "mixed.toml"
     head = 'weight = "int4"\ngroup = 32\nactivation = "int8-dynamic"'
@@ -183,11 +185,11 @@ def test_one_conversion_serves_every_recipe_and_each_keeps_its_word(
     assert made["float32"].schemes["attention"] == {"float32": 8}
     assert made["float32"].quantized == dict.fromkeys(made["float32"].quantized, 0)
     assert made["int8"].quantized == {"attention": 8, "embedding": 1, "head": 1, "mlp": 6}
-    sizes = {name: lowered.program.stat().st_size for name, lowered in made.items()}
+    sizes = {name: lowered.artifacts.path.stat().st_size for name, lowered in made.items()}
     assert sizes["float32"] > sizes["int8"] > 1.2 * (sizes["int4"] - tables[0])
     for lowered in made.values():
-        assert RUNTIME.examine(lowered).delegated_macs == 1.0
-        assert sum(lowered.tensors.values()) < lowered.program.stat().st_size
+        assert PLUGIN.exporter.examine(lowered).delegated_macs == 1.0
+        assert sum(lowered.tensors.values()) < lowered.artifacts.path.stat().st_size
 
 
 def test_another_shape_or_norm_is_converted_anew(
@@ -196,18 +198,18 @@ def test_another_shape_or_norm_is_converted_anew(
     """The hash of a skeleton knows all that is in it, and not where the checkpoint lies."""
     from gemcut.checkpoint.opening import open_checkpoint
     from gemcut.quantize.recipe import load_recipe
-    from gemcut.runtimes.base import Order, Shape
-    from gemcut.runtimes.litert import RUNTIME
+    from gemcut.runtimes.litert import PLUGIN
     from gemcut.runtimes.litert import build as module
+    from gemcut.runtimes.program import BuildSpec, Shape
 
     config = open_checkpoint(str(tiny)).text_config
 
     def key(model: Any, recipe: str = "int8", lengths: tuple[int, ...] = (64, 8), version: str = "0.18.1") -> str:
         shape = Shape(lengths[0], lengths[1:])
-        cache = RUNTIME.cache(config, shape)
-        order = Order(config, load_recipe(recipe), shape, cache, (1,), 2)
+        cache = PLUGIN.exporter.cache(config, shape, OPTIONS)
+        order = BuildSpec(config, load_recipe(recipe), shape, cache, (1,), 2, ("xnnpack",), OPTIONS)
         # What the stage itself hashes: a model whose matrices are inputs.
-        module.make_signatures(model, cache, shape.prefill)
+        module.make_signatures(model, cache, shape.prefill, False)
         return module._key(order, model, version)
 
     first = key(float_model())
