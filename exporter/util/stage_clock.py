@@ -1,4 +1,4 @@
-"""How long each stage took, and how much memory."""
+"""The time and the memory that each stage took."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ _EVERY = 0.02
 
 
 class Clock:
-    """Seconds by stage, and most bytes of memory in each; tells ``progress`` of each.
+    """A clock that times stages and watches their memory.
 
     Memory is what no file backs: pages of mapped files (weights, scratch) are dropped when others need room. It is
-    looked at every 20 ms. Where the system doesn't say (not Linux), it is the most bytes resident up to a stage's end.
-    ``resumed``: stages, or parts of them, that a former run did; their figures are that run's.
+    sampled every 20 ms. If the system doesn't say (not Linux), it is the most bytes resident up to a stage's end.
+
+    Args:
+        progress: Told of each stage.
+
+    Attributes:
+        seconds: By stage.
+        memory: Most bytes in each stage.
+        resumed: Stages, or parts of them, that a former run did; their figures are that run's.
+        progress: As passed in.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -30,7 +38,7 @@ class Clock:
 
     @contextmanager
     def stage(self, name: str, title: str) -> Iterator[None]:
-        """Times a block under ``name``; shows ``title``."""
+        """Time a block under ``name``, and show ``title`` as the stage's title."""
         self.progress.stage(title)
         watch = _Watch()
         began = time.perf_counter()
@@ -41,7 +49,12 @@ class Clock:
             self.memory[name] = max(self.memory.get(name, 0), watch.stop())
 
     def resume(self, seconds: Mapping[str, float], memory: Mapping[str, int]) -> None:
-        """Takes what stages cost the run that did them."""
+        """Add what stages cost a former run that did them.
+
+        Args:
+            seconds: By stage.
+            memory: Most bytes in each of these stages.
+        """
         for name, taken in seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + taken
             self.memory[name] = max(self.memory.get(name, 0), memory[name])
