@@ -41,10 +41,10 @@ class SplitExperts(nn.Module):
 
         Args:
             number: The expert's index.
-            x: float32 [T, H].
+            x: The tokens' hidden states, float32 [T, H].
 
         Returns:
-            float32 [T, H].
+            The expert's output, float32 [T, H].
         """
         gate, up = self.gate_up_proj[number](x).chunk(2, dim=-1)
         out: torch.Tensor = self.down_proj[number](self.act_fn(gate) * up)

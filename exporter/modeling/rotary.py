@@ -42,7 +42,7 @@ class OrderedRotary(nn.Module):
 
         Args:
             x: Any float32 tensor.
-            position_ids: int64 [1, S].
+            position_ids: The positions, int64 [1, S].
             layer_type: One of ``layer_types``.
 
         Returns:

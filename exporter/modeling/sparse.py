@@ -41,10 +41,10 @@ class SparseGatedMLP(nn.Module):
         """Return the gate's mean and standard deviation (of the whole, not a sample) over the last dimension.
 
         Args:
-            gate: float32 [..., I].
+            gate: The gate's activations before the cut, float32 [..., I].
 
         Returns:
-            float32 [..., 1] each.
+            Both float32 [..., 1].
         """
         return torch.mean(gate, dim=-1, keepdim=True), torch.std(gate, dim=-1, keepdim=True, unbiased=False)
 
@@ -56,7 +56,7 @@ class DelegableSparseGatedMLP(SparseGatedMLP):
     digits of a small one.
 
     Attributes:
-        averager: float32 [1, I], all of it 1 / I.
+        averager: The matrix that averages, float32 [1, I], all of it 1 / I.
     """
 
     averager: torch.Tensor

@@ -44,7 +44,7 @@ class TransformersReference:
             first: The first position.
 
         Returns:
-            float32 [len(ids) - first, V].
+            Logits, float32 [len(ids) - first, V].
         """
         import torch
 

@@ -31,10 +31,10 @@ def product(linear: Any, x: torch.Tensor) -> torch.Tensor:
 
     Args:
         linear: A ``torch.nn.Linear``.
-        x: float32 [..., in].
+        x: The other factor, float32 [..., in].
 
     Returns:
-        float32 [..., out].
+        The product, float32 [..., out].
     """
     weight, bias = linear.weight, linear.bias
     if weight.dtype == torch.float32:
