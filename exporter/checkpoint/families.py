@@ -79,7 +79,7 @@ def family_of(model_type: object, where: str) -> Family:
         where: The file that it was read from, for the message.
 
     Raises:
-        CheckpointError: config.json has no ``model_type``.
+        CheckpointError: The configuration has no ``model_type``.
         UnsupportedError: The type is known and not yet supported, or transformers has no text model of it.
     """
     can = "supported: " + "; ".join(f"{name} ({row.adapted})" for name, row in supported().items())

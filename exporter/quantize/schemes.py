@@ -1,4 +1,4 @@
-"""Which scheme each weight of a model gets, decided and checked from shapes alone."""
+"""The scheme that each weight of a model gets, decided and checked from shapes alone."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> None:
-    """Checks that ExecuTorch takes a weight stored so.
+    """Check that ExecuTorch supports a weight that is stored in a scheme.
 
     Args:
-        scheme: what the recipe gives it.
-        columns: elements of a row: the reduction dimension of a linear, the width of an embedding.
-        name: the module's, for the message.
-        gathered: it is an embedding.
+        scheme: What the recipe gives the weight.
+        columns: Elements of a row: the reduction dimension of a linear, the width of an embedding.
+        name: The module's name, for the message.
+        gathered: Whether it is an embedding.
 
     Raises:
-        UnsupportedError: the message names the weight and what would fit.
+        UnsupportedError: It doesn't; the message names the weight and what would fit.
     """
     if gathered and scheme.weight != "float32" and (scheme.weight != "int8" or scheme.group):
         asked = f"{scheme.weight} in groups of {scheme.group}" if scheme.group else scheme.weight
@@ -43,18 +43,18 @@ Checker = Callable[[Scheme, int, str, bool], None]
 
 
 def decide(model: nn.Module, recipe: Recipe, check: Checker = check_scheme) -> list[tuple[str, Any, Scheme]]:
-    """Every linear and embedding of ``model`` with the scheme that it gets.
+    """Decide which scheme every linear and embedding of ``model`` gets.
 
     Args:
-        model: the float model; it may be without weights (on torch's meta device).
-        recipe: its rules.
-        check: refuses what a runtime can't take, as ``check_scheme`` does for ExecuTorch.
+        model: The float model; it may be without weights (on torch's meta device).
+        recipe: The recipe, whose rules decide.
+        check: Refuses what a runtime doesn't support, as ``check_scheme`` does for ExecuTorch.
 
     Returns:
         Name, module and scheme of each.
 
     Raises:
-        UnsupportedError: no rule fits a module, a rule fits none, or a scheme can't be had for a weight.
+        UnsupportedError: No rule fits a module, a rule fits none, or a weight can't be stored in its scheme.
     """
     from torch import nn
 
@@ -69,7 +69,7 @@ def decide(model: nn.Module, recipe: Recipe, check: Checker = check_scheme) -> l
 
 
 def without_weights(config: Any) -> nn.Module:
-    """transformers' causal language model of a text configuration, on the meta device."""
+    """Return transformers' causal language model of a text configuration, on the meta device."""
     import copy
 
     import torch

@@ -152,7 +152,7 @@ KEYS: list[tuple[dict[str, Any], str, int]] = [
     ({"use_dora": "yes"}, r'use_dora = "yes": should be true or false', 3),
     ({"bias": "some"}, r'bias = "some": should be none, all or lora_only', 3),
     ({"rank_pattern": {"q_proj": 2.5}}, r"rank_pattern\.q_proj = 2\.5: should be a whole number", 3),
-    ({"alpha_pattern": {"(": 2}}, r"alpha_pattern: '\(' is no regular expression", 3),
+    ({"alpha_pattern": {"(": 2}}, r"alpha_pattern: '\(' is not a regular expression", 3),
     ({"modules_to_save": "lm_head"}, r'modules_to_save = "lm_head": should be a list', 3),
 ]
 
