@@ -42,7 +42,7 @@ def _member(name: str, size: int, offset: int) -> zipfile.ZipInfo:
     info.external_attr = 0o100644 << 16
     info.file_size = size
     header = _LOCAL_HEADER.size + len(name.encode())
-    # The same rule as zipfile's: a zip64 field where 1.05 times the size is past the limit.
+    # The same rule as zipfile's: a zip64 field if 1.05 times the size is past the limit.
     header += _ZIP64_FIELD if size * 1.05 > zipfile.ZIP64_LIMIT else 0
     data = -(-(offset + header + 4) // ALIGNMENT) * ALIGNMENT
     padding = data - offset - header - 4

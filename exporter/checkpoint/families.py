@@ -75,7 +75,7 @@ def family_of(model_type: object, where: str) -> Family:
     One that `families.toml` doesn't name is treated as transformers does: as a text model without other parts.
 
     Args:
-        model_type: As config.json has it; None where it has none.
+        model_type: As config.json has it; None if it has none.
         where: The file that it was read from, for the message.
 
     Raises:

@@ -109,7 +109,9 @@ def check_context(checkpoint: Checkpoint | Description, context: int) -> None:
     """
     longest = int(checkpoint.text_config.max_position_embeddings)
     if context < SMALLEST_CONTEXT:
-        raise UsageError(f"a context of {context} tokens is too short", hint=f"choose {SMALLEST_CONTEXT} to {longest}")
+        raise UsageError(
+            f"a context of {context} tokens is too short", hint=f"choose a context of {SMALLEST_CONTEXT} to {longest}"
+        )
     if context > longest:
         raise UsageError(
             f"a context of {context} tokens is longer than the model's {longest} (max_position_embeddings)",

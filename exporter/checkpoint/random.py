@@ -191,7 +191,7 @@ def _write_tokenizer(directory: Path, vocab_size: int, source: Path | None) -> N
 
 
 def _tokens_of(folder: Path) -> float:
-    """How many ids a directory's tokenizer has; infinity where it has no tokenizer."""
+    """How many ids a directory's tokenizer has; infinity if it has no tokenizer."""
     if not all((folder / name).exists() for name in _TOKENIZER):
         return math.inf
     return max(_ids(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")))) + 1

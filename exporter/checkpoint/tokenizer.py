@@ -74,7 +74,7 @@ def _state(part: Any) -> Any:
 
 
 def _stated_pipeline(file: Path) -> tuple[Any, Any] | None:
-    """The normalizer and the pre-tokenizer of a tokenizer.json; None where there is no such file."""
+    """The normalizer and the pre-tokenizer of a tokenizer.json; None if there is no such file."""
     from tokenizers import Tokenizer
 
     if not file.is_file():
@@ -87,7 +87,7 @@ def _stated_pipeline(file: Path) -> tuple[Any, Any] | None:
 
 
 def _sentencepiece_pipeline(backend: Any) -> tuple[Any, Any] | None:
-    """SentencePiece's own way with spaces, where transformers puts one before a text; None where it puts none."""
+    """SentencePiece's own way with spaces, if transformers puts one before a text; None if it puts none."""
     from tokenizers import normalizers, pre_tokenizers
 
     part = backend.pre_tokenizer

@@ -113,7 +113,7 @@ def _kept(task: Callable[[], Any], results: list[Any], at: int) -> Callable[[], 
 
 
 def _groups(same: dict[Any, _Waiting]) -> Iterator[dict[Any, _Waiting]]:
-    """Runs of which the results take ``MOST`` bytes together; a larger one is alone."""
+    """Groups of runs whose results take at most ``MOST`` bytes together; a larger one is in a group of its own."""
     total, number, numbers = 0, 0, []
     for asked in same.values():
         size = 4 * asked.rows * len(asked.linear.weight)

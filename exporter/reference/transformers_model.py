@@ -106,7 +106,7 @@ class _Done:
 
         self._progress = progress
         self._body, self._head = elements(model)
-        # Each of a step's matrices is read once; the head more often, where a few prompts' logits are made at a time.
+        # Each of a step's matrices is read once; the head more often, if a few prompts' logits are made at a time.
         steps = 1 + max((ask.room for ask in asks), default=0)
         self._reading = READING * (steps * self._body + (steps + len(asks)) * self._head)
         self._rows = sum(len(ask.ids) + ask.room for ask in asks)

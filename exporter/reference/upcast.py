@@ -76,7 +76,7 @@ def float32_at_use(model: nn.Module, multiply: Product = product) -> Iterator[No
 
 
 class _AtUse:
-    """A parameter of any dtype that is float32 to all that reads it: ``stacked[expert]`` makes that one alone so."""
+    """A parameter of any dtype that is float32 to all that reads it: ``stacked[expert]`` converts only that one."""
 
     def __init__(self, stored: torch.Tensor) -> None:
         self._stored = stored

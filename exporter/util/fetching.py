@@ -1,6 +1,6 @@
 """Fetching of what devices are made of, each kind by its own client: wheels by pip, packages by npm and apt-get.
 
-An archive is checked by its sha256 before it is unpacked: against ``pins.toml`` where that names it, and always by the
+An archive is checked by its sha256 before it is unpacked: against ``pins.toml`` if that names it, and always by the
 client itself against what the registry says. What was unpacked is kept below ``cache_root()/devices``, beside a file
 that holds the archive's sha256 and that of every file in it, and is checked again before each process's first use.
 """
@@ -100,7 +100,7 @@ def pins() -> Mapping[str, str]:
 
 
 def _platforms(tag: str) -> list[str]:
-    """The tags that will do, newest first: pip takes an older glibc's wheel only where it is named."""
+    """The tags that will do, newest first: pip takes an older glibc's wheel only if its tag is named."""
     found = _TAG.fullmatch(tag)
     if not found:
         return [tag]

@@ -107,7 +107,7 @@ def _own(stream: TextIO, number: int, saved: int) -> TextIO:
 
 
 def _sink() -> TextIO:
-    """The writer onto the log, which is in memory where the system can: a full disk must not add noise.
+    """The writer onto the log, which is in memory if the system can: a full disk must not add noise.
 
     Never closed: logging handlers that libraries made meanwhile keep hold of it.
     """

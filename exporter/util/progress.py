@@ -53,6 +53,6 @@ class Portion:
             self._progress.update(self._first + (self._last - self._first) * done / total, 1.0, what)
 
     def note(self, text: str) -> None:
-        """See ``util.progress.Progress``."""
+        """Tell the user something that isn't an error, through the stage's progress."""
         if self._progress is not None:
             self._progress.note(text)

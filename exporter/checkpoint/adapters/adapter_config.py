@@ -195,7 +195,7 @@ def _config(path: Path, found: Mapping[str, Any]) -> AdapterConfig:
         raise _wrong(path, "r", rank, "a whole number from 1")
     if not _is_number(alpha):
         raise _wrong(path, "lora_alpha", alpha, "a number")
-    # PEFT itself takes fan_in_fan_out for false where a layer is an nn.Linear, as all of them are here.
+    # PEFT itself treats fan_in_fan_out as false if a layer is an nn.Linear, as all of them are here.
     return AdapterConfig(
         rank=rank,
         alpha=float(alpha),

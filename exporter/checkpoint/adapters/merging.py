@@ -1,6 +1,6 @@
 """The arithmetic of a merge, in float32 and a block of rows at a time: equal to PEFT's merge_and_unload.
 
-A merge writes into a tensor that it is given, which may lie in a file, and makes none of its size.
+A merge writes into a tensor that it is given, which may be in a file, and makes none of its size.
 """
 
 from __future__ import annotations
