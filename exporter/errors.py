@@ -1,4 +1,4 @@
-"""Every error that a user can meet, each with its own exit code and a message that says what to do next.
+"""The errors that a user can meet, each with its own exit code and a message that says what to do next.
 
 The exit codes are part of the command line's contract:
 
@@ -6,7 +6,7 @@ The exit codes are part of the command line's contract:
 code  meaning
 ====  =========================================================================
 0     proven
-1     a bug of ours
+1     a bug in gemcut
 2     usage
 3     the checkpoint can't be read or is incomplete
 4     not supported (the message says what is, and the nearest)
@@ -40,7 +40,12 @@ class GemcutError(Exception):
 
     Args:
         message: What is wrong, naming the file, tensor or flag.
-        hint: What to do next: a command or a flag where there is one.
+        hint: What to do next: a command or a flag if there is one.
+
+    Attributes:
+        message: As passed in.
+        hint: As passed in; None if there is nothing to do.
+        exit_code: What the process exits with, by class; see the module's table.
     """
 
     exit_code = EXIT_BUG
@@ -52,7 +57,7 @@ class GemcutError(Exception):
 
 
 class UsageError(GemcutError):
-    """A flag or an argument that can't be taken."""
+    """A flag or an argument is invalid."""
 
     exit_code = EXIT_USAGE
 
@@ -64,25 +69,25 @@ class CheckpointError(GemcutError):
 
 
 class UnsupportedError(GemcutError):
-    """Well formed, but not something that Gemcut can do."""
+    """The input is well formed, but Gemcut doesn't support it."""
 
     exit_code = EXIT_UNSUPPORTED
 
 
 class GateError(GemcutError):
-    """The packed bundle is not the model: fidelity or behaviour is past a limit."""
+    """The packed bundle differs too much from the model: fidelity or behaviour is past a limit."""
 
     exit_code = EXIT_GATE
 
 
 class ConformanceError(GemcutError):
-    """The bundle does here not what it did on the machine that exported it, or isn't the same bundle."""
+    """The bundle behaves differently here than on the machine that exported it, or isn't the same bundle."""
 
     exit_code = EXIT_CONFORMANCE
 
 
 class BudgetError(GemcutError):
-    """Proven, but over a budget that the project set."""
+    """The bundle is proven, but over a budget that the project set."""
 
     exit_code = EXIT_BUDGET
 
@@ -94,14 +99,14 @@ class LackingError(GemcutError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Says which known names there are, the nearest first.
+    """Return a text that lists the known names, after the one nearest to what the user wrote.
 
     Args:
         name: What the user wrote.
-        known: The names that would have been right.
+        known: The names that would have been accepted.
 
     Returns:
-        ``"did you mean 'x'? Known: a, x."``, or the list alone where nothing is near.
+        A text such as ``"did you mean 'x'? Known: a, x."``, or the list alone if no name is near.
     """
     names = sorted(known)
     listing = f"Known: {', '.join(names)}." if names else "None is known."

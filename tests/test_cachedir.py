@@ -113,8 +113,8 @@ def test_a_cache_that_cannot_be_written_is_read_all_the_same(root: Path, result:
 
 def test_processes_at_once_leave_one_whole_result(root: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from gemcut import cachedir\n"
-        "for _ in range(40): cachedir.keep('things', 'a', Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from gemcut.util import result_cache\n"
+        "for _ in range(40): result_cache.keep('things', 'a', Path(sys.argv[1]))"
     )
     sources = []
     for name in "pq":

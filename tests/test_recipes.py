@@ -139,9 +139,9 @@ def test_an_unknown_key_or_format_gets_the_nearest(tmp_path: Path, old: str, new
     ("old", "new", "message"),
     [
         ('scheme = "small"', 'scheme = "smal"', "names the scheme 'smal': did you mean 'small'"),
-        ("'.*'", "'(.*'", "no regular expression"),
-        ("'.*'", r"'model\.embed.*'", "stands twice"),
-        ('scheme = "full"', 'scheme = "small"', "no rule takes the scheme 'full'"),
+        ("'.*'", "'(.*'", "is not a regular expression"),
+        ("'.*'", r"'model\.embed.*'", "appears twice"),
+        ('scheme = "full"', 'scheme = "small"', "no rule uses the scheme 'full'"),
         ('weight = "float32"', 'weight = "float32"\ngroup = 32', "float32 weight has no group"),
         ("mean_kl = 0.5", "mean_kl = -0.5", "gate.mean_kl"),
         ("mean_kl = 0.5", "top1 = 1.5", "gate.top1"),

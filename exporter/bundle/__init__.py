@@ -1,1 +1,1 @@
-"""Bundles: the manifest, packing, opening, hashes, reproducible bytes."""
+"""Bundles: their manifest, and how they are packed reproducibly, opened and checked."""

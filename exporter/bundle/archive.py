@@ -1,4 +1,4 @@
-"""One uncompressed zip whose members can be memory-mapped, written so that equal inputs give equal bytes.
+"""Uncompressed zips whose members can be memory-mapped, written so that equal inputs give equal bytes.
 
 Every member is stored, starts at a multiple of 16 KiB (the largest page size of arm64 Android), and carries
 the date 1980-01-01 and mode 0644. The padding is an extra field of the local header, as zipalign does it.
@@ -42,7 +42,7 @@ def _member(name: str, size: int, offset: int) -> zipfile.ZipInfo:
     info.external_attr = 0o100644 << 16
     info.file_size = size
     header = _LOCAL_HEADER.size + len(name.encode())
-    # The same rule as zipfile's: a zip64 field where 1.05 times the size is past the limit.
+    # The same rule as zipfile's: a zip64 field if 1.05 times the size is past the limit.
     header += _ZIP64_FIELD if size * 1.05 > zipfile.ZIP64_LIMIT else 0
     data = -(-(offset + header + 4) // ALIGNMENT) * ALIGNMENT
     padding = data - offset - header - 4
@@ -53,19 +53,19 @@ def _member(name: str, size: int, offset: int) -> zipfile.ZipInfo:
 def write_archive(
     sink: IO[bytes], members: Mapping[str, tuple[int, Opener]], progress: Progress | None = None
 ) -> dict[str, str]:
-    """Writes the archive, members in the order of their names.
+    """Write an archive, with its members in the order of their names.
 
     Args:
         sink: A binary file, open for writing at its beginning.
-        members: Size in bytes, and how to open it, by name.
+        members: By name, each one's size in bytes and how to open it.
         progress: Told how many bytes are done.
 
     Returns:
-        The SHA-256 of what each member holds.
+        The SHA-256 of each member's content, by name.
 
     Raises:
-        ValueError: If a member has another length than was said.
-        OSError: If it can't be written.
+        ValueError: A member's length differs from its stated size.
+        OSError: The archive can't be written.
     """
     hashes: dict[str, str] = {}
     done, total = 0, sum(size for size, _ in members.values())
@@ -133,10 +133,14 @@ class _Comparison(io.RawIOBase):
 
 
 def data_offset(archive: IO[bytes], info: zipfile.ZipInfo) -> int:
-    """Where a member's data begins in the archive, in bytes.
+    """Return the byte of an archive at which a member's data begins.
+
+    Args:
+        archive: The archive, open for reading.
+        info: The member, as the archive's directory has it.
 
     Raises:
-        zipfile.BadZipFile: If there is no local header where the directory says.
+        zipfile.BadZipFile: There is no local header where the directory says.
     """
     archive.seek(info.header_offset)
     header = archive.read(_LOCAL_HEADER.size)
@@ -147,7 +151,7 @@ def data_offset(archive: IO[bytes], info: zipfile.ZipInfo) -> int:
 
 
 def check_archive(path: Path, progress: Progress | None = None) -> None:
-    """Checks that an archive is, byte for byte, what packing its members again would give.
+    """Check that an archive is, byte for byte, what packing its members again would give.
 
     That covers headers, padding and directory, which no member's hash does.
 
@@ -156,7 +160,7 @@ def check_archive(path: Path, progress: Progress | None = None) -> None:
         progress: Told how many bytes are done.
 
     Raises:
-        ConformanceError: Naming the member nearest to the first byte that differs.
+        ConformanceError: It isn't; the message names the member nearest to the first byte that differs.
     """
     hint = "copy or export the bundle again"
     comparison = _Comparison(path)

@@ -1,4 +1,4 @@
-"""The texts that go with a bundle: model card, notice and licence, written from the manifest alone."""
+"""The texts that go with a bundle (model card, notice and licence), written from the manifest alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOTICES = {
 
 
 def licence_name(manifest: Manifest) -> str:
-    """The licence's name for a reader; says so where it isn't known."""
+    """Return the licence's name for a reader; ``unknown`` if it isn't known."""
     licence = manifest.licence
     if (licence.id or "unknown") == "unknown":
         return "unknown"
@@ -30,11 +30,11 @@ def licence_name(manifest: Manifest) -> str:
 
 
 def license_text(manifest: Manifest, own: str | None = None) -> str:
-    """The content of the bundle's LICENSE.
+    """Return the content of the bundle's LICENSE.
 
     Args:
-        manifest: Its ``licence`` decides.
-        own: The checkpoint's own licence file, which goes in as it is.
+        manifest: The bundle's manifest, whose ``licence`` decides.
+        own: The text of the checkpoint's own licence file, which goes in as it is; None if it has none.
     """
     if own:
         return own if own.endswith("\n") else own + "\n"
@@ -55,7 +55,7 @@ def license_text(manifest: Manifest, own: str | None = None) -> str:
 
 
 def notice(manifest: Manifest) -> str:
-    """The content of the bundle's NOTICE: where the model is from, that it was changed, and how."""
+    """Return the content of the bundle's NOTICE: where the model is from, that it was changed, and how."""
     lines = [
         f"{manifest.model.name}",
         "",
@@ -114,10 +114,7 @@ def _verdict(manifest: Manifest) -> str:
 
 
 def model_card(manifest: Manifest) -> str:
-    """The content of the bundle's README.md.
-
-    The same manifest gives the same text.
-    """
+    """Return the content of the bundle's README.md; the same manifest gives the same text."""
     delegates = ", ".join(f"{name} ({calls} calls)" for name, calls in sorted(manifest.delegates.items())) or "none"
     facts = [
         ("program", f"`{manifest.program}`"),

@@ -1,4 +1,4 @@
-"""Hashing files of any size: in pieces, and saying how far it is."""
+"""Hashing of files of any size, piece by piece and with progress."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _PIECE = 1 << 24
 
 
 def hash_file(path: Path, progress: Progress | None = None) -> FileRecord:
-    """SHA-256 and size of a file.
+    """Return the SHA-256 and the size of a file.
 
     Args:
-        path: It.
+        path: The file.
         progress: Told of each 16 MiB.
 
     Raises:
-        OSError: It can't be read.
+        OSError: The file can't be read.
     """
     digest, done, size = hashlib.sha256(), 0, path.stat().st_size
     buffer = bytearray(min(_PIECE, size) or 1)

@@ -1,4 +1,4 @@
-"""Opening a bundle, directory or zip, and checking that it is what it was."""
+"""Opening of a bundle, directory or zip, and the check that it is unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DIRECTORY = 1 << 16
 
 
 class _Store(Protocol):
-    """Where a bundle's files lie."""
+    """Where a bundle's files are."""
 
     def names(self) -> set[str]: ...
 
@@ -75,9 +75,13 @@ class _Archive:
 
 
 class Bundle:
-    """A bundle that has been opened; its manifest has been held against the manifest's own hash.
+    """A bundle that has been opened, with its manifest checked against the manifest's own hash.
 
     Use it as a context manager, or call ``close``: a zip's members may have been extracted for ``file``.
+
+    Attributes:
+        path: The bundle's directory or ``.gemcut`` file.
+        manifest: What it says about itself.
     """
 
     def __init__(self, path: Path, manifest: Manifest, store: _Store) -> None:
@@ -95,7 +99,7 @@ class Bundle:
         self.close()
 
     def close(self) -> None:
-        """Removes what was extracted. The bundle itself stays as it is."""
+        """Remove what was extracted; the bundle itself stays as it is."""
         self._store.close()
         if self._extracted is not None:
             self._extracted.cleanup()
@@ -121,10 +125,13 @@ class Bundle:
         return name
 
     def read(self, name: str) -> bytes:
-        """The content of one file.
+        """Return the content of one file.
+
+        Args:
+            name: The file's name in the bundle.
 
         Raises:
-            ConformanceError: If the bundle doesn't hold it, or a zip's member can't be read.
+            ConformanceError: The bundle doesn't hold it, or a zip's member can't be read.
         """
         try:
             with self._store.open(self._known(name)) as file:
@@ -133,11 +140,14 @@ class Bundle:
             raise ConformanceError(f"{self.path}: {name} can't be read: {error}", hint=AGAIN) from error
 
     def file(self, name: str) -> Path:
-        """One file as a path; a zip's member is extracted to a private folder the first time.
+        """Return the path of one file; a zip's member is extracted to a private folder the first time.
+
+        Args:
+            name: The file's name in the bundle.
 
         Raises:
-            ConformanceError: If the bundle doesn't hold it.
-            LackingError: If there is no room to extract it.
+            ConformanceError: The bundle doesn't hold it.
+            LackingError: There is no room to extract it.
         """
         self._known(name)
         if not self.is_zip:
@@ -155,7 +165,7 @@ class Bundle:
         lacking = LackingError(
             f"no room to extract {name}: {size:,} bytes needed, "
             f"{shutil.disk_usage(target.parent).free:,} free in {target.parent}",
-            hint="free some, or set TMPDIR to a folder that has room",
+            hint="free some disk space, or set TMPDIR to a folder with more room",
         )
         if size > shutil.disk_usage(target.parent).free:
             raise lacking
@@ -170,7 +180,10 @@ class Bundle:
         partial.rename(target)
 
     def locate(self, name: str) -> tuple[Path, int, int]:
-        """Where a file's bytes lie, for memory-mapping without extraction.
+        """Return where a file's bytes are, for memory-mapping without extraction.
+
+        Args:
+            name: The file's name in the bundle.
 
         Returns:
             The file to map, the offset of the first byte in it (a multiple of 16 KiB), and the length.
@@ -183,14 +196,14 @@ class Bundle:
         )
 
     def verify(self, progress: Progress | None = None) -> None:
-        """Checks every byte of the bundle.
+        """Check every byte of the bundle.
 
         Args:
-            progress: Told how far it is.
+            progress: Told how far the check is.
 
         Raises:
-            ConformanceError: If a file was changed, is missing, is too short or long, or doesn't belong
-                there. The message names it, and the hint says what to do.
+            ConformanceError: A file was changed, is missing, is too short or long, or doesn't belong there. The message
+                names it, and the hint says what to do.
         """
         present, wanted = self._store.names(), set(self.manifest.files) | OWN_FILES
         for name in sorted(wanted - present):
@@ -245,9 +258,9 @@ def _was_archive(path: Path) -> bool:
 
 def _no_bundle(path: Path) -> UsageError:
     if (path / "config.json").is_file():
-        return UsageError(f"{path} is a checkpoint, not a bundle", hint=f"gemcut export {path} makes a bundle of it")
+        return UsageError(f"{path} is a checkpoint, not a bundle", hint=f"make a bundle of it: gemcut export {path}")
     return UsageError(
-        f"{path} is not a bundle: it has no {MANIFEST} of gemcut's",
+        f"{path} is not a bundle: it has no {MANIFEST} written by gemcut",
         hint="name the folder or the .gemcut file that gemcut export wrote",
     )
 
@@ -258,7 +271,7 @@ def _open_store(path: Path) -> _Store:
     try:
         return _Archive(path)
     except PermissionError as error:
-        raise UsageError(f"{path} may not be read", hint="look at its permissions") from error
+        raise UsageError(f"{path} can't be read: permission denied", hint="check its permissions") from error
     except UNREADABLE as error:
         if not _was_archive(path):
             raise _no_bundle(path) from error
@@ -276,24 +289,24 @@ def _own_file(store: _Store, name: str, path: Path) -> bytes | None:
 
 
 def open_bundle(path: Path | str) -> Bundle:
-    """Opens a bundle and checks its manifest; ``Bundle.verify`` checks the rest.
+    """Open a bundle and check its manifest; ``Bundle.verify`` checks the rest.
 
     Args:
         path: A bundle's directory or ``.gemcut`` file.
 
     Raises:
-        UsageError: If there is nothing there, or something else.
-        UnsupportedError: If a newer Gemcut made it.
-        ConformanceError: If the manifest was changed or the zip is damaged.
+        UsageError: There is nothing at the path, or something else.
+        UnsupportedError: A newer version of gemcut made it.
+        ConformanceError: The manifest was changed or the zip is damaged.
     """
     path = Path(path)
     if not path.exists():
-        raise UsageError(f"there is no {path}", hint="gemcut export makes a bundle; -o says where")
+        raise UsageError(f"there is no {path}", hint="make a bundle with gemcut export; -o says where")
     store = _open_store(path)
     try:
         data, side = _own_file(store, MANIFEST, path), _own_file(store, SIDE_FILE, path)
         if data is None and side is None and _was_archive(path):
-            raise ConformanceError(f"{path}: its directory was changed", hint=AGAIN)
+            raise ConformanceError(f"{path}: its zip directory was changed", hint=AGAIN)
         if data is None and side is None:
             raise _no_bundle(path)
         if data is None:

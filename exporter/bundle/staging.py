@@ -1,4 +1,4 @@
-"""Packing a bundle beside its place and publishing it in one rename: whole or not at all."""
+"""Packing of a bundle beside its place, published in one rename: whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def resolve_output(path: Path | str) -> Path:
-    """Where an output path leads: absolute, and past a symbolic link."""
+    """Return where an output path leads: absolute, with symbolic links followed."""
     return Path(path).expanduser().resolve()
 
 
 def _existing_bundle(out: Path) -> Manifest | None:
-    """The manifest of the bundle of ours at ``out``; None where something else is there."""
+    """The manifest of the gemcut bundle at ``out``; None if something else is there."""
     try:
         with open_bundle(out) as bundle:
             strangers = bundle._store.names() - set(bundle.manifest.files) - OWN_FILES
@@ -47,27 +47,34 @@ def _existing_bundle(out: Path) -> Manifest | None:
 
 
 def check_output(out: Path | str, format: Format = "dir", force: bool = False) -> Path:
-    """Checks, before any work is done, that a bundle may be published at ``out``. Changes nothing.
+    """Check, before any work is done, that a bundle may be published at ``out``; nothing is changed.
 
-    Free is a path that doesn't exist or an empty directory. A bundle of ours is replaced with ``force``;
+    A path that doesn't exist and an empty directory are free. An existing gemcut bundle is replaced with ``force``;
     anything else never is.
+
+    Args:
+        out: Where the bundle is to go.
+        format: A directory or one zip.
+        force: Whether an existing gemcut bundle may be replaced.
 
     Returns:
         The resolved path.
 
     Raises:
-        UsageError: If something else is there, if a bundle is there and ``force`` isn't given, or if its
-            folder can't be written.
+        UsageError: Something else is at ``out``, a bundle is and ``force`` isn't given, or its folder can't be
+            written to.
     """
     out = resolve_output(out)
     if out.exists() and not (format == "dir" and out.is_dir() and not any(out.iterdir())):
         if _existing_bundle(out) is None:
             raise UsageError(
-                f"the output path {out} exists and is not a bundle of gemcut's; it is left as it is",
+                f"the output path {out} exists and is not a gemcut bundle; it was left unchanged",
                 hint="name another place with -o",
             )
         if not force:
-            raise UsageError(f"{out} already holds a bundle", hint="--force replaces it; -o names another place")
+            raise UsageError(
+                f"{out} already holds a bundle", hint="replace it with --force, or name another place with -o"
+            )
     parent = out.parent
     while not parent.exists():
         parent = parent.parent
@@ -78,7 +85,7 @@ def check_output(out: Path | str, format: Format = "dir", force: bool = False) -
 
 
 def sync(path: Path) -> None:
-    """Flushes a file or a folder to the disk."""
+    """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -89,7 +96,7 @@ def sync(path: Path) -> None:
 class Staging:
     """A bundle in the making, in a hidden folder beside its place and on the same filesystem.
 
-    As a context manager it removes that folder however it is left, so that after any error, a full disk
+    As a context manager it removes that folder however the block ends, so that after any error, a full disk
     or Ctrl-C the output path holds what it held before::
 
         with Staging(out, "dir", force=False) as staging:
@@ -99,17 +106,20 @@ class Staging:
             staging.add("goldens/recorded.safetensors", data)
             staging.publish(manifest)
 
-    A run that is killed leaves the folder. The next one with the same key takes it over, with nothing in it but what
-    lies in ``kept``; any other removes it.
+    A run that is killed leaves the folder behind. The next one with the same key reuses it, with nothing in it but
+    what is in ``kept``; any other removes it.
 
     Args:
         out: Where the bundle goes.
         format: A directory or one zip.
-        force: May replace a bundle of ours that is there.
-        key: Of all that the bundle is made from; None for one that is made in one go.
-        fresh: Takes nothing over.
+        force: Whether an existing gemcut bundle may be replaced.
+        key: The key of all that the bundle is made from; None for one that is made in one go.
+        fresh: Whether to reuse nothing of a run that was killed.
 
     Attributes:
+        out: Where the bundle goes, resolved.
+        format: As passed in.
+        files: The files that were added so far, by name.
         work: A scratch folder that goes away with the rest.
         kept: What outlives a run that is killed; see ``gemcut.pipeline.journal``.
     """
@@ -135,7 +145,7 @@ class Staging:
 
     @property
     def folder(self) -> Path:
-        """Where the bundle's files lie until it is published."""
+        """The folder with the bundle's files until it is published."""
         return self._partial / "bundle"
 
     @property
@@ -145,7 +155,7 @@ class Staging:
 
     @property
     def kept(self) -> Path:
-        """Where finished stages lie, on the same filesystem; made by whoever keeps one."""
+        """The folder of finished stages, on the same filesystem; whoever keeps one makes it."""
         return self._partial / KEPT
 
     @property
@@ -203,27 +213,30 @@ class Staging:
         need = max(held, sum(record.size for record in self.files.values())) * (2 if self.format == "zip" else 1)
         if error.errno == errno.EFBIG:
             return LackingError(
-                f"the filesystem of {self.out.parent} takes no file of this bundle's size ({need:,} bytes)",
+                f"the filesystem of {self.out.parent} can't hold a file of this bundle's size ({need:,} bytes)",
                 hint="name a place on another filesystem with -o",
             )
         return LackingError(
             f"the disk is full: the bundle needs {need:,} bytes or more beside {self.out}, {free:,} are free",
-            hint="free some, or name a place on another disk with -o",
+            hint="free some disk space, or name a place on another disk with -o",
         )
 
     def add(self, name: str, source: Path | bytes, how: How = "copy", progress: Progress | None = None) -> FileRecord:
-        """Puts a file into the bundle; one that is there under this name is replaced.
+        """Put a file into the bundle; an existing one of this name is replaced.
 
         Args:
             name: Its name in the bundle, a relative POSIX path.
             source: Its content, or the file that holds it.
             how: ``move`` takes the source away, ``link`` shares it by a hard link (only for files that
-                nobody writes to again); both copy where it lies on another filesystem.
+                nobody writes to again); both copy if the source is on another filesystem.
             progress: Told how much of it is hashed.
 
+        Returns:
+            The file's hash and size.
+
         Raises:
-            LackingError: If the disk is full.
-            ValueError: If the name isn't plain, or is one that the bundle writes itself.
+            LackingError: The disk is full.
+            ValueError: The name isn't plain, or is one that the bundle writes itself.
         """
         if safe_name(name) in OWN_FILES:
             raise ValueError(f"{name} is written by the bundle itself")
@@ -247,11 +260,19 @@ class Staging:
         return self.files[name]
 
     def finish(self, manifest: Manifest) -> Manifest:
-        """The manifest with the files that the bundle holds now."""
+        """Return the manifest with the files that the bundle holds now."""
         return Manifest.model_validate({**manifest.model_dump(), "files": dict(self.files)})
 
     def draft(self, manifest: Manifest) -> Bundle:
-        """Writes the manifest as it stands and opens the bundle from disk, in its hidden folder."""
+        """Write the manifest as it stands, and open the bundle from disk in its hidden folder.
+
+        Args:
+            manifest: What to say of the bundle; ``files`` is filled in.
+
+        Raises:
+            LackingError: The disk is full.
+            ValueError: The bundle doesn't hold the program that its manifest names.
+        """
         whole = self.finish(manifest)
         if whole.program not in whole.files:
             raise ValueError(f"the bundle holds no {whole.program}, which its manifest names as the program")
@@ -264,19 +285,19 @@ class Staging:
         return open_bundle(self.folder)
 
     def publish(self, manifest: Manifest, progress: Progress | None = None) -> Path:
-        """Writes the final manifest, checks every byte once more from disk, and puts the bundle in place.
+        """Write the final manifest, check every byte again from disk, and put the bundle in place.
 
         Args:
-            manifest: Of the finished bundle.
+            manifest: The finished bundle's; ``files`` is filled in.
             progress: Told how far it is.
 
         Returns:
             The published path.
 
         Raises:
-            ConformanceError: If a file changed since it was added.
-            LackingError: If the disk is full.
-            UsageError: If something has appeared at the output path meanwhile.
+            ConformanceError: A file changed since it was added.
+            LackingError: The disk is full.
+            UsageError: Something has appeared at the output path meanwhile.
         """
         self.draft(manifest).close()
         ready = self.folder
@@ -320,7 +341,16 @@ class Staging:
 
 
 def transfer(source: Path, target: Path, how: How) -> None:
-    """Moves, links or copies; across filesystems the first two copy."""
+    """Move, link or copy a file; across filesystems the first two copy.
+
+    Args:
+        source: The file.
+        target: Its new place.
+        how: What to do with it.
+
+    Raises:
+        OSError: It can't be done, for any other reason than two filesystems.
+    """
     if how != "copy":
         try:
             if how == "link":
@@ -344,21 +374,21 @@ def pack(
     format: Format = "dir",
     force: bool = False,
 ) -> Path:
-    """Packs a bundle in one go; ``Staging`` is for one that is proven before it is published.
+    """Pack a bundle in one go; ``Staging`` is for one that is proven before it is published.
 
     Args:
-        files: Content or file by name in the bundle. Files are copied.
-        manifest: What to say of it; ``files`` is filled in.
+        files: Content or file, by name in the bundle; files are copied.
+        manifest: What to say of the bundle; ``files`` is filled in.
         out: Where it goes.
         format: A directory or one zip.
-        force: Replaces a bundle of ours that is there.
+        force: Whether an existing gemcut bundle may be replaced.
 
     Returns:
         The published path.
 
     Raises:
-        UsageError: See ``check_output``.
-        LackingError: If the disk is full; nothing is left behind.
+        UsageError: As for ``check_output``.
+        LackingError: The disk is full; nothing is left behind.
     """
     with Staging(out, format, force) as staging:
         for name in sorted(files):

@@ -1,4 +1,4 @@
-"""Folders of unfinished bundles: whose owner lives, whose was killed, and what becomes of those."""
+"""Folders of unfinished bundles: which have a live owner, and what becomes of those whose owner was killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ KEY, KEPT, ASIDE = "key", "kept", "replaced"
 
 
 def lock(path: Path) -> int | None:
-    """Takes the lock on a folder, so that another run can see that its owner lives; None if it is held, or gone."""
+    """Take the lock on a folder, so that another run can see that its owner lives.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The lock's file descriptor; None if another run holds it, or the folder is gone.
+    """
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -41,7 +48,7 @@ def _remove(path: Path) -> None:
 
 
 def _abandoned(out: Path) -> Iterator[tuple[Path, int]]:
-    """Partial outputs beside ``out`` of runs that were killed, each locked by us now; ``out`` is what it was before.
+    """Partial outputs beside ``out`` of runs that were killed, each locked now; ``out`` is what it was before.
 
     Those of runs that still live hold a lock and are left alone.
     """
@@ -57,7 +64,7 @@ def _abandoned(out: Path) -> Iterator[tuple[Path, int]]:
 
 
 def clear_abandoned(out: Path) -> list[Path]:
-    """Removes what runs that were killed left beside ``out``; returns what was removed."""
+    """Remove what runs that were killed left beside ``out``, and return what was removed."""
     removed = []
     for partial, handle in _abandoned(out):
         _remove(partial)
@@ -67,17 +74,17 @@ def clear_abandoned(out: Path) -> list[Path]:
 
 
 def take_over(out: Path, own: Path, key: str | None) -> int | None:
-    """Makes the folder of a run that was killed ``own`` where it has this key, and removes all others.
+    """Rename the folder of a killed run with this key to ``own``, and remove those of all other killed runs.
 
     Nothing stays in it but what was kept.
 
     Args:
         out: The bundle's place.
-        own: The folder to be, beside it.
-        key: Of all that the bundle is made from; None takes nothing over.
+        own: What the folder is renamed to, beside ``out``.
+        key: The key of all that the bundle is made from; None reuses no folder.
 
     Returns:
-        The lock on it; None where there was none.
+        The lock on the folder; None if no folder has the key.
     """
     mine: list[tuple[Path, int]] = []
     for partial, handle in _abandoned(out):
@@ -96,7 +103,7 @@ def take_over(out: Path, own: Path, key: str | None) -> int | None:
 
 
 def _fits(partial: Path, key: str) -> bool:
-    """Whether what lies there is of this very export, and nobody else's."""
+    """Whether a folder belongs to this very export, and to this user."""
     file = partial / KEY
     if file.is_symlink() or (partial / KEPT).is_symlink():
         return False

@@ -1,4 +1,4 @@
-"""Opening a Hugging Face checkpoint: config, tokenizer, chat template, licence and memory-mapped tensors."""
+"""Opening of Hugging Face checkpoints: config, tokenizer, chat template, licence and memory-mapped tensors."""
 
 from __future__ import annotations
 

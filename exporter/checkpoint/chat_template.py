@@ -1,4 +1,4 @@
-"""Chat templates: found, searched for reaches into Python, and rendered before anything relies on them."""
+"""Chat templates, which are found, searched for reaches into Python, and rendered before anything relies on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE = "none"
 _PROBE = "gemcut probe 7"
 _ANSWER = "gemcut answer 11"
 _SYSTEM = "gemcut system 13"
-_HINT = "mend the template, or give another with --chat-template FILE; for a base model: --chat-template none"
+_HINT = "correct the template, or pass another with --chat-template FILE; for a base model, --chat-template none"
 _DUNDER = re.compile(r"__[A-Za-z][A-Za-z0-9_]*__")
 # Python's own ways from an object to the interpreter; a string that spells one is never text for a model.
 _INTERNALS = re.compile(
@@ -28,7 +28,7 @@ _INTERNALS = re.compile(
 
 
 def choose_template(folder: Path, tokenizer: Any, asked: str | None) -> tuple[str | None, tuple[str, ...]]:
-    """The chat template to use and the notes on it.
+    """Return the chat template to use and the notes on it.
 
     Args:
         folder: The checkpoint's directory.
@@ -36,7 +36,7 @@ def choose_template(folder: Path, tokenizer: Any, asked: str | None) -> tuple[st
         asked: ``--chat-template``: None for the model's own, ``none``, or a file.
 
     Raises:
-        CheckpointError: The model has no template and none was asked for, or it is unsound.
+        CheckpointError: The model has no template although one is needed, or the template is unsound.
         UsageError: The file can't be read.
     """
     if asked == NONE:
@@ -56,7 +56,7 @@ def _read_file(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(
-            f"--chat-template {path} can't be read: {reason}", hint="give a Jinja file, or the word none"
+            f"--chat-template {path} can't be read: {reason}", hint="pass a Jinja file, or the word none"
         ) from error
 
 
@@ -72,19 +72,24 @@ def _own_template(folder: Path, tokenizer: Any) -> tuple[str, str, tuple[str, ..
             raise CheckpointError(f"{legacy} can't be read: {error!r}", hint=_HINT) from error
     if isinstance(found, dict):
         if "default" not in found:
-            raise CheckpointError(f"none of the chat templates ({', '.join(found)}) is 'default'", hint=_HINT)
+            raise CheckpointError(f"none of the chat templates ({', '.join(found)}) is named 'default'", hint=_HINT)
         others = ", ".join(sorted(set(found) - {"default"}))
         return found["default"], where, (f"chat templates left out: {others}",) if others else ()
     if not isinstance(found, str) or not found.strip():
         raise CheckpointError(
-            f"{folder} has no chat template; give one with --chat-template FILE, or none for a base model",
-            hint="--chat-template FILE (a Jinja file), or --chat-template none",
+            f"{folder} has no chat template; pass one with --chat-template FILE, or none for a base model",
+            hint="pass --chat-template FILE (a Jinja file), or --chat-template none",
         )
     return found, where, ()
 
 
 def check_template(text: str, tokenizer: Any, where: str) -> tuple[str, ...]:
-    """Parses, searches and renders a template; returns notes on what it can't do.
+    """Parse, search and render a template, and return notes on what it can't do.
+
+    Args:
+        text: The template.
+        tokenizer: The model's tokenizer, as transformers loaded it.
+        where: What to call the template in messages.
 
     Raises:
         CheckpointError: It doesn't parse, reaches for Python's internals, or can't render a user's turn.
@@ -105,7 +110,11 @@ def check_template(text: str, tokenizer: Any, where: str) -> tuple[str, ...]:
 
 
 class TemplateRefused(CheckpointError):
-    """The template itself raised (`raise_exception`) instead of rendering."""
+    """The template itself raised an error (`raise_exception`) instead of rendering.
+
+    Attributes:
+        reason: What the template said.
+    """
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where} refuses a plain chat: {reason}", hint=_HINT)
@@ -187,7 +196,7 @@ def _dunder(node: nodes.Node) -> bool:
 
 
 def template_environment() -> Environment:
-    """Parses what transformers parses: loop controls and its `generation` tag."""
+    """Return an environment that parses what transformers parses: loop controls and its `generation` tag."""
     from jinja2 import ext
     from jinja2.parser import Parser
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -1,4 +1,4 @@
-"""The model types that can be opened, as `families.toml` has them."""
+"""The model types that can be opened, as `families.toml` lists them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from ..errors import CheckpointError, UnsupportedError, nearest
 
 @dataclass(frozen=True)
 class Family:
-    """One `model_type` that can be opened, and what of it is taken."""
+    """One `model_type` that can be opened.
+
+    Attributes:
+        model_type: As config.json has it.
+        text_type: The model_type of the text part's configuration.
+        family: The family's name for a reader.
+        licence: What the family is published under; shown only if a checkpoint states no licence.
+        adapted: Which parts and features of it are supported.
+    """
 
     model_type: str
     text_type: str
@@ -24,7 +32,13 @@ class Family:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a checkpoint's tensor names start: ``decoder`` stands for transformers' ``model.``."""
+    """How a checkpoint names its tensors.
+
+    Attributes:
+        name: The layout's name.
+        decoder: The prefix that stands for transformers' ``model.``.
+        head: The name of the head's tensor.
+    """
 
     name: str
     decoder: str
@@ -38,39 +52,39 @@ def _data() -> dict[str, Any]:
 
 @cache
 def supported() -> dict[str, Family]:
-    """The families that `families.toml` names, by ``model_type``."""
+    """Return the families that `families.toml` names, by ``model_type``."""
     rows: dict[str, dict[str, Any]] = _data()["supported"]
     return {name: Family(model_type=name, **row) for name, row in rows.items()}
 
 
 @cache
 def layouts() -> tuple[Layout, ...]:
-    """The naming layouts, in the order in which they are tried."""
+    """Return the naming layouts, in the order in which they are tried."""
     return tuple(Layout(**row) for row in _data()["layout"])
 
 
 @cache
 def other_parts() -> tuple[str, ...]:
-    """Prefixes of tensors that belong to no text part."""
+    """Return the prefixes of tensors that don't belong to a text part."""
     return tuple(_data()["other_parts"]["prefixes"])
 
 
 def family_of(model_type: object, where: str) -> Family:
-    """The family of a configuration's ``model_type``.
+    """Return the family of a configuration's ``model_type``.
 
-    One that `families.toml` doesn't name is taken as transformers has it: as a text model without other parts.
+    One that `families.toml` doesn't name is treated as transformers does: as a text model without other parts.
 
     Args:
-        model_type: As config.json has it; None where it has none.
+        model_type: As config.json has it; None if it has none.
         where: The file that it was read from, for the message.
 
     Raises:
-        CheckpointError: config.json has no ``model_type``.
-        UnsupportedError: transformers has no text model of the type, or it is known and not yet supported.
+        CheckpointError: The configuration has no ``model_type``.
+        UnsupportedError: The type is known and not yet supported, or transformers has no text model of it.
     """
     can = "supported: " + "; ".join(f"{name} ({row.adapted})" for name, row in supported().items())
     if not isinstance(model_type, str) or not model_type:
-        raise CheckpointError(f"{where} has no model_type", hint=f"take config.json from the model; {can}")
+        raise CheckpointError(f"{where} has no model_type", hint=f"use the model's own config.json; {can}")
     if model_type in supported():
         return supported()[model_type]
     coming: dict[str, str] = _data()["not_yet"]

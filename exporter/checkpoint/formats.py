@@ -1,4 +1,4 @@
-"""Checkpoints in forms that Gemcut doesn't read, recognized by name: quantized already, or of another layout.
+"""Checkpoints that Gemcut doesn't read, recognized by their names: quantized already, or in another format.
 
 The facts are in ``formats.toml``, each with its source.
 """
@@ -26,26 +26,26 @@ def _data() -> dict[str, Any]:
 
 
 def original_of(source: str, folder: Path | None) -> str:
-    """What to take instead of a checkpoint, in words.
+    """Return a hint on which checkpoint to use instead of one that Gemcut doesn't read.
 
     Args:
         source: The directory or hub id that was asked for.
-        folder: Where its README.md is, whose ``base_model`` says it best; None where there is none.
+        folder: Where its README.md is, whose ``base_model`` says it best; None if there is none.
     """
     stated = _base_model(folder)
     if stated:
-        return f"take {stated}, which its model card names as the original"
+        return f"use {stated}, which its model card names as the original"
     name = source.partition("@")[0] if folder is None or not Path(source).exists() else folder.name
     # A path's last part is all that a hub id's name and a folder's have in common.
     for wanted in dict.fromkeys((name, name.rstrip("/").rpartition("/")[2])):
         for row in _data()["original"]:
             found = re.fullmatch(row["match"], wanted, re.IGNORECASE)
             if found:
-                return f"take {found.expand(row['repository'])}" + (f" ({row['why']})" if row["why"] else "")
+                return f"use {found.expand(row['repository'])}" + (f" ({row['why']})" if row["why"] else "")
     last = name.rpartition("/")[2]
     stripped = re.sub(_data()["suffixes"]["match"] + r"(?:[-_.].*)?$", "", last, flags=re.IGNORECASE)
     likely = f", most likely named {stripped}" if stripped and stripped != last else ""
-    return f"take the float checkpoint that it was made from{likely}, {_LAYOUT}"
+    return f"use the float checkpoint that it was made from{likely}, {_LAYOUT}"
 
 
 def _base_model(folder: Path | None) -> str:
@@ -57,15 +57,15 @@ def _base_model(folder: Path | None) -> str:
 
 
 def refuse_quantized(folder: Path, source: str, raw: Mapping[str, Any]) -> None:
-    """Refuses a checkpoint that config.json or a file beside it says is quantized.
+    """Refuse a checkpoint that is quantized, as config.json or a file beside it says.
 
     Args:
         folder: The checkpoint.
         source: What the user wrote.
-        raw: config.json.
+        raw: The content of config.json.
 
     Raises:
-        UnsupportedError: It is; the message names the method, the hint what to take instead.
+        UnsupportedError: It is quantized; the message names the method, the hint what to use instead.
     """
     path = folder / "config.json"
     parts = (raw, raw.get("text_config"))
@@ -100,15 +100,15 @@ def _quantized(path: Path, method: str, folder: Path, source: str) -> Unsupporte
 
 
 def refuse_quantized_tensors(folder: Path, source: str, names: Iterable[str]) -> None:
-    """Refuses a checkpoint whose tensors have the names of quantized ones, though config.json doesn't say so.
+    """Refuse a checkpoint whose tensors have the names of quantized ones, though config.json doesn't say so.
 
     Args:
         folder: The checkpoint.
         source: What the user wrote.
-        names: Of all tensors.
+        names: The names of all tensors.
 
     Raises:
-        UnsupportedError: Naming the tensor and the method.
+        UnsupportedError: It is quantized; the message names the tensor and the method.
     """
     known = sorted(names)
     for row in _data()["tensor"]:
@@ -118,15 +118,21 @@ def refuse_quantized_tensors(folder: Path, source: str, names: Iterable[str]) ->
 
 
 def foreign_config(folder: Path, source: str, raw: Mapping[str, Any]) -> UnsupportedError | None:
-    """The error for a config.json of another framework; None where it isn't known as one."""
+    """Return the error for a config.json of another framework; None if it isn't known as one.
+
+    Args:
+        folder: The checkpoint.
+        source: What the user wrote.
+        raw: The content of config.json.
+    """
     for row in _data()["config"]:
         if all(key in raw for key in row["keys"]) and "model_type" not in raw:
-            return _foreign(f"{folder / 'config.json'} is of {row['title']}", row, folder, source)
+            return _foreign(f"{folder / 'config.json'} belongs to {row['title']}", row, folder, source)
     return None
 
 
 def foreign_files(files: Iterable[str], source: str, folder: Path | None) -> UnsupportedError | None:
-    """The error for a checkpoint of another format; None where none of its files is known.
+    """Return the error for a checkpoint in another format; None if none of its files is known.
 
     Args:
         files: All files of a directory or repository, by their paths in it.
@@ -137,7 +143,8 @@ def foreign_files(files: Iterable[str], source: str, folder: Path | None) -> Uns
     for row in _data()["files"]:
         found = [_match(names, pattern) for pattern in row["files"]]
         if all(found):
-            return _foreign(f"{source}: {' and '.join(map(str, found))} is {row['title']}", row, folder, source)
+            verb = "is" if len(found) == 1 else "are"
+            return _foreign(f"{source}: {' and '.join(map(str, found))} {verb} {row['title']}", row, folder, source)
     return None
 
 
@@ -156,6 +163,6 @@ def _foreign(message: str, row: Mapping[str, Any], folder: Path | None, source: 
 
 
 def list_files(folder: Path) -> list[str]:
-    """The files of a directory and of its folders down to the third level, by their paths in it."""
+    """Return the files of a directory and of its folders down to the third level, by their paths in it."""
     found = [path for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern)]
     return sorted(path.relative_to(folder).as_posix() for path in found)

@@ -1,4 +1,4 @@
-"""The prompts that a checkpoint or its adapter brings for its own proof."""
+"""The prompts that come with a checkpoint or its adapter, for its own proof."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ OWN_PROMPTS = "golden_prompts.jsonl"
 
 
 def own_prompts(checkpoint: Checkpoint) -> Path | None:
-    """The prompts that come with a fine-tune's adapter, else with the checkpoint."""
+    """Return the file of prompts that comes with the adapter, else with the checkpoint; None if neither has one."""
     folders = [checkpoint.path] if checkpoint.adapter is None else [checkpoint.adapter.path, checkpoint.path]
     return next((folder / OWN_PROMPTS for folder in folders if (folder / OWN_PROMPTS).is_file()), None)

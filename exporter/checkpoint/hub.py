@@ -1,4 +1,4 @@
-"""From what the user wrote to a directory: a local one as it is, or a hub id through huggingface_hub.
+"""The way from what the user wrote to a directory: a local one as it is, or a hub id through huggingface_hub.
 
 huggingface_hub reads its usual variables itself: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE.
 """
@@ -18,9 +18,15 @@ from .tensors import no_weights
 
 CONFIG_FILES = ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "README.md")
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
-)  # fmt: skip
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+)
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
 _SNAPSHOT = re.compile(r"models--(?P<org>.+?)--(?P<name>.+)")
@@ -28,7 +34,14 @@ _SNAPSHOT = re.compile(r"models--(?P<org>.+?)--(?P<name>.+)")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a checkpoint lies. ``revision`` is the commit's hash where it came from the hub."""
+    """Where a checkpoint is.
+
+    Attributes:
+        path: Its directory.
+        name: Its name, safe as a file's.
+        source: What the user wrote.
+        revision: The commit's hash if it came from the hub, else None.
+    """
 
     path: Path
     name: str
@@ -37,7 +50,7 @@ class Place:
 
 
 def locate(model: str, *, weights: bool = True) -> Place:
-    """The directory of ``model``: an existing directory wins over a hub id of the same spelling.
+    """Return the directory of ``model``; an existing directory wins over a hub id of the same spelling.
 
     Args:
         model: A directory, or ``org/name[@revision]``.
@@ -59,18 +72,18 @@ def locate(model: str, *, weights: bool = True) -> Place:
     match = _HUB_ID.fullmatch(model)
     if match is None:
         raise CheckpointError(
-            f"no such directory: {model}", hint="MODEL is a directory or a hub id, org/name[@revision]"
+            f"no such directory: {model}", hint="pass a directory or a hub id (org/name[@revision]) as MODEL"
         )
     return _fetch(model, match["id"], match["revision"], weights=weights)
 
 
 def safe_name(name: str) -> str:
-    """A name that is safe as a file's on every system."""
+    """Return a name with whatever isn't safe in file names, on any system, replaced."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-_") or "model"
 
 
 def _local(path: Path, source: str) -> Place:
-    """A directory; where it is a snapshot in the hub's cache, that says the name and the revision."""
+    """A directory; if it is a snapshot in the hub's cache, that says the name and the revision."""
     snapshot = _SNAPSHOT.fullmatch(path.parent.parent.name)
     if snapshot is not None and path.parent.name == "snapshots":
         return Place(path, safe_name(snapshot["name"]), source, path.name)
@@ -128,24 +141,24 @@ def _explained(error: Exception, model: str, hub_id: str, revision: str | None) 
     if any(isinstance(link, OSError) and link.errno == errno.ENOSPC for link in _chain(error)):
         return LackingError(
             f"the disk is full: {model} doesn't fit in {cache}",
-            hint="free some space, or set HF_HOME to a folder on a larger disk",
+            hint="free some disk space, or set HF_HOME to a folder on a larger disk",
         )
     if caused_by(hub.GatedRepoError):
         return CheckpointError(
-            f"{hub_id} is gated: its authors want its terms accepted before a download",
+            f"{hub_id} is gated: its terms must be accepted before it can be downloaded",
             hint=f"accept the terms at {endpoint}/{hub_id}, then run: hf auth login (or set HF_TOKEN)",
         )
     if caused_by(hub.RevisionNotFoundError):
         return CheckpointError(
             f"{hub_id} has no revision '{revision or constants.DEFAULT_REVISION}'",
-            hint=f"its branches, tags and commits are listed at {endpoint}/{hub_id}/commits",
+            hint=f"see its branches, tags and commits at {endpoint}/{hub_id}/commits",
         )
     if caused_by(hub.RepositoryNotFoundError):
         return CheckpointError(
             f"no model {hub_id} on {endpoint}, and no directory {model} here",
-            hint="check the spelling; a private model needs: hf auth login (or HF_TOKEN)",
+            hint="check the spelling; for a private model, run: hf auth login (or set HF_TOKEN)",
         )
-    local = "name a local directory, or fetch it once with a network: hf download " + hub_id
+    local = "name a local directory, or download it once while online: hf download " + hub_id
     if caused_by(hub.OfflineModeIsEnabled) or constants.is_offline_mode():
         return LackingError(
             f"HF_HUB_OFFLINE forbids the network, and the cache ({cache}) doesn't hold all of {model}",

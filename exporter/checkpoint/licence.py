@@ -1,4 +1,4 @@
-"""What a checkpoint says of its licence: the model card's front matter and the LICENSE file."""
+"""The licence that a checkpoint states: in the model card's front matter and the LICENSE file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from .families import Family
 
 @dataclass(frozen=True)
 class Licence:
-    """``id`` as the hub spells it ('apache-2.0', 'gemma', 'unknown'); ``text`` '' where no file holds it."""
+    """A checkpoint's licence.
+
+    Attributes:
+        id: As the hub spells it ('apache-2.0', 'gemma', 'unknown').
+        text: The licence's text; '' if no file holds it.
+        name: The licence's name for a reader.
+    """
 
     id: str
     text: str
@@ -21,12 +27,17 @@ _NAMES = {"apache-2.0": "Apache License 2.0", "gemma": "Gemma Terms of Use", "mi
 
 
 def licence_files(folder: Path) -> list[Path]:
-    """The licence files of a checkpoint, sorted."""
+    """Return the licence files of a checkpoint, sorted."""
     return sorted(path for pattern in ("LICENSE*", "NOTICE*") for path in folder.glob(pattern) if path.is_file())
 
 
 def read_licence(folder: Path, family: Family) -> tuple[Licence, tuple[str, ...]]:
-    """The licence as stated, and a note where none is: it is never guessed."""
+    """Return the licence as stated, and notes, such as that none is stated: it is never guessed.
+
+    Args:
+        folder: The checkpoint.
+        family: Its family, whose usual licence the note names.
+    """
     text = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in licence_files(folder))
     stated, notes = front_matter(folder / "README.md")
     known = str(stated.get("license") or "")
@@ -40,7 +51,7 @@ def read_licence(folder: Path, family: Family) -> tuple[Licence, tuple[str, ...]
 
 
 def front_matter(card: Path) -> tuple[dict[str, object], tuple[str, ...]]:
-    """The model card's front matter, empty where there is none; a note where it can't be read."""
+    """Return a model card's front matter, empty if there is none, and a note if it can't be read."""
     if not card.exists():
         return {}, ()
     import yaml

@@ -28,9 +28,9 @@ CHUNK = 1 << 24
 
 
 def map_float_model(checkpoint: Checkpoint, scratch: Scratch, progress: Progress | None = None) -> nn.Module:
-    """transformers' causal language model of the text part over the checkpoint's own bytes, in eval mode.
+    """Return transformers' causal language model of the text part over the checkpoint's own bytes, in eval mode.
 
-    Matrices (parameters of two dimensions and more) keep their stored dtype and lie in the mapped files: they must not
+    Matrices (parameters of two dimensions and more) keep their stored dtype and stay in the mapped files: they must not
     be written to, and the model must be run under ``reference.upcast.float32_at_use``. All else is float32.
 
     Args:
@@ -40,7 +40,7 @@ def map_float_model(checkpoint: Checkpoint, scratch: Scratch, progress: Progress
 
     Raises:
         CheckpointError: A tensor holds NaN or infinity, or a tied head differs from the embedding.
-        UnsupportedError: transformers' class keeps a large tensor that the checkpoint doesn't have.
+        UnsupportedError: The class in transformers has a large tensor that the checkpoint doesn't have.
     """
     import torch
 
@@ -74,7 +74,7 @@ def map_float_model(checkpoint: Checkpoint, scratch: Scratch, progress: Progress
 
 
 def empty_model(text_config: PreTrainedConfig) -> Any:
-    """The model with its buffers as its constructors compute them; parameters of any size on torch's meta device."""
+    """Return the model with its buffers as its constructors compute them, and its parameters on torch's meta device."""
     import torch
     from torch.overrides import TorchFunctionMode
     from transformers import AutoModelForCausalLM
@@ -91,7 +91,7 @@ def empty_model(text_config: PreTrainedConfig) -> Any:
 
     with no_init_weights(), WithoutValues():
         config = copy.deepcopy(text_config)
-        # Eager: an expert after the other, those alone that a token chose.
+        # Eager: one expert after another, and only those that a token chose.
         return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=torch.float32, experts_implementation="eager"
         )

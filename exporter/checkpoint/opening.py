@@ -1,4 +1,4 @@
-"""Opening a checkpoint: all that can be known of it, and be wrong with it, before its weights are loaded."""
+"""Opening of a checkpoint: all that can be known of it, and be wrong with it, before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ SMALLEST_CONTEXT = 32
 
 
 def describe(model: str) -> Description:
-    """Reads the configuration of ``model`` alone: of a hub id no weight is fetched.
+    """Read the configuration of ``model`` alone; for a hub id, no weights are fetched.
 
     Args:
         model: A directory, or ``org/name[@revision]``.
 
     Raises:
-        CheckpointError: No config.json, or one that can't be read; and what `locate` raises.
-        UnsupportedError: An unknown or not yet supported ``model_type``, or a quantized checkpoint.
+        CheckpointError: There is no config.json, or it can't be read; also as for `locate`.
+        UnsupportedError: The ``model_type`` is unknown or not yet supported, or the checkpoint is quantized.
     """
     return _describe(locate(model, weights=False))
 
 
 def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Path | None = None) -> Checkpoint:
-    """Opens a Hugging Face checkpoint and checks all of it short of reading the weights' values.
+    """Open a Hugging Face checkpoint, and check all of it short of reading the weights' values.
 
     Args:
         model: A directory, or ``org/name[@revision]``; an existing directory wins.
@@ -49,7 +49,7 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
 
     Raises:
         CheckpointError: Something is missing, damaged, or disagrees with something else in it.
-        UnsupportedError: A model type, number format or file format that Gemcut doesn't take.
+        UnsupportedError: Gemcut doesn't support the model type, number format or file format.
         UsageError: ``chat_template`` can't be read.
         LackingError: The hub can't be reached, or the disk is full.
     """
@@ -98,26 +98,35 @@ def _adapted(
 
 
 def check_context(checkpoint: Checkpoint | Description, context: int) -> None:
-    """Checks a context length in tokens against what the model was made for.
+    """Check a context length against what the model was made for.
+
+    Args:
+        checkpoint: The checkpoint, or its description.
+        context: The length in tokens.
 
     Raises:
-        UsageError: Shorter than any use, or longer than ``max_position_embeddings``.
+        UsageError: It is too short to be of use, or longer than ``max_position_embeddings``.
     """
     longest = int(checkpoint.text_config.max_position_embeddings)
     if context < SMALLEST_CONTEXT:
-        raise UsageError(f"a context of {context} tokens is too short", hint=f"take {SMALLEST_CONTEXT} to {longest}")
+        raise UsageError(
+            f"a context of {context} tokens is too short", hint=f"choose a context of {SMALLEST_CONTEXT} to {longest}"
+        )
     if context > longest:
         raise UsageError(
             f"a context of {context} tokens is longer than the model's {longest} (max_position_embeddings)",
-            hint=f"take --context {longest} or less",
+            hint=f"pass --context {longest} or less",
         )
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Read a JSON object from a file.
+
+    Args:
+        path: The file.
 
     Raises:
-        CheckpointError: It can't be read, or is no object.
+        CheckpointError: It can't be read, or isn't an object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -141,8 +150,8 @@ def _describe(place: Place) -> Description:
     text_type = text.get("model_type", family.text_type) if isinstance(text, dict) else family.text_type
     if text_type != family.text_type:
         raise UnsupportedError(
-            f"{path}: the text part of a '{family.model_type}' is '{family.text_type}', not '{text_type}'",
-            hint="take config.json from the model",
+            f"{path}: the text part of a '{family.model_type}' model is '{family.text_type}', not '{text_type}'",
+            hint="use the model's own config.json",
         )
     refuse_quantized(place.path, place.source, raw)
     config = _load_config(place.path)
@@ -152,8 +161,8 @@ def _describe(place: Place) -> Description:
         text_config.tie_word_embeddings = config.tie_word_embeddings
     if getattr(text_config, "use_bidirectional_attention", None) in (True, "all"):
         raise UnsupportedError(
-            f"{path}: an embedding model (use_bidirectional_attention): it can't continue a text",
-            hint="take a model that generates text",
+            f"{path} describes an embedding model (use_bidirectional_attention), which can't continue a text",
+            hint="use a model that generates text",
         )
     return Description(place, family, config, text_config)
 
@@ -179,8 +188,8 @@ def _load_config(folder: Path) -> PreTrainedConfig:
     except Exception as error:  # a configuration is foreign data: its class raises whatever fits the mistake
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(
-            f"{folder / 'config.json'} is no sound configuration: {reason}",
-            hint="take config.json from the model",
+            f"{folder / 'config.json'} is not a valid configuration: {reason}",
+            hint="use the model's own config.json",
         ) from error
     return config
 

@@ -1,4 +1,4 @@
-"""Random-weight checkpoints at any shape, for tests and benchmarks: they load, run and talk nonsense.
+"""Random-weight checkpoints of any shape, for tests and benchmarks: they load, run and talk nonsense.
 
 Weights are drawn so that the logits are spread like a trained model's: matrices with a standard deviation
 of 1/sqrt(fan-in), norms close to one, and a final norm of `_FINAL_GAIN`.
@@ -46,18 +46,21 @@ def random_checkpoint(
     dtype: torch.dtype | None = None,
     max_shard_size: int = 1 << 30,
 ) -> Path:
-    """Writes a checkpoint with random weights; the same arguments give the same bytes.
+    """Write a checkpoint with random weights; the same arguments give the same bytes.
 
     One shard is in memory at a time.
 
     Args:
-        directory: Made if need be; files in it are overwritten.
-        config: A transformers configuration, of text or of a multimodal model.
-        seed: Of the weights.
+        directory: Where to write; it is made if need be, and files in it are overwritten.
+        config: A transformers configuration, of a text model or of a multimodal one.
+        seed: The seed of the weights.
         tokenizer_from: A directory with tokenizer.json and tokenizer_config.json, padded with ``<unused…>``
-            up to the vocabulary; None for the sample's where it fits, else a small byte-fallback one.
-        dtype: Of the weights; None for bfloat16.
-        max_shard_size: Bytes; a single tensor may be larger.
+            up to the vocabulary; None for the sample's if it fits, else a small byte-fallback one.
+        dtype: The weights' dtype; None for bfloat16.
+        max_shard_size: Most bytes of a shard; a single tensor may be larger.
+
+    Returns:
+        The directory.
 
     Raises:
         UsageError: The vocabulary is too small for any tokenizer.
@@ -175,7 +178,9 @@ def _write_tokenizer(directory: Path, vocab_size: int, source: Path | None) -> N
         state, settings, template = _small_tokenizer()
     else:
         if not all((source / name).exists() for name in _TOKENIZER):
-            raise UsageError(f"{source} lacks one of {', '.join(_TOKENIZER)}", hint="name a tokenizer's directory")
+            raise UsageError(
+                f"{source} lacks one of {', '.join(_TOKENIZER)}", hint="name a directory that holds a tokenizer"
+            )
         state = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
         settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
         template = (source / "chat_template.jinja").read_text(encoding="utf-8")
@@ -186,7 +191,7 @@ def _write_tokenizer(directory: Path, vocab_size: int, source: Path | None) -> N
 
 
 def _tokens_of(folder: Path) -> float:
-    """How many ids a directory's tokenizer has; infinity where it has no tokenizer."""
+    """How many ids a directory's tokenizer has; infinity if it has no tokenizer."""
     if not all((folder / name).exists() for name in _TOKENIZER):
         return math.inf
     return max(_ids(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")))) + 1
@@ -202,7 +207,7 @@ def _pad(state: dict[str, Any], vocab_size: int) -> None:
     if max(used) >= vocab_size:
         raise UsageError(
             f"a vocabulary of {vocab_size} is too small for a tokenizer of {max(used) + 1} tokens",
-            hint=f"take a vocab_size of {max(used) + 1} or more",
+            hint=f"choose a vocab_size of {max(used) + 1} or more",
         )
     vocabulary = state["model"]["vocab"]
     names = (name for name in map("<unused{}>".format, itertools.count()) if name not in vocabulary)

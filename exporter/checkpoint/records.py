@@ -1,4 +1,4 @@
-"""What is known of a checkpoint once it is open."""
+"""The records of what is known of a checkpoint once it is open."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Description:
-    """A model as its config.json has it, without weights or tokenizer.
+    """A model as its config.json describes it, without weights or tokenizer.
 
-    ``config`` is the whole configuration, ``text_config`` the decoder's (the same object for text models).
+    Attributes:
+        place: Where the checkpoint is.
+        family: Its family.
+        config: The whole configuration.
+        text_config: The decoder's configuration; the same object for text models.
     """
 
     place: Place
@@ -40,10 +44,23 @@ class Description:
 class Checkpoint:
     """An opened checkpoint: all of it is checked, and no weight is in memory yet.
 
-    ``source`` is what the user wrote; ``revision`` the commit of a hub id; ``chat_template`` None where
-    `none` was asked for; ``generation`` generation_config.json; ``stop_ids`` every id that ends a turn,
-    sorted; ``notes`` what the user should know. Token ids index the embedding's rows. ``adapter``: merged into what
-    ``tensors`` reads.
+    Attributes:
+        path: Its directory.
+        name: Its name, safe as a file's.
+        source: What the user wrote.
+        revision: The commit of a hub id, else None.
+        family: Its family.
+        config: The whole configuration.
+        text_config: The decoder's configuration; the same object for text models.
+        tokenizer: As transformers loaded it.
+        chat_template: The template in use; None if `none` was asked for.
+        generation: The content of generation_config.json.
+        stop_ids: Every id that ends a turn, sorted; token ids index the embedding's rows.
+        bos_id: The id of the beginning of a sequence; None if the tokenizer has none.
+        licence: The licence that it states.
+        notes: What the user should know.
+        tensors: Its tensors, with the adapter merged in as they are read.
+        adapter: The adapter that is merged in, if any.
     """
 
     path: Path
@@ -65,14 +82,14 @@ class Checkpoint:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """sha256 of every source file used, by its name; computed when first asked for.
+        """The sha256 of every source file used, by its name; computed when first asked for.
 
-        ``chat_template.jinja`` is the template in use, wherever it came from; absent where there is none.
+        ``chat_template.jinja`` is the template in use, wherever it came from; it is absent if there is none.
         """
         return self._hashed(None)
 
     def hash_sources(self, progress: Progress) -> None:
-        """Computes ``hashes`` and says how far it is: of large weights it takes a while."""
+        """Compute ``hashes`` and report how far that is: with large weights it takes a while."""
         if "hashes" not in self.__dict__:  # where cached_property keeps it
             self.__dict__["hashes"] = self._hashed(progress)
 
@@ -89,7 +106,7 @@ class Checkpoint:
         return dict(sorted(found.items()))
 
     def sources(self) -> tuple[Path, ...]:
-        """Every source file used, the adapter's apart."""
+        """Return every source file used, except the adapter's."""
         return tuple(_sources(self))
 
 

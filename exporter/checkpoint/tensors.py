@@ -1,4 +1,4 @@
-"""Safetensors read one tensor at a time: headers checked against the file before anything is mapped.
+"""Safetensors, read one tensor at a time; headers are checked against the file before anything is mapped.
 
 The format: an unsigned 64-bit little-endian header length N, N bytes of JSON, then the data; a tensor's
 ``data_offsets`` count from the first byte after the header, and the tensors cover the data without a gap.
@@ -25,25 +25,40 @@ if TYPE_CHECKING:
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100_000_000
-_BYTES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "F16": 2,
-    "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
-}  # fmt: skip
-_TORCH = {
-    "BOOL": "bool", "U8": "uint8", "I8": "int8", "F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn",
-    "F8_E8M0": "float8_e8m0fnu", "U16": "uint16", "I16": "int16", "F16": "float16", "BF16": "bfloat16",
-    "U32": "uint32", "I32": "int32", "F32": "float32", "U64": "uint64", "I64": "int64", "F64": "float64",
-    "C64": "complex64",
-}  # fmt: skip
+# By safetensors' name: bytes of an element, and torch's name.
+_DTYPES = {
+    "BOOL": (1, "bool"),
+    "U8": (1, "uint8"),
+    "I8": (1, "int8"),
+    "F8_E5M2": (1, "float8_e5m2"),
+    "F8_E4M3": (1, "float8_e4m3fn"),
+    "F8_E8M0": (1, "float8_e8m0fnu"),
+    "U16": (2, "uint16"),
+    "I16": (2, "int16"),
+    "F16": (2, "float16"),
+    "BF16": (2, "bfloat16"),
+    "U32": (4, "uint32"),
+    "I32": (4, "int32"),
+    "F32": (4, "float32"),
+    "U64": (8, "uint64"),
+    "I64": (8, "int64"),
+    "F64": (8, "float64"),
+    "C64": (8, "complex64"),
+}
 _AGAIN = "the file is damaged or its download stopped early: fetch it again"
 _PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor as a header describes it; ``dtype`` in safetensors' names ('BF16', 'F32', ...).
+    """One tensor as a header describes it.
 
-    ``offset`` is its first byte's, in the file.
+    Attributes:
+        shard: The file that holds it.
+        dtype: Its dtype in safetensors' names ('BF16', 'F32', ...).
+        shape: Its shape.
+        nbytes: Its size in bytes.
+        offset: The place of its first byte in the file.
     """
 
     shard: Path
@@ -54,7 +69,15 @@ class Entry:
 
 
 class TensorIndex:
-    """The tensors of a checkpoint across its shards, memory-mapped and read one at a time."""
+    """The tensors of a checkpoint across its shards, memory-mapped and read one at a time.
+
+    Args:
+        entries: By tensor name.
+        shards: The files.
+
+    Attributes:
+        shards: As passed in.
+    """
 
     def __init__(self, entries: dict[str, Entry], shards: tuple[Path, ...]) -> None:
         self._entries = entries
@@ -62,7 +85,7 @@ class TensorIndex:
         self.shards = shards
 
     def names(self) -> tuple[str, ...]:
-        """All tensor names, sorted."""
+        """Return all tensor names, sorted."""
         return tuple(sorted(self._entries))
 
     def __contains__(self, name: object) -> bool:
@@ -78,19 +101,19 @@ class TensorIndex:
         return self._entries[name]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The tensor's shape, from the header alone."""
+        """Return a tensor's shape, from the header alone."""
         return self._entry(name).shape
 
     def dtype(self, name: str) -> str:
-        """The tensor's dtype in safetensors' names ('BF16', 'F16', 'F32', ...), from the header alone."""
+        """Return a tensor's dtype in safetensors' names ('BF16', 'F16', 'F32', ...), from the header alone."""
         return self._entry(name).dtype
 
     def shard(self, name: str) -> Path:
-        """The file that holds the tensor."""
+        """Return the file that holds a tensor."""
         return self._entry(name).shard
 
     def get(self, name: str) -> torch.Tensor:
-        """The tensor, in its stored dtype, backed by the memory-mapped file (do not write to it).
+        """Return a tensor in its stored dtype, backed by the memory-mapped file; it must not be written to.
 
         Raises:
             CheckpointError: There is no such tensor, or its file changed since it was opened.
@@ -98,7 +121,7 @@ class TensorIndex:
         from safetensors import SafetensorError, safe_open
 
         entry = self._entry(name)
-        try:  # opened anew each time, so that a tensor's pages are unmapped with it
+        try:  # opened again each time, so that a tensor's pages are unmapped with it
             with safe_open(entry.shard, framework="pt", device="cpu") as file:
                 tensor: torch.Tensor = file.get_tensor(name)
                 return tensor
@@ -107,7 +130,7 @@ class TensorIndex:
             raise CheckpointError(message, hint=_AGAIN) from error
 
     def mapped(self, name: str) -> torch.Tensor:
-        """The file's own bytes as a tensor in its stored dtype: to write to it ends the process.
+        """Return the file's own bytes as a tensor in its stored dtype; writing to it ends the process.
 
         All tensors of a shard share one read-only mapping, which costs neither memory nor swap.
 
@@ -127,7 +150,7 @@ class TensorIndex:
         except (OSError, ValueError) as error:  # ValueError: the file is empty now
             message = f"{entry.shard.name}: tensor '{name}' can't be read: {error}"
             raise CheckpointError(message, hint=_AGAIN) from error
-        dtype = getattr(torch, _TORCH[entry.dtype])
+        dtype = getattr(torch, _DTYPES[entry.dtype][1])
         if not entry.nbytes:
             return torch.empty(entry.shape, dtype=dtype)
         with warnings.catch_warnings():
@@ -138,9 +161,13 @@ class TensorIndex:
         return flat.view(dtype).view(entry.shape)
 
     def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
-        """The tensor where it costs no memory: ``mapped``, or in a file of ``scratch`` where no file has it as it is.
+        """Return a tensor that costs no memory: ``mapped``, or in a file of ``scratch`` if no file has it as it is.
 
-        Who overrides ``get`` overrides this too.
+        A subclass that overrides ``get`` overrides this too.
+
+        Args:
+            name: The tensor's name.
+            scratch: Takes the tensor if need be.
 
         Raises:
             CheckpointError: There is no such tensor, or its file changed since it was opened.
@@ -150,15 +177,18 @@ class TensorIndex:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all tensors as stored."""
+        """The bytes of all tensors as stored."""
         return sum(entry.nbytes for entry in self._entries.values())
 
 
 def open_tensors(folder: Path) -> TensorIndex:
-    """Finds and checks the safetensors of a Hugging Face directory, without reading a weight.
+    """Find and check the safetensors of a Hugging Face directory, without reading a weight.
+
+    Args:
+        folder: The directory.
 
     Raises:
-        CheckpointError: No weights, a missing shard, a corrupt or truncated file, or an index that
+        CheckpointError: There are no weights, a shard is missing, a file is corrupt or truncated, or the index
             disagrees with its shards.
         UnsupportedError: The weights exist only as pickle or GGUF.
     """
@@ -187,10 +217,15 @@ def open_tensors(folder: Path) -> TensorIndex:
 
 
 def no_weights(files: Iterable[str], where: str) -> CheckpointError | UnsupportedError:
-    """The error for a checkpoint without `model.safetensors`, by what is there instead."""
+    """Return the error for a checkpoint without `model.safetensors`, depending on what it has instead.
+
+    Args:
+        files: The names of its files.
+        where: The checkpoint, for the message.
+    """
     names = list(files)
     convert = (
-        "where you trust its author, convert it once: "
+        "if you trust its author, convert it once: "
         'python -c "from transformers import AutoModelForCausalLM as M; '
         "M.from_pretrained('DIR').save_pretrained('DIR-safetensors')\", and copy the tokenizer's files too"
     )
@@ -201,11 +236,11 @@ def no_weights(files: Iterable[str], where: str) -> CheckpointError | Unsupporte
     if others := [name for name in names if name.endswith(".safetensors")]:
         return CheckpointError(
             f"{where} has no {SINGLE}; {others[0]} is not a whole model's weights",
-            hint=f"of an adapter, name its base model as MODEL: gemcut export BASE --adapter {where}",
+            hint=f"if it is an adapter, name its base model as MODEL: gemcut export BASE --adapter {where}",
         )
     if pickles := [name for name in names if name.endswith(_PICKLES)]:
         return UnsupportedError(
-            f"{where}: the weights are only there as pickle ({pickles[0]}), which can run code when opened; "
+            f"{where}: the weights exist only as pickle ({pickles[0]}), which can run code when opened; "
             "Gemcut reads safetensors only",
             hint=convert,
         )
@@ -247,11 +282,14 @@ def _shards_of(folder: Path, index: dict[str, str]) -> tuple[Path, ...]:
 
 
 def read_header(path: Path) -> dict[str, Entry]:
-    """A safetensors file's tensors, its header checked against the file's size.
+    """Return the tensors of a safetensors file, with its header checked against the file's size.
+
+    Args:
+        path: The file.
 
     Raises:
-        CheckpointError: The header is corrupt or claims more than the file holds; names file and tensor.
-        UnsupportedError: A dtype that this version doesn't know.
+        CheckpointError: The header is corrupt or claims more than the file holds; the message names file and tensor.
+        UnsupportedError: This version doesn't know a dtype.
     """
     try:
         size = path.stat().st_size
@@ -266,7 +304,7 @@ def read_header(path: Path) -> dict[str, Entry]:
 def _header_length(path: Path, head: bytes, size: int) -> int:
     """The header's length in bytes, from a file's first eight."""
     if head.startswith(b"version "):
-        raise CheckpointError(f"{path.name} is a Git LFS pointer, no weights", hint="run: git lfs pull")
+        raise CheckpointError(f"{path.name} is a Git LFS pointer, not weights", hint="run: git lfs pull")
     if len(head) < 8:
         raise CheckpointError(f"{path.name} is {size} bytes, too short for a header", hint=_AGAIN)
     length = int.from_bytes(head, "little")
@@ -284,7 +322,7 @@ def _parse_header(path: Path, raw: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         if twice := {key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else None:
-            raise ValueError(f"{min(twice)!r} stands twice")
+            raise ValueError(f"{min(twice)!r} appears twice")
         return dict(pairs)
 
     try:
@@ -331,15 +369,15 @@ def _span(path: Path, name: str, row: Any) -> tuple[int, int]:
     offsets: Any = fields.get("data_offsets")
     sound = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2
     if not (sound and all(count(value) for value in [*(shape or ()), *(offsets or ())])):
-        message = f"{path.name}: tensor '{name}' has no sound shape and data_offsets"
+        message = f"{path.name}: tensor '{name}' has no valid shape and data_offsets"
         raise CheckpointError(message, hint=_AGAIN)
-    if not isinstance(dtype, str) or dtype not in _BYTES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise UnsupportedError(
-            f"{path.name}: tensor '{name}' is of dtype {dtype!r}: {nearest(str(dtype), _BYTES)}",
-            hint="take the float checkpoint (bfloat16, float16 or float32)",
+            f"{path.name}: tensor '{name}' is of dtype {dtype!r}: {nearest(str(dtype), _DTYPES)}",
+            hint="use the float checkpoint (bfloat16, float16 or float32)",
         )
     first, last = offsets
-    if last - first != math.prod(shape) * _BYTES[dtype]:
+    if last - first != math.prod(shape) * _DTYPES[dtype][0]:
         raise CheckpointError(
             f"{path.name}: tensor '{name}' of {dtype} {shape} can't be {last - first} bytes", hint=_AGAIN
         )

@@ -1,4 +1,4 @@
-"""The tokenizer: loaded by transformers, checked against the embedding; and the ids that end a turn."""
+"""The tokenizer, loaded by transformers and checked against the embedding; and the ids that end a turn."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ _IMAGE_TOKEN = "<image_soft_token>"
 def load_tokenizer(
     folder: Path, family: Family, text_config: PreTrainedConfig
 ) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
-    """The checkpoint's tokenizer, and notes on how it fits the embedding.
+    """Return the checkpoint's tokenizer, and notes on how it fits the embedding.
+
+    Args:
+        folder: The checkpoint.
+        family: Its family.
+        text_config: The text part's configuration.
 
     Raises:
-        CheckpointError: There is none, it can't be read, or it has ids that the embedding has no row for.
+        CheckpointError: There is no tokenizer, it can't be read, or it has ids that the embedding has no row for.
     """
     if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
         raise CheckpointError(
@@ -44,9 +49,9 @@ def load_tokenizer(
 
 
 def _own_pipeline(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Has text cut up as the checkpoint's own files say, where transformers' class for it says otherwise.
+    """Have text split as the checkpoint's own files say, if transformers' class for it does otherwise.
 
-    transformers 5.23 builds a LlamaTokenizer anew, whatever tokenizer.json has: with ``legacy`` false, as Llama 2 is
+    transformers 5.23 rebuilds a LlamaTokenizer, whatever tokenizer.json has: with ``legacy`` false, as Llama 2 is
     published, no space is put before ``[INST]`` after ``<s>``, and a text's own first space is lost. Neither is so in
     the published tokenizer.json, nor in SentencePiece (huggingface/transformers, pull request 47700).
     """
@@ -61,7 +66,7 @@ def _own_pipeline(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str
         return ()
     backend.normalizer, backend.pre_tokenizer = wanted
     kind = type(tokenizer).__name__
-    return (f"text is cut into tokens as {file} has it, which {kind} of transformers does otherwise",)
+    return (f"text is split into tokens as {file} says, unlike in transformers' {kind}",)
 
 
 def _state(part: Any) -> Any:
@@ -69,7 +74,7 @@ def _state(part: Any) -> Any:
 
 
 def _stated_pipeline(file: Path) -> tuple[Any, Any] | None:
-    """The normalizer and the pre-tokenizer of a tokenizer.json; None where there is no such file."""
+    """The normalizer and the pre-tokenizer of a tokenizer.json; None if there is no such file."""
     from tokenizers import Tokenizer
 
     if not file.is_file():
@@ -82,7 +87,7 @@ def _stated_pipeline(file: Path) -> tuple[Any, Any] | None:
 
 
 def _sentencepiece_pipeline(backend: Any) -> tuple[Any, Any] | None:
-    """SentencePiece's own way with spaces, where transformers puts one before a text; None where it puts none."""
+    """SentencePiece's own way with spaces, if transformers puts one before a text; None if it puts none."""
     from tokenizers import normalizers, pre_tokenizers
 
     part = backend.pre_tokenizer
@@ -113,7 +118,7 @@ def _check_vocabulary(
     raise CheckpointError(
         f"the tokenizer doesn't fit the model: {len(beyond)} of its tokens have no row in the embedding's "
         f"{rows}, {token!r} (id {index}) first",
-        hint="take the tokenizer that the model was trained with, or resize the embedding before saving",
+        hint="use the tokenizer that the model was trained with, or resize the embedding before saving",
     )
 
 
@@ -123,12 +128,18 @@ def stop_ids_of(
     text_config: PreTrainedConfig,
     tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Every id that ends a turn: of generation_config.json and config.json together.
+    """Return every id that ends a turn, as generation_config.json and config.json say together, and notes.
 
-    Where neither states one, the tokenizer's end of sequence stands in, and a note says so.
+    If neither states one, the tokenizer's end of sequence is used, and a note says so.
+
+    Args:
+        generation: The content of generation_config.json.
+        raw: The content of config.json.
+        text_config: The text part's configuration.
+        tokenizer: The checkpoint's tokenizer.
 
     Raises:
-        CheckpointError: A stop id is no id of the embedding, or there is none at all.
+        CheckpointError: A stop id isn't an id of the embedding, or there is none at all.
     """
     text = raw.get("text_config")
     stated = [generation.get("eos_token_id"), raw.get("eos_token_id")]
@@ -152,7 +163,7 @@ def stop_ids_of(
 def _stop_id(item: object, rows: int) -> int:
     if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < rows:
         raise CheckpointError(
-            f"eos_token_id {item!r} is no token of a vocabulary of {rows}",
-            hint="mend eos_token_id in generation_config.json and config.json",
+            f"eos_token_id {item!r} is not an id in a vocabulary of {rows}",
+            hint="correct eos_token_id in generation_config.json and config.json",
         )
     return item

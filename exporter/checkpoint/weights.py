@@ -1,4 +1,4 @@
-"""The weights of the text part: which tensor is which parameter, and the float model with them in it."""
+"""The weights of the text part: which tensor is which parameter, and the float model that holds them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
 _FLOATS = ("BF16", "F16", "F32", "F64")
 _SHARED = ("k_proj", "v_proj", "k_norm", "v_norm")
-_HINT = "the checkpoint is incomplete or its config.json is another model's: fetch it again"
+_HINT = "the checkpoint is incomplete or its config.json belongs to another model: fetch it again"
 
 
 def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Which tensor of the checkpoint is which parameter of transformers' text model, from headers alone.
+    """Return which tensor of the checkpoint is which parameter of transformers' text model, from headers alone.
+
+    Args:
+        text_config: The text part's configuration.
+        tensors: The checkpoint's tensors.
 
     Returns:
         Names as in the causal language model's ``state_dict`` -> names in the checkpoint, without a tied
@@ -34,12 +38,12 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
 
     Raises:
         CheckpointError: A text tensor is missing, unexpected, or of another shape than the config says.
-        UnsupportedError: A tensor isn't float, or transformers' model has other names than those of Gemma and Llama.
+        UnsupportedError: A tensor isn't float, or transformers' model has other names than Gemma's and Llama's.
     """
     expected = _expected_shapes(text_config)
     if EMBEDDING not in expected:
         raise UnsupportedError(
-            f"transformers' model of the type '{text_config.model_type}' has no '{EMBEDDING}': its parts have names "
+            f"transformers' model of type '{text_config.model_type}' has no '{EMBEDDING}': its parts have names "
             "that Gemcut doesn't know.",
             hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
         )
@@ -61,7 +65,7 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
         if tensors.dtype(stored) not in _FLOATS:
             raise UnsupportedError(
                 f"{tensors.shard(stored).name}: tensor '{stored}' is {tensors.dtype(stored)}, not a float",
-                hint="take the float checkpoint (bfloat16, float16 or float32)",
+                hint="use the float checkpoint (bfloat16, float16 or float32)",
             )
     if tied and (head := _stored_name(HEAD, layout)) in tensors:
         names[HEAD] = head  # stored twice: compared when loaded
@@ -69,14 +73,14 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
 
 
 def load_float_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> nn.Module:
-    """transformers' causal language model of the text part, with the checkpoint's weights, in eval mode.
+    """Return transformers' causal language model of the text part, with the checkpoint's weights, in eval mode.
 
     Tensors are converted one at a time into the model's own memory, so the peak is one model of ``dtype``
     and one tensor as stored.
 
     Args:
         checkpoint: As `open_checkpoint` returned it.
-        dtype: Of the parameters; None for float32.
+        dtype: The parameters' dtype; None for float32.
 
     Raises:
         CheckpointError: A tensor holds NaN or infinity, or a tied head differs from the embedding.
@@ -121,7 +125,7 @@ def _expected_shapes(text_config: PreTrainedConfig) -> dict[str, tuple[int, ...]
     except Exception as error:  # what a model class raises on a configuration it can't build is its own
         raise CheckpointError(
             f"config.json describes a model that transformers can't build: {type(error).__name__}: {error}",
-            hint="take config.json from the model",
+            hint="use the model's own config.json",
         ) from error
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
@@ -157,7 +161,7 @@ def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layou
         else:
             close = difflib.get_close_matches(name, used, n=1, cutoff=0.4)
             nearest_one = f"; the nearest known is '{close[0]}'" if close else ""
-            merge = "an adapter is saved apart from its base model, by PEFT, and named with --adapter"
+            merge = "save the adapter apart from its base model, with PEFT, and name it with --adapter"
             raise CheckpointError(
                 f"{tensors.shard(name).name}: unexpected tensor '{name}'{nearest_one}",
                 hint=merge if "lora" in name.lower() else _HINT,
@@ -171,19 +175,38 @@ def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layou
 
 
 def check_finite(values: torch.Tensor, tensors: TensorIndex, stored: str) -> None:
-    """Refuses a tensor, or a part of one, with values that are no numbers, by its name ``stored``."""
+    """Refuse a tensor that holds NaN or infinity.
+
+    Args:
+        values: The tensor, or a part of it.
+        tensors: The checkpoint's tensors.
+        stored: The tensor's name in the checkpoint.
+
+    Raises:
+        CheckpointError: A value is NaN or infinite; the message names the tensor and its file.
+    """
     import torch
 
     if values.numel() and not all(bool(torch.isfinite(end)) for end in torch.aminmax(values)):
         raise CheckpointError(
             f"{tensors.shard(stored).name}: tensor '{stored}' holds NaN or infinity (stored as "
             f"{tensors.dtype(stored)}, read as {str(values.dtype).removeprefix('torch.')})",
-            hint="the training run diverged or the file is damaged: take another checkpoint",
+            hint="the training run diverged or the file is damaged: use another checkpoint",
         )
 
 
 def check_twin(embedding: torch.Tensor, tensors: TensorIndex, head: str, stored: str) -> None:
-    """A head that is stored although config.json ties it must be the embedding, row for row."""
+    """Check that a head that is stored although config.json ties it is the embedding, row for row.
+
+    Args:
+        embedding: The embedding, [rows, size].
+        tensors: The checkpoint's tensors.
+        head: The head's name in the checkpoint.
+        stored: The embedding's name in the checkpoint.
+
+    Raises:
+        CheckpointError: The two differ.
+    """
     import torch
 
     twin = tensors.get(head)

@@ -1,4 +1,4 @@
-"""JSON Schemas of the files that pydantic models describe, as they are shipped beside them."""
+"""JSON Schemas of the files that pydantic models describe, as they are shipped beside the models."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def titled_schema(model: type[BaseModel], title: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a model under a title for people."""
+    """Return the JSON Schema (draft 2020-12) of a model under a title for people."""
     return {"$schema": DIALECT, **model.model_json_schema(), "title": title}
 
 
 def schema_text(schema: dict[str, Any]) -> str:
-    """A schema's one written form."""
+    """Return the one written form of a schema."""
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"

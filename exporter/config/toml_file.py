@@ -1,6 +1,6 @@
-"""Reading the TOML files that people write (targets, recipes) into strict pydantic models.
+"""Reading of the TOML files that people write (targets, recipes) into strict pydantic models.
 
-Every mistake becomes a GemcutError that names the file and the key, and the nearest right one.
+Every mistake becomes a GemcutError that names the file, the key, and the nearest key or value that is known.
 """
 
 from __future__ import annotations
@@ -19,58 +19,70 @@ Model = TypeVar("Model", bound="DataFile")
 
 
 class DataFile(BaseModel):
-    """A table of a TOML file: frozen, and with no key that nothing reads."""
+    """A table of a TOML file: frozen, and without any key that nothing reads."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def shipped(package: str, folder: str = "") -> dict[str, Path]:
-    """The TOML files that the package holds.
+    """Return the TOML files that a package holds.
 
     Args:
         package: An importable package, such as ``gemcut.targets``.
-        folder: A folder in it; the package's own where empty.
+        folder: A folder in it; empty for the package's own.
 
     Returns:
-        Name without ``.toml`` -> path, by name.
+        Paths by name without ``.toml``, sorted by name.
     """
     root = Path(str(resources.files(package))) / folder
     return {path.stem: path for path in sorted(root.glob("*.toml"))}
 
 
 def locate(name_or_file: str, known: dict[str, Path], kind: str) -> Path:
-    """Finds the file that ``name_or_file`` means.
+    """Find the file that ``name_or_file`` means.
 
     Anything that ends in ``.toml`` or holds a path separator is a file, all else a shipped name.
 
+    Args:
+        name_or_file: What the user wrote.
+        known: The shipped files, as ``shipped`` returns them.
+        kind: What the file is, for messages: ``target`` or ``recipe``.
+
     Raises:
-        UsageError: The file isn't there.
+        UsageError: The file doesn't exist.
         UnsupportedError: No shipped ``kind`` has that name; the message has the nearest.
     """
     if name_or_file.endswith(".toml") or "/" in name_or_file or "\\" in name_or_file:
         path = Path(name_or_file).expanduser()
         if not path.is_file():
-            raise UsageError(f"no {kind} file at {path}", hint=f"gemcut {kind}s lists those that are shipped.")
+            raise UsageError(f"no {kind} file at {path}", hint=f"run gemcut {kind}s to list the shipped ones")
         return path
     if name_or_file not in known:
         raise UnsupportedError(
             f"unknown {kind} '{name_or_file}': {nearest(name_or_file, known)}",
-            hint=f"gemcut {kind}s lists them; a file of your own is named with its ending: NAME.toml.",
+            hint=f"run gemcut {kind}s to list them; name a file of your own with its ending: NAME.toml",
         )
     return known[name_or_file]
 
 
 def read(path: Path, model: type[Model], kind: str) -> Model:
-    """Reads one TOML file.
+    """Read one TOML file.
+
+    Args:
+        path: The file.
+        model: The model that it must fit.
+        kind: What the file is, for messages: ``target`` or ``recipe``.
 
     Raises:
         UsageError: It isn't TOML, isn't text, or a value is missing or of the wrong kind.
-        UnsupportedError: A key or a value that Gemcut doesn't know; the message has the nearest.
+        UnsupportedError: A key or a value is unknown; the message has the nearest.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}", hint=f"gemcut {kind}s show NAME shows one.") from error
+        raise UsageError(
+            f"{path}: not a TOML file: {error}", hint=f"run gemcut {kind}s show NAME to see one"
+        ) from error
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from error
     try:
@@ -83,7 +95,7 @@ def _explain(error: ValidationError, path: Path, model: type[BaseModel], kind: s
     urgent = {"extra_forbidden": 0, "literal_error": 1}  # a misspelt key is why another is missing
     first = min(error.errors(), key=lambda each: urgent.get(each["type"], 2))
     where = ".".join(str(part) for part in first["loc"])
-    hint = f"{kind}.schema.json in the package says what a {kind} file holds; gemcut {kind}s show NAME shows one."
+    hint = f"see {kind}.schema.json in the package for what a {kind} file holds; gemcut {kind}s show NAME prints one"
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         known = _keys(model, first["loc"][:-1])

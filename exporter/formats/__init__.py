@@ -1,1 +1,1 @@
-"""Readers of program files that need no runtime installed."""
+"""Readers of program files that don't need a runtime to be installed."""

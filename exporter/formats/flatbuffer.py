@@ -1,4 +1,4 @@
-"""Tables of flatbuffers, their fields by number: enough to read what a file needs, without its generated classes.
+"""Tables of flatbuffers with their fields by number: enough to read what a file needs, without its generated classes.
 
 Fields are numbered in the order of the schema, which flatbuffers never changes; a union takes two of them.
 """
@@ -12,7 +12,12 @@ from ..errors import LackingError
 
 
 class Flat:
-    """A table. Numbers are little-endian; a field that isn't there has its default, 0."""
+    """A table. Numbers are little-endian; a field that is missing has its default, 0.
+
+    Args:
+        data: The flatbuffer's bytes.
+        place: Where in them the table begins.
+    """
 
     def __init__(self, data: Any, place: int) -> None:
         from flatbuffers import table
@@ -21,7 +26,7 @@ class Flat:
 
     @classmethod
     def root(cls, data: Any, start: int = 0) -> Flat:
-        """The root table of a flatbuffer that begins at ``start``.
+        """Return the root table of a flatbuffer that begins at ``start``.
 
         Raises:
             LackingError: Python's flatbuffers isn't installed.
@@ -35,39 +40,39 @@ class Flat:
         return cls(data, start + struct.unpack_from("<I", data, start)[0])
 
     def has(self, field: int) -> bool:
-        """Whether the field is there."""
+        """Return whether a field is present."""
         return bool(self._place(field))
 
     def number(self, field: int, kind: str = "Uint8") -> int:
-        """A number; kind: as ``flatbuffers.number_types`` names it."""
+        """Return a number whose type is ``kind``, as ``flatbuffers.number_types`` names it."""
         from flatbuffers import number_types
 
         return int(self._table.GetSlot(4 + 2 * field, 0, getattr(number_types, f"{kind}Flags")))
 
     def text(self, field: int) -> str:
-        """A string; empty where there is none."""
+        """Return a string; empty if there is none."""
         place = self._place(field)
         return self._table.String(place + self._table.Pos).decode() if place else ""
 
     def table(self, field: int) -> Flat:
-        """A table inside.
+        """Return a table that a field holds.
 
         Raises:
-            ValueError: There is none.
+            ValueError: The field is missing.
         """
         if not (place := self._place(field)):
             raise ValueError(f"field {field} is missing")
         return Flat(self._table.Bytes, self._table.Indirect(place + self._table.Pos))
 
     def tables(self, field: int) -> Iterator[Flat]:
-        """The tables of a vector."""
+        """Yield the tables of a vector."""
         if place := self._place(field):
             start = self._table.Vector(place)
             for index in range(self._table.VectorLen(place)):
                 yield Flat(self._table.Bytes, self._table.Indirect(start + 4 * index))
 
     def data(self, field: int) -> bytes:
-        """A vector of bytes."""
+        """Return a vector of bytes; empty if there is none."""
         if not (place := self._place(field)):
             return b""
         start = self._table.Vector(place)

@@ -1,4 +1,4 @@
-"""Reads `.litertlm` files: what sections one holds, and their bytes without a copy.
+"""Reading of `.litertlm` files: what sections one holds, and their bytes without a copy.
 
 Format (litert_lm_builder 0.18, ``litertlm_core`` and ``litertlm_builder``): ``LITERTLM``, three uint32 of the format's
 version, four bytes of padding, a uint64 that says where the header ends, then from byte 32 on the header, a flatbuffer
@@ -32,14 +32,18 @@ _PREFIX = struct.Struct("<8sIII4xQ")
 _LARGEST_HEADER = 1 << 20  # bytes; real ones take a few thousand
 _MOST_ENTRIES = 1024  # of any list in the header; real ones have tens
 _CHUNK = 1 << 20
-_HINT = "copy the file again, or export the bundle anew"
+_HINT = "copy the file again, or export the bundle again"
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section: bytes ``begin`` to ``end`` of the file.
+    """One section of a file.
 
-    kind: the format's name of the data's type, such as ``TFLiteModel``. metadata: every key and value of the header.
+    Attributes:
+        kind: The format's name for the type of its data, such as ``TFLiteModel``.
+        begin: Its first byte in the file.
+        end: The byte after its last.
+        metadata: Every key and value that the header has for it.
     """
 
     kind: str
@@ -55,24 +59,30 @@ class Section:
 
     @property
     def model_type(self) -> str | None:
-        """What a TFLite section is for, such as ``tf_lite_prefill_decode``."""
+        """What a TFLite section is for, such as ``tf_lite_prefill_decode``; None if the header doesn't say."""
         found = self.metadata.get(MODEL_TYPE_KEY)
         return found if isinstance(found, str) else None
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The section's size in bytes."""
         return self.end - self.begin
 
     @property
     def runs(self) -> bool:
-        """Whether the engine reads it; extra binary sections it passes over."""
+        """Whether the engine reads it; it skips extra binary sections."""
         return self.kind != BINARY
 
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the sections: the format's version, and system metadata (uuid and the like)."""
+    """What a file says of itself before its sections.
+
+    Attributes:
+        version: The format's version.
+        system: System metadata (uuid and the like).
+        sections: The sections, in the header's order.
+    """
 
     version: tuple[int, int, int]
     system: dict[str, Any]
@@ -80,10 +90,13 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Reads and checks a file's header; no section is read.
+    """Read and check a file's header; no section is read.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConformanceError: the file is missing, is no `.litertlm` file, is cut short, or its header can't hold.
+        ConformanceError: The file is missing, isn't a `.litertlm` file, is cut short, or its header can't be right.
     """
     try:
         with path.open("rb") as file:
@@ -98,19 +111,28 @@ def read_header(path: Path) -> Header:
 
 
 def read_sections(path: Path) -> tuple[Section, ...]:
-    """The sections in the header's order.
+    """Return a file's sections in the header's order.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConformanceError: as ``read_header``.
+        ConformanceError: As for ``read_header``.
     """
     return read_header(path).sections
 
 
 def find_section(path: Path, kind: str, *, model_type: str | None = None, name: str | None = None) -> Section:
-    """The one section of a kind, and of a model type or a name where given.
+    """Return the one section of a kind, and of a model type or a name if given.
+
+    Args:
+        path: The file.
+        kind: The format's name for the type of the section's data.
+        model_type: What a TFLite section is for.
+        name: The name of an extra section.
 
     Raises:
-        ConformanceError: there is none or more than one; and as ``read_header``.
+        ConformanceError: There is none or more than one; also as for ``read_header``.
     """
     wanted = [
         section
@@ -126,40 +148,55 @@ def find_section(path: Path, kind: str, *, model_type: str | None = None, name: 
 
 
 def program_section(path: Path) -> Section:
-    """The ``.tflite`` with the signatures prefill and decode.
+    """Return the section of the ``.tflite`` with the signatures prefill and decode.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConformanceError: as ``find_section``.
+        ConformanceError: As for ``find_section``.
     """
     return find_section(path, PROGRAM, model_type=PROGRAM_TYPE)
 
 
 def binary_names(path: Path) -> tuple[str, ...]:
-    """The names of the extra sections, in the file's order.
+    """Return the names of the extra sections, in the file's order.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConformanceError: as ``read_header``.
+        ConformanceError: As for ``read_header``.
     """
     return tuple(section.name for section in read_sections(path) if section.name is not None)
 
 
 def read_binary(path: Path, name: str) -> bytes:
-    """An extra section's bytes, such as the manifest's.
+    """Return an extra section's bytes, such as the manifest's.
+
+    Args:
+        path: The file.
+        name: The section's name.
 
     Raises:
-        ConformanceError: as ``find_section``.
+        ConformanceError: As for ``find_section``.
     """
     with mapped(path, find_section(path, BINARY, name=name)) as view:
         return bytes(view)
 
 
 def mapped(path: Path, section: Section) -> memoryview:
-    """A section's bytes, mapped into memory read-only: nothing is read before it is looked at.
+    """Map a section's bytes into memory, read-only; nothing is read before it is accessed.
 
-    The view keeps the map alive, and is a context manager that lets go of it.
+    Args:
+        path: The file.
+        section: One of its sections.
+
+    Returns:
+        A view that keeps the map alive, and is a context manager that releases it.
 
     Raises:
-        ConformanceError: the file is shorter than the section by now, or can't be read.
+        ConformanceError: The file has become too short for the section, or can't be read.
     """
     if not section.size:
         return memoryview(b"")
@@ -175,10 +212,15 @@ def mapped(path: Path, section: Section) -> memoryview:
 
 
 def extract(path: Path, section: Section, out: Path) -> None:
-    """Writes a section to a file of its own, a chunk at a time.
+    """Write a section to a file of its own, a chunk at a time.
+
+    Args:
+        path: The file.
+        section: One of its sections.
+        out: The file to write.
 
     Raises:
-        ConformanceError: the file ends before the section does, or can't be read.
+        ConformanceError: The file ends before the section does, or can't be read.
     """
     with out.open("wb") as file:
         for chunk in _chunks(path, section):
@@ -186,10 +228,14 @@ def extract(path: Path, section: Section, out: Path) -> None:
 
 
 def section_sha256(path: Path, section: Section) -> str:
-    """A section's sha256 in hex, read a chunk at a time.
+    """Return a section's sha256 in hex, read a chunk at a time.
+
+    Args:
+        path: The file.
+        section: One of its sections.
 
     Raises:
-        ConformanceError: the file ends before the section does, or can't be read.
+        ConformanceError: The file ends before the section does, or can't be read.
     """
     digest = hashlib.sha256()
     for chunk in _chunks(path, section):
@@ -198,19 +244,26 @@ def section_sha256(path: Path, section: Section) -> str:
 
 
 def running_digests(path: Path) -> tuple[tuple[str, str | None, str], ...]:
-    """Kind, model type and sha256 of every section that the engine reads, in the file's order.
+    """Return kind, model type and sha256 of every section that the engine reads, in the file's order.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConformanceError: as ``read_header``.
+        ConformanceError: As for ``read_header``.
     """
     return tuple((s.kind, s.model_type, section_sha256(path, s)) for s in read_sections(path) if s.runs)
 
 
 def check_same_running_sections(first: Path, second: Path) -> None:
-    """Checks that the engine reads the very same bytes in both files: what was proven of one holds for the other.
+    """Check that the engine reads the very same bytes in both files, so that what was proven of one holds for both.
+
+    Args:
+        first: The file that was proven.
+        second: The other file.
 
     Raises:
-        ConformanceError: a section that runs differs, is missing or is added; and as ``read_header``.
+        ConformanceError: A section that runs differs, is missing or is added; also as for ``read_header``.
     """
     found, expected = running_digests(second), running_digests(first)
     if found == expected:
@@ -237,14 +290,14 @@ def _chunks(path: Path, section: Section) -> Iterator[bytes]:
 def _read_packed(path: Path, file: IO[bytes], size: int) -> tuple[tuple[int, int, int], bytes]:
     """The format's version and the header's flatbuffer."""
     if size < _PREFIX.size:
-        raise ConformanceError(f"{path} is no .litertlm file: it has {size} bytes", hint=_HINT)
+        raise ConformanceError(f"{path} is not a .litertlm file: it has {size} bytes", hint=_HINT)
     magic, major, minor, patch, end = _PREFIX.unpack(file.read(_PREFIX.size))
     if magic != _MAGIC:
-        raise ConformanceError(f"{path} is no .litertlm file: it starts with {magic!r}", hint=_HINT)
+        raise ConformanceError(f"{path} is not a .litertlm file: it starts with {magic!r}", hint=_HINT)
     if major != FORMAT_MAJOR:
         raise ConformanceError(
             f"{path} has version {major}.{minor}.{patch} of the format; Gemcut reads {FORMAT_MAJOR}.x",
-            hint="export the bundle anew with this version",
+            hint="export the bundle again with this version",
         )
     if not _PREFIX.size < end <= min(size, _LARGEST_HEADER):
         raise ConformanceError(f"{path}: the header can't end at byte {end} of {size}", hint=_HINT)
@@ -288,12 +341,12 @@ def _bounded(count: int) -> int:
 
 def _check_places(path: Path, sections: tuple[Section, ...], header_end: int, size: int) -> None:
     if not sections:
-        raise ConformanceError(f"{path} holds no section", hint=_HINT)
+        raise ConformanceError(f"{path} holds no sections", hint=_HINT)
     end = header_end
     for section in sorted(sections, key=lambda section: section.begin):
         if section.begin < end or section.size < (1 if section.runs else 0):
             raise ConformanceError(
-                f"{path}: {section.kind} can't stand at bytes {section.begin} to {section.end}", hint=_HINT
+                f"{path}: {section.kind} can't be at bytes {section.begin} to {section.end}", hint=_HINT
             )
         end = section.end
     if end > size:

@@ -1,1 +1,1 @@
-"""What a transformers decoder is, free of any runtime: KV cache, experts, rotary tables, rehearsal."""
+"""What a transformers decoder consists of, independent of any runtime: KV cache, experts, rotary tables, rehearsal."""

@@ -6,5 +6,5 @@ from torch import nn
 
 
 def embedding_multiplier(module: nn.Embedding) -> float:
-    """What a family multiplies its embeddings by (``embed_scale``), 1.0 for a plain embedding."""
+    """Return what a family multiplies its embeddings by (``embed_scale``); 1.0 for a plain embedding."""
     return float(getattr(module, "embed_scale", 1.0))

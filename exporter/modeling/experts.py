@@ -1,7 +1,7 @@
-"""A mixture's experts as one linear for each: recipes name them, schemes are decided and weights stored one by one.
+"""A mixture's experts as linears of their own, so that recipes name them and weights are stored one by one.
 
 transformers keeps the weights of all experts of a layer in two parameters of three dimensions, and computes them in
-ways that hang on the values (a loop over the experts that were hit). Each runtime has its own way of computing the
+ways that depend on the values (a loop over the experts that were hit). Each runtime has its own way of computing the
 split experts (``runtimes.executorch``'s is ``ChosenExperts`` in ``routing``).
 """
 
@@ -16,13 +16,18 @@ from ..errors import UnsupportedError
 
 
 class SplitExperts(nn.Module):
-    """Each expert's linears, views of the family's three-dimensional parameters; how they are computed is a subclass's.
+    """Each expert's linears, as views of the family's three-dimensional parameters; a subclass computes them.
 
     The swap needs no values, so that it also shows a model on torch's meta device as it will be lowered.
 
     Args:
-        experts: the family's module: parameters ``gate_up_proj`` [E, 2 I, H] and ``down_proj`` [E, H, I], the
+        experts: The family's module: parameters ``gate_up_proj`` [E, 2 I, H] and ``down_proj`` [E, H, I], the
             activation ``act_fn``.
+
+    Attributes:
+        act_fn: The family's activation.
+        gate_up_proj: One linear an expert, [H] to [2 I].
+        down_proj: One linear an expert, [I] to [H].
     """
 
     def __init__(self, experts: Any) -> None:
@@ -32,7 +37,15 @@ class SplitExperts(nn.Module):
         self.down_proj = nn.ModuleList(_view(weight) for weight in experts.down_proj)
 
     def expert(self, number: int, x: torch.Tensor) -> torch.Tensor:
-        """One expert's output. x: float32 [T, H]; returns float32 [T, H]."""
+        """Return one expert's output.
+
+        Args:
+            number: The expert's index.
+            x: The tokens' hidden states, float32 [T, H].
+
+        Returns:
+            The expert's output, float32 [T, H].
+        """
         gate, up = self.gate_up_proj[number](x).chunk(2, dim=-1)
         out: torch.Tensor = self.down_proj[number](self.act_fn(gate) * up)
         return out
@@ -46,32 +59,42 @@ def _view(weight: torch.Tensor) -> nn.Linear:
 
 
 def chosen_of(config: Any) -> int:
-    """How many experts a token chooses.
+    """Return how many experts a token chooses.
+
+    Args:
+        config: A transformers text configuration.
 
     Raises:
-        UnsupportedError: the configuration doesn't say.
+        UnsupportedError: The configuration doesn't say.
     """
     each = getattr(config, "top_k_experts", None) or getattr(config, "num_experts_per_tok", None)
     if not each:
         raise UnsupportedError(
-            "The model has experts, but its config.json says by neither 'top_k_experts' nor 'num_experts_per_tok' how "
-            "many a token chooses.",
+            "The model has experts, but its config.json has neither 'top_k_experts' nor 'num_experts_per_tok', so that "
+            "it doesn't say how many a token chooses.",
             hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
         )
     return int(each)
 
 
 def are_experts(module: nn.Module) -> bool:
-    """Whether a module holds the weights of several experts in one parameter each."""
+    """Return whether a module holds the weights of several experts stacked in single parameters."""
     stacked = [getattr(module, part, None) for part in ("gate_up_proj", "down_proj")]
     return all(isinstance(weight, nn.Parameter) and weight.dim() == 3 for weight in stacked)
 
 
 def split_experts(model: Any, kind: type[SplitExperts]) -> Any:
-    """Puts ``kind`` in the place of every module that holds several experts' weights, in place; returns the model.
+    """Replace every module that holds several experts' weights with a ``kind``, in place.
+
+    Args:
+        model: Changed in place.
+        kind: The runtime's class of split experts.
+
+    Returns:
+        The model.
 
     Raises:
-        UnsupportedError: experts that are laid out in another way than any supported family's.
+        UnsupportedError: Experts are laid out differently from those of any supported family.
     """
     for name, module in list(model.named_modules()):
         if are_experts(module):
@@ -82,10 +105,16 @@ def split_experts(model: Any, kind: type[SplitExperts]) -> Any:
 
 
 def check_layout(name: str, experts: Any) -> None:
-    """Gate above up, rows are outputs, no bias, nothing between: as ``use_experts_implementation``'s flags say.
+    """Check that experts have the known layout: gate above up, rows are outputs, no bias, nothing in between.
+
+    transformers' ``use_experts_implementation`` sets the flags that say so.
+
+    Args:
+        name: The module's name, for the message.
+        experts: The family's module.
 
     Raises:
-        UnsupportedError: another layout; the message names the module and the flag.
+        UnsupportedError: Another layout; the message names the module and the flag.
     """
     wanted = {"has_gate": True, "is_concatenated": True, "is_transposed": False, "has_bias": False}
     other = [flag for flag, value in wanted.items() if getattr(experts, flag, value) != value]
@@ -94,7 +123,7 @@ def check_layout(name: str, experts: Any) -> None:
     other += ["_apply_gate"] if gate is not None and gate.__name__ != "_default_apply_gate" else []
     if other:
         raise UnsupportedError(
-            f"{name} ({type(experts).__name__}) keeps its experts in a layout that Gemcut doesn't know: "
+            f"{name} ({type(experts).__name__}) stores its experts in a layout that Gemcut doesn't know: "
             f"{', '.join(other)}.",
             hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
         )

@@ -19,7 +19,14 @@ MASKED = -1.0e9
 
 @dataclass(frozen=True)
 class LayerCacheSpec:
-    """One layer's cache: slots x heads x head_dim, for K and for V, float32. ring: slots wrap around."""
+    """One layer's cache: slots x heads x head_dim, for K and for V, float32.
+
+    Attributes:
+        slots: Positions that it holds.
+        heads: KV heads.
+        head_dim: A head's width.
+        ring: Whether slots wrap around.
+    """
 
     slots: int
     heads: int
@@ -28,12 +35,21 @@ class LayerCacheSpec:
 
     @property
     def bytes(self) -> int:
+        """Bytes of keys and values together."""
         return 2 * 4 * self.slots * self.heads * self.head_dim
 
 
 @dataclass(frozen=True)
 class CacheSpec:
-    """The whole cache. ``layers`` holds None where a layer reads another layer's keys and values."""
+    """The shape of the whole cache.
+
+    Attributes:
+        context: Slots of a full layer.
+        chunk: Most queries of a prefill step.
+        window: The sliding window in tokens; None if the model has none.
+        ring_slots: Slots of a sliding layer.
+        layers: By layer; None if a layer reads another layer's keys and values.
+    """
 
     context: int
     chunk: int
@@ -43,19 +59,24 @@ class CacheSpec:
 
     @property
     def bytes(self) -> int:
+        """Bytes of all layers' caches."""
         return sum(layer.bytes for layer in self.layers if layer is not None)
 
     @property
     def windowed(self) -> bool:
-        """Whether any position can lie beyond the sliding window."""
+        """Whether any position can be beyond the sliding window."""
         return self.window is not None and self.context > self.window
 
 
 def cache_spec(config, context: int, chunk: int) -> CacheSpec:  # type: ignore[no-untyped-def]
-    """Reads the shape of every layer's cache from a transformers text configuration.
+    """Read the shape of every layer's cache from a transformers text configuration.
 
-    Head dimension and KV heads are taken per layer where the configuration has them so
-    (``per_layer_config``, Gemma 4).
+    Head dimension and KV heads are taken per layer if the configuration has them so (``per_layer_config``, Gemma 4).
+
+    Args:
+        config: A transformers text configuration.
+        context: Slots of a full layer.
+        chunk: Most queries of a prefill step.
     """
     layer_types = layer_types_of(config)
     window = config.sliding_window if "sliding_attention" in layer_types else None
@@ -81,12 +102,12 @@ def cache_spec(config, context: int, chunk: int) -> CacheSpec:  # type: ignore[n
 
 
 def head_dim_of(config: Any) -> int:
-    """A head's width, which older configurations leave to the hidden size."""
+    """Return a head's width, which older configurations leave to the hidden size."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def layer_types_of(config: Any) -> list[str]:
-    """Each layer's type; where the configuration names none, a window is every layer's (Mistral)."""
+    """Return each layer's type; if the configuration names none, a window applies to every layer (Mistral)."""
     kinds = getattr(config, "layer_types", None)
     if kinds:
         return list(kinds)

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of one decode step, from shapes alone."""
+"""The multiply-accumulates of one decode step, from shapes alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .kv_cache import CacheSpec, head_dim_of, layer_types_of
 
 
 def linear_macs(model: Any) -> int:
-    """Those of the linear layers, a tied head included: one per weight.
+    """Count those of the linear layers, a tied head included: one per weight.
 
     Args:
-        model: a ``torch.nn.Module``, quantized or not.
+        model: A ``torch.nn.Module``, quantized or not.
     """
     return sum(
         module.in_features * module.out_features
@@ -21,11 +21,11 @@ def linear_macs(model: Any) -> int:
 
 
 def attention_macs(config: Any, spec: CacheSpec) -> int:
-    """Those of attention with a full cache: heads x head dim x slots, once for the keys and once for the values.
+    """Count those of attention with a full cache: heads x head dim x slots, once for keys and once for values.
 
     Args:
-        config: a transformers text configuration.
-        spec: the cache's shape; KV-shared layers read another layer's slots.
+        config: A transformers text configuration.
+        spec: The cache's shape; KV-shared layers read another layer's slots.
     """
     total = 0
     for index, layer_type in enumerate(layer_types_of(config)):

@@ -1,9 +1,9 @@
-"""A decoder run once without weights, to learn what its configuration doesn't say: how it calls its attention.
+"""A run of a decoder without weights, to learn what its configuration doesn't say: how it calls its attention.
 
 transformers' families share an interface, not a rule. One passes its window, another leaves it to the mask; one has
 values narrower than its keys, another adds a bias of positions. A graph that took no notice would be wrong, often so
-far into a text that no golden prompt gets there. So everything that a layer hands over is held against what the cache
-is made for, before any weight is read. It takes a part of a second: tensors are on torch's meta device.
+far into a text that no golden prompt gets there. So everything that a layer hands over is compared with what the
+cache is made for, before any weight is read. It takes a fraction of a second: tensors are on torch's meta device.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class _Heard:
 
 
 def rehearse(model: Any, missing: Missing) -> None:
-    """Runs ``model`` on a few tokens.
+    """Run ``model`` on a few tokens and check how it calls its attention and its experts.
 
     Args:
-        model: transformers' causal language model on torch's meta device; it is left as it was.
-        missing: makes the error of what is missing and where it shows.
+        model: A causal language model of transformers on torch's meta device; it is left as it was.
+        missing: Makes the error, given what is missing and where it shows.
 
     Raises:
-        UnsupportedError: attention or experts that are called in a way that no adaptation knows; the message names the
+        UnsupportedError: Attention or experts are called in a way that no adaptation knows; the message names the
             layer and what it hands over.
     """
     heard = _Heard(missing)
@@ -71,9 +71,7 @@ def rehearse(model: Any, missing: Missing) -> None:
         raise
     except Exception as error:  # what a model's own code raises is its own
         said = str(error).strip().splitlines() or [""]
-        raise missing(
-            "a forward of its own kind", f"{type(model).__name__}: {type(error).__name__}: {said[0]}"
-        ) from error
+        raise missing("a custom forward", f"{type(model).__name__}: {type(error).__name__}: {said[0]}") from error
     _refuse_other_calls(model, heard)
 
 
@@ -81,11 +79,11 @@ def _refuse_other_calls(model: Any, heard: _Heard) -> None:
     layers = cache_spec(model.config, _TOKENS, _TOKENS).layers
     apart = sorted(set(range(len(layers))) - set(heard.attended))
     if apart or len(heard.attended) != len(layers):
-        where = f"layer {apart[0]}" if apart else "calls it more than once a layer"
-        raise heard.missing("an attention of its own kind", f"{type(model).__name__}, {where}")
+        where = f"layer {apart[0]}" if apart else "called more than once per layer"
+        raise heard.missing("a custom attention", f"{type(model).__name__}, {where}")
     odd = heard.written ^ {index for index, layer in enumerate(layers) if layer is not None}
     if odd:
-        raise heard.missing("keys and values that are shared in a way of its own", f"layer {min(odd)}")
+        raise heard.missing("keys and values that are shared in an unknown way", f"layer {min(odd)}")
 
 
 class _Written(Cache):
@@ -96,7 +94,7 @@ class _Written(Cache):
         self.heard = heard
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """key_states, value_states: [1, KV heads, S, head dim], returned as they are."""
+        """Note the layer, and return its keys and values [1, KV heads, S, head dim] as they are."""
         self.heard.written.add(layer_idx)
         return key_states, value_states
 
@@ -149,13 +147,13 @@ def _attention(config: Any, heard: _Heard) -> Any:
 
 
 def _odd_keywords(module: nn.Module, kwargs: dict[str, Any], heard: _Heard) -> Iterator[str]:
-    """What attention is handed that ours doesn't read."""
+    """What attention is handed that Gemcut's doesn't read."""
     if kwargs.get("step_state") is not heard:
-        yield "a decoder that hands no keywords on to its attention"
+        yield "a decoder that passes no keywords on to its attention"
     if kwargs.get("s_aux") is not None:
         yield "attention sinks"
     if kwargs.get("is_causal") is False or getattr(module, "is_causal", True) is False:
-        yield "attention to what comes later"
+        yield "attention to later positions"
     tensors = [name for name, value in kwargs.items() if isinstance(value, torch.Tensor) and name not in _NEEDLESS]
     if tensors:
         yield "attention with " + ", ".join(map(repr, tensors))
@@ -175,13 +173,13 @@ def _refuse_other_shape(
 
 
 def _experts(name: str, config: Any, heard: _Heard) -> Any:
-    """Stands for experts, whose own forward hangs on values."""
+    """Stands for experts, whose own forward depends on values."""
 
     def forward(x: torch.Tensor, *given: Any, **named: Any) -> torch.Tensor:
         shapes = [tuple(each.shape) if isinstance(each, torch.Tensor) else None for each in given]
         wanted = (x.shape[0], chosen_of(config))
         if named or x.dim() != 2 or shapes != [wanted, wanted]:
-            raise heard.missing("experts that are called in a way of their own", f"{name}: {shapes}")
+            raise heard.missing("experts that are called in an unknown way", f"{name}: {shapes}")
         return torch.empty_like(x)
 
     return forward

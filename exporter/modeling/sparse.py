@@ -1,8 +1,8 @@
 """Activation sparsity (Gemma 3n): a gated MLP that keeps the largest of its gate's activations.
 
 The gate is cut at mean + z · std, where z is the normal distribution's quantile at ``activation_sparsity``.
-transformers computes z anew in every call, through ``erfinv``, which no runtime has; it depends on the configuration
-alone, so it is a constant here.
+transformers computes z in every call, through ``erfinv``, which no runtime has; it depends on the configuration alone,
+so it is a constant here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class SparseGatedMLP(nn.Module):
     """The family's MLP with its quantile as a constant.
 
     Args:
-        mlp: the family's module: linears ``gate_proj``, ``up_proj``, ``down_proj``, the activation ``act_fn`` and the
+        mlp: The family's module: linears ``gate_proj``, ``up_proj``, ``down_proj``, the activation ``act_fn`` and the
             share ``activation_sparsity`` of the gate that becomes zero, above 0 and below 1.
     """
 
@@ -30,7 +30,7 @@ class SparseGatedMLP(nn.Module):
         self.std_multiplier = float(quantile)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: float32 [..., H]; returns float32 [..., H]."""
+        """Return the MLP's output, float32 [..., H], for ``x``, float32 [..., H]."""
         gate = self.gate_proj(x)
         mean, std = self.moments(gate)
         gate = torch.relu(gate - (mean + std * self.std_multiplier))
@@ -38,15 +38,25 @@ class SparseGatedMLP(nn.Module):
         return out
 
     def moments(self, gate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation (of the whole, not a sample) over the last dimension, float32 [..., 1] each."""
+        """Return the gate's mean and standard deviation (of the whole, not a sample) over the last dimension.
+
+        Args:
+            gate: The gate's activations before the cut, float32 [..., I].
+
+        Returns:
+            Both float32 [..., 1].
+        """
         return torch.mean(gate, dim=-1, keepdim=True), torch.std(gate, dim=-1, keepdim=True, unbiased=False)
 
 
 class DelegableSparseGatedMLP(SparseGatedMLP):
-    """The same with means as matrix products, which delegates take whole (see ``norm``).
+    """The same MLP with means as matrix products, which delegates take whole (see ``norm``).
 
-    The deviation is squared before it is averaged: the mean of the squares less the square of the mean would lose all
+    The deviation is squared before it is averaged: the mean of the squares minus the square of the mean would lose all
     digits of a small one.
+
+    Attributes:
+        averager: The matrix that averages, float32 [1, I], all of it 1 / I.
     """
 
     averager: torch.Tensor
@@ -57,14 +67,14 @@ class DelegableSparseGatedMLP(SparseGatedMLP):
         self.register_buffer("averager", torch.full((1, width), 1.0 / width), persistent=False)
 
     def moments(self, gate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """See ``SparseGatedMLP``."""
+        """Return mean and standard deviation as ``SparseGatedMLP`` does."""
         mean = nn.functional.linear(gate, self.averager)
         apart = gate - mean
         return mean, torch.sqrt(nn.functional.linear(apart * apart, self.averager))
 
 
 def is_sparse_mlp(module: nn.Module) -> bool:
-    """Whether a module is a gated MLP that cuts its gate by a quantile."""
+    """Return whether a module is a gated MLP that cuts its gate by a quantile."""
     parts = ("gate_proj", "up_proj", "down_proj", "act_fn")
     return getattr(module, "activation_sparsity", 0.0) > 0.0 and all(hasattr(module, part) for part in parts)
 

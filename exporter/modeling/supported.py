@@ -1,6 +1,6 @@
-"""What the graph can't do, read from the configuration and the modules, so that it is said before anything slow begins.
+"""Checks of the configuration and the modules for what the graph can't do, before anything slow begins.
 
-Nothing here goes by a model's name: a family that needs no adaptation that Gemcut lacks is taken, known or not.
+Nothing here goes by a model's name: a family that needs no adaptation that Gemcut lacks is accepted, known or not.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _UNKNOWN_PARAMETERS = {"sinks": "attention sinks"}
 
 
 def refuse_unsupported(config: Any, runtime: str) -> None:
-    """Checks a transformers text configuration.
+    """Check a transformers text configuration for features that have no adaptation.
 
     Args:
-        config: the decoder's configuration.
-        runtime: whose graph is asked about.
+        config: The decoder's configuration.
+        runtime: The runtime that the graph is for.
 
     Raises:
-        UnsupportedError: a feature that has no adaptation; the message names the configuration's key.
+        UnsupportedError: A feature has no adaptation; the message names the configuration's key.
     """
     if getattr(config, "use_bidirectional_attention", None) in (True, "all"):
         raise _missing("bidirectional attention", f"{_key('use_bidirectional_attention')}", runtime)
@@ -39,20 +39,19 @@ def refuse_unsupported(config: Any, runtime: str) -> None:
 
 
 def refuse_modules(model: Any, runtime: str) -> None:
-    """Checks transformers' modules for what a configuration doesn't say in a way that all families share.
+    """Check transformers' modules for what a configuration doesn't say in a way that all families share.
 
     Args:
-        model: transformers' causal language model without weights, on torch's meta device; it is left as it was.
-        runtime: whose graph is asked about.
+        model: A causal language model of transformers without weights, on torch's meta device; it is left as it was.
+        runtime: The runtime that the graph is for.
 
     Raises:
-        UnsupportedError: attention that doesn't go through transformers' attention interface or calls it in a way of
-            its own, a parameter that no adaptation knows, or experts in an unknown layout; the message names the
-            module.
+        UnsupportedError: Attention doesn't go through transformers' attention interface or calls it in a way of its
+            own, no adaptation knows a parameter, or experts have an unknown layout; the message names the module.
     """
     name = type(model).__name__
     if getattr(model, "_is_stateful", False) or not getattr(model, "_supports_attention_backend", False):
-        raise _missing("a state or an attention of its own kind", f"transformers' {name}", runtime)
+        raise _missing("a state or a custom attention", f"transformers' {name}", runtime)
     known = set()
     for path, module in model.named_modules():
         if are_experts(module):
@@ -76,7 +75,7 @@ def _key(key: str) -> str:
 def _missing(what: str, where: str, runtime: str) -> UnsupportedError:
     return UnsupportedError(
         f"The model has {what} ({where}), which Gemcut can't lower for {runtime} yet.",
-        hint="README.md's table of models says what works today.",
+        hint="See the table of models in README.md for what works today.",
     )
 
 

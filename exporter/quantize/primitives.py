@@ -1,4 +1,4 @@
-"""Symmetric rounding of a weight to integers and scales."""
+"""Symmetric rounding of weights to integers and scales."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PIECE = 1 << 22
 
 
 def quantize_rows(weight: torch.Tensor, scheme: Scheme, scratch: Scratch) -> tuple[torch.Tensor, torch.Tensor]:
-    """``quantize_weight`` some rows at a time, the result in ``scratch``: the float32 matrix is never whole.
+    """Quantize a weight some rows at a time into ``scratch``, so that the float32 matrix is never whole in memory.
 
     Args:
-        weight: [N, K] of any float dtype.
-        scheme: 'int8' or 'int4'.
-        scratch: takes the values.
+        weight: The weight, [N, K] of any float dtype.
+        scheme: An 'int8' or 'int4' scheme.
+        scratch: Takes the values.
 
     Returns:
-        As ``quantize_weight``, and equal to it: rows don't depend on one another.
+        What ``quantize_weight`` returns, to the bit: rows don't depend on one another.
     """
     count, columns = weight.shape
     values = scratch.empty((count, columns), torch.int8)
@@ -36,15 +36,15 @@ def quantize_rows(weight: torch.Tensor, scheme: Scheme, scratch: Scratch) -> tup
 
 
 def quantize_weight(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor, torch.Tensor]:
-    """Symmetric round-to-nearest, one scale per ``scheme.group`` elements of a row (0: per row).
+    """Quantize a weight by symmetric round-to-nearest, one scale per ``scheme.group`` elements of a row (0: per row).
 
     Args:
-        weight: [N, K] of any float dtype.
-        scheme: 'int8' or 'int4'.
+        weight: The weight, [N, K] of any float dtype.
+        scheme: An 'int8' or 'int4' scheme.
 
     Returns:
-        int8 [N, K] with values in -2^(bits-1) .. 2^(bits-1) - 1, and float32 scales
-        [N, K / group]; those of groups hold bfloat16 values.
+        Values, int8 [N, K] in -2^(bits-1) .. 2^(bits-1) - 1, and scales, float32 [N, K / group]; those of groups hold
+        bfloat16 values.
     """
     from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
 

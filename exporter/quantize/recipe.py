@@ -1,4 +1,4 @@
-"""Recipes: how each tensor is stored, as ordered rules of which the first that matches decides."""
+"""Recipes, which say how each tensor is stored: ordered rules of which the first that matches decides."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ from ..errors import UnsupportedError, nearest
 
 @dataclass(frozen=True)
 class Gate:
-    """The limits that a bundle must keep; None where a figure has no limit.
+    """The limits that a bundle must keep; None if a figure has no limit.
 
-    KL divergences are in nats; ``max_logit_diff`` in logits; rates in 0..1.
-    ``reason`` says why the limits are what they are.
+    Attributes:
+        mean_kl: Most that the mean KL divergence may be, in nats.
+        p99_kl: Most that the 99th percentile of the positions' KL divergences may be, in nats.
+        top1: Smallest share of the positions with the same most likely token, 0..1.
+        perplexity_ratio: Most that the bundle's perplexity over the float model's may be.
+        max_logit_diff: Most that a logit may differ at any position.
+        tool_calls: Smallest share of the float model's tool calls that must be made exactly, 0..1.
+        reason: Why the limits are what they are.
     """
 
     mean_kl: float | None = None
@@ -36,8 +42,11 @@ class Gate:
 class Scheme:
     """How one tensor is stored and multiplied.
 
-    weight: 'float32', 'int8' or 'int4', symmetric. group: elements per scale along the reduction
-    dimension, 0 for one scale per output channel. activation: 'float32' or 'int8-dynamic'.
+    Attributes:
+        name: The scheme's name in its recipe.
+        weight: 'float32', 'int8' or 'int4', symmetric.
+        group: Elements per scale along the reduction dimension; 0 for one scale per output channel.
+        activation: 'float32' or 'int8-dynamic'.
     """
 
     name: str
@@ -53,7 +62,13 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Rule:
-    """The first rule whose ``match`` (a regular expression, full match) fits a module's name decides."""
+    """One rule of a recipe; the first that fits a module's name decides.
+
+    Attributes:
+        match: A regular expression that must match the whole name.
+        scheme: How the module's weight is stored.
+        reason: Why.
+    """
 
     match: str
     scheme: Scheme
@@ -62,6 +77,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recipe:
+    """How each tensor of a model is stored, and what the bundle is held to.
+
+    Attributes:
+        name: The recipe's name, which is its file's.
+        description: What it is, in one line.
+        rules: Its rules, in order.
+        gate: The limits that the bundle must keep.
+        path: The file that it was read from.
+    """
+
     name: str
     description: str
     rules: tuple[Rule, ...]
@@ -72,11 +97,11 @@ class Recipe:
 class SchemeTable(datafile.DataFile):
     """How one tensor is stored and multiplied."""
 
-    weight: Literal["float32", "int8", "int4"] = Field(description="Stored as; the integers symmetric.")
+    weight: Literal["float32", "int8", "int4"] = Field(description="What it is stored as; integers are symmetric.")
     group: int = Field(
         default=0,
         ge=0,
-        description="Elements per scale along the reduction; 0: one scale per output channel.",
+        description="Elements per scale along the reduction dimension; 0 for one scale per output channel.",
     )
     activation: Literal["float32", "int8-dynamic"] = Field(
         default="float32", description="int8-dynamic: quantized per token as the product is made."
@@ -90,7 +115,7 @@ class SchemeTable(datafile.DataFile):
 
 
 class RuleTable(datafile.DataFile):
-    """The modules whose whole name the regular expression matches take the scheme."""
+    """A rule: modules whose whole name the regular expression matches get the scheme."""
 
     match: str = Field(min_length=1, description="Python regular expression; must match the whole name.")
     scheme: str = Field(min_length=1, description="A name under [schemes].")
@@ -101,7 +126,7 @@ class RuleTable(datafile.DataFile):
         try:
             re.compile(self.match)
         except re.error as error:
-            raise ValueError(f"match = '{self.match}' is no regular expression: {error}") from error
+            raise ValueError(f"match = '{self.match}' is not a regular expression: {error}") from error
         return self
 
 
@@ -111,10 +136,12 @@ class GateTable(datafile.DataFile):
     mean_kl: float | None = Field(default=None, ge=0, description="Nats, at most.")
     p99_kl: float | None = Field(default=None, ge=0, description="Nats, at most, 99th percentile of positions.")
     top1: float | None = Field(default=None, ge=0, le=1, description="Share of positions, at least.")
-    perplexity_ratio: float | None = Field(default=None, ge=1, description="Bundle's over float's, at most.")
+    perplexity_ratio: float | None = Field(
+        default=None, ge=1, description="The bundle's over the float model's, at most."
+    )
     max_logit_diff: float | None = Field(default=None, gt=0, description="Logits, at most, at any position.")
     tool_calls: float | None = Field(
-        default=None, ge=0, le=1, description="Share of the float model's calls made exactly, at least."
+        default=None, ge=0, le=1, description="Share of the float model's tool calls made exactly, at least."
     )
     reason: str = Field(min_length=1, description="Why the limits are what they are.")
 
@@ -138,26 +165,29 @@ class RecipeFile(datafile.DataFile):
                 )
         for name in self.schemes:
             if all(rule.scheme != name for rule in self.rules):
-                raise ValueError(f"no rule takes the scheme '{name}'")
+                raise ValueError(f"no rule uses the scheme '{name}'")
         seen: set[str] = set()
         for rule in self.rules:
             if rule.match in seen:
-                raise ValueError(f"the rule '{rule.match}' stands twice: the second would never decide")
+                raise ValueError(f"the rule '{rule.match}' appears twice: the second would never decide")
             seen.add(rule.match)
         return self
 
 
 def list_recipes() -> dict[str, Path]:
-    """The shipped recipes: name -> file, by name."""
+    """Return the files of the shipped recipes by name, sorted by name."""
     return datafile.shipped(__package__ or "", "recipes")
 
 
 def load_recipe(name_or_file: str) -> Recipe:
-    """Loads a shipped recipe by name, or a TOML file of the user's own.
+    """Load a shipped recipe by name, or a TOML file of the user's own.
+
+    Args:
+        name_or_file: What the user wrote.
 
     Raises:
-        UnsupportedError: An unknown name, key or weight format; the message has the nearest.
-        UsageError: A file that isn't there, isn't TOML, or holds a wrong value.
+        UnsupportedError: A name, a key or a weight format is unknown; the message has the nearest.
+        UsageError: The file doesn't exist, isn't TOML, or holds a wrong value.
     """
     path = datafile.locate(name_or_file, list_recipes(), "recipe")
     read = datafile.read(path, RecipeFile, "recipe")
@@ -173,7 +203,11 @@ def load_recipe(name_or_file: str) -> Recipe:
 
 
 def rule_for(recipe: Recipe, module_name: str) -> Rule:
-    """The rule that decides for a module.
+    """Return the rule that decides for a module.
+
+    Args:
+        recipe: The recipe.
+        module_name: The module's name in the model.
 
     Raises:
         UnsupportedError: No rule matches the name.
@@ -183,12 +217,16 @@ def rule_for(recipe: Recipe, module_name: str) -> Rule:
             return rule
     raise UnsupportedError(
         f"recipe '{recipe.name}': no rule matches the module '{module_name}'",
-        hint="End the rules with one that takes all that is left: match = '.*'.",
+        hint="End the rules with one that matches all that is left: match = '.*'.",
     )
 
 
 def scheme_for(recipe: Recipe, module_name: str) -> Scheme:
-    """How a module's weight is stored, by the first rule that matches its name.
+    """Return how a module's weight is stored, by the first rule that matches its name.
+
+    Args:
+        recipe: The recipe.
+        module_name: The module's name in the model.
 
     Raises:
         UnsupportedError: No rule matches the name.
@@ -197,13 +235,14 @@ def scheme_for(recipe: Recipe, module_name: str) -> Scheme:
 
 
 def unused_rules(recipe: Recipe, names: Iterable[str]) -> None:
-    """Refuses a recipe with a rule that matches none of the model's modules: most likely a slip.
+    """Refuse a recipe with a rule that matches none of the model's modules, which is most likely a slip.
 
     Args:
+        recipe: The recipe.
         names: The names of all modules that have a weight to quantize.
 
     Raises:
-        UnsupportedError: The first such rule, with the module whose name is nearest to it.
+        UnsupportedError: There is such a rule; the message has the first, and the module whose name is nearest to it.
     """
     known = list(names)
     for rule in recipe.rules:
@@ -214,10 +253,10 @@ def unused_rules(recipe: Recipe, names: Iterable[str]) -> None:
         says = f"; the nearest module is '{near[0]}'" if near else "; the model has no module to quantize"
         raise UnsupportedError(
             f"recipe '{recipe.name}': the rule '{rule.match}' matches no module{says}",
-            hint="Correct the rule or take it out of the recipe.",
+            hint="Correct the rule or remove it from the recipe.",
         )
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe's file, as ``quantize/recipe.schema.json`` has it."""
+    """Return the JSON Schema of a recipe's file, which is shipped as ``quantize/recipe.schema.json``."""
     return RecipeFile.model_json_schema()

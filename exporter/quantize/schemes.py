@@ -1,4 +1,4 @@
-"""Which scheme each weight of a model gets, decided and checked from shapes alone."""
+"""The scheme that each weight of a model gets, decided and checked from shapes alone."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Checker = Callable[[Scheme, int, str, bool], None]
 
 
 def decide(model: nn.Module, recipe: Recipe, check: Checker) -> list[tuple[str, Any, Scheme]]:
-    """Every linear and embedding of ``model`` with the scheme that it gets.
+    """Decide which scheme every linear and embedding of ``model`` gets.
 
     Args:
-        model: the float model; it may be without weights (on torch's meta device).
-        recipe: its rules.
-        check: refuses what a delegate can't take.
+        model: The float model; it may be without weights (on torch's meta device).
+        recipe: The recipe, whose rules decide.
+        check: Refuses what a delegate doesn't support; see ``Delegate.check_scheme``.
 
     Returns:
         Name, module and scheme of each.
 
     Raises:
-        UnsupportedError: no rule fits a module, a rule fits none, or a scheme can't be had for a weight.
+        UnsupportedError: No rule fits a module, a rule fits none, or a weight can't be stored in its scheme.
     """
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Bytes of a weight as a scheme stores it, and the tensor classes that sizes are reported by."""
+"""The bytes of a weight as a scheme stores it, and the tensor classes that sizes are reported by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CLASSES = (("lm_head", "head"), (".self_attn.", "attention"), (".mlp.", "mlp"),
 
 
 def stored_bytes(rows: int, columns: int, scheme: Scheme) -> int:
-    """Bytes of a weight [rows, columns] under a scheme, its scales with it."""
+    """Return the bytes of a weight [rows, columns] in a scheme, including its scales."""
     values = rows * columns * BITS[scheme.weight] // 8
     if scheme.weight == "float32":
         return values
@@ -23,7 +23,7 @@ def stored_bytes(rows: int, columns: int, scheme: Scheme) -> int:
 
 
 def tensor_class(name: str, gathered: bool) -> str:
-    """The class of a module's weight; ``gathered`` is True for embeddings."""
+    """Return the class of a module's weight; ``gathered`` is True for embeddings."""
     if gathered:
         return "per-layer embedding" if name.endswith("per_layer") else "embedding"
     for part, kind in _CLASSES:

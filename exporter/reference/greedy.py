@@ -15,7 +15,13 @@ Sink = Callable[[int, FloatArray], None]
 
 @dataclass(frozen=True)
 class Ask:
-    """A prompt to follow. room: most ids of its reply. scored: positions that are to be scored at least."""
+    """A prompt to follow.
+
+    Attributes:
+        ids: The prompt's token ids.
+        room: Most ids of its reply.
+        scored: Positions that must be scored at least.
+    """
 
     ids: tuple[int, ...]
     room: int
@@ -29,15 +35,27 @@ class Ask:
 
 @dataclass(frozen=True)
 class Followed:
-    """reply: 1 to ``room`` ids, ending with the stop id where one was reached. ids: the prompt, the reply, and what
-    comes after it where they are too short for all that is to be scored; the last id is a target alone."""
+    """What became of a prompt that was followed.
+
+    Attributes:
+        reply: 1 to ``room`` ids, ending with the stop id if one was reached.
+        ids: The prompt, the reply, and what comes after it if they are too short for all that must be scored; the last
+            id is only a target.
+    """
 
     reply: tuple[int, ...]
     ids: tuple[int, ...]
 
 
 def follow(ask: Ask, stop: frozenset[int], forward: Forward, sink: Sink) -> Followed:
-    """The greedy reply, one step at a time; equal logits: the lower id."""
+    """Follow a prompt greedily, one step at a time; of equal logits, the lower id wins.
+
+    Args:
+        ask: The prompt.
+        stop: Ids that end a reply.
+        forward: The model.
+        sink: Takes the logits from the ask's ``start`` on.
+    """
     ids, fed = list(ask.ids), 0
     reply: tuple[int, ...] | None = None
     while reply is None or len(ids) <= ask.scored:

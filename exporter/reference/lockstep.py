@@ -1,8 +1,8 @@
-"""Runs one model on several inputs side by side, so that each of its matrices is read once for all of them.
+"""Runs of one model on several inputs side by side, so that each of its matrices is read once for all of them.
 
 Every run is the model's own forward on an input of its own, unpadded, in a coroutine (a greenlet). At each matrix
-product it waits for the others; the products of those that wait for the same matrix are made in one. A checkpoint that
-lies in mapped files is so read once for all prompts, layer by layer, and a matrix is made float32 once for all of them.
+product it waits for the others; the products of those that wait for the same matrix are computed as one. So a
+checkpoint in mapped files is read once for all prompts, layer by layer, and a matrix is converted to float32 once.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class _Waiting:
 
 
 class Together:
-    """Several runs of one model.
+    """Several runs of one model, side by side.
 
     Args:
-        model: in eval mode; matrices that aren't float32 are made so as they are used.
-        told: called after each product with the work that it was, in rows times elements of its matrix.
+        model: In eval mode; matrices that aren't float32 are converted as they are used.
+        told: Called after each product with the work that it was, in rows times elements of its matrix.
     """
 
     def __init__(self, model: Any, told: Callable[[float], None] | None = None) -> None:
@@ -50,10 +50,16 @@ class Together:
         self._hub: Any = None
 
     def run(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-        """Calls all of ``tasks``, which may run the model; returns what they return.
+        """Call all of ``tasks``, which may run the model.
+
+        Args:
+            tasks: Each runs in a coroutine of its own.
+
+        Returns:
+            What each task returned, in their order.
 
         Raises:
-            Exception: whatever a task raises; the others are ended.
+            Exception: Whatever a task raises; the others are ended.
         """
         results: list[Any] = [None] * len(tasks)
         runs = [greenlet(_kept(task, results, at)) for at, task in enumerate(tasks)]
@@ -93,7 +99,7 @@ class Together:
 
 
 def elements(model: Any) -> tuple[int, int]:
-    """Elements of all matrices that every row goes through, and of the head's, where only some do."""
+    """Return the elements of all matrices that every row goes through, and of the head, which only some rows do."""
     head = model.get_output_embeddings()
     linears = [module for module in model.modules() if type(module).forward is torch.nn.Linear.forward]
     return sum(module.weight.numel() for module in linears if module is not head), head.weight.numel()
@@ -107,7 +113,7 @@ def _kept(task: Callable[[], Any], results: list[Any], at: int) -> Callable[[], 
 
 
 def _groups(same: dict[Any, _Waiting]) -> Iterator[dict[Any, _Waiting]]:
-    """Runs of which the results take ``MOST`` bytes together; a larger one is alone."""
+    """Groups of runs whose results take at most ``MOST`` bytes together; a larger one is in a group of its own."""
     total, number, numbers = 0, 0, []
     for asked in same.values():
         size = 4 * asked.rows * len(asked.linear.weight)

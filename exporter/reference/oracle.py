@@ -12,18 +12,25 @@ if TYPE_CHECKING:
 
 
 class Reference(Protocol):
-    """The float model (transformers, float32): the oracle that goldens are made with."""
+    """The float model (transformers, float32): the oracle that goldens are made with.
+
+    Attributes:
+        vocab_size: Logits of a position.
+    """
 
     vocab_size: int
 
     def follow(
         self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
     ) -> list[Followed]:
-        """Greedy replies to all prompts, and the logits behind them; see ``reference.greedy.follow``.
+        """Reply greedily to all prompts, and hand over the logits behind the replies; see ``reference.greedy.follow``.
 
         Args:
-            asks: the prompts.
-            stop: ids that end a reply.
-            sinks: one for each prompt; takes the logits from the ask's ``start`` on, in any order of prompts.
-            progress: told how much is done.
+            asks: The prompts.
+            stop: Ids that end a reply.
+            sinks: One for each prompt; takes the logits from the ask's ``start`` on, in any order of prompts.
+            progress: Told how much is done.
+
+        Returns:
+            The replies, in the order of ``asks``.
         """

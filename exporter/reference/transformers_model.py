@@ -1,4 +1,4 @@
-"""The float model that goldens are made with: transformers' own forward, float32, nothing of ours in it."""
+"""The float model that goldens are made with: transformers' own forward, in float32, without any adaptation."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ CACHES_OF_PARAMETER = 0.5
 
 
 class TransformersReference:
-    """See ``reference.oracle.Reference``.
+    """The ``reference.oracle.Reference`` that runs transformers.
 
     Args:
-        model: a transformers causal LM, not adapted; matrices that aren't float32 are made so as they are used.
+        model: A causal language model of transformers, not adapted; matrices that aren't float32 are converted as they
+            are used.
+
+    Attributes:
+        vocab_size: Logits of a position.
     """
 
     def __init__(self, model: Any) -> None:
@@ -33,7 +37,15 @@ class TransformersReference:
         self.vocab_size = int(model.config.vocab_size)
 
     def logits(self, ids: Sequence[int], first: int = 0) -> FloatArray:
-        """Teacher-forced logits [len(ids) - first, V] float32 of the positions ``first`` and later; without a cache."""
+        """Return the teacher-forced logits of the positions ``first`` and later, computed without a cache.
+
+        Args:
+            ids: The token ids of a whole text.
+            first: The first position.
+
+        Returns:
+            Logits, float32 [len(ids) - first, V].
+        """
         import torch
 
         from .upcast import float32_at_use
@@ -45,7 +57,7 @@ class TransformersReference:
     def follow(
         self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
     ) -> list[Followed]:
-        """See ``reference.oracle.Reference``; all prompts side by side (see ``lockstep``), each with its own cache."""
+        """Follow all prompts side by side (see ``lockstep``), each with its own cache; see ``Reference.follow``."""
         from .lockstep import Together
 
         done = _Done(self._model, asks, progress)
@@ -94,7 +106,7 @@ class _Done:
 
         self._progress = progress
         self._body, self._head = elements(model)
-        # Each of a step's matrices is read once; the head more often, where a few prompts' logits are made at a time.
+        # Each of a step's matrices is read once; the head more often, if a few prompts' logits are made at a time.
         steps = 1 + max((ask.room for ask in asks), default=0)
         self._reading = READING * (steps * self._body + (steps + len(asks)) * self._head)
         self._rows = sum(len(ask.ids) + ask.room for ask in asks)

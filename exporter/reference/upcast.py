@@ -1,7 +1,7 @@
-"""Runs a model whose matrices are stored in fewer bits as if they were float32, one piece of one matrix at a time.
+"""Runs of a model whose matrices are stored in fewer bits as if they were float32, one piece of one matrix at a time.
 
 The results are those of the float32 model to the bit: a matrix product is split by output rows alone, so that every sum
-is over the same numbers in the same order; of an embedding the rows that are asked for are made float32.
+is over the same numbers in the same order; of an embedding, only the rows that are asked for are made float32.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ Product = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 def product(linear: Any, x: torch.Tensor) -> torch.Tensor:
-    """``linear`` of ``x`` [..., in] float32: [..., out] float32, whatever dtype the matrix is stored in."""
+    """Return ``linear`` of ``x`` in float32, whatever dtype the matrix is stored in.
+
+    Args:
+        linear: A ``torch.nn.Linear``.
+        x: The other factor, float32 [..., in].
+
+    Returns:
+        The product, float32 [..., out].
+    """
     weight, bias = linear.weight, linear.bias
     if weight.dtype == torch.float32:
         return nn.functional.linear(x, weight, bias)
@@ -42,14 +50,14 @@ def product(linear: Any, x: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def float32_at_use(model: nn.Module, multiply: Product = product) -> Iterator[None]:
-    """While it holds, ``model`` computes in float32 whatever its parameters are stored as.
+    """Have ``model`` compute in float32 within the block, whatever its parameters are stored as.
 
     Linears and embeddings are known by their ``forward``. Parameters of any other module (stacked experts) are made
     float32 as they are read: an expert that is indexed alone, or the whole.
 
     Args:
-        model: a model of which the small parameters are float32.
-        multiply: takes the place of every linear's ``forward``; must give what ``product`` gives.
+        model: A model whose small parameters are float32.
+        multiply: Takes the place of every linear's ``forward``; must return what ``product`` returns.
     """
     with ExitStack() as undo:
         for module in model.modules():
@@ -68,7 +76,7 @@ def float32_at_use(model: nn.Module, multiply: Product = product) -> Iterator[No
 
 
 class _AtUse:
-    """A parameter of any dtype that is float32 to all that reads it: ``stacked[expert]`` makes that one alone so."""
+    """A parameter of any dtype that is float32 to all that reads it: ``stacked[expert]`` converts only that one."""
 
     def __init__(self, stored: torch.Tensor) -> None:
         self._stored = stored
@@ -95,7 +103,7 @@ def _gather(module: nn.Module, own: dict[str, nn.Parameter], undo: ExitStack) ->
 
 
 def _gather_rows(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The embedding's rows that the ids name take the place of the whole, numbered anew."""
+    """The embedding's rows that the ids name take the place of the whole, renumbered."""
     ids = args[0] if args else kwargs["input"]
     named, numbers = torch.unique(ids, return_inverse=True)
     module._parameters["weight"] = nn.Parameter(module.weight[named].float(), requires_grad=False)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def adapter_path(name: str = "sample") -> Path:
-    """The folder of an adapter: a directory wins over ``sample``, the packaged one for the sample model."""
+    """Return the folder of an adapter; a directory wins over ``sample``, the packaged one for the sample model."""
     packaged = Path(str(files(__name__) / "adapter" / "diary"))
     return packaged if name == "sample" and not Path(name).is_dir() else Path(name).expanduser()
 
 
 def sample_path() -> Path:
-    """The folder of the packaged checkpoint: weights, configuration, tokenizer, chat template."""
+    """Return the folder of the packaged checkpoint: weights, configuration, tokenizer, chat template."""
     return Path(str(files(__name__) / "model"))

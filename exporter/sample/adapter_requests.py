@@ -1,6 +1,6 @@
-"""What the sample's adapter adds: calendar, shopping list, contacts, translation, brightness and photos.
+"""The actions that the sample's adapter adds: calendar, shopping list, contacts, translation, brightness and photos.
 
-Seven actions that the sample model itself was never trained on, put together from the same word lists.
+The sample model itself was never trained on these seven; their requests are put together from the same word lists.
 """
 
 from __future__ import annotations
@@ -31,9 +31,20 @@ TOOLS: dict[str, Tool] = {
 
 _DAYS = ["today", "tomorrow", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _LANGUAGES = [
-    "French", "German", "Spanish", "Italian", "Polish", "Dutch", "Turkish", "Swedish", "Greek", "Czech", "Danish",
-    "Finnish", "Irish",
-]  # fmt: skip
+    "French",
+    "German",
+    "Spanish",
+    "Italian",
+    "Polish",
+    "Dutch",
+    "Turkish",
+    "Swedish",
+    "Greek",
+    "Czech",
+    "Danish",
+    "Finnish",
+    "Irish",
+]
 
 
 def _day(rng: Random) -> tuple[str, str]:
@@ -157,7 +168,7 @@ MAKERS: dict[str, tuple[Callable[[Random], Request], float]] = {
 
 
 def make_request(rng: Random, tool: str | None = None) -> Request:
-    """A request for ``tool``, or for any of the adapter's actions."""
+    """Make a request for ``tool``, or for any of the adapter's actions."""
     name = tool or rng.choices(list(MAKERS), [weight for _, weight in MAKERS.values()])[0]
     found = MAKERS[name][0](rng)
     return replace(found, text=spoken(rng, found.text))

@@ -53,16 +53,20 @@ SHAPE: dict[str, Any] = {
 
 
 def make_config(**changes: Any) -> Gemma4TextConfig:
-    """The configuration, with `changes` for smaller tests."""
+    """Return the configuration, with `changes` for smaller tests."""
     return Gemma4TextConfig(**{**SHAPE, **changes})
 
 
 @torch.no_grad()
 def make_model(config: Gemma4TextConfig, seed: int) -> Gemma4ForCausalLM:
-    """A model with fresh weights.
+    """Make a model with fresh weights.
 
     Gemma 4 does not scale attention scores, so the query and key norms start at the fourth root of
     1/head size; the embedding starts near unit size after its scale.
+
+    Args:
+        config: The model's configuration.
+        seed: The seed of the weights.
     """
     torch.manual_seed(seed)
     model = Gemma4ForCausalLM(config)
@@ -79,7 +83,13 @@ def make_model(config: Gemma4TextConfig, seed: int) -> Gemma4ForCausalLM:
 
 
 def save_model(model: Gemma4ForCausalLM, folder: Path, **changes: Any) -> None:
-    """Write the weights as bfloat16 and the two configuration files; `changes` as for `make_config`."""
+    """Write the weights as bfloat16 and the two configuration files.
+
+    Args:
+        model: The model.
+        folder: Where to write; it is made if need be.
+        **changes: As for `make_config`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     copy: torch.nn.Module = Gemma4ForCausalLM(model.config)
     copy.load_state_dict(model.state_dict())

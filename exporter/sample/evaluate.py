@@ -26,7 +26,13 @@ Generate = Callable[[list[int]], list[int]]
 
 @dataclass
 class Score:
-    """How many replies were exactly right, and what the others said."""
+    """How many replies were exactly right, and what the others said.
+
+    Attributes:
+        total: How many replies were counted.
+        exact: How many of them were right.
+        misses: Each wrong reply, after the one that was wanted.
+    """
 
     total: int = 0
     exact: int = 0
@@ -34,11 +40,16 @@ class Score:
 
     @property
     def percent(self) -> float:
-        """Exact matches in percent."""
+        """The exact matches in percent."""
         return 100.0 * self.exact / self.total if self.total else 0.0
 
     def add(self, wanted: str, reply: str) -> None:
-        """Count one reply."""
+        """Count one reply.
+
+        Args:
+            wanted: The right reply.
+            reply: The model's.
+        """
         self.total += 1
         if same_calls(wanted, reply):
             self.exact += 1
@@ -47,7 +58,7 @@ class Score:
 
 
 def same_calls(wanted: str, reply: str) -> bool:
-    """Whether two replies make the same calls with the same arguments, or are the same plain text."""
+    """Return whether two replies make the same calls with the same arguments, or are the same plain text."""
     try:
         calls: list[ToolCall] = parse_tool_calls(reply)
     except ValueError:
@@ -57,7 +68,7 @@ def same_calls(wanted: str, reply: str) -> bool:
 
 
 def prompt_of(tokenizer: Any, chat: Chat) -> list[int]:
-    """The token ids that ask for a chat's last message."""
+    """Return the token ids that ask for a chat's last message."""
     ids = tokenizer.apply_chat_template(
         chat["messages"][:-1], tools=chat["tools"] or None, add_generation_prompt=True, return_dict=False
     )
@@ -65,7 +76,7 @@ def prompt_of(tokenizer: Any, chat: Chat) -> list[int]:
 
 
 def reply_text(tokenizer: Any, ids: Sequence[int], stops: Sequence[int]) -> str:
-    """The text of generated ids up to the first stop, markers kept."""
+    """Return the text of generated ids up to the first stop, including markers."""
     kept: list[int] = []
     for token in ids:
         if token in stops:
@@ -75,14 +86,17 @@ def reply_text(tokenizer: Any, ids: Sequence[int], stops: Sequence[int]) -> str:
 
 
 def stops_of(tokenizer: Any) -> list[int]:
-    """The ids that end an answer."""
+    """Return the ids that end an answer."""
     return [int(tokenizer.convert_tokens_to_ids(token)) for token in ("<eos>", "<turn|>")]
 
 
 def score_callable(generate: Generate, tokenizer: Any, chats: Sequence[Chat]) -> Score:
-    """Score anything that continues a prompt, such as an exported bundle, on `chats`.
+    """Score anything that continues a prompt, such as an exported bundle.
 
-    `generate` takes the prompt's ids and returns the ids that follow, with or without the end of turn.
+    Args:
+        generate: Takes the prompt's ids and returns the ids that follow, with or without the end of turn.
+        tokenizer: The model's tokenizer.
+        chats: What to score on.
     """
     score, stops = Score(), stops_of(tokenizer)
     for chat in chats:
@@ -91,7 +105,14 @@ def score_callable(generate: Generate, tokenizer: Any, chats: Sequence[Chat]) ->
 
 
 def score_model(model: Any, tokenizer: Any, chats: Sequence[Chat], batch: int = 50) -> Score:
-    """Score a transformers model, greedily and in batches."""
+    """Score a transformers model, greedily and in batches.
+
+    Args:
+        model: A causal language model of transformers.
+        tokenizer: Its tokenizer.
+        chats: What to score on.
+        batch: Chats in a batch.
+    """
     import torch
 
     score, stops = Score(), stops_of(tokenizer)
@@ -109,7 +130,7 @@ def score_model(model: Any, tokenizer: Any, chats: Sequence[Chat], batch: int = 
 
 
 def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
-    """The model in float32, with an adapter merged in as an export does it, and its tokenizer."""
+    """Return a model in float32, with an adapter merged in as an export does it, and its tokenizer."""
     import torch
 
     if adapter is not None:
@@ -126,7 +147,7 @@ def load(folder: Path, adapter: Path | None = None) -> tuple[Any, Any]:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a path holds a Gemcut bundle and not a checkpoint."""
+    """Return whether a path holds a Gemcut bundle and not a checkpoint."""
     return path.is_file() or (path / "manifest.json").is_file()
 
 
@@ -149,15 +170,17 @@ def score_bundle(path: Path, chats: Sequence[Chat]) -> Score:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the exact match of held-out tool calls; exit status 1 below the bar."""
+    """Print the exact match of held-out tool calls, and return the exit code: 1 below the bar."""
     parser = argparse.ArgumentParser(prog="python -m gemcut.sample.evaluate", description=__doc__)
     parser.add_argument("model", nargs="?", type=Path, default=sample_path(), metavar="MODEL_DIR|BUNDLE")
     parser.add_argument("--adapter", metavar="DIR|sample", help="merged into the model first")
-    parser.add_argument("--actions", choices=["phone", "diary"], help="what is asked for (diary with an adapter)")
-    parser.add_argument("--n", type=int, default=200, help="held-out chats (200)")
+    parser.add_argument(
+        "--actions", choices=["phone", "diary"], help="what the chats ask for (phone; with an adapter, diary)"
+    )
+    parser.add_argument("--n", type=int, default=200, help="number of held-out chats (200)")
     parser.add_argument("--seed", type=int, default=7, help="seed of the held-out chats (7)")
-    parser.add_argument("--bar", type=float, help="percent below which to exit with 1 (95; with an adapter 75)")
-    parser.add_argument("--show", type=int, default=10, help="misses to print (10)")
+    parser.add_argument("--bar", type=float, help="percent below which to exit with 1 (95; with an adapter, 75)")
+    parser.add_argument("--show", type=int, default=10, help="number of misses to print (10)")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     actions = {"phone": PHONE, "diary": DIARY}[options.actions or ("diary" if options.adapter else "phone")]

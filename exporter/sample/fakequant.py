@@ -1,4 +1,4 @@
-"""Pretend during training that the weights are 4-bit, so that the model stands being exported that way."""
+"""Training as if the weights were 4-bit, so that the model withstands being exported that way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ GROUP = 32
 
 
 def rounded(weight: torch.Tensor, bits: int = 4) -> torch.Tensor:
-    """Symmetric quantization in groups of 32 along the last dimension, and back."""
+    """Quantize symmetrically in groups of 32 along the last dimension, and convert back.
+
+    Args:
+        weight: A float tensor whose last dimension is a multiple of 32.
+        bits: Bits of a value.
+    """
     top = 2 ** (bits - 1)
     grouped = weight.reshape(-1, GROUP)
     scale = (grouped.abs().amax(dim=1, keepdim=True) / (top - 0.5)).clamp_min(1e-8)
@@ -25,6 +30,10 @@ def rounded_weights(model: torch.nn.Module, on: bool = True) -> Iterator[None]:
 
     Gradients taken inside are those at the rounded weights and are applied to the exact ones, which is
     the straight-through estimate.
+
+    Args:
+        model: The model.
+        on: False changes nothing.
     """
     kept: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
     if on:

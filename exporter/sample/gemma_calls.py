@@ -1,4 +1,4 @@
-"""Writes Gemma-style tool calls as the sample's chat template does; the proof's own parser reads them.
+"""Gemma-style tool calls, written as the sample's chat template does; the proof's own parser reads them.
 
 The form is ``<|tool_call>call:NAME{key:<|"|>text<|"|>,n:3,on:true}<tool_call|>``.
 """
@@ -13,7 +13,7 @@ __all__ = ["ToolCall", "format_tool_call", "format_value", "parse_tool_calls"]
 
 
 def format_value(value: Any) -> str:
-    """Write one argument as the chat template does."""
+    """Return one argument as the chat template writes it."""
     if isinstance(value, str):
         return f"{QUOTE}{value}{QUOTE}"
     if isinstance(value, bool):
@@ -29,5 +29,5 @@ def format_value(value: Any) -> str:
 
 
 def format_tool_call(call: ToolCall) -> str:
-    """Write one call with its markers, arguments in alphabetical order."""
+    """Return one call with its markers, with arguments in alphabetical order."""
     return f"{OPEN}call:{call.name}{format_value(call.arguments)}{CLOSE}"

@@ -1,8 +1,7 @@
-"""Make the chats the sample model learns from, and the held-out ones it is measured on.
+"""The chats that the sample model learns from, and the held-out ones that it is measured on.
 
-A chat is ``{"messages": [...], "tools": [...]}`` in the form transformers' chat templates take. What is
-held out is decided by a hash of the user's words alone, so no held-out request is ever trained on,
-whatever the seeds.
+A chat is ``{"messages": [...], "tools": [...]}`` in the form that transformers' chat templates take. A hash of
+the user's words alone decides what is held out, so no held-out request is ever trained on, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +23,12 @@ Chat = dict[str, Any]
 
 @dataclass(frozen=True)
 class Actions:
-    """A set of phone actions: its declarations by name, and what makes a request for one of them, or for any."""
+    """A set of phone actions.
+
+    Attributes:
+        tools: Their declarations by name.
+        make: Makes a request for the action of a name, or for any.
+    """
 
     tools: Mapping[str, Any]
     make: Callable[[Random, str | None], Request]
@@ -37,7 +41,7 @@ HELD_OUT_SEED = 7
 
 
 def is_held_out(text: str) -> bool:
-    """Whether a user's words belong to the held-out one in sixteen."""
+    """Return whether a user's words belong to the one in sixteen that are held out."""
     plain = " ".join(text.lower().strip(" .?!").split())
     return hashlib.sha256(plain.encode()).digest()[0] % HELD_OUT_SHARE == 0
 
@@ -92,10 +96,14 @@ def _system(rng: Random) -> list[Chat]:
 
 
 def make_chat(rng: Random, held_out: bool = False, shape: str | None = None, actions: Actions = PHONE) -> Chat:
-    """One chat, ending with an assistant's message.
+    """Make one chat, ending with an assistant's message.
 
-    `shape`: "call" (one call), "after" (call, result, confirmation), "second" (the same and another call),
-    "refusal" (no declared tool fits) or "talk".
+    Args:
+        rng: The source of all choices.
+        held_out: Whether the user's words are held out.
+        shape: "call" (one call), "after" (call, result, confirmation), "second" (the same and another call),
+            "refusal" (no declared tool fits) or "talk"; None for any.
+        actions: The actions to ask for.
     """
     kind = shape or rng.choices(["call", "after", "second", "refusal", "talk"], [55, 14, 12, 10, 9])[0]
     count = rng.choices([1, 2, 3, 4], [20, 32, 30, 18])[0]
@@ -120,21 +128,21 @@ def make_chat(rng: Random, held_out: bool = False, shape: str | None = None, act
 
 
 def training_chats(seed: int = TRAIN_SEED, actions: Actions = PHONE) -> Iterator[Chat]:
-    """Training chats without end."""
+    """Yield training chats without end."""
     rng = Random(f"train {seed}")
     while True:
         yield make_chat(rng, actions=actions)
 
 
 def held_out_calls(count: int, seed: int = HELD_OUT_SEED, actions: Actions = PHONE) -> list[Chat]:
-    """Held-out chats whose last message is a tool call: what exact match is measured on."""
+    """Make held-out chats whose last message is a tool call, on which exact match is measured."""
     rng = Random(f"held out {seed}")
     shapes = ("call" if rng.random() < 0.85 else "second" for _ in range(count))
     return [make_chat(rng, held_out=True, shape=shape, actions=actions) for shape in shapes]
 
 
 def expected_reply(chat: Chat) -> str:
-    """The text the model should answer with, markers included, without the end of the turn."""
+    """Return the text that the model should answer with, including markers, without the end of the turn."""
     last = chat["messages"][-1]
     calls = last.get("tool_calls") or []
     functions = [call["function"] for call in calls]
@@ -143,9 +151,9 @@ def expected_reply(chat: Chat) -> str:
 
 
 def golden_chats(count: int, seed: int = HELD_OUT_SEED + 1, actions: Actions = PHONE) -> list[Chat]:
-    """Held-out chats for proofs: ``{"messages", "tools", "expected"}``, without the last answer.
+    """Make held-out chats for proofs: ``{"messages", "tools", "expected"}``, without the last answer.
 
-    Three in four want a tool call; the others a confirmation of a result, a refusal or a plain answer.
+    Three in four call for a tool call; the others for a confirmation of a result, a refusal or a plain answer.
     """
     rng = Random(f"golden {seed}")
     shapes = "call call second after call call call talk call call second refusal".split()  # noqa: SIM905

@@ -8,7 +8,7 @@ Tool = dict[str, Any]
 
 
 def declare(name: str, description: str, /, **parameters: str) -> Tool:
-    """One declaration; every parameter is required and has only a type."""
+    """Return one declaration, in which every parameter is required and has only a type."""
     return {
         "type": "function",
         "function": {

@@ -8,12 +8,12 @@ from . import vocabulary as words
 
 
 def invented_word(rng: Random) -> str:
-    """A capitalised word that is in no list, so that it can only be copied."""
+    """Make a capitalised word that is in no list, so that it can only be copied."""
     return "".join(rng.choice(words.SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()
 
 
 def number_word(number: int) -> str:
-    """A number below one hundred in words."""
+    """Return a number below one hundred in words."""
     if number < 20:
         return words.ONES[number]
     tens, ones = number // 10 * 10, number % 10
@@ -42,9 +42,9 @@ def _spoken_minutes(rng: Random, hour: int) -> tuple[str, int, int]:
 
 
 def clock_time(rng: Random) -> tuple[str, str]:
-    """A time of day as said and as ``HH:MM``.
+    """Return a time of day as said and as ``HH:MM``.
 
-    Without a part of the day a twelve-hour time is taken as written: "half past six" is 06:30.
+    Without a part of the day, a twelve-hour time means what it says: "half past six" is 06:30.
     """
     form = rng.randrange(10)
     if form == 0 and rng.random() < 0.4:
@@ -68,7 +68,7 @@ def clock_time(rng: Random) -> tuple[str, str]:
 
 
 def duration(rng: Random) -> tuple[str, int]:
-    """A length of time as said and in minutes."""
+    """Return a length of time as said and in minutes."""
     form = rng.randrange(10)
     if form == 0:
         return rng.choice(
@@ -82,14 +82,14 @@ def duration(rng: Random) -> tuple[str, int]:
 
 
 def percentage(rng: Random) -> tuple[str, int]:
-    """A volume as said and as a number."""
+    """Return a percentage as said and as a number."""
     percent = rng.choice([rng.randint(1, 99), 5 * rng.randint(1, 19)])
     said = str(percent) if rng.random() < 0.6 else number_word(percent)
     return said + rng.choice(["", " percent", " percent"]), percent
 
 
 def person(rng: Random) -> str:
-    """Someone to call or to write to."""
+    """Return someone to call or to write to."""
     form = rng.randrange(10)
     if form == 0:
         return rng.choice(words.RELATIVES)
@@ -100,12 +100,12 @@ def person(rng: Random) -> str:
 
 
 def city(rng: Random) -> str:
-    """A town, one in five of them invented."""
+    """Return a town; one in five is invented."""
     return invented_word(rng) if rng.random() < 0.2 else rng.choice(words.CITIES)
 
 
 def place(rng: Random) -> str:
-    """Somewhere to go."""
+    """Return somewhere to go."""
     form = rng.randrange(6)
     if form == 0:
         return f"{rng.randint(1, 199)} {rng.choice(words.STREETS)} {rng.choice(['Street', 'Road', 'Lane'])}"
@@ -119,12 +119,12 @@ def place(rng: Random) -> str:
 
 
 def app(rng: Random) -> str:
-    """An app's name, one in four of them invented."""
+    """Return an app's name; one in four is invented."""
     return invented_word(rng) if rng.random() < 0.25 else rng.choice(words.APPS)
 
 
 def music(rng: Random) -> str:
-    """Something to play."""
+    """Return something to play."""
     form = rng.randrange(6)
     if form == 0:
         return rng.choice(words.GENRES)
@@ -135,7 +135,7 @@ def music(rng: Random) -> str:
 
 
 def task(rng: Random) -> str:
-    """Something to do, as said after "to"."""
+    """Return something to do, as said after "to"."""
     form = rng.randrange(5)
     if form == 0:
         return f"call {person(rng)}"
@@ -171,7 +171,7 @@ def _statement(rng: Random) -> str:
 
 
 def message(rng: Random) -> str:
-    """The words of a message or a note."""
+    """Return the words of a message or a note."""
     form = rng.randrange(8)
     if form == 0:
         return f"don't forget to {task(rng)}"

@@ -1,4 +1,4 @@
-"""Requests to the phone: what is said, the call it asks for, what is answered afterwards."""
+"""Requests to the phone: what is said, the call it asks for, and what is answered afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from . import vocabulary as words
 
 @dataclass(frozen=True)
 class Request:
-    """One request: the user's words, the call, the tool's result and the confirmation."""
+    """One request.
+
+    Attributes:
+        text: The user's words.
+        call: The call that they ask for.
+        result: The tool's result.
+        confirmation: The assistant's answer to it.
+    """
 
     text: str
     call: ToolCall
@@ -23,7 +30,15 @@ class Request:
 
 
 def fill_form(rng: Random, forms: list[str], tool: str, done: str, /, **said: tuple[str, Any] | str) -> Request:
-    """Fill one of `forms`; `said` gives each argument as said and as called."""
+    """Make a request by filling one of `forms`.
+
+    Args:
+        rng: The source of all choices.
+        forms: What users say, with a place for each argument.
+        tool: The tool's name.
+        done: The confirmation, with places for arguments.
+        **said: Each argument as said and as called, or once if it is the same.
+    """
     pairs = {key: (value, value) if isinstance(value, str) else value for key, value in said.items()}
     text = rng.choice(forms).format(**{key: pair[0] for key, pair in pairs.items()})
     arguments = {key: pair[1] for key, pair in pairs.items()}
@@ -220,7 +235,7 @@ POLITE_STARTS = ["please ", "can you ", "could you ", "hey, ", "now "]
 
 
 def spoken(rng: Random, text: str) -> str:
-    """Vary how a request is put without touching its arguments."""
+    """Return a request put in another way, with the same arguments."""
     question = text.startswith(("what", "will", "how", "do I"))
     start = ""
     if not question and not text.startswith(("I ", "at ")) and rng.random() < 0.35:
@@ -234,7 +249,7 @@ def spoken(rng: Random, text: str) -> str:
 
 
 def make_request(rng: Random, tool: str | None = None) -> Request:
-    """A request for `tool`, or for any."""
+    """Make a request for `tool`, or for any."""
     name = tool or rng.choices(list(MAKERS), [weight for _, weight in MAKERS.values()])[0]
     made = MAKERS[name][0](rng)
     return Request(spoken(rng, made.text), made.call, made.result, made.confirmation)
@@ -245,7 +260,7 @@ UNKNOWN = "I don't know that. I can only help with this phone."
 
 
 def small_talk(rng: Random) -> tuple[str, str]:
-    """Something plain and its answer."""
+    """Return something that needs no tool, and its answer."""
     form = rng.randrange(8)
     if form == 0:
         hello = rng.choice(["hello", "hi", "hey", "good morning", "good evening", "good afternoon", "hello there"])

@@ -1,6 +1,6 @@
 """Train the sample model from scratch.
 
-`python -m gemcut.sample.train --out DIR` makes the tokenizer and the model anew from generated chats;
+`python -m gemcut.sample.train --out DIR` makes the tokenizer and the model from generated chats;
 two cores need well under 90 minutes.
 """
 
@@ -36,7 +36,22 @@ MIN_WIDTH = 72
 
 @dataclass
 class Settings:
-    """What a training run can be told."""
+    """The settings of a training run.
+
+    Attributes:
+        out: The folder to write.
+        steps: How many steps to train for.
+        batch: Chats in a step.
+        rate: The highest learning rate.
+        warmup: Steps in which the learning rate rises.
+        rounding_from: The share of the steps after which weights are rounded in some, 0..1.
+        rounding_share: The share of those steps with rounded weights, 0..1.
+        seed: The seed of weights and chats.
+        threads: Threads of torch.
+        compile: Whether to compile the model, which needs a C++ compiler.
+        check_every: Steps between two checks on held-out calls; 0 for no checks.
+        check_chats: Chats in such a check.
+    """
 
     out: Path
     steps: int = 1800
@@ -54,14 +69,26 @@ class Settings:
 
 @dataclass
 class Batch:
-    """Token ids padded on the right, and each next token's weight in the loss."""
+    """A batch of chats.
+
+    Attributes:
+        ids: Token ids padded on the right, [chats, width].
+        weights: Each token's weight in the loss, as something to predict, [chats, width].
+    """
 
     ids: torch.Tensor
     weights: torch.Tensor
 
 
 def answer_weights(ids: Sequence[int], opening: Sequence[int], closing: int, rng: Random) -> list[float]:
-    """For each token, its weight as something to predict: 1 in the model's turns, little or 0 elsewhere."""
+    """Return each token's weight as something to predict: 1 in the model's turns, little or 0 elsewhere.
+
+    Args:
+        ids: The chat's token ids.
+        opening: The ids that open a turn of the model.
+        closing: The id that closes a turn.
+        rng: Chooses the tokens elsewhere that count a little.
+    """
     weights = [PROMPT_WEIGHT if rng.random() < PROMPT_SHARE else 0.0 for _ in ids]
     inside = False
     for at in range(len(ids)):
@@ -74,7 +101,14 @@ def answer_weights(ids: Sequence[int], opening: Sequence[int], closing: int, rng
 
 
 def batches(tokenizer: Any, chats: Iterator[Chat], size: int, seed: int) -> Iterator[Batch]:
-    """Batches of ``size`` chats of similar length, without end."""
+    """Yield batches of ``size`` chats of similar length, without end.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        chats: Training chats without end.
+        size: Chats in a batch.
+        seed: The seed of the order of batches, and of the weights outside the model's turns.
+    """
     rng = Random(seed)
     opening = tokenizer.encode("<|turn>model\n", add_special_tokens=False)
     closing = tokenizer.convert_tokens_to_ids("<turn|>")
@@ -98,9 +132,12 @@ def batches(tokenizer: Any, chats: Iterator[Chat], size: int, seed: int) -> Iter
 
 
 def loss_of(model: Gemma4ForCausalLM, body: Callable[..., Any], batch: Batch) -> torch.Tensor:
-    """Weighted cross-entropy of the next tokens; scores are computed only where they count.
+    """Return the weighted cross-entropy of the next tokens; scores are computed only where they count.
 
-    `body` is the model without its head, compiled or not.
+    Args:
+        model: The model.
+        body: The model without its head, compiled or not.
+        batch: The chats.
     """
     hidden = body(input_ids=batch.ids, use_cache=False).last_hidden_state
     weights = batch.weights[:, 1:].reshape(-1)
@@ -114,7 +151,7 @@ def loss_of(model: Gemma4ForCausalLM, body: Callable[..., Any], batch: Batch) ->
 
 
 def optimizers(model: Gemma4ForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices between embeddings, AdamW for embeddings and norms."""
+    """Return the optimizers: Muon for the matrices between embeddings, AdamW for embeddings and norms."""
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     inner = [weight for name, weight in named if weight.dim() == 2 and "embed" not in name]
     outer = [weight for name, weight in named if weight.dim() != 2 or "embed" in name]
@@ -125,7 +162,7 @@ def optimizers(model: Gemma4ForCausalLM, rate: float) -> list[torch.optim.Optimi
 
 
 def rate_at(step: int, settings: Settings) -> float:
-    """The learning rate: a short rise, then half a cosine to one fiftieth."""
+    """Return the learning rate at a step: a short rise, then half a cosine down to one fiftieth."""
     if step < settings.warmup:
         return settings.rate * (step + 1) / settings.warmup
     done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
@@ -145,7 +182,7 @@ def _check(model: Gemma4ForCausalLM, tokenizer: Any, settings: Settings) -> str:
 
 
 def train(settings: Settings) -> Gemma4ForCausalLM:
-    """Make the tokenizer, train the model, write everything to `settings.out`."""
+    """Make the tokenizer, train the model, and write everything to `settings.out`."""
     torch.set_num_threads(settings.threads)
     settings.out.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(shutil.SameFileError):
@@ -193,8 +230,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=Settings.batch, help="chats in a step")
     parser.add_argument("--rate", type=float, default=Settings.rate, help="highest learning rate")
     parser.add_argument("--threads", type=int, default=Settings.threads)
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="if there is no C++ compiler")
-    parser.add_argument("--check-every", type=int, default=Settings.check_every, help="steps; 0 for never")
+    parser.add_argument(
+        "--no-compile", dest="compile", action="store_false", help="don't compile the model, as without a C++ compiler"
+    )
+    parser.add_argument(
+        "--check-every",
+        type=int,
+        default=Settings.check_every,
+        help="steps between checks on held-out calls; 0 for no checks",
+    )
     options = parser.parse_args(arguments)
     train(Settings(**vars(options)))
     return 0

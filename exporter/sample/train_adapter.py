@@ -35,7 +35,22 @@ GOLDENS = 24
 
 @dataclass
 class Settings:
-    """What a training run can be told. ``rehearsal``: share of chats of the base model's own actions."""
+    """The settings of a training run.
+
+    Attributes:
+        out: The folder to write.
+        steps: How many steps to train for.
+        batch: Chats in a step.
+        rate: The highest learning rate.
+        warmup: Steps in which the learning rate rises.
+        rank: LoRA's rank.
+        alpha: LoRA's alpha.
+        rehearsal: The share of chats for the base model's own actions, 0..1.
+        rounding_from: The share of the steps after which weights are rounded in some, 0..1.
+        rounding_share: The share of those steps with rounded weights, 0..1.
+        seed: The seed of weights and chats.
+        threads: Threads of torch.
+    """
 
     out: Path
     steps: int = 400
@@ -54,7 +69,19 @@ class Settings:
 class LoraLinear(nn.Module):
     """A frozen linear layer with a trained update of low rank: W + scale * B @ A (Hu et al., 2021).
 
-    A [rank, in] starts as PEFT's does, B [out, rank] at zero; ``rounding`` rounds the sum as 4-bit weights will be.
+    A [rank, in] starts as PEFT's does, B [out, rank] at zero.
+
+    Args:
+        base: The linear layer W, [out, in].
+        rank: The update's rank.
+        scale: Multiplies B @ A.
+
+    Attributes:
+        base: As passed in.
+        scale: As passed in.
+        rounding: Whether the sum is rounded as 4-bit weights will be.
+        lora_A: A, [rank, in].
+        lora_B: B, [out, rank].
     """
 
     def __init__(self, base: nn.Linear, rank: int, scale: float) -> None:
@@ -73,12 +100,21 @@ class LoraLinear(nn.Module):
         return whole + (rounded(whole.detach()) - whole.detach())
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """hidden [..., in] -> [..., out]"""
+        """Return the layer's output [..., out] for ``hidden`` [..., in]."""
         return nn.functional.linear(hidden, self.weight)
 
 
 def add_lora(model: nn.Module, rank: int, scale: float) -> dict[str, LoraLinear]:
-    """Freezes the model and puts an update into every layer of ``TARGETS``; returns them by name."""
+    """Freeze the model and put an update into every layer of ``TARGETS``.
+
+    Args:
+        model: Changed in place.
+        rank: The updates' rank.
+        scale: Multiplies B @ A.
+
+    Returns:
+        The layers by name.
+    """
     model.requires_grad_(False)
     found = {}
     for name, layer in list(model.named_modules()):
@@ -90,7 +126,12 @@ def add_lora(model: nn.Module, rank: int, scale: float) -> dict[str, LoraLinear]
 
 
 def save_adapter(layers: dict[str, LoraLinear], settings: Settings) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors (bfloat16) as PEFT does."""
+    """Write adapter_config.json and adapter_model.safetensors (bfloat16) as PEFT does.
+
+    Args:
+        layers: By name, as ``add_lora`` returned them.
+        settings: The run's settings.
+    """
     tensors = {}
     for name, layer in layers.items():
         for part in ("lora_A", "lora_B"):
@@ -111,14 +152,17 @@ def save_adapter(layers: dict[str, LoraLinear], settings: Settings) -> None:
         "use_rslora": False,
     }
     settings.out.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in tensors.items()},
-              settings.out / "adapter_model.safetensors", metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {name: value.contiguous() for name, value in tensors.items()},
+        settings.out / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
     (settings.out / "adapter_model.safetensors").chmod(0o644)
     (settings.out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def write_goldens(out: Path) -> None:
-    """Writes golden_prompts.jsonl: held-out chats of the adapter's actions, which an export proves the bundle with."""
+    """Write golden_prompts.jsonl: held-out chats of the adapter's actions, which an export proves the bundle with."""
     lines = []
     for number, chat in enumerate(golden_chats(GOLDENS, actions=DIARY), 1):
         prompt: dict[str, Any] = {"id": f"diary-{number:02d}", "messages": chat["messages"], "tools": chat["tools"]}
@@ -128,7 +172,7 @@ def write_goldens(out: Path) -> None:
 
 
 def mixed_chats(settings: Settings) -> Iterator[Chat]:
-    """The adapter's training chats, and among them some of the base model's, which it is not to forget."""
+    """Yield the adapter's training chats, mixed with some of the base model's, which it must not forget."""
     rng = Random(f"mix {settings.seed}")
     new, old = training_chats(settings.seed, DIARY), training_chats(settings.seed)
     while True:
@@ -136,14 +180,14 @@ def mixed_chats(settings: Settings) -> Iterator[Chat]:
 
 
 def rate_at(step: int, settings: Settings) -> float:
-    """The learning rate: a short rise, then half a cosine to one fiftieth."""
+    """Return the learning rate at a step: a short rise, then half a cosine down to one fiftieth."""
     done = max(0.0, (step - settings.warmup) / max(1, settings.steps - settings.warmup))
     rise = min(1.0, (step + 1) / settings.warmup)
     return settings.rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def train(settings: Settings) -> None:
-    """Trains the adapter on the packaged model and writes it to ``settings.out``."""
+    """Train the adapter on the packaged model, and write it to ``settings.out``."""
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     model, tokenizer = load(sample_path())

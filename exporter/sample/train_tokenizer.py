@@ -1,4 +1,4 @@
-"""Train the sample model's tokenizer and write it in both of its forms.
+"""The training of the sample model's tokenizer, which is written in both of its forms.
 
 `tokenizer.model` is what SentencePiece trains (BPE with byte fallback); `tokenizer.json` is the same
 vocabulary with the merges that give the same result. Spaces never merge with letters, so a word has the
@@ -41,12 +41,12 @@ _CHUNK = re.compile(
 
 
 def load_template(folder: Path) -> str:
-    """The chat template's text."""
+    """Return the chat template's text."""
     return (folder / "chat_template.jinja").read_text(encoding="utf-8")
 
 
 def render(template: str, chat: Chat) -> str:
-    """Render a whole chat as transformers does."""
+    """Return a whole chat as transformers renders it."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(**chat, add_generation_prompt=False)
 
@@ -64,7 +64,15 @@ def _corpus(template: str, chats: int) -> list[str]:
 
 
 def train_sentencepiece(template: str, chats: int = 12000) -> bytes:
-    """Train the SentencePiece model on generated chats."""
+    """Train the SentencePiece model on generated chats.
+
+    Args:
+        template: The chat template.
+        chats: How many chats to train on.
+
+    Returns:
+        The content of tokenizer.model.
+    """
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(_corpus(template, chats)),
@@ -98,10 +106,13 @@ def train_sentencepiece(template: str, chats: int = 12000) -> bytes:
 
 
 def merges_of(pieces: dict[str, int]) -> list[tuple[str, str]]:
-    """The merges that make BPE choose what SentencePiece chooses.
+    """Return the merges that make BPE choose what SentencePiece chooses.
 
-    SentencePiece joins the two neighbours whose union has the best score, that is the lowest id, so
+    SentencePiece joins the two neighbours whose union has the best score, which is the lowest id, so
     every way to cut a piece into two pieces is a merge of that piece's rank.
+
+    Args:
+        pieces: Ids by piece.
     """
     found = []
     for piece, rank in pieces.items():
@@ -113,7 +124,7 @@ def merges_of(pieces: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def convert(model: bytes) -> GemmaTokenizer:
-    """The fast tokenizer that agrees with a SentencePiece model."""
+    """Return the fast tokenizer that agrees with a SentencePiece model, given as tokenizer.model's content."""
     trained = sentencepiece.SentencePieceProcessor(model_proto=model)
     vocabulary = {trained.id_to_piece(index): index for index in range(trained.get_piece_size())}
     whole = {*CONTROLS, *MARKERS, "\n"}
@@ -132,7 +143,7 @@ def convert(model: bytes) -> GemmaTokenizer:
 
 
 def build(folder: Path) -> GemmaTokenizer:
-    """Train the tokenizer and write its files beside the chat template in `folder`."""
+    """Train the tokenizer, and write its files beside the chat template in `folder`."""
     template = load_template(folder)
     model = train_sentencepiece(template)
     made = convert(model)

@@ -1,4 +1,4 @@
-"""Word lists from which the sample model's chats are put together.
+"""The word lists from which the sample model's chats are put together.
 
 Nothing here is clever: long lists of names, places, things and verbs, so that the same
 request hardly ever comes twice and the model has to copy arguments instead of knowing them.

@@ -1,8 +1,8 @@
-"""What devices are made of, fetched by its own client: wheels by pip, packages by npm, Debian's by apt-get.
+"""Fetching of what devices are made of, each kind by its own client: wheels by pip, packages by npm and apt-get.
 
-An archive is checked by its sha256 before it is unpacked: against ``pins.toml`` where that names it, and always by the
-client itself against what the registry says. What was unpacked lies below ``cache_root()/devices``, beside a file that
-holds the archive's sha256 and that of every file in it, and is looked at again before each process's first use.
+An archive is checked by its sha256 before it is unpacked: against ``pins.toml`` if that names it, and always by the
+client itself against what the registry says. What was unpacked is kept below ``cache_root()/devices``, beside a file
+that holds the archive's sha256 and that of every file in it, and is checked again before each process's first use.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _TAIL = 300
 
 
 def wheel(name: str, version: str, tag: str, progress: Progress | None = None) -> Path:
-    """A wheel for Python 3.11, unpacked.
+    """Fetch and unpack a wheel for Python 3.11, or take it from the cache.
 
     Args:
-        name: The distribution's.
-        version: Exactly this one.
-        tag: The newest platform that will do, as ``manylinux_2_28_aarch64``; wheels for an older glibc, and those for
-            any platform, do too.
+        name: The distribution's name.
+        version: The exact version.
+        tag: The newest platform that will do, such as ``manylinux_2_28_aarch64``; wheels for an older glibc, and those
+            for any platform, do too.
         progress: Told when something is fetched.
 
     Returns:
-        The folder, as it would lie in site-packages.
+        The folder, laid out as in site-packages.
 
     Raises:
-        LackingError: It can't be fetched, isn't the one that is pinned, or the disk is full.
+        LackingError: It can't be fetched, isn't the pinned one, or the disk is full.
     """
 
     def download(folder: Path) -> list[str]:
@@ -70,18 +70,18 @@ def wheel(name: str, version: str, tag: str, progress: Progress | None = None) -
 
 
 def npm(name: str, version: str, progress: Progress | None = None) -> Path:
-    """An npm package, unpacked; none of its scripts is run.
+    """Fetch and unpack an npm package, or take it from the cache; none of its scripts is run.
 
     Args:
-        name: The package's, with its scope.
-        version: Exactly this one.
+        name: The package's name, with its scope.
+        version: The exact version.
         progress: Told when something is fetched.
 
     Returns:
         The folder that holds its ``package.json``.
 
     Raises:
-        LackingError: As ``wheel``; or there is no npm.
+        LackingError: As for ``wheel``, or npm isn't installed.
     """
 
     def download(folder: Path) -> list[str]:
@@ -94,13 +94,13 @@ def npm(name: str, version: str, progress: Progress | None = None) -> Path:
 
 @functools.cache
 def pins() -> Mapping[str, str]:
-    """Sha256 of archives, by ``wheels/NAME==VERSION/TAG`` and ``npm/NAME@VERSION``."""
+    """Return the pinned sha256 of archives, by ``wheels/NAME==VERSION/TAG`` and ``npm/NAME@VERSION``."""
     read = tomllib.loads((Path(__file__).parent / PINS).read_text(encoding="utf-8"))
     return {f"{kind}/{name}": digest for kind, table in read.items() for name, digest in table.items()}
 
 
 def _platforms(tag: str) -> list[str]:
-    """The tags that will do, newest first: pip takes an older glibc's wheel only where it is named."""
+    """The tags that will do, newest first: pip takes an older glibc's wheel only if its tag is named."""
     found = _TAG.fullmatch(tag)
     if not found:
         return [tag]
@@ -130,8 +130,8 @@ def _kept(
         digest = _sha256(archive)
         if wanted not in (None, digest):
             raise LackingError(
-                f"{what}, as {client} fetched it, has sha256 {digest}; {wanted} is pinned",
-                hint=f"a proxy or mirror changed it, or the registry serves another file: look at '{client} config'",
+                f"{what} has sha256 {digest} as {client} fetched it; the pinned one is {wanted}",
+                hint=f"a proxy or mirror changed it, or the registry serves another file: check '{client} config'",
             )
         contents = unpack(archive, place / "unpacked")
         archive.unlink()
@@ -145,9 +145,9 @@ def _kept(
 def _fetched(client: str, what: str, command: Sequence[str], place: Path) -> Path:
     """Has the client put one archive into ``place``."""
     shown = " ".join(Path(part).name if at == 0 else part for at, part in enumerate(command)).replace(str(place), ".")
-    hint = f"try it yourself, where there is a network: {shown}"
+    hint = f"try it yourself on a network: {shown}"
     if client == "npm" and shutil.which("npm") is None:
-        raise LackingError(f"{what} is fetched with npm, which isn't here", hint=apt_command(("npm",)))
+        raise LackingError(f"fetching {what} needs npm, which isn't installed", hint=apt_command(("npm",)))
     try:
         done = processes.run(command, SECONDS, place)
     except ConformanceError as error:
@@ -160,10 +160,16 @@ def _fetched(client: str, what: str, command: Sequence[str], place: Path) -> Pat
 
 @contextmanager
 def making(home: Path) -> Iterator[Path]:
-    """A temporary folder beside ``home``, for ``replace``; gone afterwards, also after an error and Ctrl-C.
+    """Provide a temporary folder beside ``home``, for ``replace``; it is removed even after an error or Ctrl-C.
+
+    Args:
+        home: Where the result is to be kept.
+
+    Yields:
+        The temporary folder.
 
     Raises:
-        LackingError: The disk is full, or the cache's folder can't be written.
+        LackingError: The disk is full, or the cache's folder can't be written to.
     """
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -171,13 +177,21 @@ def making(home: Path) -> Iterator[Path]:
             yield Path(place)
     except OSError as error:
         raise LackingError(
-            f"{home.parent} can't be written: {error.strerror or error}",
-            hint="free some disk, or point GEMCUT_CACHE at a folder of your own",
+            f"{home.parent} can't be written to: {error.strerror or error}",
+            hint="free some disk space, or point GEMCUT_CACHE at a folder of your own",
         ) from error
 
 
 def replace(made: Path, home: Path) -> None:
-    """Moves a folder to where it is kept; one that another process put there meanwhile stays."""
+    """Move a folder to where it is kept; one that another process put there meanwhile stays.
+
+    Args:
+        made: The folder, complete.
+        home: Where it is kept.
+
+    Raises:
+        OSError: There is no folder at ``home`` afterwards.
+    """
     with suppress(OSError):
         made.rename(home)
     if not home.is_dir():
@@ -185,7 +199,7 @@ def replace(made: Path, home: Path) -> None:
 
 
 def discard(home: Path) -> None:
-    """Removes a folder that is kept, all at once for whoever looks; does nothing where there is none."""
+    """Remove a kept folder, in one step as other processes see it; do nothing if there is none."""
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".old-") as old, suppress(FileNotFoundError):
         home.rename(Path(old) / "damaged")
 
@@ -211,7 +225,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def archive_sha256(folder: Path) -> str:
-    """Of the archive that ``wheel`` or ``npm`` unpacked into ``folder``."""
+    """Return the sha256 of the archive that ``wheel`` or ``npm`` unpacked into ``folder``."""
     return str(json.loads((folder / _CONTENTS).read_text(encoding="utf-8"))["archive"])
 
 
@@ -225,7 +239,7 @@ def _unzip(archive: Path, out: Path) -> Path:
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(out)
     except zipfile.BadZipFile as error:
-        raise LackingError(f"{archive.name} is no wheel: {error}", hint="fetch it again") from error
+        raise LackingError(f"{archive.name} is not a wheel: {error}", hint="fetch it again") from error
     return out
 
 
@@ -234,7 +248,7 @@ def _untar(archive: Path, out: Path) -> Path:
         with tarfile.open(archive) as packed:
             packed.extractall(out, filter="data")
     except tarfile.TarError as error:
-        raise LackingError(f"{archive.name} is no npm package: {error}", hint="fetch it again") from error
+        raise LackingError(f"{archive.name} is not an npm package: {error}", hint="fetch it again") from error
     folders = [path for path in out.iterdir() if path.is_dir()]  # 'package', but some name it otherwise
     if len(folders) != 1:
         raise LackingError(f"{archive.name} holds {len(folders)} folders, not one", hint="fetch it again")
@@ -242,10 +256,10 @@ def _untar(archive: Path, out: Path) -> Path:
 
 
 def missing_packages(*names: str) -> tuple[str, ...]:
-    """Which of these Debian packages aren't installed; all, where there is no dpkg.
+    """Return which of these Debian packages aren't installed; all of them if there is no dpkg.
 
     Args:
-        names: As apt-get takes them, ``libc6:arm64`` for another architecture's.
+        names: As apt-get takes them, such as ``libc6:arm64`` for another architecture.
     """
     return tuple(name for name in names if not _is_installed(name))
 
@@ -258,12 +272,12 @@ def _is_installed(name: str) -> bool:
 
 
 def apt_command(names: Sequence[str]) -> str:
-    """The command that installs these Debian packages, for the user that we are."""
+    """Return the command that installs these Debian packages, as the present user has to type it."""
     return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install -y {' '.join(names)}"
 
 
 def may_install() -> bool:
-    """Whether Debian packages can be installed without asking: as root, or with a sudo that wants no password."""
+    """Return whether Debian packages can be installed unasked: as root, or with a sudo that needs no password."""
     if shutil.which("apt-get") is None:
         return False
     return os.geteuid() == 0 or _has_sudo()
@@ -275,10 +289,14 @@ def _has_sudo() -> bool:
 
 
 def apt_install(names: Sequence[str], progress: Progress) -> None:
-    """Installs those of the Debian packages that aren't.
+    """Install those of the Debian packages that aren't installed yet.
+
+    Args:
+        names: As apt-get takes them.
+        progress: Told what is installed.
 
     Raises:
-        LackingError: apt-get can't be had, or fails; with the command.
+        LackingError: The user may not install packages, or apt-get fails; the hint is the command.
     """
     wanted = missing_packages(*names)
     if not wanted:
@@ -297,15 +315,15 @@ def apt_install(names: Sequence[str], progress: Progress) -> None:
 
 
 def as_root(command: Sequence[str], seconds: float, **env: str) -> Finished:
-    """Runs a command as root: as it is, or with a sudo that asks nothing.
+    """Run a command as root: directly, or with a sudo that needs no password.
 
     Args:
-        command: Its name and arguments.
+        command: The command's name and arguments.
         seconds: Its time limit.
-        env: Variables for it.
+        env: Environment variables for it.
 
     Raises:
-        ConformanceError: It took longer.
+        ConformanceError: It took longer than ``seconds``.
     """
     given = {"DEBIAN_FRONTEND": "noninteractive", **env}
     if os.geteuid() == 0:
@@ -314,10 +332,10 @@ def as_root(command: Sequence[str], seconds: float, **env: str) -> Finished:
 
 
 def build_home(kind: str, *parts: bytes | str) -> Path:
-    """Where something made of ``parts`` is kept; it need not be there yet.
+    """Return where something that is made from ``parts`` is kept; it need not exist yet.
 
     Args:
-        kind: A folder's name below ``cache_root()/devices``.
+        kind: The name of a folder below ``cache_root()/devices``.
         parts: All that goes into it: sources, versions, flags.
     """
     encoded = (part.encode() if isinstance(part, str) else part for part in parts)
@@ -329,4 +347,4 @@ def _last(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "ERR" in line.upper()] or lines
     npm = [line for line in telling if line.startswith("npm error") and not line.startswith("npm error code")]
-    return ((npm[0] if npm else telling[-1]) if telling else "it says nothing")[-_TAIL:]
+    return ((npm[0] if npm else telling[-1]) if telling else "it printed nothing")[-_TAIL:]

@@ -1,8 +1,8 @@
-"""Tensors that lie in files instead of in memory.
+"""Tensors in files instead of in memory.
 
 A page that is mapped from a file is written out and dropped when the system needs room, so that large intermediate
-results cost disk and not memory. The files have no name once they are mapped: they are gone with the last tensor that
-lies in them, whatever ends the process.
+results cost disk and not memory. The files have no name once they are mapped: they are gone with the last tensor in
+them, however the process ends.
 """
 
 from __future__ import annotations
@@ -20,20 +20,24 @@ SMALLEST = 1 << 20
 
 
 class Scratch:
-    """Makes tensors in the files of a folder.
+    """A maker of tensors in the files of a folder.
 
     Args:
-        folder: where the files lie; on a disk, for files of tmpfs are memory.
+        folder: Where the files go; on a disk, because files on a tmpfs are memory.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        """A contiguous tensor of zeros, to be filled; small ones are in memory.
+        """Return a contiguous tensor of zeros, to be filled; small ones are in memory.
+
+        Args:
+            shape: The tensor's shape.
+            dtype: Its dtype.
 
         Raises:
-            OSError: the disk is full.
+            OSError: The disk is full.
         """
         elements = math.prod(shape)
         nbytes = elements * dtype.itemsize
@@ -41,7 +45,7 @@ class Scratch:
             return torch.zeros(tuple(shape), dtype=dtype)
         handle, name = tempfile.mkstemp(prefix="tensor-", dir=self.folder)
         try:
-            os.posix_fallocate(handle, 0, nbytes)  # Else a full disk would kill the process as it writes.
+            os.posix_fallocate(handle, 0, nbytes)  # otherwise a full disk would kill the process as it writes
             tensor = torch.from_file(name, shared=True, size=elements, dtype=dtype)
         finally:
             os.close(handle)
@@ -49,18 +53,18 @@ class Scratch:
         return tensor.view(tuple(shape))
 
     def kept(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A copy of ``tensor`` [...] in a file; small ones are returned as they are."""
+        """Return a copy of ``tensor`` [...] in a file; a small one is returned as it is."""
         if tensor.nbytes < SMALLEST:
             return tensor
         return self.empty(tensor.shape, tensor.dtype).copy_(tensor)
 
 
 class InMemory(Scratch):
-    """Makes tensors in memory."""
+    """A maker of tensors in memory, for code that takes a ``Scratch``."""
 
     def __init__(self) -> None:
         super().__init__(Path())
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        """A contiguous tensor of zeros, to be filled."""
+        """Return a contiguous tensor of zeros, to be filled."""
         return torch.zeros(tuple(shape), dtype=dtype)

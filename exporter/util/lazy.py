@@ -1,4 +1,4 @@
-"""What is made when it is first asked for, and never where nobody asks."""
+"""Values that are made when they are first asked for, and never if nobody asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Lazy(Generic[T]):
     """Something large that a resumed export may not need at all, such as the float model.
 
     Args:
-        make: makes it; called at most once between two calls of ``drop``.
+        make: Makes the value; called at most once between two calls of ``drop``.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -20,11 +20,11 @@ class Lazy(Generic[T]):
         self._made: list[T] = []
 
     def get(self) -> T:
-        """It, made where it isn't there yet."""
+        """Return the value, making it first if need be."""
         if not self._made:
             self._made.append(self._make())
         return self._made[0]
 
     def drop(self) -> None:
-        """Forgets it, so that its memory is free."""
+        """Forget the value, so that its memory is free."""
         self._made.clear()

@@ -1,4 +1,4 @@
-"""Keeps the noise of torch, torchao, cpuinfo and Python's warnings from the user.
+"""A log that keeps the noise of torch, torchao, cpuinfo and Python's warnings from the user.
 
 Native libraries write to file descriptors 1 and 2, past ``sys.stderr``. Within :func:`quiet` both
 descriptors, and ``sys.stdout`` and ``sys.stderr`` with them, lead to a log; what Gemcut itself has to
@@ -21,7 +21,12 @@ TAIL = 8192  # bytes of noise worth showing with an error
 
 @dataclass(frozen=True)
 class Streams:
-    """Where results (out) and everything else (err) go."""
+    """The two streams that reach the user.
+
+    Attributes:
+        out: Where results go.
+        err: Where everything else goes.
+    """
 
     out: TextIO
     err: TextIO
@@ -33,12 +38,12 @@ _mark = 0
 
 
 def streams() -> Streams:
-    """The user's own stdout and stderr, whether or not noise is being kept away."""
+    """Return the user's own stdout and stderr, whether or not noise is being kept away."""
     return _real or Streams(sys.stdout, sys.stderr)
 
 
 def noise() -> str:
-    """The end of what was kept away since the latest :func:`quiet` began, at most 8 KiB."""
+    """Return the end of what was kept away since the latest :func:`quiet` began, at most 8 KiB."""
     if _log is None:
         return ""
     _log.flush()
@@ -49,10 +54,12 @@ def noise() -> str:
 
 @contextmanager
 def quiet(verbose: bool = False) -> Iterator[Streams]:
-    """Sends all that is written to stdout and stderr to a log, for the whole process.
+    """Send all that is written to stdout and stderr to a log, for the whole process.
 
-    Nested calls change nothing. With ``verbose`` the noise is shown, all of it on stderr, so that
-    stdout holds results alone either way.
+    Nested calls change nothing.
+
+    Args:
+        verbose: Show the noise instead, all of it on stderr, so that stdout holds only results either way.
 
     Yields:
         The user's own streams.
@@ -100,7 +107,7 @@ def _own(stream: TextIO, number: int, saved: int) -> TextIO:
 
 
 def _sink() -> TextIO:
-    """The writer onto the log, which is in memory where the system can: a full disk must not add noise.
+    """The writer onto the log, which is in memory if the system can: a full disk must not add noise.
 
     Never closed: logging handlers that libraries made meanwhile keep hold of it.
     """

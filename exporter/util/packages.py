@@ -1,4 +1,4 @@
-"""Versions of what is installed."""
+"""Versions of installed packages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from packaging.version import Version
 
 
 def public_version(name: str) -> str:
-    """A package's version without its local part: ``+cpu`` says how a wheel was built, not what it computes here.
+    """Return a package's version without its local part: ``+cpu`` says how a wheel was built, not what it computes.
+
+    Args:
+        name: The distribution's name.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: it isn't installed.
+        importlib.metadata.PackageNotFoundError: It isn't installed.
     """
     return Version(metadata.version(name)).public

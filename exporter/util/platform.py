@@ -1,4 +1,4 @@
-"""The processor of this machine, in words that tell two apart."""
+"""The name of this machine's processor, precise enough to tell two machines apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTHS = ("avx512_vnni", "avx512f", "avx2")  # a virtual machine may hide what 
 
 
 def processor() -> str:
-    """This machine's processor, as its maker names it."""
+    """Return the name of this machine's processor, as its maker has it."""
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""This process's own memory: how much it has, and giving back what it doesn't need."""
+"""This process's own memory: how much it uses, and how to return what it doesn't need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIELD = "RssAnon:"
 
 
 def anonymous_memory() -> int | None:
-    """Bytes of this process that are in memory and that no file backs; None where the system doesn't say."""
+    """Return the bytes of this process that are in memory and that no file backs; None if the system doesn't say."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith(_FIELD):
@@ -25,16 +25,16 @@ def anonymous_memory() -> int | None:
 
 
 def give_back() -> None:
-    """Frees what only cycles hold, and returns free memory to the system, where the C library can (glibc)."""
+    """Free what only cycles hold, and return free memory to the system if the C library can (glibc)."""
     gc.collect()
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_memory() -> int:
-    """Most bytes that this process has had resident.
+    """Return the most bytes that this process has had resident.
 
-    From VmHWM where there is a /proc: ``ru_maxrss`` there starts from what the parent process had.
+    They are read from VmHWM if there is a /proc: ``ru_maxrss`` starts from what the parent process had there.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Child processes that never outlive us: a session of their own, a time limit, and an end with all their children."""
+"""Child processes that never outlive this one: each in its own session, with a time limit, ended with its children."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from ..errors import ConformanceError, LackingError
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that ended, on the device.
+    """The result of a command that has ended, here or on a device.
 
-    code: its exit code; of one that a signal ended 128 + the signal's number. Output as text, undecodable bytes
-    replaced.
+    Attributes:
+        code: The exit code; 128 + the signal's number if a signal ended it.
+        stdout: What it printed, as text; undecodable bytes are replaced.
+        stderr: What it printed as errors, likewise.
     """
 
     code: int
@@ -30,7 +32,7 @@ class Finished:
 
     @property
     def signal(self) -> int:
-        """The number of the signal that ended it, or 0."""
+        """The number of the signal that ended the command, or 0."""
         return self.code - 128 if 128 < self.code < 193 else 0
 
 
@@ -46,18 +48,18 @@ def start(
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     err: int | IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a command in a session of its own; end it with ``stop``.
+    """Start a command in a session of its own; end it with ``stop``.
 
-    Where util-linux's setpriv is there, the kernel kills it when we die, however that happens (prctl(2),
-    PR_SET_PDEATHSIG).
+    If util-linux's setpriv is installed, the kernel kills the command when this process dies, however that happens
+    (prctl(2), PR_SET_PDEATHSIG).
 
     Args:
-        command: Its name and arguments.
+        command: The command's name and arguments.
         folder: Where it runs.
-        env: Variables beside ours.
-        out: Where its output goes; nowhere unless said.
-        stdin: What it reads; nothing unless said.
-        err: Where its errors go; with ``out`` unless said.
+        env: Environment variables, in addition to this process's.
+        out: Where its output goes; nowhere by default.
+        stdin: What it reads; nothing by default.
+        err: Where its errors go; with ``out`` by default.
 
     Raises:
         LackingError: There is no such command.
@@ -66,7 +68,7 @@ def start(
     tied = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     named = str(folder / command[0]) if folder and "/" in command[0] else command[0]
     if shutil.which(named) is None:
-        raise LackingError(f"there is no command {command[0]}", hint="gemcut doctor says what is missing")
+        raise LackingError(f"command not found: {command[0]}", hint="run gemcut doctor to see what is missing")
     return subprocess.Popen(
         [*tied, *command],
         cwd=folder,
@@ -79,7 +81,7 @@ def start(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a started command and all its children, and waits for it; one that has ended may have left some."""
+    """End a started command and all its children, and wait for it; one that has already ended may have left some."""
     for number, grace in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
@@ -96,17 +98,17 @@ def run(
     env: Mapping[str, str] | None = None,
     given: bytes | None = None,
 ) -> Finished:
-    """Runs a command to its end, and ends it and its children after so many seconds, on Ctrl-C and on any error.
+    """Run a command to its end, or end it and its children at its time limit, on Ctrl-C and on any error.
 
     Args:
-        command: Its name and arguments.
+        command: The command's name and arguments.
         seconds: Its time limit.
         folder: Where it runs.
-        env: Variables beside ours.
+        env: Environment variables, in addition to this process's.
         given: What it reads.
 
     Raises:
-        ConformanceError: It took longer.
+        ConformanceError: It took longer than ``seconds``.
         LackingError: There is no such command.
     """
     process = start(
@@ -142,5 +144,5 @@ def _communicate(
                 continue
             raise ConformanceError(
                 f"{name} took more than {seconds:.0f} seconds and was ended",
-                hint="the program hangs there, or this machine is busy; --timeout SECONDS allows more",
+                hint="it hangs, or this machine is busy; allow it more time with --timeout SECONDS",
             ) from error

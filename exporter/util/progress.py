@@ -1,4 +1,4 @@
-"""Progress of a part of a stage."""
+"""How stages report their progress."""
 
 from __future__ import annotations
 
@@ -6,37 +6,38 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Where stages say how far they are."""
+    """What stages report their progress to."""
 
     def stage(self, name: str) -> None:
-        """A new stage begins."""
+        """Begin a new stage."""
 
     def update(self, done: float, total: float, what: str = "") -> None:
-        """``done`` of ``total`` units of the present stage."""
+        """Report that ``done`` of ``total`` units of the present stage are done, ``what`` being worked on."""
 
     def note(self, text: str) -> None:
-        """Something the user should know; not an error."""
+        """Tell the user something that isn't an error."""
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """A ``Progress`` that nobody watches."""
 
     def stage(self, name: str) -> None:
-        """A new stage begins."""
+        """Begin a new stage."""
 
     def update(self, done: float, total: float, what: str = "") -> None:
-        """``done`` of ``total`` units of the present stage."""
+        """Report that ``done`` of ``total`` units of the present stage are done, ``what`` being worked on."""
 
     def note(self, text: str) -> None:
-        """Something the user should know; not an error."""
+        """Tell the user something that isn't an error."""
 
 
 class SubProgress:
     """A ``Progress`` whose whole is a portion of another's stage.
 
     Args:
-        progress: of the stage; None for nobody's.
-        first, last: where in it the portion begins and ends, 0..1.
+        progress: What the whole stage reports to; None if nobody watches.
+        first: Where in the stage the portion begins, 0..1.
+        last: Where it ends, 0..1.
     """
 
     def __init__(self, progress: Progress | None, first: float, last: float) -> None:
@@ -44,14 +45,14 @@ class SubProgress:
         self._first, self._last = first, last
 
     def stage(self, name: str) -> None:
-        """Nothing: it is a part of one."""
+        """Do nothing: a portion is a part of a stage."""
 
     def update(self, done: float, total: float, what: str = "") -> None:
-        """``done`` of ``total`` units of the portion."""
+        """Report that ``done`` of ``total`` units of the portion are done."""
         if self._progress is not None and total:
             self._progress.update(self._first + (self._last - self._first) * done / total, 1.0, what)
 
     def note(self, text: str) -> None:
-        """See ``util.progress.Progress``."""
+        """Tell the user something that isn't an error, through the stage's progress."""
         if self._progress is not None:
             self._progress.note(text)

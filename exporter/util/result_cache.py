@@ -1,6 +1,6 @@
 """Results of stages, kept from one export to the next under the hash of what went in.
 
-They lie in ``$GEMCUT_CACHE``, or in the user's cache folder as platformdirs has it. Losing them costs time alone.
+They are in ``$GEMCUT_CACHE``, or in the user's cache folder as platformdirs has it. Losing them costs only time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 
 
 def cache_root() -> Path:
-    """Where results are kept; the folder need not be there yet."""
+    """Return the folder that results are kept in; it need not exist yet."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE]).expanduser()
     from platformdirs import user_cache_path
@@ -29,7 +29,7 @@ def cache_root() -> Path:
 
 
 def key_of(parts: Iterable[bytes]) -> str:
-    """The hash of what went into a stage; the order and the limits of the parts count."""
+    """Return the hash of what went into a stage; the order of the parts and where each ends count."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
@@ -38,7 +38,16 @@ def key_of(parts: Iterable[bytes]) -> str:
 
 
 def fetch(kind: str, key: str, out: Path) -> bool:
-    """Copies a kept result to ``out``; False where there is none, or a damaged one, as a power failure leaves it."""
+    """Copy a kept result to ``out``.
+
+    Args:
+        kind: The kind of result, which is a folder in the cache.
+        key: As ``key_of`` made it.
+        out: The file to write; it is removed if there is no sound result.
+
+    Returns:
+        False if no result is kept, or only a damaged one, as a power failure can leave it.
+    """
     kept = cache_root() / kind / key
     try:
         with kept.open("rb") as source, out.open("wb") as sink:
@@ -54,9 +63,14 @@ def fetch(kind: str, key: str, out: Path) -> bool:
 
 
 def keep(kind: str, key: str, result: Path) -> None:
-    """Keeps a copy of a result, and the ``KEPT`` most recently used of its kind. A full or read-only disk is no error.
+    """Keep a copy of a result, preceded by its own hash, and only the ``KEPT`` most recently used of its kind.
 
-    The copy has its own hash before it.
+    A full or read-only disk is not an error.
+
+    Args:
+        kind: The kind of result, which is a folder in the cache.
+        key: As ``key_of`` made it.
+        result: The file to copy.
     """
     folder = cache_root() / kind
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Numbers, sizes, durations and paths as words."""
+"""Numbers, sizes, durations and paths as text for a reader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def duration_text(seconds: float) -> str:
-    """A time for a reader, no finer than an estimate is: ``a few seconds``, ``about 40 s``, ``about 1 h 20 min``."""
+    """Return a duration as text, no finer than an estimate: ``a few seconds``, ``about 40 s``, ``about 1 h 20 min``."""
     if seconds < 7.5:
         return "a few seconds"
     if seconds < 57.5:
@@ -19,13 +19,13 @@ def duration_text(seconds: float) -> str:
 
 
 def path_text(path: Path) -> str:
-    """A path as short as it can be typed: from the present folder where it lies under it."""
+    """Return a path as short as it can be typed: relative to the current folder if it is below that."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def size_text(count: float) -> str:
-    """A number of bytes for a reader: ``12.3 MB`` (powers of 1000, as file managers and stores have it)."""
+    """Return a number of bytes as text: ``12.3 MB`` (powers of 1000, as file managers and app stores have it)."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -34,7 +34,7 @@ def size_text(count: float) -> str:
 
 
 def count_text(count: float) -> str:
-    """A number of things for a reader: ``268.1M``."""
+    """Return a number of things as text: ``268.1M``."""
     for unit in ("", "k", "M"):
         if count < 1000:
             return f"{count:.0f}" if not unit else f"{count:.1f}{unit}"

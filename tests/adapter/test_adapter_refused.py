@@ -60,17 +60,17 @@ TENSORS: dict[str, tuple[Callable[[Tensors], None], str, int]] = {
     "no such module": (
         _with("base_model.model.score.weight", torch.ones(2, 64)), r"'base_model\.model\.score\.weight' matches", 3),
     "no name of peft's": (_with("lora_te_text_model.q.alpha", torch.ones(1)), r"'lora_te_text_model\.q\.alpha' is", 3),
-    "another method's part": (_with(f"{Q}lora_E", torch.ones(4, 1)), r"q_proj\.lora_E' is none that PEFT's LoRA", 3),
+    "another method's part": (_with(f"{Q}lora_E", torch.ones(4, 1)), r"q_proj\.lora_E' is not one that PEFT's LoRA", 3),
     "dora's without use_dora": (
         _with(f"{Q}lora_magnitude_vector", torch.ones(64)), r"lora_magnitude_vector' is DoRA's, but use_dora is", 3),
     "a bias that the base lacks": (_with(f"{Q}lora_B.bias", torch.ones(64)), r"lora_B\.bias': the base model", 3),
     "one parameter twice": (
         _with(f"{Q}lora_A.weight".replace("model.model.", "model.model.language_model."), torch.ones(4, 64)),
-        r"language_model\..*' are for one parameter", 3),
+        r"language_model\..*' are for the same parameter", 3),
     "integers": (_with(f"{Q}lora_A.weight", torch.ones(4, 64, dtype=torch.int8)), r"lora_A\.weight' is I8, not", 4),
     "factors of no matrix": (
         lambda t: t.update({f"base_model.model.model.norm.lora_{x}.weight": torch.ones(4, 64) for x in "AB"}),
-        r"model\.norm\.lora_A\.weight': the base model's 'model\.norm\.weight' is no matrix but \[64\]", 3),
+        r"model\.norm\.lora_A\.weight': the base model's 'model\.norm\.weight' is not a matrix but \[64\]", 3),
     "a resized vocabulary": (
         _with("base_model.model.model.embed_tokens.weight", torch.ones(600, 64)),
         r"embed_tokens\.weight' is \[600, 64\], not \[512, 64\]", 3),
@@ -152,7 +152,7 @@ KEYS: list[tuple[dict[str, Any], str, int]] = [
     ({"use_dora": "yes"}, r'use_dora = "yes": should be true or false', 3),
     ({"bias": "some"}, r'bias = "some": should be none, all or lora_only', 3),
     ({"rank_pattern": {"q_proj": 2.5}}, r"rank_pattern\.q_proj = 2\.5: should be a whole number", 3),
-    ({"alpha_pattern": {"(": 2}}, r"alpha_pattern: '\(' is no regular expression", 3),
+    ({"alpha_pattern": {"(": 2}}, r"alpha_pattern: '\(' is not a regular expression", 3),
     ({"modules_to_save": "lm_head"}, r'modules_to_save = "lm_head": should be a list', 3),
 ]
 

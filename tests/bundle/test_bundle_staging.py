@@ -32,7 +32,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path, files: Files, manife
     before = _listing(tmp_path)
     for out in (folder, tmp_path / "letter"):
         for force in (False, True):
-            with pytest.raises(UsageError, match=f"{out.name} exists and is not a bundle") as caught:
+            with pytest.raises(UsageError, match=f"{out.name} exists and is not a gemcut bundle") as caught:
                 pack(files, manifest, out, format, force)
             assert "-o" in str(caught.value.hint)
     assert _listing(tmp_path) == before

@@ -129,7 +129,7 @@ def test_configuration_of_keras_is_named(fresh):
     folder = fresh()
     keras = {"module": "keras_hub.src.models.gemma", "class_name": "GemmaBackbone", "config": {"vocabulary_size": 8}}
     (folder / "config.json").write_text(json.dumps(keras))
-    refused(folder, r"config\.json is of Keras")
+    refused(folder, r"config\.json belongs to Keras")
 
 
 @pytest.mark.parametrize("name", ["model-q4_0.gguf", "gemma3-1b.task", "gemma3-1b.litertlm", "model.onnx"])
@@ -144,19 +144,19 @@ def test_file_instead_of_a_directory_is_named_too(tmp_path, name):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("google/gemma-3-4b-it-qat-q4_0-gguf", "take google/gemma-3-4b-it-qat-q4_0-unquantized (trained for 4 bits"),
-        ("google/gemma-2b-it-pytorch", "take google/gemma-2b-it"),
-        ("google/gemma-2b-it-tflite@main", "take google/gemma-2b-it"),
-        ("google/gemma-1.1-7b-it-keras", "take google/gemma-1.1-7b-it"),
-        ("google/gemma-2-9b-flax", "take google/gemma-2-9b"),
-        ("google/gemma-3n-E2B-it-litert-preview", "take google/gemma-3n-E2B-it"),
-        ("meta-llama/Llama-2-7b-chat", "take meta-llama/Llama-2-7b-chat-hf (Meta publishes"),
-        ("meta-llama/Llama-2-13b", "take meta-llama/Llama-2-13b-hf (Meta publishes"),
-        ("llama-2-7b", "take meta-llama/Llama-2-7b-hf"),
+        ("google/gemma-3-4b-it-qat-q4_0-gguf", "use google/gemma-3-4b-it-qat-q4_0-unquantized (trained for 4 bits"),
+        ("google/gemma-2b-it-pytorch", "use google/gemma-2b-it"),
+        ("google/gemma-2b-it-tflite@main", "use google/gemma-2b-it"),
+        ("google/gemma-1.1-7b-it-keras", "use google/gemma-1.1-7b-it"),
+        ("google/gemma-2-9b-flax", "use google/gemma-2-9b"),
+        ("google/gemma-3n-E2B-it-litert-preview", "use google/gemma-3n-E2B-it"),
+        ("meta-llama/Llama-2-7b-chat", "use meta-llama/Llama-2-7b-chat-hf (Meta publishes"),
+        ("meta-llama/Llama-2-13b", "use meta-llama/Llama-2-13b-hf (Meta publishes"),
+        ("llama-2-7b", "use meta-llama/Llama-2-7b-hf"),
         ("TheBloke/Llama-2-7B-Chat-GPTQ", "most likely named Llama-2-7B-Chat,"),
         ("unsloth/gemma-3-1b-it-unsloth-bnb-4bit", "most likely named gemma-3-1b-it,"),
         ("mlx-community/gemma-3-1b-it-4bit", "most likely named gemma-3-1b-it,"),
-        ("someone/tuned", "take the float checkpoint that it was made from, in"),
+        ("someone/tuned", "use the float checkpoint that it was made from, in"),
     ],
 )
 def test_original_is_named_by_the_name(source, said):
@@ -168,4 +168,4 @@ def test_original_is_named_by_the_model_card(fresh, edit_json):
     folder = fresh()
     (folder / "README.md").write_text("---\nbase_model:\n- org/the-original\nbase_model_relation: quantized\n---\n")
     edit_json(folder / "config.json", quantization_config={"quant_method": "gptq"})
-    assert "take org/the-original, which its model card names" in refused(folder, r"\(gptq\)").hint
+    assert "use org/the-original, which its model card names" in refused(folder, r"\(gptq\)").hint

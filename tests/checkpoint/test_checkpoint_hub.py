@@ -216,7 +216,7 @@ def test_pickle_only_repository_is_refused_without_fetching_the_pickle(hub, open
     Hub.asked.clear()
     found = opened(hub, "tiny/pickled")
     assert (found["error"], found["code"]) == ("UnsupportedError", 4)
-    assert "only there as pickle (pytorch_model.bin)" in found["message"]
+    assert "exist only as pickle (pytorch_model.bin)" in found["message"]
     assert not any("resolve" in line and "pytorch_model.bin" in line for line in Hub.asked)
 
 

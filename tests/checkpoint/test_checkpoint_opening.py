@@ -71,7 +71,7 @@ def test_stop_ids_fall_back_to_the_tokenizer_with_a_note(fresh, edit_json):
 def test_stop_id_outside_the_vocabulary_is_named(fresh, edit_json, bad):
     folder = fresh()
     edit_json(folder / "generation_config.json", eos_token_id=bad)
-    refused(folder, r"eos_token_id .* is no token of a vocabulary of 512")
+    refused(folder, r"eos_token_id .* is not an id in a vocabulary of 512")
 
 
 def test_licence_is_read_and_never_guessed(fresh):
@@ -213,7 +213,7 @@ def test_text_part_of_another_family(fresh):
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["model_type"] = "llama"
     (folder / "config.json").write_text(json.dumps(config))
-    refused(folder, r"the text part of a 'gemma3' is 'gemma3_text', not 'llama'", UnsupportedError, 4)
+    refused(folder, r"the text part of a 'gemma3' model is 'gemma3_text', not 'llama'", UnsupportedError, 4)
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,9 @@ def test_ids_are_sentencepieces_own(llama, tmp_path, files, legacy):
     assert tokenizer.apply_chat_template(CHAT, **settings) == wanted
     assert (checkpoint.bos_id, checkpoint.stop_ids) == (1, (2,))
     if not legacy:
-        assert any("which LlamaTokenizer of transformers does otherwise" in note for note in checkpoint.notes)
+        assert any("unlike in transformers' LlamaTokenizer" in note for note in checkpoint.notes)
 
 
 @pytest.mark.parametrize("name", ["gemma", "gemma3_text", "gemma4_text"])
 def test_a_tokenizer_that_transformers_reads_as_it_stands_is_left_alone(pristine, name):
-    assert not any("does otherwise" in note for note in open_checkpoint(str(pristine(name))).notes)
+    assert not any("unlike in transformers'" in note for note in open_checkpoint(str(pristine(name))).notes)

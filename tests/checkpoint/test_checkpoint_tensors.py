@@ -130,11 +130,11 @@ ROW = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         (b"{not json", b"", "header is not JSON"),
         (b"\xff\xfe\x00", b"", "header is not JSON"),
         (b"[1]", b"", "not a JSON object"),
-        (b'{"a": {"dtype":"F32","shape":[2],"data_offsets":[0,8]}, "a": 1}', bytes(8), "'a' stands twice"),
-        ({"a": 3}, b"", "tensor 'a' has no sound shape"),
-        ({"a": ROW | {"shape": [-2]}}, bytes(8), "tensor 'a' has no sound shape"),
-        ({"a": ROW | {"shape": [True]}}, bytes(8), "tensor 'a' has no sound shape"),
-        ({"a": ROW | {"data_offsets": [0]}}, bytes(8), "tensor 'a' has no sound shape"),
+        (b'{"a": {"dtype":"F32","shape":[2],"data_offsets":[0,8]}, "a": 1}', bytes(8), "'a' appears twice"),
+        ({"a": 3}, b"", "tensor 'a' has no valid shape"),
+        ({"a": ROW | {"shape": [-2]}}, bytes(8), "tensor 'a' has no valid shape"),
+        ({"a": ROW | {"shape": [True]}}, bytes(8), "tensor 'a' has no valid shape"),
+        ({"a": ROW | {"data_offsets": [0]}}, bytes(8), "tensor 'a' has no valid shape"),
         ({"a": ROW | {"shape": [3]}}, bytes(8), r"tensor 'a' of F32 \[3\] can't be 8 bytes"),
         ({"a": ROW, "b": ROW}, bytes(8), "tensor 'b' starts at byte 0 of the data, not at 8"),
         ({"a": ROW, "b": ROW | {"data_offsets": [12, 20]}}, bytes(20), "'b' starts at byte 12 .*, not at 8"),
@@ -183,7 +183,7 @@ def test_pickle_only_checkpoint_is_refused_with_the_way_to_safetensors(fresh, na
     for file in folder.glob("model*.safetensors*"):
         file.unlink()
     torch.save({"a": torch.ones(1)}, folder / name)
-    error = refused(folder, rf"only there as pickle \({name}\)", UnsupportedError, 4)
+    error = refused(folder, rf"exist only as pickle \({name}\)", UnsupportedError, 4)
     assert "save_pretrained" in error.hint
 
 

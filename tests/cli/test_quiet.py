@@ -9,7 +9,7 @@ from gemcut.util.native_output import noise, quiet, streams
 
 NOISY = """
 import ctypes, logging, os, subprocess, sys, warnings
-from gemcut.quiet import noise, quiet
+from gemcut.util.native_output import noise, quiet
 with quiet({verbose}) as own:
     print("python out")
     print("python err", file=sys.stderr)
@@ -28,7 +28,7 @@ sys.exit(0 if {verbose} or all(w in noise() for w in {words!r}) else 3)
 WORDS = ("python out", "python err", "a warning", "a log line", "native err", "native out", "child out", "child err",
          "nested")  # fmt: skip
 IMPORTS = """
-from gemcut.quiet import quiet
+from gemcut.util.native_output import quiet
 with quiet():
     import warnings
     import torchao.quantization

@@ -52,7 +52,7 @@ def test_a_time_limit_ends_it_and_its_children(tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_not_there() -> None:
-    with pytest.raises(LackingError, match="there is no command nonesuch"):
+    with pytest.raises(LackingError, match="command not found: nonesuch"):
         processes.run(["nonesuch"], 1)
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_left_when_we_are_ended(tmp_path: Path, number: signal.Signal
     program = (
         "import signal; signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"from gemcut.devices import processes; processes.run({HANGS!r}, 600)"
+        f"from gemcut.util import processes; processes.run({HANGS!r}, 600)"
     )
     us = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.DEVNULL)
     wait_for(tmp_path / "child")

@@ -36,7 +36,7 @@ def test_a_folder_of_someone_elses_is_left_alone(
     before = contents(out)
     said = export(here, tiny, out, *force)
     assert said.code == 2
-    assert f"{out} exists and is not a bundle of gemcut's" in said.err
+    assert f"{out} exists and is not a gemcut bundle" in said.err
     assert "-o" in said.err
     assert contents(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
@@ -51,7 +51,7 @@ def test_a_file_of_someone_elses_is_left_alone(
     out.write_text("years of work")
     said = export(here, tiny, out, "--format", form, *force)
     assert said.code == 2
-    assert "is not a bundle of gemcut's" in said.err
+    assert "is not a gemcut bundle" in said.err
     assert out.read_text() == "years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.gemcut"]
 

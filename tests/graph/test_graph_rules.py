@@ -43,7 +43,7 @@ def refuse(**of: Any) -> None:
 
 def test_what_the_modules_show_is_refused_with_their_names() -> None:
     small = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100}
-    with pytest.raises(UnsupportedError, match="a state or an attention of its own kind"):
+    with pytest.raises(UnsupportedError, match="a state or a custom attention"):
         refuse(model_type="mamba", **small)
     with pytest.raises(
         UnsupportedError, match=r"model\.layers\.0\.mlp\.experts .* layout .* is_transposed.*_apply_gate"
@@ -55,11 +55,11 @@ def test_what_the_modules_show_is_refused_with_their_names() -> None:
     ("family", "changes", "what"),
     [
         ("deepseek_v3", {"first_k_dense_replace": 1}, r"queries, keys and values of different widths \(layer 0.*128"),
-        ("diffllama", {"num_attention_heads": 4}, r"attention of its own kind \(DiffLlamaForCausalLM"),
+        ("diffllama", {"num_attention_heads": 4}, r"a custom attention \(DiffLlamaForCausalLM"),
         (
             "nemotron",
             {"num_attention_heads": 4, "num_key_value_heads": 4},
-            r"hands no keywords on to its attention \(layer 0, NemotronAttention",
+            r"passes no keywords on to its attention \(layer 0, NemotronAttention",
         ),
     ],
 )
@@ -92,8 +92,8 @@ def test_a_layer_that_calls_its_attention_otherwise_than_its_configuration_says_
             r"a window of 7 \(layer 1, Gemma3Attention; its config\.json says 32",
         ),
         (lambda a: setattr(a, "sliding_window", None), "a window of None"),
-        (lambda a: setattr(a, "is_causal", False), "attention to what comes later"),
-        (lambda a: setattr(a, "layer_idx", 0), "attention of its own kind .*layer 1"),
+        (lambda a: setattr(a, "is_causal", False), "attention to later positions"),
+        (lambda a: setattr(a, "layer_idx", 0), "a custom attention .*layer 1"),
         (lambda a: setattr(a, "k_proj", torch.nn.Linear(64, 512, device="meta")), "different widths|keys of"),
     ):
         with pytest.raises(UnsupportedError, match=what):

@@ -91,7 +91,7 @@ def test_every_truncation_is_said(damaged: tuple[Path, bytearray]) -> None:
     lengths = {*range(64), *range(64, end, 397), header_end(data) - 1, header_end(data), end - 1}
     for length in sorted(lengths):
         path.write_bytes(data[:length])
-        with pytest.raises(ConformanceError, match=r"is no \.litertlm file|header can't end|is cut short"):
+        with pytest.raises(ConformanceError, match=r"is not a \.litertlm file|header can't end|is cut short"):
             read_header(path)
 
 
@@ -171,7 +171,7 @@ def test_overlapping_sections_are_refused(damaged: tuple[Path, bytearray]) -> No
     assert data.count(old, 0, header_end(data)) == 1
     data[: header_end(data)] = data[: header_end(data)].replace(old, new)
     path.write_bytes(data)
-    with pytest.raises(ConformanceError, match="can't stand at bytes"):
+    with pytest.raises(ConformanceError, match="can't be at bytes"):
         read_header(path)
 
 

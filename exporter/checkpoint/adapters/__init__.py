@@ -1,4 +1,4 @@
-"""PEFT adapters (LoRA, rsLoRA, DoRA), merged into a checkpoint's tensors while these are read."""
+"""PEFT adapters (LoRA, rsLoRA, DoRA), merged into a checkpoint's tensors as they are read."""
 
 from __future__ import annotations
 

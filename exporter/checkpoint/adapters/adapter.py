@@ -1,4 +1,4 @@
-"""Opening a PEFT adapter against the model that it is for: all that can be wrong with it, before a weight is merged."""
+"""Opening of a PEFT adapter for its base model: all that can be wrong with it, before a weight is merged."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 _FLOATS = ("BF16", "F16", "F32", "F64")
 _PICKLE = "adapter_model.bin"
-_OTHER = "it is for another base model, or its file is damaged"
+_OTHER = "the adapter is for another base model, or its file is damaged"
 _BLOCK = 4096  # rows that are looked at in one go
 
 
 @dataclass(frozen=True)
 class Base:
-    """What an adapter is held against.
+    """The base model, as an adapter is checked against it.
 
-    shapes: of the text model's parameters, by transformers' names; without a tied head. tied: the head is the
-    embedding. spare: parameters that the checkpoint may have and the model doesn't use.
+    Attributes:
+        shapes: Shapes of the text model's parameters by transformers' names, without a tied head.
+        tied: Whether the head is the embedding.
+        spare: Names of parameters that the checkpoint may have and the model doesn't use.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -46,8 +48,14 @@ class Base:
 class Adapter:
     """An opened adapter: all of it is checked against its base, and no weight is merged yet.
 
-    updates: by parameter, as transformers names it. untied: a head that config.json ties to the embedding is one of its
-    own now. notes: what the user should know.
+    Attributes:
+        path: The adapter's folder.
+        name: The folder's name, safe as a file's.
+        config: What its adapter_config.json says.
+        tensors: Its tensors.
+        updates: What it does to each parameter, by transformers' names.
+        untied: Whether a head that config.json ties to the embedding is separate now.
+        notes: What the user should know.
     """
 
     path: Path
@@ -60,7 +68,7 @@ class Adapter:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each of its files, by name; computed when first asked for."""
+        """The SHA-256 of each of its files, by name; computed when first asked for."""
         found = {}
         for name in FILES:
             if not (self.path / name).is_file():
@@ -70,21 +78,21 @@ class Adapter:
         return found
 
     def replaced(self, name: str) -> str | None:
-        """The adapter's tensor that takes a parameter's place as it is saved; None where anything is computed."""
+        """Return the adapter's tensor that takes a parameter's place as it is; None if anything is computed."""
         update = self.updates.get(name)
         computed = update is None or update.a is not None or update.added is not None
         return None if computed or update is None else update.replacement
 
     def merged(self, name: str, tensor: torch.Tensor, scratch: Scratch) -> torch.Tensor:
-        """A parameter as the fine-tune has it.
+        """Return a parameter as the fine-tune has it.
 
         Args:
-            name: As transformers' text model has it; the adapter changes it.
+            name: The name in transformers' text model of a parameter that the adapter changes.
             tensor: The base model's, whole, in any float dtype; it is not changed.
-            scratch: Where the merged one is to lie.
+            scratch: Takes the merged one.
 
         Returns:
-            float32 of the same shape.
+            The parameter, float32 and of the same shape.
         """
         import torch
 
@@ -110,15 +118,20 @@ class Adapter:
 
 
 def open_adapter(folder: Path, base: Base) -> Adapter:
-    """Opens the adapter in ``folder`` and checks all of it, values included.
+    """Open the adapter in ``folder`` and check all of it, values included.
+
+    Args:
+        folder: The folder of a PEFT adapter.
+        base: The model that it is for.
 
     Raises:
-        CheckpointError: A file is missing or damaged; a tensor matches nothing of the base model, is of another shape
+        CheckpointError: A file is missing or damaged; a tensor matches nothing in the base model, is of another shape
             or rank, lacks its pair, or holds NaN or infinity. The message names it.
-        UnsupportedError: Pickled weights, or a kind of adapter that can't be merged; names the key or the tensor.
+        UnsupportedError: The weights are pickled, or this kind of adapter can't be merged; the message names the key
+            or the tensor.
     """
     if not folder.is_dir():
-        hint = "--adapter names a folder that holds a PEFT adapter; from a hub: hf download ORG/NAME --local-dir DIR"
+        hint = "pass the folder of a PEFT adapter to --adapter; from a hub: hf download ORG/NAME --local-dir DIR"
         raise CheckpointError(f"no such directory: {folder}", hint=hint)
     config = read_config(folder)
     tensors = _open_weights(folder)
@@ -149,17 +162,17 @@ def _open_weights(folder: Path) -> TensorIndex:
     if (folder / _PICKLE).is_file():
         raise UnsupportedError(
             f"{folder / _PICKLE} is pickle, which can run code when opened; Gemcut reads safetensors only",
-            hint="where you trust its author, load and save it once with PEFT: it writes safetensors",
+            hint="if you trust its author, load it and save it again with PEFT, which writes safetensors",
         )
     raise CheckpointError(f"{folder} has no {WEIGHTS}", hint="fetch the adapter again")
 
 
 def _named(name: str, tensors: TensorIndex, base: Base) -> Named:
-    """What a tensor is; raises where the base model has nothing for it."""
+    """What a tensor is; raises if the base model has nothing for it."""
     found = read_name(name)
     if found is None:
         raise CheckpointError(
-            f"{WEIGHTS}: tensor '{name}' is none that PEFT's LoRA writes", hint="an adapter that PEFT saved is taken"
+            f"{WEIGHTS}: tensor '{name}' is not one that PEFT's LoRA writes", hint="use an adapter that PEFT saved"
         )
     if tensors.dtype(name) not in _FLOATS:
         raise UnsupportedError(f"{WEIGHTS}: tensor '{name}' is {tensors.dtype(name)}, not a float")
@@ -178,11 +191,11 @@ def _named(name: str, tensors: TensorIndex, base: Base) -> Named:
 
 
 def _update(parts: list[Named], config: AdapterConfig) -> Update:
-    """The tensors of one parameter, put together; raises where one of a pair is missing."""
+    """The tensors of one parameter, put together; raises if one of a pair is missing."""
     by_part = {named.part: named for named in parts}
     if len(by_part) < len(parts):
         twice = next(named for named in parts if by_part[named.part] is not named)
-        message = f"{WEIGHTS}: '{twice.tensor}' and '{by_part[twice.part].tensor}' are for one parameter"
+        message = f"{WEIGHTS}: '{twice.tensor}' and '{by_part[twice.part].tensor}' are for the same parameter"
         raise CheckpointError(message, hint=_OTHER)
     a, b, magnitude = by_part.get("a"), by_part.get("b"), by_part.get("magnitude")
     if (a is None) != (b is None):
@@ -240,7 +253,7 @@ def _check_shapes(
     config: AdapterConfig,
     used: list[Named],
 ) -> None:
-    """Raises where a tensor isn't of the shape that the base parameter and the rank make it."""
+    """Raises if a tensor isn't of the shape that the base parameter and the rank make it."""
 
     def check(tensor: str | None, wanted: tuple[int, ...], why: str) -> None:
         if tensor is not None and tensors.shape(tensor) != wanted:
@@ -254,7 +267,7 @@ def _check_shapes(
     if update.a is None:
         return
     if len(shape) != 2:
-        message = f"{WEIGHTS}: tensor '{update.a}': the base model's '{parameter}' is no matrix but {list(shape)}"
+        message = f"{WEIGHTS}: tensor '{update.a}': the base model's '{parameter}' is not a matrix but {list(shape)}"
         raise CheckpointError(message, hint=_base_hint(config))
     module = next(named.module for named in used if named.tensor == update.a)
     rank, (outer, inner) = config.rank_of(module), shape
@@ -279,7 +292,7 @@ def _check_finite(name: str, tensors: TensorIndex) -> None:
         if not all(bool(torch.isfinite(end)) for end in torch.aminmax(block.float())):
             raise CheckpointError(
                 f"{WEIGHTS}: tensor '{name}' holds NaN or infinity",
-                hint="the training run diverged or the file is damaged: take another checkpoint of it",
+                hint="the training run diverged or the file is damaged: use another checkpoint of it",
             )
 
 

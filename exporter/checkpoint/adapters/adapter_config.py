@@ -1,4 +1,4 @@
-"""adapter_config.json, read strictly: every key of PEFT's LoraConfig is taken, known to change nothing, or refused.
+"""Strict reading of adapter_config.json: every key of PEFT's LoraConfig is used, known to change nothing, or refused.
 
 The keys are those of PEFT 0.4 to 0.21 (peft/tuners/lora/config.py).
 """
@@ -17,18 +17,48 @@ from ...errors import CheckpointError, UnsupportedError, nearest
 
 FILE = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-# What an export reads of an adapter's folder; the prompts, which it is proven with, need not be there.
+# What an export reads of an adapter's folder; the prompts, which it is proven with, are optional.
 FILES = (FILE, WEIGHTS, "golden_prompts.jsonl")
-# How training went, and which modules the tensors' names say anyway: nothing of it changes what is merged.
-_INERT = frozenset((
-    "auto_mapping", "base_model_name_or_path", "corda_config", "eva_config", "exclude_modules", "inference_mode",
-    "layers_pattern", "layers_to_transform", "loftq_config", "lora_dropout", "lora_ga_config", "megatron_core",
-    "peft_version", "qalora_group_size", "revision", "runtime_config", "target_modules",
-))  # fmt: skip
-_TAKEN = frozenset((
-    "alpha_pattern", "bias", "ensure_weight_tying", "fan_in_fan_out", "init_lora_weights", "lora_alpha", "lora_bias",
-    "modules_to_save", "peft_type", "r", "rank_pattern", "task_type", "use_dora", "use_rslora",
-))  # fmt: skip
+# How training went, and which modules, as the tensors' names say anyway: none of it changes what is merged.
+_INERT = frozenset(
+    (
+        "auto_mapping",
+        "base_model_name_or_path",
+        "corda_config",
+        "eva_config",
+        "exclude_modules",
+        "inference_mode",
+        "layers_pattern",
+        "layers_to_transform",
+        "loftq_config",
+        "lora_dropout",
+        "lora_ga_config",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "revision",
+        "runtime_config",
+        "target_modules",
+    )
+)
+_TAKEN = frozenset(
+    (
+        "alpha_pattern",
+        "bias",
+        "ensure_weight_tying",
+        "fan_in_fan_out",
+        "init_lora_weights",
+        "lora_alpha",
+        "lora_bias",
+        "modules_to_save",
+        "peft_type",
+        "r",
+        "rank_pattern",
+        "task_type",
+        "use_dora",
+        "use_rslora",
+    )
+)
 _REFUSED = {
     "alora_invocation_tokens": "an activated LoRA works only after its invocation tokens, so it can't be merged",
     "arrow_config": "Arrow chooses between adapters while it runs, so it can't be merged",
@@ -36,13 +66,13 @@ _REFUSED = {
     "layer_replication": "it repeats layers, so the result is another architecture",
     "megatron_config": "it was trained on Megatron's fused layers, which the checkpoint doesn't have",
     "monteclora_config": "MonteCLoRA draws its weights while it runs, so it can't be merged",
-    "target_parameters": "adapted parameters that are no layer's weight (experts) aren't taken yet",
-    "trainable_token_indices": "single trained tokens aren't taken yet",
-    "use_bdlora": "block-diagonal LoRA isn't taken yet",
+    "target_parameters": "adapted parameters that aren't a layer's weight (experts) aren't supported yet",
+    "trainable_token_indices": "single trained tokens aren't supported yet",
+    "use_bdlora": "block-diagonal LoRA isn't supported yet",
     "use_qalora": "QA-LoRA adapts a quantized base model",
-    "velora_config": "VeLoRA isn't taken yet",
+    "velora_config": "VeLoRA isn't supported yet",
 }
-# Their first update was taken out of the base model's weights, which are then others than the checkpoint's.
+# Their first update was subtracted from the base model's weights, which then differ from the checkpoint's.
 _CHANGED_BASE = ("pissa", "corda", "olora", "lora_ga", "loftq")
 _PLAIN = "Merge it with PEFT itself (merge_and_unload, save_pretrained), and name the merged model as MODEL."
 # These put something before the prompt or between the layers, which no weight of the model can hold.
@@ -52,11 +82,18 @@ _RANKS = "rank_pattern"
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What of adapter_config.json decides how tensors are merged.
+    """The part of adapter_config.json that decides how tensors are merged.
 
-    ranks, alphas: regular expressions of module names -> their own rank or alpha, in the file's order.
-    saved: the modules that were trained whole. tying: PEFT kept embedding and head tied while training.
-    base: what the file calls its base model; a note, nothing more.
+    Attributes:
+        rank: The rank of a module that no pattern in ``ranks`` fits.
+        alpha: The alpha of a module that no pattern in ``alphas`` fits.
+        ranks: Regular expressions of module names and their own rank, in the file's order.
+        alphas: Regular expressions of module names and their own alpha, in the file's order.
+        rslora: Whether it is rsLoRA.
+        dora: Whether it is DoRA.
+        saved: The modules that were trained whole.
+        tying: Whether PEFT kept embedding and head tied while training.
+        base: What the file calls its base model; a note, nothing more.
     """
 
     rank: int
@@ -76,31 +113,34 @@ class AdapterConfig:
 
     @property
     def base_name(self) -> str:
-        """Its base model as a hub id, or the last part of a path: a bundle says no path of anybody's machine."""
+        """Its base model as a hub id, or the last part of a path: a bundle holds no path of anybody's machine."""
         return self.base if self.base.count("/") == 1 and not self.base.startswith((".", "/")) else Path(self.base).name
 
     def rank_of(self, module: str) -> int:
-        """The rank of a module, by its name in the model that was trained; the first pattern that fits decides."""
+        """Return the rank of a module, by its name in the trained model; the first pattern that fits decides."""
         return next((rank for pattern, rank in self.ranks if _fits(pattern, module)), self.rank)
 
     def scale_of(self, module: str) -> float:
-        """What B @ A is multiplied with: alpha / rank; for rsLoRA (Kalajdzievski, 2023) alpha / sqrt(rank)."""
+        """Return what B @ A is multiplied by: alpha / rank; for rsLoRA (Kalajdzievski, 2023) alpha / sqrt(rank)."""
         alpha = next((alpha for pattern, alpha in self.alphas if _fits(pattern, module)), self.alpha)
         rank = self.rank_of(module)
         return alpha / (math.sqrt(rank) if self.rslora else rank)
 
 
 def read_config(folder: Path) -> AdapterConfig:
-    """The adapter_config.json of a folder.
+    """Read the adapter_config.json of a folder.
+
+    Args:
+        folder: The folder of a PEFT adapter.
 
     Raises:
-        CheckpointError: It is missing, is no JSON object, or a value is of a wrong kind; names the key.
-        UnsupportedError: Not LoRA, or an option that can't be merged; names the key.
+        CheckpointError: It is missing, isn't a JSON object, or a value is of a wrong kind; the message names the key.
+        UnsupportedError: It isn't LoRA, or has an option that can't be merged; the message names the key.
     """
     path = folder / FILE
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} has no {FILE}, so it is no PEFT adapter", hint="name the folder that holds the adapter"
+            f"{folder} has no {FILE}, so it is not a PEFT adapter", hint="name the folder that holds the adapter"
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -116,13 +156,15 @@ def _refuse(path: Path, found: Mapping[str, Any]) -> None:
     """Raises for what isn't LoRA, or can't be merged, or isn't known."""
     kind = found.get("peft_type")
     if not isinstance(kind, str):
-        raise CheckpointError(f"{path} has no peft_type", hint="take adapter_config.json from the adapter")
+        raise CheckpointError(f"{path} has no peft_type", hint="use the adapter's own adapter_config.json")
     if kind.upper() != "LORA":
         what_next = "This kind can't be merged." if kind.upper() in _UNMERGEABLE else _PLAIN
-        raise UnsupportedError(f"{path}: peft_type '{kind}' is not LoRA", hint=f"LORA is taken. {what_next}")
+        raise UnsupportedError(f"{path}: peft_type '{kind}' is not LoRA", hint=f"Only LORA is supported. {what_next}")
     task = found.get("task_type")
     if task not in (None, "CAUSAL_LM"):
-        raise UnsupportedError(f"{path}: task_type '{task}': it doesn't generate text", hint="CAUSAL_LM is taken.")
+        raise UnsupportedError(
+            f"{path}: task_type '{task}': it doesn't generate text", hint="Only CAUSAL_LM is supported."
+        )
     start = found.get("init_lora_weights", True)
     if isinstance(start, str) and start.lower().startswith(_CHANGED_BASE):
         raise UnsupportedError(
@@ -153,7 +195,7 @@ def _config(path: Path, found: Mapping[str, Any]) -> AdapterConfig:
         raise _wrong(path, "r", rank, "a whole number from 1")
     if not _is_number(alpha):
         raise _wrong(path, "lora_alpha", alpha, "a number")
-    # PEFT itself takes fan_in_fan_out for false where a layer is an nn.Linear, as all of them are here.
+    # PEFT itself treats fan_in_fan_out as false if a layer is an nn.Linear, as all of them are here.
     return AdapterConfig(
         rank=rank,
         alpha=float(alpha),
@@ -178,7 +220,7 @@ def _patterns(path: Path, found: Mapping[str, Any], key: str) -> dict[str, Any]:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise CheckpointError(f"{path}: {key}: '{pattern}' is no regular expression: {error}") from error
+            raise CheckpointError(f"{path}: {key}: '{pattern}' is not a regular expression: {error}") from error
     return table
 
 
@@ -192,7 +234,7 @@ def _is_number(value: Any) -> bool:
 
 def _wrong(path: Path, key: str, value: Any, wanted: str) -> CheckpointError:
     message = f"{path}: {key} = {json.dumps(value)}: should be {wanted}"
-    return CheckpointError(message, hint="take adapter_config.json from the adapter")
+    return CheckpointError(message, hint="use the adapter's own adapter_config.json")
 
 
 def _fits(pattern: str, module: str) -> bool:

@@ -1,6 +1,6 @@
 """The arithmetic of a merge, in float32 and a block of rows at a time: equal to PEFT's merge_and_unload.
 
-A merge writes into a tensor that it is given, which may lie in a file, and makes none of its size.
+A merge writes into a tensor that it is given, which may be in a file, and makes none of its size.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ _BLOCK = 1 << 20  # elements that are worked on in one go
 
 @dataclass(frozen=True)
 class Update:
-    """What an adapter does to one parameter; tensors by their names in the adapter's file.
+    """What an adapter does to one parameter; tensors are given by their names in the adapter's file.
 
-    replacement: taken in the parameter's place, before all else. a, b: factors of rank r; of a linear weight
-    [out, in] A is [r, in] and B [out, r], of an embedding [rows, size] A is [r, rows] and B [size, r].
-    magnitude: DoRA's, [out], or [size] of an embedding. added: a bias that is added; ``scale`` multiplies it, or B @ A.
+    Attributes:
+        replacement: Takes the parameter's place, before all else.
+        a: The factor A of rank r: [r, in] for a linear weight [out, in], [r, rows] for an embedding [rows, size].
+        b: The factor B of rank r: [out, r] for a linear weight, [size, r] for an embedding.
+        scale: Multiplies ``added``, or B @ A.
+        magnitude: DoRA's magnitude, [out], or [size] for an embedding.
+        embedding: Whether the factors are an embedding's.
+        added: A bias that is added.
     """
 
     replacement: str | None = None
@@ -35,23 +40,41 @@ class Update:
 
 @dataclass(frozen=True)
 class Factors:
-    """A linear weight's update: A [r, in], B [out, r]; an embedding's are brought into that form first."""
+    """A linear weight's update; an embedding's factors are brought into this form first.
+
+    Attributes:
+        a: The factor A, [r, in].
+        b: The factor B, [out, r].
+        scale: Multiplies B @ A.
+    """
 
     a: torch.Tensor
     b: torch.Tensor
     scale: float
 
     def add_to(self, weight: torch.Tensor, rows: slice, out: torch.Tensor) -> None:
-        """Writes (W + scale * B @ A)[rows] into ``out`` float32."""
+        """Write (W + scale * B @ A)[rows] into ``out``.
+
+        Args:
+            weight: W, [out, in].
+            rows: The rows to compute.
+            out: Those rows alone, float32.
+        """
         import torch
 
         torch.mm(self.b[rows], self.a, out=out).mul_(self.scale).add_(weight[rows])
 
 
 def merge_linear(weight: torch.Tensor, factors: Factors, magnitude: torch.Tensor | None, out: torch.Tensor) -> None:
-    """W + s B A into ``out`` [out, in] float32; with DoRA's ``magnitude`` [out], each row scaled to that length.
+    """Write W + s B A into ``out``, each row scaled to DoRA's magnitude if there is one.
 
-    DoRA (Liu et al., 2024): m * (W + s B A) / ||W + s B A||, the norm over a row's inputs.
+    DoRA (Liu et al., 2024): m * (W + s B A) / ||W + s B A||, with the norm over a row's inputs.
+
+    Args:
+        weight: W, [out, in].
+        factors: The update.
+        magnitude: DoRA's m, [out]; None for LoRA.
+        out: Is written to, [out, in] float32.
     """
     import torch
 
@@ -62,13 +85,13 @@ def merge_linear(weight: torch.Tensor, factors: Factors, magnitude: torch.Tensor
 
 
 def merge_embedding(weight: torch.Tensor, factors: Factors, magnitude: torch.Tensor | None, out: torch.Tensor) -> None:
-    """W + s (B A)^T into ``out`` [rows, size] float32; PEFT's DoRA scales each column, its norm over all of the rows.
+    """Write W + s (B A)^T into ``out``; PEFT's DoRA scales each column, with its norm over all of the rows.
 
     Args:
-        weight: [rows, size].
-        factors: Transposed: ``a`` is B^T [r, size], ``b`` A^T [rows, r].
-        magnitude: [size].
-        out: Is written to.
+        weight: W, [rows, size].
+        factors: Transposed: ``a`` is B^T [r, size], ``b`` is A^T [rows, r].
+        magnitude: DoRA's m, [size]; None for LoRA.
+        out: Is written to, [rows, size] float32.
     """
     import torch
 

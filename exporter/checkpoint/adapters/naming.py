@@ -1,4 +1,4 @@
-"""From an adapter's tensor names to the parameters that they belong to."""
+"""The parameters that an adapter's tensors belong to, by the tensors' names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ _WHOLE = re.compile(r"(?P<module>.+?)(\.modules_to_save(\.default)?|\.base_layer
 
 @dataclass(frozen=True)
 class Named:
-    """One tensor of an adapter. module: as the trained model named it, which patterns match.
+    """One tensor of an adapter.
 
-    parameter: of transformers' text model ('model.layers.0.self_attn.q_proj.weight'); None where it is of a part that
-    is no text. part: 'a', 'b', 'magnitude', 'bias' (added to one) or 'whole' (takes a parameter's place).
-    embedding: its factors are an embedding's.
+    Attributes:
+        tensor: Its name in the adapter's file.
+        module: The module as the trained model named it, which patterns match.
+        parameter: The parameter of transformers' text model ('model.layers.0.self_attn.q_proj.weight'); None if it
+            doesn't belong to the text part.
+        part: 'a', 'b', 'magnitude', 'bias' (added to one) or 'whole' (takes a parameter's place).
+        embedding: Whether it is a factor of an embedding.
     """
 
     tensor: str
@@ -43,7 +47,7 @@ _KINDS = {
 
 
 def read_name(tensor: str) -> Named | None:
-    """What a tensor of an adapter is; None for a name that PEFT's LoRA doesn't write."""
+    """Return what a tensor of an adapter is, by its name; None for a name that PEFT's LoRA doesn't write."""
     if not tensor.startswith(_OUTER):
         return None
     inner = tensor.removeprefix(_OUTER)

@@ -22,15 +22,15 @@ _SHARED = "k_proj|v_proj|k_norm|v_norm"
 
 
 class AdaptedTensors(TensorIndex):
-    """The base model's tensors; those that the adapter touches are merged, in float32, when they are read.
+    """The base model's tensors; those that the adapter changes are merged, in float32, when they are read.
 
     A tensor that only takes another's place stays in the adapter's file, in its dtype.
 
     Args:
-        base: The checkpoint's.
-        adapter: Opened against it.
-        parameters: Names in the checkpoint -> transformers' names of the parameters that they are.
-        aliases: More names -> the tensor that each of them is, before the adapter.
+        base: The checkpoint's tensors.
+        adapter: Opened for this checkpoint.
+        parameters: Transformers' names of the parameters, by their names in the checkpoint.
+        aliases: By additional name, the tensor in the checkpoint that it stands for before the adapter is merged.
     """
 
     def __init__(
@@ -46,31 +46,31 @@ class AdaptedTensors(TensorIndex):
         self._merged = {stored: name for stored, name in touched.items() if stored not in self._replaced}
 
     def dtype(self, name: str) -> str:
-        """The tensor's dtype as it is read: a merged one is float32."""
+        """Return a tensor's dtype as it is read: a merged one is float32."""
         if name in self._replaced:
             return self._adapter.tensors.dtype(self._replaced[name])
         return "F32" if name in self._merged else super().dtype(name)
 
     def shard(self, name: str) -> Path:
-        """The file that holds the tensor; of a merged one, the base model's."""
+        """Return the file that holds a tensor; for a merged one, the base model's."""
         if name in self._replaced:
             return self._adapter.tensors.shard(self._replaced[name])
         return super().shard(name)
 
     def mapped(self, name: str) -> torch.Tensor:
-        """The file's own bytes; of a merged tensor, one in memory."""
+        """Return the file's own bytes as a tensor; a merged tensor is in memory."""
         if name in self._replaced:
             return self._adapter.tensors.mapped(self._replaced[name])
         return self.get(name) if name in self._merged else super().mapped(name)
 
     def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
-        """As ``mapped``; a merged tensor is computed into a file of ``scratch``, and never in memory whole."""
+        """Return a tensor as ``mapped`` does; a merged one is computed into a file of ``scratch``, not in memory."""
         if name not in self._merged:
             return self.mapped(name)
         return self._adapter.merged(self._merged[name], super().mapped(name), scratch)
 
     def get(self, name: str) -> torch.Tensor:
-        """The tensor as the fine-tune has it; do not write to it.
+        """Return a tensor as the fine-tune has it; it must not be written to.
 
         Raises:
             CheckpointError: There is no such tensor, or its file changed since it was opened.
@@ -87,19 +87,20 @@ class AdaptedTensors(TensorIndex):
 def adapt(
     folder: Path, tensors: TensorIndex, names: Mapping[str, str], text_config: PreTrainedConfig
 ) -> tuple[AdaptedTensors, Adapter, PreTrainedConfig]:
-    """Opens an adapter for a checkpoint and lays it over the checkpoint's tensors.
+    """Open an adapter for a checkpoint and lay it over the checkpoint's tensors.
 
     Args:
-        folder: The adapter's.
-        tensors: The checkpoint's.
-        names: As ``weight_map`` returned them: transformers' names -> names in the checkpoint.
-        text_config: The text part's.
+        folder: The adapter's folder.
+        tensors: The checkpoint's tensors.
+        names: Names in the checkpoint by transformers' names, as ``weight_map`` returned them.
+        text_config: The text part's configuration.
 
     Returns:
-        The tensors, the adapter, and the configuration: another one where the adapter unties head and embedding.
+        The tensors, the adapter, and the configuration, which is another one if the adapter unties head and embedding.
 
     Raises:
-        CheckpointError, UnsupportedError: As ``open_adapter`` has it.
+        CheckpointError: As for ``open_adapter``.
+        UnsupportedError: As for ``open_adapter``.
     """
     tied = bool(text_config.tie_word_embeddings)
     shapes = {name: tensors.shape(stored) for name, stored in names.items() if not (tied and name == HEAD)}
@@ -117,7 +118,13 @@ def adapt(
 
 
 def spare_tensors(text_config: PreTrainedConfig) -> re.Pattern[str] | None:
-    """Keys and values of layers that share another layer's cache: older transformers had them, and didn't use them."""
+    """Return the names of unused tensors: keys and values of layers that share another layer's cache.
+
+    Older transformers had them and didn't use them.
+
+    Args:
+        text_config: The text part's configuration.
+    """
     modes = getattr(text_config, "kv_sharing_modes", ())
     reused = "|".join(str(index) for index, mode in enumerate(modes) if mode == "reuse")
     return re.compile(rf"model\.layers\.({reused})\.self_attn\.({_SHARED})\..+") if reused else None
