@@ -255,11 +255,11 @@ def _cache() -> Check:
 
 def _devices() -> Iterator[Check]:
     """Where bundles can be proven besides this machine; none is needed for an export."""
-    from .devices import KINDS
+    from .devices import DEVICES
     from .devices.setup import lacking_for
 
-    for kind in KINDS:
-        if kind.module:
+    for kind in DEVICES:
+        if not kind.is_host:
             lacking = lacking_for(kind)
             if lacking:
                 found = f"lacks {', '.join(lacking)}"

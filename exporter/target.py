@@ -98,7 +98,7 @@ class RuntimeTable(toml_file.DataFile):
     choices: dict[str, str] = Field(default_factory=dict, description="Key of this table -> why it is so.")
 
     @classmethod
-    def keys(cls) -> tuple[str, ...]:
+    def chosen_keys(cls) -> tuple[str, ...]:
         """Return the keys that choose something."""
         return tuple(name for name in cls.model_fields if name != "choices")
 
@@ -175,7 +175,7 @@ class TargetFileBase(toml_file.DataFile):
             if name in self.model_fields_set and name not in runtimes:
                 raise ValueError(f"there is a table [{name}], but runtimes doesn't name '{name}'")
         for name, table in self.tables().items():
-            _check_choices(table.choices, table.keys(), f"{name}.choices")
+            _check_choices(table.choices, table.chosen_keys(), f"{name}.choices")
             longest, slots = max(table.value("prefill_lengths") or (0,)), table.value("context") or self.context
             if longest > slots:
                 raise ValueError(f"{name}.prefill_lengths has {longest}, which is more than context {slots}")
@@ -314,7 +314,7 @@ def _choices(path: Path, read: TargetFileBase, table: RuntimeTable) -> RuntimeCh
     recipe = table.value("recipe")
     return RuntimeChoices(
         prefill_lengths=table.value("prefill_lengths") or (read.prefill_chunk,),
-        options={key: table.value(key) for key in table.keys() if key not in _TABLE_FIELDS},
+        options={key: table.value(key) for key in table.chosen_keys() if key not in _TABLE_FIELDS},
         recipe=_beside(path, recipe) if recipe else None,
         context=table.value("context"),
     )

@@ -71,7 +71,7 @@ def parse_devices(flag: str, specs: Sequence[str], values: Mapping[str, Any]) ->
     for spec in specs:
         if specs.count(spec) > 1:
             raise UsageError(f"{flag} {spec} is there twice")
-    if values["timeout"] is not None and not any(kind.module for kind in kinds):
+    if values["timeout"] is not None and not any(not kind.is_host for kind in kinds):
         raise UsageError(f"--timeout is for devices: name one with {flag}", hint="gemcut devices lists them.")
     if values["memory"] is not None and not any(kind.takes_memory for kind in kinds):
         raise UsageError(f"--memory is for arm64-vm: name it with {flag}", hint="gemcut devices lists them.")

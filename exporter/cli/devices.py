@@ -20,12 +20,12 @@ def command(as_json: bool) -> None:
 
     Nothing is fetched or started. gemcut device setup NAME gets what a device lacks.
     """
-    from ..devices import KINDS
+    from ..devices import DEVICES
     from ..devices.setup import entry
     from .documents import DeviceList
     from .views.table import table
 
-    entries = tuple(entry(kind) for kind in KINDS)
+    entries = tuple(entry(kind) for kind in DEVICES)
     if as_json:
         emit(DeviceList(entries))
         return

@@ -42,14 +42,14 @@ from .adb_client import (
     users_key,
 )
 from .adb_runner import FOLDER, native_command, stage_native, with_runtime
-from .base import Facts, Need
+from .base import Device, DeviceKind, Facts, Need
 from .golden_runners import golden_runner, runtimes_with
+from .options import Options
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
     from ..prove.behaviour import Check
     from ..prove.golden import Golden, Recorded
-    from . import Options
 
 _ROOTS = ("/data/local/tmp", "/tmp")  # what Android's shell user may write and execute in; what any Linux has
 _SLOWEST = 1e6  # bytes a second that a push or pull reaches at least
@@ -319,6 +319,18 @@ class AdbDevice:
         self.close()
 
 
-def make(text: str, options: Options) -> AdbDevice:
-    """The device that ``adb[:SERIAL]`` names; nothing is started."""
-    return AdbDevice(text, options.limit)
+class AdbKind(DeviceKind):
+    """See ``DeviceKind``."""
+
+    name = "adb"
+    argument = "SERIAL"
+    proves = "a phone's or an Android emulator's processor and kernel, through the PyPI runtimes for Linux"
+    leaves_out = "the app's library and its sandbox"
+    here = False
+
+    def make(self, text: str, options: Options) -> Device:
+        """See ``DeviceKind``."""
+        return AdbDevice(text, options.limit)
+
+
+DEVICE = AdbKind()

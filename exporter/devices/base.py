@@ -7,14 +7,16 @@ device puts in place itself (``Device.runner``); see ``orders`` for what it read
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from ..runtimes.golden_runner import Need
 from ..util.processes import Finished
 from ..util.progress import Progress
+from .options import Options
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
@@ -108,4 +110,39 @@ class Device(Protocol):
         """Stops and removes all that it started."""
 
 
-__all__ = ["Device", "Facts", "Library", "Need"]
+class DeviceKind(ABC):
+    """A kind of device: one module each, and one row in the package's registry.
+
+    Attributes:
+        name: What ``--on`` and ``--prove-on`` take.
+        argument: What may follow its name and a colon; empty for nothing.
+        proves: What it proves, in one line.
+        leaves_out: What it doesn't prove, in one line.
+        takes_memory: The user may set its memory.
+        here: All of it is on this machine, and can be made ready before it is used.
+        is_host: It is this machine itself.
+    """
+
+    name: ClassVar[str]
+    argument: ClassVar[str] = ""
+    proves: ClassVar[str]
+    leaves_out: ClassVar[str]
+    takes_memory: ClassVar[bool] = False
+    here: ClassVar[bool] = True
+    is_host: ClassVar[bool] = False
+
+    @abstractmethod
+    def make(self, text: str, options: Options) -> Device:
+        """Return the device that ``text`` names; nothing is fetched or started.
+
+        Args:
+            text: As the user wrote it.
+            options: What the user set.
+
+        Raises:
+            UnsupportedError: There is none of that argument.
+            UsageError: It can't take that argument or option.
+        """
+
+
+__all__ = ["Device", "DeviceKind", "Facts", "Library", "Need"]

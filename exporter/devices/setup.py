@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..errors import LackingError, UnsupportedError
 from ..runtimes import find_runtime, runtime_names
 from ..util.stage_clock import StageClock
-from . import Kind, kind_of, make_device
-from .base import Device, Need
+from . import kind_of, make_device
+from .base import Device, DeviceKind, Need
 
 if TYPE_CHECKING:
     from ..util.progress import Progress
@@ -35,9 +35,9 @@ class DeviceEntry:
     needs: dict[str, tuple[Need, ...]]
 
 
-def entry(kind: Kind) -> DeviceEntry:
+def entry(kind: DeviceKind) -> DeviceEntry:
     """A kind of device as ``gemcut devices`` lists it."""
-    if not kind.module:
+    if kind.is_host:
         needs = {name: _host_needs(name) for name in runtime_names()}
     else:
         device = make_device(kind.name)
@@ -46,7 +46,7 @@ def entry(kind: Kind) -> DeviceEntry:
     return DeviceEntry(kind.name, kind.argument, kind.proves, kind.leaves_out, ready, needs)
 
 
-def lacking_for(kind: Kind) -> list[str]:
+def lacking_for(kind: DeviceKind) -> list[str]:
     """What this machine lacks for a kind of device, each once; nothing is fetched or started."""
     device = make_device(kind.name)
     needs = (need for name in device.runtimes for need in device.needs(name) if not need.optional)
@@ -76,7 +76,7 @@ def set_up(spec: str, progress: Progress) -> tuple[tuple[str, ...], dict[str, fl
     """
     from ..util.fetching import apt_install
 
-    if not kind_of(spec).module:
+    if kind_of(spec).is_host:
         return tuple(name for name in runtime_names() if not _host_needs(name)), {}
     clock, device = StageClock(progress, _TITLES), make_device(spec)
     packages = sorted({need.package for name in device.runtimes for need in device.needs(name) if need.package})

@@ -24,7 +24,7 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
 
     ``least``: as if lowering a mixture's experts, which differ by their weights alone, took nothing.
     """
-    from ..quantize.primitives import PIECE
+    from ..quantize.methods.base import PIECE
 
     known = constants().memory
     modules = shapes.modules - shapes.experts * least

@@ -132,7 +132,7 @@ def _check_devices(entry: BundleEntry) -> Iterator[Mistake]:
         yield _at(entry, "prove_on", f"'{spec}' is there twice")
     if not known:
         return
-    if entry.timeout is not None and not any(kind.module for kind in kinds):
+    if entry.timeout is not None and not any(not kind.is_host for kind in kinds):
         yield _at(entry, "timeout", "it is for devices, and prove_on names none", hint="gemcut devices lists them.")
     if entry.device_memory is not None and not any(kind.takes_memory for kind in kinds):
         yield _at(entry, "device_memory", "it is for arm64-vm, which prove_on doesn't name")

@@ -227,12 +227,12 @@ def test_a_group_that_does_not_divide_is_refused_with_one_that_fits() -> None:
 
 def test_quantized_weights_are_within_half_a_step() -> None:
     import torch
-    from gemcut.quantize.primitives import quantize_weight
+    from gemcut.quantize.methods.round_to_nearest import METHOD
     from gemcut.quantize.recipe import Scheme
 
     weight = torch.randn(16, 128, generator=torch.Generator().manual_seed(0))
     for scheme in (Scheme("a", "int4", 32), Scheme("b", "int8")):
-        values, scales = quantize_weight(weight, scheme)
+        values, scales = METHOD.quantize(weight, scheme)
         back = values.float().reshape(16, scales.shape[1], -1) * scales.unsqueeze(-1)
         error = (back.reshape(16, 128) - weight).abs().reshape(16, scales.shape[1], -1)
         # The scales of groups are bfloat16: half a unit in their last place, over the 7.5 steps of the largest value.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gemcut.quantize.primitives import quantize_rows, quantize_weight
+from gemcut.quantize.methods.round_to_nearest import METHOD
 from gemcut.quantize.recipe import Scheme
 from gemcut.runtimes.executorch.graph.decoder import Traced
 from gemcut.runtimes.executorch.lower import _to_edge, _to_program
@@ -101,9 +101,9 @@ def test_what_is_patched_is_put_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", [INT8, INT4, CHANNELS])
 def test_rows_are_quantized_alike_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: Scheme) -> None:
-    monkeypatch.setattr("gemcut.quantize.primitives.PIECE", 64 * 7)
+    monkeypatch.setattr("gemcut.quantize.methods.base.PIECE", 64 * 7)
     weight = torch.randn(50, 64).bfloat16()
-    values, scales = quantize_rows(weight, scheme, Scratch(tmp_path))
-    whole, factors = quantize_weight(weight, scheme)
+    values, scales = METHOD.quantize_rows(weight, scheme, Scratch(tmp_path))
+    whole, factors = METHOD.quantize(weight, scheme)
     assert torch.equal(values, whole)
     assert torch.equal(scales, factors)

@@ -348,6 +348,7 @@ def test_each_expert_is_quantized_as_a_matrix_of_its_own(make: Callable[[str], M
     from gemcut.modeling.parts import TEXT_DECODER
     from gemcut.quantize.recipe import load_recipe
     from gemcut.quantize.schemes import decide
+    from gemcut.runtimes.litert import PLUGIN
     from gemcut.runtimes.litert.adapt import adapt
     from gemcut.runtimes.litert.runner import LiteRTRunner
 

@@ -89,17 +89,17 @@ def unpacked(data: bytes, kind: str) -> npt.NDArray[Any]:
 
 
 def dequantized(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
-    from gemcut.quantize.primitives import quantize_weight
+    from gemcut.quantize.methods.round_to_nearest import METHOD
 
     if scheme.weight == "float32":
         return weight
-    values, scales = quantize_weight(weight, scheme)
+    values, scales = METHOD.quantize(weight, scheme)
     return values * scales.repeat_interleave(weight.shape[1] // scales.shape[1], dim=1)
 
 
 @pytest.mark.parametrize("scheme", ALL, ids=str)
 def test_every_table_is_what_the_recipe_makes_of_the_weight(converted: Any, scheme: Scheme, tmp_path: Path) -> None:
-    from gemcut.quantize.primitives import quantize_weight
+    from gemcut.quantize.methods.round_to_nearest import METHOD
 
     embedding = {"float32": FLOAT, "int8": ROWS8, "int4": ROWS4}[scheme.weight]
     sizes = converted.link(tmp_path / "out.tflite", scheme, embedding)
@@ -117,7 +117,7 @@ def test_every_table_is_what_the_recipe_makes_of_the_weight(converted: Any, sche
             assert table.scales is None
             np.testing.assert_array_equal(table.values, weight.numpy())
             continue
-        values, scales = quantize_weight(weight, way)
+        values, scales = METHOD.quantize(weight, way)
         np.testing.assert_array_equal(table.values, values.numpy())
         assert table.scales is not None
         np.testing.assert_array_equal(table.scales, scales.numpy())

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from .. import Options
-    from .device import AndroidDevice
+from ..base import Device, DeviceKind
+from ..options import Options
 
 
-def make(text: str, options: Options) -> AndroidDevice:
-    """The device for ``android-lib[:LIB]`` or ``android-lib-arm64[:LIB]``; nothing is fetched or built.
+class AndroidLibraryKind(DeviceKind):
+    """See ``DeviceKind``: the library for this machine's processor."""
 
-    Args:
-        text: As the user wrote it.
-        options: Its time limit.
-    """
-    from .device import AndroidDevice
-    from .libraries import data
-    from .toolchain import machine
+    name = "android-lib"
+    argument = "LIB"
+    proves = "the very libexecutorch.so that apps ship, byte for byte, and its Java classes where a JDK is here"
+    leaves_out = "arm64 kernels; Android's own C library and kernel"
+    architecture: ClassVar[str] = ""
 
-    name, _, argument = text.partition(":")
-    arch = "aarch64" if name == "android-lib-arm64" else machine()
-    return AndroidDevice(name, argument or str(data()["default"]), arch, options.limit)
+    def make(self, text: str, options: Options) -> Device:
+        """See ``DeviceKind``."""
+        from .device import AndroidDevice
+        from .libraries import data
+        from .toolchain import machine
+
+        name, _, argument = text.partition(":")
+        return AndroidDevice(name, argument or str(data()["default"]), self.architecture or machine(), options.limit)
+
+
+class Arm64AndroidLibraryKind(AndroidLibraryKind):
+    """See ``DeviceKind``: the library for arm64, emulated on other processors."""
+
+    name = "android-lib-arm64"
+    proves = "the arm64 library that apps ship, byte for byte, under emulation"
+    leaves_out = "Java; Android's own C library and kernel; speed"
+    architecture = "aarch64"
+
+
+LIBRARY = AndroidLibraryKind()
+LIBRARY_ARM64 = Arm64AndroidLibraryKind()

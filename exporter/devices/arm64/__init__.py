@@ -1,21 +1,29 @@
-"""arm64-user: arm64 code under QEMU's user mode, on the processor that a profile describes."""
+"""``arm64-user``: arm64 code under QEMU's user mode, on the processor that a profile describes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .. import Options
-    from ..base import Device
+from ..base import Device, DeviceKind
+from ..options import Options
 
 
-def make(text: str, options: Options) -> Device:
-    """The device that ``arm64-user[:PROFILE]`` names.
+class Arm64UserKind(DeviceKind):
+    """See ``DeviceKind``."""
 
-    Raises:
-        UnsupportedError: There is no such profile.
-        UsageError: The profile's file isn't there, or isn't right.
-    """
-    from .device import Arm64User
+    name = "arm64-user"
+    argument = "PROFILE"
+    proves = "arm64 code of the PyPI runtimes, with the kernels that a given processor chooses"
+    leaves_out = "the app's library; speed; a real processor's arithmetic beyond what QEMU computes"
 
-    return Arm64User(text.partition(":")[2], options.limit)
+    def make(self, text: str, options: Options) -> Device:
+        """See ``DeviceKind``.
+
+        Raises:
+            UnsupportedError: There is no such profile.
+            UsageError: The profile's file doesn't exist, or isn't right.
+        """
+        from .device import Arm64User
+
+        return Arm64User(text.partition(":")[2], options.limit)
+
+
+DEVICE = Arm64UserKind()

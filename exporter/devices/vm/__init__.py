@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .. import Options
-    from .device import Arm64Vm
+from ..base import Device, DeviceKind
+from ..options import Options
 
 
-def make(text: str, options: Options) -> Arm64Vm:
-    """The device ``arm64-vm``; nothing is started.
+class Arm64VmKind(DeviceKind):
+    """See ``DeviceKind``."""
 
-    Raises:
-        UsageError: Its memory is no size, or too small.
-    """
-    from .device import DEFAULT_MEMORY, Arm64Vm
+    name = "arm64-vm"
+    proves = "a whole arm64 Linux machine with a memory limit, reached over adb alone"
+    leaves_out = "Android itself; the app's library; speed"
+    takes_memory = True
 
-    return Arm64Vm(text, options.limit, options.memory or DEFAULT_MEMORY)
+    def make(self, text: str, options: Options) -> Device:
+        """See ``DeviceKind``.
+
+        Raises:
+            UsageError: Its memory is not a size, or too small.
+        """
+        from .device import DEFAULT_MEMORY, Arm64Vm
+
+        return Arm64Vm(text, options.limit, options.memory or DEFAULT_MEMORY)
+
+
+DEVICE = Arm64VmKind()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...quantize.primitives import _BITS, quantize_rows
+from ...quantize.methods import method_of
+from ...quantize.methods.base import BITS
 from ...quantize.recipe import Scheme
 from ...util.file_tensors import InMemory, Scratch
 
@@ -26,10 +27,10 @@ class QuantizedLinear(nn.Module):
     def __init__(self, linear: nn.Linear, scheme: Scheme, name: str, scratch: Scratch | None = None) -> None:
         super().__init__()
         self.scheme = scheme
-        bits = _BITS[scheme.weight]
+        bits = BITS[scheme.weight]
         self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         scratch = scratch or InMemory()
-        values, scales = quantize_rows(linear.weight.detach(), scheme, scratch)
+        values, scales = method_of(scheme).quantize_rows(linear.weight.detach(), scheme, scratch)
         self.register_buffer("values", values)
         self.register_buffer("scales", scales if scheme.group else scales.reshape(-1))
         self.register_buffer("zeros", scratch.empty(self.scales.shape, torch.int32 if scheme.group else torch.int64))
@@ -58,7 +59,7 @@ class QuantizedEmbedding(nn.Module):
         self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float, scratch: Scratch | None = None
     ) -> None:
         super().__init__()
-        values, scales = quantize_rows(embedding.weight.detach(), scheme, scratch or InMemory())
+        values, scales = method_of(scheme).quantize_rows(embedding.weight.detach(), scheme, scratch or InMemory())
         self.multiplier = multiplier
         self.register_buffer("values", values)
         # The multiplier goes into the scales: one multiplication less at run time.

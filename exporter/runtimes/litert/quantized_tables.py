@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...quantize.primitives import quantize_weight
+from ...quantize.methods import method_of
 from ...quantize.recipe import Scheme
 
 TYPES = {"float32": "FLOAT32", "int8": "INT8", "int4": "INT4"}
@@ -52,7 +52,7 @@ class Table:
 
     @cached_property
     def _row_scales(self) -> npt.NDArray[np.float32]:
-        parts = [quantize_weight(part, self.scheme)[1].reshape(-1) for part in self._parts()]
+        parts = [method_of(self.scheme).quantize(part, self.scheme)[1].reshape(-1) for part in self._parts()]
         return torch.cat(parts).numpy()
 
     def row_scales(self) -> npt.NDArray[np.float32]:
@@ -76,7 +76,7 @@ def write_table(file: BinaryIO, table: Table, scales: bool) -> None:
         if table.scheme.weight == "float32":
             file.write(_raw(part.detach().float()))
             continue
-        values, factors = quantize_weight(part, table.scheme)
+        values, factors = method_of(table.scheme).quantize(part, table.scheme)
         if scales:
             file.write(_raw(factors.to(torch.float16)))
         elif table.scheme.weight == "int8":

@@ -1,0 +1,25 @@
+"""What the user may set for any device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TIMEOUT = 600.0  # seconds that the goldens may take on a device, unless the user says otherwise
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may set for any device.
+
+    Attributes:
+        seconds: Time limit of a run; None for ``TIMEOUT``.
+        memory: Of a virtual machine, as QEMU writes it (``2G``); None for its default.
+    """
+
+    seconds: float | None = None
+    memory: str | None = None
+
+    @property
+    def limit(self) -> float:
+        """The time limit in seconds."""
+        return TIMEOUT if self.seconds is None else self.seconds
