@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_PROVEN, UsageError
-from ..runtimes import DEFAULT
+from ..runtimes import DEFAULT, runtime_names
 from .common import Command, console_progress, device_options, emit, json_option, parse_devices, say, warn_unproven
 from .reporting import report_options, reporting
 from .runtime_options import asked_options, runtime_options
@@ -24,7 +24,13 @@ _OF_PROJECTS = ("only", "locked")
 @click.command(cls=Command)
 @click.argument("model", required=False)
 @click.option("--target", metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
-@click.option("--runtime", default=DEFAULT, show_default=True, metavar="NAME[,NAME]", help="What runs it there.")
+@click.option(
+    "--runtime",
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME[,NAME]",
+    help=f"What runs it there: {', '.join(runtime_names())}.",
+)
 @click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")

@@ -78,7 +78,7 @@ def refuse_gemma3(change: Any) -> None:
     model = TEXT_DECODER.empty(config(num_hidden_layers=2, hidden_size=64, layer_types=["sliding_attention"] * 2))
     attention = model.model.layers[1].self_attn
     change(attention)
-    refuse_modules(model)
+    refuse_modules(model, "executorch")
 
 
 def test_a_layer_that_calls_its_attention_otherwise_than_its_configuration_says_is_refused() -> None:
@@ -127,7 +127,7 @@ def test_a_run_without_weights_leaves_the_model_as_it_was() -> None:
     made = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100, "num_experts": 4, "num_experts_per_tok": 2}
     model = TEXT_DECODER.empty(AutoConfig.for_model("qwen3_moe", **made))
     own, training = model.config._attn_implementation, model.training
-    refuse_modules(model)
+    refuse_modules(model, "executorch")
     assert (model.config._attn_implementation, model.training) == (own, training)
     assert not [name for name, module in model.named_modules() if "forward" in vars(module)]
 
@@ -216,12 +216,11 @@ def test_gelu_is_the_tanh_form() -> None:
 
 
 def test_a_group_that_does_not_divide_is_refused_with_one_that_fits() -> None:
-    import torch
     from gemcut.quantize.recipe import Scheme
-    from gemcut.runtimes.executorch.quantized_modules import QuantizedLinear
+    from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
 
     with pytest.raises(UnsupportedError, match=r"q_proj has 96 columns.*64") as caught:
-        QuantizedLinear(torch.nn.Linear(96, 8), Scheme("x", "int4", 64), "q_proj")
+        DELEGATE.check_scheme(Scheme("x", "int4", 64), 96, "q_proj", gathered=False)
     assert "32" in (caught.value.hint or "")
 
 
