@@ -13,6 +13,11 @@ class Runner(Protocol):
     """A loaded program with its KV cache, behind whichever runtime it was made for.
 
     Positions are absolute; a call at position 0 starts a new conversation.
+
+    Attributes:
+        vocab_size: How many logits a position has: V.
+        max_context: How many tokens the KV cache holds.
+        prefill_chunk: How many tokens are fed at once.
     """
 
     vocab_size: int
@@ -20,13 +25,13 @@ class Runner(Protocol):
     prefill_chunk: int
 
     def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
-        """Feeds ``ids`` from ``position`` on, in chunks; returns the logits [V] float32 of the last."""
+        """Feed ``ids`` from ``position`` on, in chunks; return the logits [V] float32 of the last."""
 
     def step(self, token: int, position: int) -> FloatArray:
-        """Feeds one token; returns its logits [V] float32."""
+        """Feed one token; return its logits [V] float32."""
 
     def close(self) -> None:
-        """Frees the program."""
+        """Free the program."""
 
 
 OpenRunner = Callable[[Path], Runner]
