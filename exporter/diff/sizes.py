@@ -1,4 +1,4 @@
-"""Size: by file, by section of a ``.litertlm``, by class of tensors."""
+"""Comparison of sizes: by file, by section of a ``.litertlm`` or ``.pte``, by class of tensors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, TensorRecord
     from ..bundle.reader import Bundle
 
-# ExecuTorch's extended header (schema/extended_header.h): after the flatbuffer's own first eight bytes "eh00", the
+# ExecuTorch's extended header (schema/extended_header.h): after the flatbuffer's own first eight bytes come "eh00", the
 # header's length, the flatbuffer's size, and where the segments begin; little-endian. Segments hold the constants and
 # what delegates compiled.
 _PTE = struct.Struct("<8x4sIQQ")
 _PTE_MAGIC = b"eh00"
-GROWN = 0.01  # less than a hundredth more is what another version string or runtime note adds
+GROWN = 0.01  # another version string or runtime note adds less than a hundredth
 _Listing = dict[str, tuple[int, str]]  # size and sha256 by name
 
 
 def compare_sizes(a: Bundle, b: Bundle) -> tuple[Sizes, tuple[str, ...]]:
-    """Both bundles' files and sections, and notes on what couldn't be looked into."""
+    """Return both bundles' files and sections, and notes on what couldn't be read."""
     sections_a, note_a = _sections(a)
     sections_b, note_b = _sections(b)
     notes = tuple(dict.fromkeys(note for note in (note_a, note_b) if note))
@@ -54,18 +54,19 @@ def _files(bundle: Bundle) -> _Listing:
 
 
 def _sections(bundle: Bundle) -> tuple[_Listing, str | None]:
-    """The sections of the program's file; none where it has no such thing."""
+    """Return the sections of the program's file, or why they aren't known."""
     if bundle.manifest.program.endswith(".pte"):
         return _pte_sections(*bundle.locate(bundle.manifest.program)), None
     if not bundle.manifest.program.endswith(".litertlm"):
-        return {}, f"sections of {bundle.manifest.program}: its format isn't known here"
+        return {}, f"sections of {bundle.manifest.program}: its format isn't known"
     from ..formats.litertlm import read_sections, section_sha256
 
     path = bundle.program
     try:
         sections = read_sections(path)
     except ModuleNotFoundError as error:
-        return {}, f"sections of {bundle.manifest.program}: '{error.name}' is missing: pip install 'gemcut[litert]'"
+        needed = f"'{error.name}' is missing; install it with: pip install 'gemcut[litert]'"
+        return {}, f"sections of {bundle.manifest.program}: {needed}"
     seen: Counter[str] = Counter()
     found: _Listing = {}
     for section in sections:
@@ -77,7 +78,7 @@ def _sections(bundle: Bundle) -> tuple[_Listing, str | None]:
 
 
 def _pte_sections(path: Path, offset: int, length: int) -> _Listing:
-    """The flatbuffer and the segments of a ``.pte``; nothing where it is too old to have a header that says so."""
+    """Return the flatbuffer and the segments of a ``.pte``; nothing if it is too old to have the extended header."""
     with path.open("rb") as file:
         file.seek(offset)
         head = file.read(_PTE.size)
@@ -106,7 +107,7 @@ def _lines(a: _Listing, b: _Listing) -> tuple[SizeLine, ...]:
 
 
 def judge_size(sizes: Sizes) -> Change:
-    """Growing by a hundredth or more matters: every user downloads it."""
+    """Return the verdict: growing by a hundredth or more matters, as every user downloads it."""
     if sizes.a == sizes.b:
         return same("size")
     change = sizes.b / sizes.a - 1
@@ -117,7 +118,7 @@ def judge_size(sizes: Sizes) -> Change:
 
 
 def compare_tensors(a: Manifest, b: Manifest) -> tuple[TensorLine, ...]:
-    """Every class of tensors that either program has."""
+    """Return every class of tensors that either program has."""
     names = sorted({*a.tensors, *b.tensors})
     return tuple(_tensor_line(name, a.tensors.get(name), b.tensors.get(name)) for name in names)
 
@@ -129,11 +130,12 @@ def _tensor_line(name: str, a: TensorRecord | None, b: TensorRecord | None) -> T
 
 
 def judge_tensors(lines: tuple[TensorLine, ...]) -> Change:
-    """Another way of storing weights matters; other bytes for the same way don't."""
+    """Return the verdict: another way of storing weights matters; other sizes with the same way don't."""
     stored = [line.name for line in lines if line.schemes_a != line.schemes_b]
     sized = [line.name for line in lines if line.bytes_a != line.bytes_b]
     if stored:
-        return Change("tensors", "matters", f"stored otherwise: {', '.join(stored)}", "weights are rounded otherwise")
+        what = f"stored differently: {', '.join(stored)}"
+        return Change("tensors", "matters", what, "weights are rounded differently")
     if sized:
-        return Change("tensors", "harmless", f"other bytes: {', '.join(sized)}", "stored in the same way")
+        return Change("tensors", "harmless", f"other sizes: {', '.join(sized)}", "they are stored in the same way")
     return same("tensors")
