@@ -173,8 +173,8 @@ def _uncompared(a: Bundle, b: Bundle, records: tuple[Records, Records]) -> Itera
         yield f"inside the program: {first.program} and {second.program} have different formats"
     if first.fidelity and second.fidelity and first.fidelity.form != second.fidelity.form:
         yield (
-            f"fidelity as recorded: one is over the {first.fidelity.form}, the other over the {second.fidelity.form}; "
-            "both are shown over the top 64 instead"
+            f"fidelity as recorded: its form is {first.fidelity.form} in the first bundle and {second.fidelity.form} "
+            "in the second; both are shown over the top 64 instead"
         )
     shared = [one for one in records[0].goldens if one in records[1].goldens]
     if any(records[0].goldens[one].greedy_ids != records[1].goldens[one].greedy_ids for one in shared):

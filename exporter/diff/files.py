@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..bundle.manifest import MANIFEST, SIDE_FILE
 from ..errors import ConformanceError
-from .document import Change, Pair, Severity, Sizes, same
+from .document import Change, Pair, Severity, same
+from .size_lines import Sizes
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle

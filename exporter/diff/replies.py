@@ -14,8 +14,9 @@ from ..prompt.toolcalls import holds_tool_calls
 from ..prove.compiled_prompt import read_calls
 from ..prove.fidelity import Fidelity, fidelity_top64, kl_buckets
 from ..prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
+from .behaviours import Behaviours, CallLine, FigureLine, PromptLine, Text
 from .chat_templates import first_difference
-from .document import Behaviours, CallLine, Change, FigureLine, PromptLine, Text, same
+from .document import Change, same
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest

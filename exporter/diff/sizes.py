@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ..bundle.archive import CHUNK
 from ..bundle.manifest import MANIFEST, SIDE_FILE
 from ..util.text import size_text
-from .document import Change, SizeLine, Sizes, TensorLine, same
+from .document import Change, same
+from .size_lines import SizeLine, Sizes, TensorLine
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, TensorRecord

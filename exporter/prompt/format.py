@@ -47,7 +47,12 @@ class StringWriter(_Part):
 
 
 class NumberWriter(_Part):
-    """A number's own text between ``open`` and ``close``."""
+    """A number's own text between ``open`` and ``close``.
+
+    Attributes:
+        open: The text before the number.
+        close: The text after the number.
+    """
 
     write: Literal["number"] = "number"
     open: str = ""

@@ -134,7 +134,7 @@ def heading(outcomes: Sequence[Outcome]) -> str:
 
 
 def numbered(names: Iterable[str]) -> list[str]:
-    """The same names, each once: the second ``x`` becomes ``x #2``."""
+    """Return the same names, each once: the second ``x`` becomes ``x #2``."""
     seen: dict[str, int] = {}
     out = []
     for name in names:

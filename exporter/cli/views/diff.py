@@ -12,17 +12,9 @@ from ...util.text import size_text
 from .table import PLAIN_WIDTH, table
 
 if TYPE_CHECKING:
-    from ...diff.document import (
-        Cut,
-        DiffResult,
-        Names,
-        PromptLine,
-        Rendered,
-        Side,
-        SizeLine,
-        TemplateDiff,
-        TokenizerDiff,
-    )
+    from ...diff.behaviours import PromptLine
+    from ...diff.document import Cut, DiffResult, Names, Rendered, Side, TemplateDiff, TokenizerDiff
+    from ...diff.size_lines import SizeLine
 
 MOST_LINES = 40
 MOST_PROMPTS = 10
