@@ -28,7 +28,15 @@ DEFAULT_PROMPTS = (128, 512)
 
 @dataclass(frozen=True)
 class Distribution:
-    """One figure over all runs; percentiles interpolated."""
+    """One figure over all runs; percentiles are interpolated.
+
+    Attributes:
+        min: The least value.
+        p10: The 10th percentile.
+        median: The median.
+        p90: The 90th percentile.
+        max: The greatest value.
+    """
 
     min: float
     p10: float
@@ -39,7 +47,12 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Prefill:
-    """Prompt of so many tokens -> tokens per second."""
+    """The speed of prefill for one length of prompt.
+
+    Attributes:
+        prompt: The prompt's length in tokens.
+        tokens_per_second: The tokens per second.
+    """
 
     prompt: int
     tokens_per_second: Distribution
@@ -47,11 +60,19 @@ class Prefill:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was measured. threads None: the runtime's own choice.
+    """What was measured.
 
-    decode: tokens per second over ``decode_steps`` single steps after the first prompt. load: seconds from the
-    program's file to a method that can be called, libraries loaded before. peak_memory: bytes resident at most,
-    of the whole process; memory_before: of it, those before the program was opened.
+    Attributes:
+        bundle: The bundle's path.
+        proven: Whether the bundle is proven.
+        runs: How many runs there were.
+        threads: The number of threads; null for the runtime's own choice.
+        prefill: The speed of prefill, by length of prompt.
+        decode: Tokens per second over ``decode_steps`` single steps after the first prompt.
+        decode_steps: How many single steps were measured.
+        load: Seconds from the program's file to a method that can be called; libraries are loaded before.
+        peak_memory: The most resident bytes of the whole process.
+        memory_before: The most resident bytes of the process before the program was opened.
     """
 
     bundle: str
@@ -67,34 +88,43 @@ class Benchmark:
 
 
 def choose_prompts(asked: Sequence[int], context: int) -> tuple[int, ...]:
-    """The prompt lengths to measure; without any asked for, 128 and 512 as far as the context holds them.
+    """Return the prompt lengths to measure; if none are asked for, 128 and 512 if the context holds them.
+
+    Args:
+        asked: The lengths that were asked for.
+        context: How many tokens the context holds.
 
     Raises:
-        UsageError: A prompt that, with the tokens decoded after it, doesn't fit in ``context`` slots.
+        UsageError: If a prompt, with the tokens decoded after it, doesn't fit in the context.
     """
     room = context - decode_steps(context)
     for prompt in asked:
         if prompt > room:
             raise UsageError(
-                f"--prompt {prompt}: this bundle's context is {context} tokens, which leaves {room} for a prompt",
-                hint=f"Take --prompt {room} or less, or export with a larger --context.",
+                f"--prompt {prompt}: this bundle's context of {context} tokens leaves only {room} for a prompt",
+                hint=f"Use --prompt {room} or less, or export with a larger --context.",
             )
     return tuple(asked) or tuple(p for p in DEFAULT_PROMPTS if p <= room) or (room,)
 
 
 def decode_steps(context: int) -> int:
-    """Single steps to measure: 64, or a quarter of a context that is shorter than that allows."""
+    """Return the number of single steps to measure: 64, or a quarter of the context if that is less."""
     return min(DECODE_STEPS, max(1, context // 4))
 
 
 def measure(job: Job, runs: int, progress: Progress) -> list[Run]:
-    """Measures ``runs`` times, each in a process of its own, so that loading and peak memory are the program's.
+    """Measure ``runs`` times, each in a process of its own, so that loading and peak memory are the program's.
 
-    Where apps call a runtime through an engine of its own, it is that which is measured.
+    If apps call a runtime through an engine of its own, the engine is measured.
+
+    Args:
+        job: What to measure.
+        runs: How many times.
+        progress: Told how many runs are done.
 
     Raises:
-        ConformanceError: The program can't be run here.
-        LackingError: A run was killed, most likely for memory.
+        ConformanceError: If the program can't be run here.
+        LackingError: If a run was killed, most likely because memory ran out.
     """
     from .runtimes import get_runtime
 
@@ -119,14 +149,14 @@ def _one(job: Job) -> Run:
         said = " / ".join(done.stderr.strip().splitlines()[-3:])
         raise ConformanceError(
             f"{job.program} can't be run on this host (exit {done.returncode}): {said}",
-            hint="gemcut validate BUNDLE says whether the bundle is whole; gemcut doctor looks at this machine.",
+            hint="Check the bundle with gemcut validate BUNDLE, and this machine with gemcut doctor.",
         )
     values = json.loads(done.stdout.splitlines()[-1])
     return Run(**{**values, "prefill": tuple(values["prefill"])})
 
 
 def distribution(values: Sequence[float]) -> Distribution:
-    """Minimum, 10th percentile, median, 90th percentile and maximum."""
+    """Return minimum, 10th percentile, median, 90th percentile and maximum."""
     import numpy as np
 
     low, p10, median, p90, high = np.percentile(np.asarray(values, dtype=float), (0, 10, 50, 90, 100)).tolist()
@@ -134,7 +164,7 @@ def distribution(values: Sequence[float]) -> Distribution:
 
 
 def summarize(bundle: str, proven: bool, job: Job, runs: Sequence[Run]) -> Benchmark:
-    """The runs as distributions."""
+    """Return the runs as distributions."""
     return Benchmark(
         bundle=bundle,
         proven=proven,
@@ -153,7 +183,7 @@ def summarize(bundle: str, proven: bool, job: Job, runs: Sequence[Run]) -> Bench
 
 
 def run_here(job: Job) -> Run:
-    """One run, in this process: warm-ups come first and aren't counted."""
+    """Do one run in this process; warm-ups come first and aren't counted."""
     from .runtimes import get_runtime
 
     engine = get_runtime(job.runtime).engine
@@ -176,7 +206,7 @@ def run_here(job: Job) -> Run:
 
 
 def _ids(runner: Runner, count: int) -> list[int]:
-    """Token ids spread over the vocabulary, the same each time: which they are changes nothing in speed."""
+    """Return token ids spread over the vocabulary, the same each time: which ids they are doesn't affect the speed."""
     return [(7919 * index + 3) % runner.vocab_size for index in range(1, count + 1)]
 
 

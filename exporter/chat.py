@@ -1,4 +1,4 @@
-"""A conversation with a bundle: its own template and tokenizer, feeding only what is new."""
+"""A conversation with a bundle through its own template and tokenizer; only what is new is fed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,16 @@ Ended = Literal["stop", "length", "context"]
 class Turn:
     """One message and its reply.
 
-    reply: without thoughts; those are in thoughts, where the bundle's prompt.json says what they stand in. fed: prompt
-    tokens that had to be fed; reused: those that the cache still held. ended: by a stop token, at the most new tokens
-    asked for, or because the context was full. seconds: first of the prompt, then of the reply's own tokens.
+    Attributes:
+        user: The message.
+        reply: The reply without thoughts, if the bundle's prompt.json says what those stand in.
+        tokens: The reply's length in tokens.
+        fed: How many of the prompt's tokens had to be fed.
+        reused: How many of the prompt's tokens the cache still held.
+        prefill_seconds: The time for the prompt.
+        decode_seconds: The time for the reply's own tokens.
+        ended: What ended the reply: a stop token, the limit on new tokens, or a full context.
+        thoughts: The reply's thoughts.
     """
 
     user: str
@@ -48,7 +55,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class ChatLog:
-    """``gemcut chat --json``."""
+    """``gemcut chat --json``.
+
+    Attributes:
+        bundle: The bundle's path.
+        proven: Whether the bundle is proven.
+        turns: The messages and their replies.
+    """
 
     bundle: str
     proven: bool
@@ -56,22 +69,25 @@ class ChatLog:
 
 
 class Chat:
-    """Keeps the messages, and which ids the runner's cache holds.
+    """A conversation: the messages, and which ids the runner's cache holds.
 
     Args:
         runner: The opened program.
-        codec: The bundle's own template and tokenizer. Without a template (a base model) text is continued
+        codec: The bundle's own template and tokenizer. Without a template (a base model), text is continued
             as it is.
-        stop_ids: Ids that end a reply.
-        first_ids: Ids before the very first text; the BOS, where no template writes it.
-        max_new: Most tokens of one reply.
+        stop_ids: The ids that end a reply.
+        first_ids: The ids before the very first text: the BOS, if no template writes it.
+        max_new: The greatest length of a reply in tokens.
         system: A system turn before all others.
         tools: Declarations of what the model may call.
-        thinking: Whether the model is to think before it answers; what the template does by default where None.
+        thinking: Whether the model is to think before it answers; if None, the template's default holds.
         prompt: The compiled template, which says what thoughts stand in; without it they stay in the reply.
 
+    Attributes:
+        last: The last turn; None before the first.
+
     Raises:
-        UsageError: The template has no such thing as a system turn, tools or thinking.
+        UsageError: If a system turn, tools or thinking are asked for and the template doesn't have them.
     """
 
     def __init__(
@@ -108,13 +124,13 @@ class Chat:
         return self._prompt_file is not None and channel_of(self._prompt_file) is not None
 
     def reply(self, user: str) -> Iterator[tuple[Piece, float]]:
-        """Says ``user`` and generates greedily; afterwards :attr:`last` is the turn.
+        """Say ``user`` and generate greedily; afterwards :attr:`last` is the turn.
 
         Yields:
             A piece of the reply's words or thoughts, and the tokens per second so far.
 
         Raises:
-            UsageError: The conversation is longer than the context.
+            UsageError: If the conversation is longer than the context.
         """
         from .prompt.thoughts import ThoughtStream, tell_thoughts, thought_begun
 
@@ -172,47 +188,47 @@ class Chat:
             raise UsageError("there is nothing to continue: the text is empty")
         if len(ids) >= self._runner.max_context:
             raise UsageError(
-                f"the context is full: the conversation has come to {len(ids)} tokens, "
-                f"the bundle holds {self._runner.max_context}",
-                hint="Start a new chat, say less, or export with a larger --context.",
+                f"the context is full: the conversation has reached {len(ids)} tokens, "
+                f"and the bundle holds {self._runner.max_context}",
+                hint="Start a new chat, send a shorter message, or export with a larger --context.",
             )
         return text, ids
 
     def _reusable(self, ids: Sequence[int]) -> int:
-        """How many ids the cache holds already. All it holds or nothing: a sliding layer's ring can't go back."""
+        """Return how many ids can be reused: all that the cache holds or none, as a sliding layer can't go back."""
         held = len(self._held)
         return held if held < len(ids) and list(ids[:held]) == self._held else 0
 
     def _remember(self, user: str, reply: str) -> None:
-        """``reply``: with its thoughts. The template takes them out where its family wants it so."""
+        """Remember a turn; ``reply`` includes its thoughts, which the template takes out if its family does so."""
         self._messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
         self._text += user + reply
 
 
 def _check_able(codec: ChatCodec, system: str | None, tools: Sequence[Message], thinking: bool | None) -> None:
-    """Refuses what the template would raise at, or worse, leave out without a word."""
+    """Refuse what the template would raise an error for or, worse, silently leave out."""
     from .prove.prompts import takes_system, takes_thinking, takes_tools, takes_unthinking
 
     if not codec.has_template:
         if system or tools or thinking is not None:
             raise UsageError(
-                "this bundle is of a base model: without a chat template it takes no system turn, tools or thinking"
+                "this bundle holds a base model: without a chat template, it takes no system turn, tools or thinking"
             )
         return
     if system and not takes_system(codec):
         raise UsageError(
-            "this model's chat template takes no system turn", hint="begin your first message with its text"
+            "this model's chat template takes no system turn", hint="put its text at the start of your first message"
         )
     if tools and not takes_tools(codec):
-        raise UsageError("this model's chat template declares no tools", hint="leave --tools out")
+        raise UsageError("this model's chat template doesn't support tools", hint="leave out --tools")
     if thinking is True and not takes_thinking(codec):
-        raise UsageError("this model's chat template has no thinking to turn on", hint="leave --thinking out")
+        raise UsageError("this model's chat template has no thinking to turn on", hint="leave out --thinking")
     if thinking is False and not takes_thinking(codec) and not takes_unthinking(codec):
-        raise UsageError("this model's chat template has no thinking to turn off", hint="leave --no-thinking out")
+        raise UsageError("this model's chat template has no thinking to turn off", hint="leave out --no-thinking")
 
 
 class _Pieces:
-    """Ids to text as they come; a character of several tokens comes once it is whole."""
+    """Text from ids as they come; a character of several tokens comes once it is complete."""
 
     def __init__(self, codec: ChatCodec) -> None:
         from tokenizers.decoders import DecodeStream
@@ -229,7 +245,7 @@ class _Pieces:
         return piece
 
     def finish(self) -> tuple[str, str]:
-        """What has not been shown yet (an unfinished character), and the whole text."""
+        """Return what has not been shown yet (an unfinished character), and the whole text."""
         text = self._codec.decode(self.ids)
         rest = text[len(self._shown) :] if text.startswith(self._shown) else ""
         return rest, self._shown + rest
@@ -243,12 +259,20 @@ def open_chat(
     tools: Sequence[Message] = (),
     thinking: bool | None = None,
 ) -> Chat:
-    """A conversation with an opened bundle, by its own template, tokenizer and stop tokens.
+    """Return a conversation with an opened bundle, with its own template, tokenizer and stop tokens.
+
+    Args:
+        bundle: The bundle.
+        runner: Its opened program.
+        max_new: The greatest length of a reply in tokens.
+        system: A system turn before all others.
+        tools: Declarations of what the model may call.
+        thinking: Whether the model is to think before it answers; if None, the template's default holds.
 
     Raises:
-        UsageError: A system turn, tools or thinking, and the template has no such thing.
-        CheckpointError: The bundle's tokenizer or template can't be read.
-        ConformanceError: Its prompt.json isn't one.
+        UsageError: If a system turn, tools or thinking are asked for and the template doesn't have them.
+        CheckpointError: If the bundle's tokenizer or template can't be read.
+        ConformanceError: If its prompt.json isn't a prompt file.
     """
     from .prompt.codec import load_codec
     from .prompt.format import PROMPT_FILE, read_prompt

@@ -1,4 +1,4 @@
-"""Two chat templates: their text, and what they make of chats."""
+"""Comparison of two chat templates: their text, and what they make of chats."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BEFORE, _AFTER = 30, 90  # characters around the first difference
 
 
 def template_of(bundle: Bundle) -> str | None:
-    """The bundle's chat template; None for a base model."""
+    """Return the bundle's chat template; None for a base model."""
     return bundle.read(TEMPLATE).decode() if TEMPLATE in bundle.manifest.files else None
 
 
 def chats_of(*sets: Iterable[Prompt]) -> list[Prompt]:
-    """The chats of both bundles' goldens, then the built-in ones, each once; plain texts need no template."""
+    """Return the chats of both bundles' goldens, then the built-in ones, each once; plain texts need no template."""
     from ..prove.prompts import built_in_prompts
 
     found: dict[str, Prompt] = {}
@@ -43,19 +43,22 @@ def chats_of(*sets: Iterable[Prompt]) -> list[Prompt]:
 def compare_templates(
     texts: Sequence[str | None], codecs: Sequence[ChatCodec], chats: Sequence[Prompt], names: Sequence[str]
 ) -> TemplateDiff | None:
-    """What differs between two templates, or between what they render with other special tokens; None where nothing.
+    """Return what differs between two templates, or between what they render with other special tokens.
 
     Args:
         texts: Both templates; None for a base model.
-        codecs: Both bundles' own.
+        codecs: Both bundles' own templates and tokenizers.
         chats: What to render with both.
         names: What the unified diff calls the two.
+
+    Returns:
+        None if nothing differs.
     """
     diff: tuple[str, ...] = ()
     if texts[0] != texts[1]:
         a, b = ((text or "").splitlines() for text in texts)
         diff = tuple(difflib.unified_diff(a, b, names[0], names[1], lineterm=""))
-        diff = diff or ("the same lines with other line ends, or none at the end",)
+        diff = diff or ("the lines are the same; only line endings differ",)
     if None in texts:
         return TemplateDiff(diff, 0, (), 0, 0) if diff else None
     rendered, most = [], [0, 0]
@@ -72,7 +75,7 @@ def compare_templates(
 
 
 def _render(codec: ChatCodec, chat: Prompt) -> tuple[str | None, str]:
-    """The chat's text, or why there is none."""
+    """Return the chat's text, or why there is none."""
     try:
         return render_chat(codec, chat), ""
     except CheckpointError as error:
@@ -92,27 +95,29 @@ def _rendered(chat: str, both: Sequence[tuple[str | None, str]]) -> Rendered:
 
 
 def first_difference(a: Sequence[object], b: Sequence[object]) -> int:
-    """The first place where two sequences differ; the shorter one's length where it begins the other."""
+    """Return the first place where two sequences differ; the shorter one's length if the other begins with it."""
     shortest = min(len(a), len(b))
     return next((at for at in range(shortest) if a[at] != b[at]), shortest)
 
 
 def judge_template(texts: Sequence[str | None], found: TemplateDiff | None) -> Change:
-    """Another text of a chat matters; other Jinja that writes the same doesn't."""
+    """Return the verdict: another text of a chat matters; other Jinja that writes the same text doesn't."""
     if found is None:
         return same("template")
     if texts[0] is None:
-        return Change("template", "matters", "there was none", "the bundle is now of a model that chats")
+        return Change("template", "matters", "it is new", "the first bundle holds a base model, the second can chat")
     if texts[1] is None:
-        return Change("template", "matters", "it is gone", "apps can't write chats any more")
-    what = f"{len(found.rendered)} of {found.chats} chats are rendered otherwise"
+        return Change("template", "matters", "it is gone", "apps can no longer write chats")
+    what = f"{len(found.rendered)} of {found.chats} chats are rendered differently"
     if not found.rendered:
-        return Change("template", "harmless", f"its text; {what}", "it writes the same")
-    reason = "the model sees other text than it did"
+        return Change("template", "harmless", f"its text; {what}", "it writes the same text")
+    reason = "the model sees different text"
     if found.bos_b > max(found.bos_a, 1):
         reason = f"chats now have {found.bos_b} BOS tokens instead of {found.bos_a}: replies get worse"
     elif found.bos_b != found.bos_a:
-        reason = f"chats now have {found.bos_b} BOS tokens instead of {found.bos_a}: a runner must know"
+        reason = (
+            f"chats now have {found.bos_b} BOS tokens instead of {found.bos_a}: runners must take this into account"
+        )
     refused = sum(one.b is None and one.a is not None for one in found.rendered)
     if refused:
         reason += f"; {refused} chats are refused"

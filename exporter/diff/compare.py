@@ -1,4 +1,4 @@
-"""The whole comparison of two bundles that have been verified."""
+"""The whole comparison of two bundles, which are verified first."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 def diff_bundles(a: Path, b: Path, limits: Sequence[Threshold], progress: Progress) -> DiffResult:
-    """Compares two bundles; every byte of both is checked first.
+    """Compare two bundles; every byte of both is checked first.
 
     Args:
-        a: What was: a bundle's directory or ``.gemcut`` file.
-        b: What would be.
-        limits: From :func:`.thresholds.parse_thresholds`.
-        progress: Is told of the stages.
+        a: The old bundle: its directory or ``.gemcut`` file.
+        b: The new bundle.
+        limits: The limits, from :func:`.thresholds.parse_thresholds`.
+        progress: Told about the stages.
 
     Raises:
-        ConformanceError: One of them was changed, or its records are damaged.
-        CheckpointError: A tokenizer or template can't be read.
-        UsageError: One of them is no bundle.
+        ConformanceError: If one of them was changed, or its records are damaged.
+        CheckpointError: If a tokenizer or template can't be read.
+        UsageError: If one of them isn't a bundle.
     """
     from ..bundle.reader import open_bundle
 
@@ -67,9 +67,16 @@ def _compare(a: Bundle, b: Bundle, progress: Progress) -> DiffResult:
     operators, kernels, name_changes = _names(a, b)
     what_they_do = worst(tuple(one for one in judged if one.area != "goldens"))
     every = (
-        *changes, *judged, *name_changes, *texts[2], prompt_change, facts.judge_rules(first, second, rules),
-        sizes.judge_tensors(tensors), sizes.judge_size(measured), files.judge_files(a, b, measured, what_they_do),
-    )  # fmt: skip
+        *changes,
+        *judged,
+        *name_changes,
+        *texts[2],
+        prompt_change,
+        facts.judge_rules(first, second, rules),
+        sizes.judge_tensors(tensors),
+        sizes.judge_size(measured),
+        files.judge_files(a, b, measured, what_they_do),
+    )
     order = list(AREAS)
     ordered = tuple(sorted(every, key=lambda one: order.index(one.area)))
     return DiffResult(
@@ -111,7 +118,7 @@ def _side(bundle: Bundle, size: int) -> Side:
 
 
 def _names(a: Bundle, b: Bundle) -> tuple[Names | None, Names | None, tuple[Change, ...]]:
-    """Operators and kernels, whose names mean something in one runtime alone."""
+    """Compare operators and kernels, whose names can only be compared within one runtime."""
     if a.manifest.runtime.name != b.manifest.runtime.name:
         return None, None, ()
     operators = facts.compare_names(a.manifest.operators, b.manifest.operators)
@@ -122,7 +129,7 @@ def _names(a: Bundle, b: Bundle) -> tuple[Names | None, Names | None, tuple[Chan
 def _texts(
     a: Bundle, b: Bundle, records: tuple[Records, Records]
 ) -> tuple[TemplateDiff | None, TokenizerDiff | None, tuple[Change, ...], tuple[str, ...]]:
-    """Template and tokenizer; nothing is read where their files are the same."""
+    """Compare template and tokenizer; nothing is read if their files are the same."""
     names = (template.TEMPLATE, tokens.TOKENIZER)
     hashes = [[m.files[name].sha256 if name in m.files else None for name in names] for m in (a.manifest, b.manifest)]
     lacking = [one.path for one in (a, b) if tokens.TOKENIZER not in one.manifest.files]
@@ -149,7 +156,7 @@ def _codec(bundle: Bundle, source: str | None) -> ChatCodec:
 
 
 def _known(records: tuple[Records, Records]) -> Iterator[tuple[str, str]]:
-    """The goldens' texts: what apps feed, and what they get."""
+    """Yield the goldens' texts: what apps feed, and what they get."""
     for side in records:
         for prompt, golden in side.goldens.items():
             yield golden.rendered, f"the prompt {prompt!r}"
@@ -163,11 +170,14 @@ def _uncompared(a: Bundle, b: Bundle, records: tuple[Records, Records]) -> Itera
     first, second = a.manifest, b.manifest
     if first.runtime.name != second.runtime.name:
         yield f"operators and kernels: {first.runtime.name} and {second.runtime.name} name them differently"
-        yield f"inside the program: {first.program} and {second.program} are of different formats"
+        yield f"inside the program: {first.program} and {second.program} have different formats"
     if first.fidelity and second.fidelity and first.fidelity.form != second.fidelity.form:
-        yield f"fidelity over the {first.fidelity.form} and the {second.fidelity.form}: both over the top 64 instead"
+        yield (
+            f"fidelity as recorded: its form is {first.fidelity.form} in the first bundle and {second.fidelity.form} "
+            "in the second; both are shown over the top 64 instead"
+        )
     shared = [one for one in records[0].goldens if one in records[1].goldens]
     if any(records[0].goldens[one].greedy_ids != records[1].goldens[one].greedy_ids for one in shared):
-        yield "fidelity: the float models reply differently, and each bundle's figures are against its own"
+        yield "fidelity: the float models reply differently, and each bundle's figures refer to its own"
     if not shared:
-        yield "replies: the bundles were not asked one same prompt"
+        yield "replies: the bundles have no prompt in common"

@@ -1,7 +1,7 @@
 """What differs between two bundles, as data: the document that ``gemcut diff --json`` prints.
 
-Everywhere ``a`` is the bundle that was named first (what was), ``b`` the second (what would be). Sizes in bytes, KL
-divergences in nats, rates in 0..1. None stands where a bundle has no such thing.
+Everywhere ``a`` is the bundle that was named first (the old one), ``b`` the second (the new one). Sizes are in bytes,
+KL divergences in nats, rates in 0..1. None means that a bundle has no such thing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .behaviours import Behaviours
+from .size_lines import Sizes, TensorLine
+
 Severity = Literal["same", "harmless", "matters"]
 RANK: dict[Severity, int] = {"same": 0, "harmless": 1, "matters": 2}
 
-# What is compared, in the order that it is told in; each may stand after --fail-on and then means any change.
+# What is compared, in the order of the report; after --fail-on, an area's name means any change in it.
 AREAS = {
     "model": "the checkpoint: name, source, revision, hashes of its files",
     "licence": "the licence, and its text",
@@ -27,15 +30,15 @@ AREAS = {
     "delegates": "delegates, or their share of the work",
     "context": "context, prefill chunk or vocabulary size",
     "stop": "stop ids",
-    "special_tokens": "special tokens, the BOS, or who writes it",
+    "special_tokens": "special tokens, the BOS, or what writes it",
     "template": "the chat template's text",
     "tokenizer": "the tokenizer",
     "prompt": "prompt.json",
     "size": "the size of all files together",
-    "files": "any other file, the program's bytes among them",
+    "files": "any other file, including the program's bytes",
     "fidelity": "a figure of fidelity to the float model",
     "texts": "greedy replies",
-    "tool_calls": "whether a tool call is exactly the float model's",
+    "tool_calls": "whether tool calls are exactly the float model's",
     "goldens": "the prompts that the bundles were proven with",
     "proof": "gate, behaviour checks, devices, or whether it is proven",
 }
@@ -43,7 +46,14 @@ AREAS = {
 
 @dataclass(frozen=True)
 class Change:
-    """The verdict on one area. what: what changed, in words; reason: why that matters or doesn't."""
+    """The verdict on one area.
+
+    Attributes:
+        area: The area's name.
+        severity: Whether it is the same, or the change is harmless or matters.
+        what: What changed, in words.
+        reason: Why that matters or doesn't.
+    """
 
     area: str
     severity: Severity
@@ -53,7 +63,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two bundles. size: of its files; packed: of the zip as it lies on the disk, None for a directory."""
+    """One of the two bundles.
+
+    Attributes:
+        bundle: Its path.
+        format: Whether it is a zip or a directory.
+        size: The size of its files together.
+        packed: The size of the zip on the disk; null for a directory.
+        manifest_sha256: The hash of its manifest.
+        model: The model's name.
+        target: The target's name.
+        runtime: The runtime's name and version.
+        proven: Whether it is proven.
+    """
 
     bundle: str
     format: Literal["dir", "zip"]
@@ -67,41 +89,17 @@ class Side:
 
 
 @dataclass(frozen=True)
-class SizeLine:
-    """A file, or a section inside the program's file. same: to the byte."""
-
-    name: str
-    a: int | None
-    b: int | None
-    same: bool
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Size by file and, for a ``.litertlm``, by section. program: the program's file."""
-
-    a: int
-    b: int
-    program_a: int
-    program_b: int
-    files: tuple[SizeLine, ...]
-    sections: tuple[SizeLine, ...]
-
-
-@dataclass(frozen=True)
-class TensorLine:
-    """A class of tensors in both programs. schemes: how many tensors are stored how."""
-
-    name: str
-    bytes_a: int | None
-    bytes_b: int | None
-    schemes_a: dict[str, int]
-    schemes_b: dict[str, int]
-
-
-@dataclass(frozen=True)
 class RuleChange:
-    """A rule of the recipe. place: from 1, in the recipe's order. ``moved``: it stands before another than it did."""
+    """A rule of the recipe.
+
+    Attributes:
+        kind: What happened to it; ``moved`` means that its order among the other rules changed.
+        match: The rule's pattern.
+        place_a: Its place in the first recipe, from 1; null if it isn't there.
+        place_b: Its place in the second recipe, from 1; null if it isn't there.
+        a: What the first recipe's rule does.
+        b: What the second recipe's rule does.
+    """
 
     kind: Literal["added", "removed", "changed", "moved"]
     match: str
@@ -113,7 +111,12 @@ class RuleChange:
 
 @dataclass(frozen=True)
 class Names:
-    """Names that only one of the two has."""
+    """Names that only one of the two has.
+
+    Attributes:
+        added: Those that only the second has.
+        removed: Those that only the first has.
+    """
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -121,7 +124,13 @@ class Names:
 
 @dataclass(frozen=True)
 class Pair:
-    """One setting, version or hash that differs, as text."""
+    """One setting, version or hash that differs, as text.
+
+    Attributes:
+        name: Its name.
+        a: Its value in the first bundle; null if there is none.
+        b: Its value in the second bundle; null if there is none.
+    """
 
     name: str
     a: str | None
@@ -132,8 +141,12 @@ class Pair:
 class Rendered:
     """A chat that the two templates render differently.
 
-    at: the first character that differs. a, b: the texts from a little before it. error: what a template that refuses
-    the chat said; its text is then None. diff: the texts' unified diff, a line of the chat each.
+    Attributes:
+        chat: The chat's id.
+        at: The first character that differs.
+        a: The first template's text from a little before it; null if the template refuses the chat.
+        b: The second template's text from a little before it; null if the template refuses the chat.
+        diff: The unified diff of the texts, line by line; if a template refuses the chat, what it said.
     """
 
     chat: str
@@ -145,9 +158,14 @@ class Rendered:
 
 @dataclass(frozen=True)
 class TemplateDiff:
-    """Two chat templates. diff: the unified diff of their text. chats: how many were rendered with both.
+    """Two chat templates.
 
-    bos_a, bos_b: the most BOS tokens that any of the chats then has.
+    Attributes:
+        diff: The unified diff of their text.
+        chats: How many chats were rendered with both.
+        rendered: The chats that are rendered differently.
+        bos_a: The most BOS tokens that the first template gives any of the chats.
+        bos_b: The most BOS tokens that the second template gives any of the chats.
     """
 
     diff: tuple[str, ...]
@@ -159,11 +177,18 @@ class TemplateDiff:
 
 @dataclass(frozen=True)
 class Cut:
-    """A text that the two tokenizers cut differently. source: where it is from, such as ``prompt 'alarm'``.
+    """A text that the two tokenizers cut differently.
 
-    at: the first token that differs. ids, tokens: from there on, the first few. decoded: the ids are the same, and
-    what differs is the text that they give back (ids and tokens hold that text then). special: with the special tokens
-    that the tokenizer adds by itself.
+    Attributes:
+        text: The text.
+        source: Where it is from, such as ``the prompt 'alarm'``.
+        at: The first token that differs.
+        ids_a: The first few ids of the first tokenizer from there on.
+        ids_b: The first few ids of the second tokenizer from there on.
+        tokens_a: The tokens of these ids; if ``decoded``, the text that the first tokenizer gives back.
+        tokens_b: The tokens of these ids; if ``decoded``, the text that the second tokenizer gives back.
+        decoded: Whether the ids are the same, and only the text that they give back differs.
+        special: Whether the special tokens that the tokenizers add by themselves are included.
     """
 
     text: str
@@ -179,10 +204,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class TokenizerDiff:
-    """Two tokenizers. changed: tokens with another id, score or flag; counts are of all, names of the first few.
+    """Two tokenizers.
 
-    merges: counts, and the first that differs. settings: normalizer, pre-tokenizer and the like. tried: how many texts
-    were cut with both in search of ``first``, which is None where all of them gave the same.
+    Attributes:
+        size_a: The size of the first vocabulary.
+        size_b: The size of the second vocabulary.
+        added: How many tokens only the second has.
+        removed: How many tokens only the first has.
+        changed: How many tokens have another id, score or flag.
+        names: The first few of the tokens that were added or removed.
+        changes: The first few of the tokens that changed.
+        merges_added: How many merges only the second has.
+        merges_removed: How many merges only the first has.
+        merges_moved: How many merges have another precedence.
+        settings: What else differs: normalizer, pre-tokenizer and the like.
+        first: The first text that is cut differently; null if none was found.
+        tried: How many texts were cut with both in search of ``first``.
     """
 
     size_a: int
@@ -201,86 +238,17 @@ class TokenizerDiff:
 
 
 @dataclass(frozen=True)
-class FigureLine:
-    """A figure over all prompts. worse: by more than a tenth of the room that the first bundle's gate leaves."""
-
-    name: str
-    a: float | None
-    b: float | None
-    worse: bool
-
-
-@dataclass(frozen=True)
-class PromptLine:
-    """One golden that both have, the same to the letter: each bundle against its float model, over the top 64.
-
-    top1: share of positions where the likeliest token is the float model's. agree: share where both bundles have the
-    same likeliest token. kl: mean KL(a || b); None where the float models' top 64 differ. same: outputs to the bit.
-    """
-
-    prompt: str
-    positions: int
-    mean_kl_a: float | None
-    mean_kl_b: float | None
-    top1_a: float
-    top1_b: float
-    agree: float | None
-    kl: float | None
-    same: bool
-
-
-@dataclass(frozen=True)
-class Text:
-    """A prompt on which the greedy replies differ. at: the first token that does.
-
-    is_float: the reply is that of the bundle's float model. float_a, float_b: what those said.
-    """
-
-    prompt: str
-    at: int
-    a: str
-    b: str
-    is_float_a: bool
-    is_float_b: bool
-    float_a: str
-    float_b: str
-
-
-@dataclass(frozen=True)
-class CallLine:
-    """A prompt that a float model answers with tool calls. a, b: exactly those; None where that one's float model made
-    none."""
-
-    prompt: str
-    a: bool | None
-    b: bool | None
-
-
-@dataclass(frozen=True)
-class Behaviours:
-    """What the bundles do, from the records inside them; nothing is run.
-
-    form: of the figures. chats: prompts that both have (the same chat); texts: those of them with other replies.
-    matched: the goldens that are the same to the letter. only_a, only_b: prompts that one has alone; rerendered: the
-    same chats with another text or other ids.
-    """
-
-    form: str
-    figures: tuple[FigureLine, ...]
-    chats: int
-    prompts: tuple[PromptLine, ...]
-    texts: tuple[Text, ...]
-    tool_calls: tuple[CallLine, ...]
-    tool_calls_a: float | None
-    tool_calls_b: float | None
-    only_a: tuple[str, ...]
-    only_b: tuple[str, ...]
-    rerendered: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class ThresholdLine:
-    """One limit of ``--fail-on``. measured, limit: figures where it has any. message: what was found."""
+    """One limit of ``--fail-on``.
+
+    Attributes:
+        threshold: The limit as it was written.
+        name: The figure or area.
+        passed: Whether the limit was kept.
+        measured: The figure that was measured, if there is one.
+        limit: The limit's figure, if there is one.
+        message: What was found.
+    """
 
     threshold: str
     name: str
@@ -294,10 +262,26 @@ class ThresholdLine:
 class DiffResult:
     """``gemcut diff --json``.
 
-    severity: the worst of ``changes``, which has each area that was compared. uncompared: what couldn't be, and why.
-    operators, kernels: None where the runtimes differ. settings: what differs of the manifest's other entries.
-    coverage_a, coverage_b: share of the multiply-accumulates in delegates. template, tokenizer: None where they are the
-    same. prompt: paths in prompt.json that differ. passed: every threshold was kept.
+    Attributes:
+        a: The first bundle.
+        b: The second bundle.
+        severity: The worst of ``changes``.
+        changes: The verdict on each area that was compared.
+        uncompared: What couldn't be compared, and why.
+        sizes: The sizes.
+        tensors: The tensors by class.
+        recipe: The rules that differ.
+        operators: The operators that only one has; null if the runtimes differ.
+        kernels: The kernels that only one has; null if the runtimes differ.
+        settings: What differs in the manifest's other entries.
+        coverage_a: The share of the first bundle's multiply-accumulates that run in delegates.
+        coverage_b: The share of the second bundle's multiply-accumulates that run in delegates.
+        template: How the templates differ; null if they don't.
+        tokenizer: How the tokenizers differ; null if they don't.
+        prompt: The paths in prompt.json that differ.
+        behaviour: What the bundles do.
+        thresholds: The limits of ``--fail-on``.
+        passed: Whether every limit was kept.
     """
 
     a: Side
@@ -321,20 +305,20 @@ class DiffResult:
     passed: bool
 
     def change(self, area: str) -> Change | None:
-        """The verdict on one area; None where it couldn't be compared."""
+        """Return the verdict on one area; None if it couldn't be compared."""
         return next((one for one in self.changes if one.area == area), None)
 
 
 def same(area: str) -> Change:
-    """The verdict on what didn't change."""
+    """Return the verdict on what didn't change."""
     return Change(area, "same", "", "")
 
 
 def worst(changes: tuple[Change, ...]) -> Severity:
-    """The gravest severity of all."""
+    """Return the worst severity of all."""
     return max((one.severity for one in changes), key=RANK.__getitem__, default="same")
 
 
 def shown(value: object) -> str | None:
-    """A value for a :class:`Pair`."""
+    """Return a value for a :class:`Pair`."""
     return None if value is None else str(value)

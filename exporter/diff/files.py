@@ -1,4 +1,4 @@
-"""The bundle's other files, and ``prompt.json``."""
+"""Comparison of the bundles' other files, and of ``prompt.json``."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from ..bundle.manifest import MANIFEST, SIDE_FILE
 from ..errors import ConformanceError
-from .document import Change, Pair, Severity, Sizes, same
+from .document import Change, Pair, Severity, same
+from .size_lines import Sizes
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
 
 PROMPT = "prompt.json"
-# Judged by what they say, in an area of their own.
+# These are judged by what they say, each in an area of its own.
 _ELSEWHERE = {
-    MANIFEST, SIDE_FILE, PROMPT, "LICENSE", "chat_template.jinja", "tokenizer.json",
-    "goldens/goldens.safetensors", "goldens/goldens.jsonl", "goldens/recorded.safetensors", "goldens/recorded.jsonl",
-}  # fmt: skip
+    MANIFEST,
+    SIDE_FILE,
+    PROMPT,
+    "LICENSE",
+    "chat_template.jinja",
+    "tokenizer.json",
+    "goldens/goldens.safetensors",
+    "goldens/goldens.jsonl",
+    "goldens/recorded.safetensors",
+    "goldens/recorded.jsonl",
+}
 _HARMLESS = {
-    "README.md": "words for people",
-    "NOTICE": "words for people",
+    "README.md": "text for people",
+    "NOTICE": "text for people",
     "config.json": "no runner reads it: the program is compiled",
     "tokenizer_config.json": "runners read tokenizer.json and the manifest",
 }
@@ -33,20 +42,27 @@ _SHORT = 200
 
 
 def judge_files(a: Bundle, b: Bundle, sizes: Sizes, behaves: Severity) -> Change:
-    """Files that no other area judges. behaves: the worst verdict on what the programs do, which judges their bytes."""
+    """Return the verdict on the files that no other area judges.
+
+    Args:
+        a: The first bundle.
+        b: The second bundle.
+        sizes: The files' sizes, and which are the same.
+        behaves: The worst verdict on what the programs do, by which their bytes are judged.
+    """
     changed = {line.name for line in sizes.files if not line.same and line.name not in _ELSEWHERE}
     programs = {a.manifest.program, b.manifest.program}
     others = sorted(changed - programs)
     matters = [f"{name}: {_MATTERS[name]}" for name in others if name in _MATTERS]
     unknown = [name for name in others if name not in _MATTERS and name not in _HARMLESS]
-    matters += [f"{name}: not a file whose use is known here" for name in unknown]
+    matters += [f"{name}: its use isn't known" for name in unknown]
     harmless = [f"{name}: {_HARMLESS[name]}" for name in others if name in _HARMLESS]
     if changed & programs:
         told = f"{', '.join(sorted(programs))}: "
         if behaves == "matters":
-            matters.insert(0, told + "it does other things, see below")
+            matters.insert(0, told + "it behaves differently, see below")
         else:
-            nothing = "its outputs are the same to the bit" if behaves == "same" else "what it does differs harmlessly"
+            nothing = "its outputs are identical" if behaves == "same" else "its outputs differ only harmlessly"
             harmless.insert(0, told + nothing)
     what = "changed: " + ", ".join([*sorted(changed & programs), *others])
     if matters:
@@ -55,10 +71,13 @@ def judge_files(a: Bundle, b: Bundle, sizes: Sizes, behaves: Severity) -> Change
 
 
 def compare_prompts(a: Bundle, b: Bundle) -> tuple[tuple[Pair, ...], Change, str | None]:
-    """``prompt.json`` by path inside it; the verdict; and a note where only one bundle has it.
+    """Compare ``prompt.json``.
+
+    Returns:
+        What differs, by path inside it; the verdict; and a note if only one bundle has it.
 
     Raises:
-        ConformanceError: It is no JSON.
+        ConformanceError: If it isn't JSON.
     """
     has = [PROMPT in bundle.manifest.files for bundle in (a, b)]
     if not any(has):
@@ -66,16 +85,16 @@ def compare_prompts(a: Bundle, b: Bundle) -> tuple[tuple[Pair, ...], Change, str
     if not all(has):
         note = f"{PROMPT}: only {'the first' if has[0] else 'the second'} bundle has it"
         if has[1]:
-            return (), Change("prompt", "harmless", f"{PROMPT} is new", "apps may read it; none had to"), note
+            return (), Change("prompt", "harmless", f"{PROMPT} is new", "apps may read it, but none needs it"), note
         return (), Change("prompt", "matters", f"{PROMPT} is gone", "an app that reads it can't render chats"), note
     if a.manifest.files[PROMPT].sha256 == b.manifest.files[PROMPT].sha256:
         return (), same("prompt"), None
     pairs = tuple(_walk("", _parsed(a), _parsed(b)))
     what = f"{len(pairs)} places: " + ", ".join(one.name for one in pairs[:6]) + (", ..." if len(pairs) > 6 else "")
     if not pairs:
-        return pairs, Change("prompt", "harmless", f"{PROMPT}'s spelling", "it says the same"), None
+        return pairs, Change("prompt", "harmless", f"the formatting of {PROMPT}", "its content is the same"), None
     if all(one.name.split(".")[0] == "reasons" for one in pairs):
-        return pairs, Change("prompt", "harmless", what, "only why something wasn't compiled"), None
+        return pairs, Change("prompt", "harmless", what, "only the reasons why something wasn't compiled differ"), None
     return pairs, Change("prompt", "matters", what, "apps render their chats from it"), None
 
 
@@ -87,7 +106,7 @@ def _parsed(bundle: Bundle) -> Any:
 
 
 def _walk(path: str, a: Any, b: Any) -> Iterator[Pair]:
-    """The leaves that differ."""
+    """Yield the leaves that differ."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted({*a, *b}):
             yield from _walk(f"{path}.{key}" if path else key, a.get(key), b.get(key))

@@ -1,4 +1,4 @@
-"""What two manifests say otherwise of model, target, runtime, recipe and operators, and whether it matters."""
+"""Comparison of two manifests: model, target, runtime, recipe and operators, and whether a change matters."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, RuleRecord
 
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
-COVERAGE = 0.01  # of the multiply-accumulates; less is what a fused operator more or less makes
+COVERAGE = 0.01  # of the multiply-accumulates; one fused operator more or less makes up less than that
 _WORDS = {"README.md", "LICENSE", "NOTICE", "USE_POLICY.md"}
 
 
 def pairs_of(prefix: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pair]:
-    """The entries of two mappings that differ, named ``prefix.key``."""
+    """Return the entries of two mappings that differ, named ``prefix.key``."""
     names = (name for name in sorted({*a, *b}) if a.get(name) != b.get(name))
     return [Pair(f"{prefix}.{name}", shown(a.get(name)), shown(b.get(name))) for name in names]
 
 
 def pair(name: str, a: Any, b: Any) -> list[Pair]:
-    """One setting, if it differs."""
+    """Return one setting, if it differs."""
     return [] if a == b else [Pair(name, shown(a), shown(b))]
 
 
 def arrow(pairs: Iterable[Pair]) -> str:
-    """What changed, in a line: ``runtime.version 1.4 -> 1.5``."""
+    """Return what changed, in one line: ``runtime.version 1.4 -> 1.5``."""
     return "; ".join(f"{one.name} {_short(one.a)} -> {_short(one.b)}" for one in pairs)
 
 
@@ -45,12 +45,12 @@ def _judged(area: str, pairs: Sequence[Pair], severity: Severity, reason: str) -
 
 
 def settings(a: Manifest, b: Manifest) -> tuple[tuple[Pair, ...], tuple[Change, ...]]:
-    """All settings that differ, and the verdict on each of their areas."""
+    """Return all settings that differ, and the verdict on each of their areas."""
     both = [_model(a, b), _licence(a, b), _target(a, b), _runtime(a, b)]
     exporter = pair("exporter", a.exporter, b.exporter)
-    both.append((exporter, _judged("exporter", exporter, "harmless", "a version, judged by what it makes")))
+    both.append((exporter, _judged("exporter", exporter, "harmless", "a version is judged by what it makes")))
     libraries = pairs_of("libraries", a.libraries, b.libraries)
-    both.append((libraries, _judged("libraries", libraries, "harmless", "versions, judged by what they make")))
+    both.append((libraries, _judged("libraries", libraries, "harmless", "versions are judged by what they make")))
     both += [_delegates(a, b), _context(a, b), _stop(a, b), _special(a, b), _proof(a, b)]
     return tuple(one for pairs, _ in both for one in pairs), tuple(change for _, change in both)
 
@@ -74,10 +74,10 @@ def _model(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     pairs = [*named, *kind, *files]
     weights = [one for one in files if one.name.endswith(_WEIGHTS)]
     if kind or weights:
-        return pairs, Change("model", "matters", arrow(pairs), "other weights: another model")
+        return pairs, Change("model", "matters", arrow(pairs), "other weights make another model")
     read = [one for one in files if one.name.partition(".files.")[2] not in _WORDS]
     if read:
-        reason = "the weights are the same files; what the changed ones do is judged below"
+        reason = "the weights are the same files; what the changed files do is judged below"
         return pairs, Change("model", "harmless", arrow(pairs), reason)
     return pairs, _judged("model", pairs, "harmless", "the weights are the same files")
 
@@ -88,8 +88,8 @@ def _licence(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     named = pair("licence.name", a.licence.name, b.licence.name)
     pairs = [*terms, *named, *text]
     if terms or text:
-        return pairs, Change("licence", "matters", arrow(pairs), "other terms: somebody has to read them")
-    return pairs, _judged("licence", pairs, "harmless", "the same licence by another name")
+        return pairs, Change("licence", "matters", arrow(pairs), "somebody has to read the new terms")
+    return pairs, _judged("licence", pairs, "harmless", "the same licence under another name")
 
 
 def _file_pair(name: str, a: Manifest, b: Manifest) -> list[Pair]:
@@ -99,7 +99,7 @@ def _file_pair(name: str, a: Manifest, b: Manifest) -> list[Pair]:
 
 def _target(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     pairs = pair("target", a.target, b.target)
-    return pairs, _judged("target", pairs, "matters", "made for other devices")
+    return pairs, _judged("target", pairs, "matters", "it is made for other devices")
 
 
 def _runtime(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
@@ -111,16 +111,16 @@ def _runtime(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     if a.runtime.name != b.runtime.name:
         return pairs, Change("runtime", "matters", arrow(pairs), "an app needs another runtime to load it")
     if _later(a.runtime.oldest, b.runtime.oldest):
-        return pairs, Change("runtime", "matters", arrow(pairs), "apps with an older runtime can't load it any more")
-    return pairs, _judged("runtime", pairs, "harmless", "a version; the oldest that loads it is no later")
+        return pairs, Change("runtime", "matters", arrow(pairs), "apps with an older runtime can no longer load it")
+    return pairs, _judged("runtime", pairs, "harmless", "it needs no later version of the runtime than before")
 
 
 def _later(a: str | None, b: str | None) -> bool:
-    """Whether b needs a later version than a did; where one doesn't say, any other does."""
+    """Return whether b needs a later version than a; one that doesn't say may need any."""
     from packaging.version import InvalidVersion, Version
 
     if a == b or a is None:
-        return False  # What promised nothing can't promise less.
+        return False  # If a promised nothing, b can't promise less.
     try:
         return b is None or Version(b) > Version(a)
     except InvalidVersion:
@@ -133,12 +133,14 @@ def _delegates(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     if a.delegate_coverage != b.delegate_coverage:
         pairs.append(Pair("delegate_coverage", *share))
     new = sorted(set(b.delegates) - set(a.delegates))
-    if new and a.runtime.name == b.runtime.name:  # Another runtime's names say nothing.
+    if new and a.runtime.name == b.runtime.name:  # Another runtime's names can't be compared.
         reason = f"the app's library must have {', '.join(new)}"
         return pairs, Change("delegates", "matters", arrow(pairs), reason)
     if b.delegate_coverage < a.delegate_coverage - COVERAGE:
-        return pairs, Change("delegates", "matters", arrow(pairs), "more of the work is outside delegates: slower")
-    return pairs, _judged("delegates", pairs, "harmless", "no less of the work is in delegates")
+        return pairs, Change(
+            "delegates", "matters", arrow(pairs), "more of the work is outside delegates, so it is slower"
+        )
+    return pairs, _judged("delegates", pairs, "harmless", "the share of the work in delegates is no smaller")
 
 
 def _context(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
@@ -154,14 +156,14 @@ def _context(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     if b.prefill_chunk != a.prefill_chunk:
         reasons.append("prompts are fed in chunks of another length")
     if b.vocab_size != a.vocab_size:
-        reasons.append("logits have another length")
+        reasons.append("the program has another number of logits")
     return pairs, _judged("context", pairs, "matters", "; ".join(reasons))
 
 
 def _stop(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     pairs = pair("stop_ids", _ids(a.stop_ids), _ids(b.stop_ids))
     lost = sorted(set(a.stop_ids) - set(b.stop_ids))
-    reason = f"replies no longer end at {_ids(lost)}" if lost else "replies end at tokens where they didn't"
+    reason = f"replies no longer end at {_ids(lost)}" if lost else "replies now end at more tokens"
     if set(a.stop_ids) == set(b.stop_ids):
         return pairs, _judged("stop", pairs, "harmless", "the same ids in another order")
     return pairs, _judged("stop", pairs, "matters", reason)
@@ -174,15 +176,20 @@ def _ids(ids: Sequence[int]) -> str:
 def _special(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     bos = [*pair("bos_id", a.bos_id, b.bos_id), *pair("template_bos", a.template_bos, b.template_bos)]
     pairs = [*pairs_of("special_tokens", a.special_tokens, b.special_tokens), *bos]
-    reason = "a runner that adds the BOS itself would now add one too many, or none" if bos else "templates write them"
+    reason = "a runner that adds the BOS itself may now add one too many, or none" if bos else "templates write them"
     return pairs, _judged("special_tokens", pairs, "matters", reason)
 
 
 def _proof(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     rates = [m.behaviour.rates if m.behaviour else {} for m in (a, b)]
     behaviour, gate = pairs_of("behaviour", *rates), pairs_of("gate", a.gate.limits, b.gate.limits)
-    devices = [{one.device: f"{one.max_logprob_diff:.3g} nats off" if one.max_logprob_diff is not None else "run"
-                for one in m.devices} for m in (a, b)]  # fmt: skip
+    devices = [
+        {
+            one.device: f"{one.max_logprob_diff:.3g} nats off" if one.max_logprob_diff is not None else "run"
+            for one in m.devices
+        }
+        for m in (a, b)
+    ]
     places = pairs_of("proven on", *devices)
     pairs = [*pair("proven", a.proven, b.proven), *behaviour, *gate, *places]
     reasons = []
@@ -192,12 +199,12 @@ def _proof(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     if fell:
         reasons.append(f"{', '.join(name.replace('_', ' ') for name in fell)} held on fewer prompts")
     if looser := _looser(a.gate.limits, b.gate.limits):
-        reasons.append(f"it was held to less: {', '.join(looser)}")
+        reasons.append(f"its gate is looser: {', '.join(looser)}")
     if lost := sorted(set(devices[0]) - set(devices[1])):
-        reasons.append(f"not proven on {', '.join(lost)} any more")
+        reasons.append(f"it is no longer proven on {', '.join(lost)}")
     if reasons:
         return pairs, Change("proof", "matters", arrow(pairs), "; ".join(reasons))
-    return pairs, _judged("proof", pairs, "harmless", "proven no less")
+    return pairs, _judged("proof", pairs, "harmless", "it is proven at least as well")
 
 
 def _below(value: float | None, than: float | None) -> bool:
@@ -205,7 +212,7 @@ def _below(value: float | None, than: float | None) -> bool:
 
 
 def _looser(a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
-    """Limits that allow more than they did, or that are gone; where others came instead, neither is the looser."""
+    """Return limits that allow more than before, or that are gone; if others replaced them, neither gate is looser."""
     from ..prove.gate import AT_LEAST
 
     found = [name for name, limit in a.items() if name in b and (limit - b[name]) * (1 if name in AT_LEAST else -1) > 0]
@@ -213,19 +220,19 @@ def _looser(a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
 
 
 def compare_names(a: Sequence[str], b: Sequence[str]) -> Names:
-    """What only one of the two lists has."""
+    """Return what only one of the two lists has."""
     return Names(tuple(sorted(set(b) - set(a))), tuple(sorted(set(a) - set(b))))
 
 
 def judge_names(area: str, names: Names) -> Change:
-    """New ones matter: the app's library must have them. Ones that are gone don't."""
+    """Return the verdict: new names matter, as the app's library must have them; names that are gone don't."""
     parts = []
     for title, some in (("new", names.added), ("gone", names.removed)):
         if some:
             parts.append(f"{title}: {', '.join(some[:6])}{f' and {len(some) - 6} more' if len(some) > 6 else ''}")
     if names.added:
-        return Change(area, "matters", "; ".join(parts), "a library that lacks one can't load it; see gemcut check")
-    return Change(area, "harmless", "; ".join(parts), "it needs less") if parts else same(area)
+        return Change(area, "matters", "; ".join(parts), "a library that lacks one can't load it; run gemcut check")
+    return Change(area, "harmless", "; ".join(parts), "the program needs less") if parts else same(area)
 
 
 def _rule_text(rule: RuleRecord) -> str:
@@ -234,7 +241,7 @@ def _rule_text(rule: RuleRecord) -> str:
 
 
 def _by_pattern(manifest: Manifest) -> dict[str, tuple[int, RuleRecord]]:
-    """The rules and their places; one with the pattern of an earlier one decides nothing."""
+    """Return the rules and their places; a rule with the pattern of an earlier one decides nothing."""
     found: dict[str, tuple[int, RuleRecord]] = {}
     for place, rule in enumerate(manifest.recipe.rules, 1):
         found.setdefault(rule.match, (place, rule))
@@ -242,7 +249,7 @@ def _by_pattern(manifest: Manifest) -> dict[str, tuple[int, RuleRecord]]:
 
 
 def compare_rules(a: Manifest, b: Manifest) -> tuple[RuleChange, ...]:
-    """Rules that are new, gone, changed or stand elsewhere; a rule is known by its pattern."""
+    """Return the rules that are new, gone, changed or moved; a rule is identified by its pattern."""
     first, second = _by_pattern(a), _by_pattern(b)
     shared_a, shared_b = [k for k in first if k in second], [k for k in second if k in first]
     kept = {
@@ -267,7 +274,7 @@ def compare_rules(a: Manifest, b: Manifest) -> tuple[RuleChange, ...]:
 
 
 def judge_rules(a: Manifest, b: Manifest, changes: Sequence[RuleChange]) -> Change:
-    """Any rule matters; the recipe's name and its reasons don't."""
+    """Return the verdict: any rule matters; the recipe's name and its reasons don't."""
     if changes:
         parts = []
         for one in changes:
@@ -276,5 +283,5 @@ def judge_rules(a: Manifest, b: Manifest, changes: Sequence[RuleChange]) -> Chan
         return Change("recipe", "matters", "; ".join(parts), "the first rule that fits decides how a weight is rounded")
     pairs = pair("recipe.name", a.recipe.name, b.recipe.name)
     if pairs or a.recipe != b.recipe:
-        return Change("recipe", "harmless", arrow(pairs) or "its words", "the rules are the same")
+        return Change("recipe", "harmless", arrow(pairs) or "its texts", "the rules are the same")
     return same("recipe")

@@ -1,4 +1,4 @@
-"""A comparison as the one form that all reports are made from."""
+"""A comparison in the one form that all reports are made from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def outcome(found: DiffResult, seconds: dict[str, float] | None = None) -> Outcome:
-    """The comparison as findings: each limit as ``diff.NAME``, and each area that no limit is on.
+    """Return the comparison as findings: each limit as ``diff.NAME``, and each area without a limit.
 
-    Only a limit that was passed fails, with exit code 7; a change that matters is told, and fails nothing by itself.
+    Only a limit that isn't kept fails, with exit code 7; a change that matters is reported, but doesn't fail by itself.
 
     Args:
-        found: From ``diff_bundles``.
-        seconds: By stage.
+        found: The comparison, from ``diff_bundles``.
+        seconds: The time by stage.
     """
     held = {line.name for line in found.thresholds}
     findings = [
@@ -57,7 +57,7 @@ def _area(change: Change, found: DiffResult) -> Finding:
 
 
 def _prompt(name: str, found: DiffResult) -> str | None:
-    """The prompt where it shows most."""
+    """Return the prompt where it shows first."""
     behaviour = found.behaviour
     if name == "texts" and behaviour.texts:
         return behaviour.texts[0].prompt

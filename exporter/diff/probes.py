@@ -33,12 +33,12 @@ def probe_texts(
     merges: Sequence[tuple[str, str]],
     contents: Sequence[_Contents],
 ) -> Iterator[tuple[str, str]]:
-    """Texts and where they are from, the most telling first; at most ``MOST``.
+    """Yield texts and where they are from, the most telling first; at most ``MOST``.
 
     Args:
         codecs: Both tokenizers.
-        touched: Tokens that were added, removed or changed.
-        merges: Those that were added, removed or moved.
+        touched: The tokens that were added, removed or changed.
+        merges: The merges that were added, removed or moved.
         contents: Both tokenizers' files.
     """
     return islice(_all(codecs, touched, merges, contents), MOST)
@@ -78,15 +78,15 @@ def _merged(
 
 
 def _writing() -> tuple[str, ...]:
-    """Texts with what normalizers, pre-tokenizers and decoders treat apart, out of ``probes.toml``."""
+    """Return the texts of ``probes.toml``, with what normalizers, pre-tokenizers and decoders treat specially."""
     text = resources.files(__package__).joinpath("probes.toml").read_text(encoding="utf-8")
     return tuple(tomllib.loads(text)["texts"])
 
 
 def _competing(merges: Sequence[tuple[str, str]], contents: Sequence[_Contents]) -> Iterator[tuple[str, str]]:
-    """Tokens in a row that two merges fight over, one of which has another rank: ``x + y`` and ``y + z``.
+    """Yield tokens in a row that two merges compete for, one of which has another rank: ``x + y`` and ``y + z``.
 
-    All in which a merge that was moved, added or removed takes part; the rank decides who wins.
+    These are all in which a merge that was moved, added or removed takes part; the rank decides which merge wins.
     """
     begins: dict[str, list[str]] = {}
     ends: dict[str, list[str]] = {}
@@ -100,7 +100,7 @@ def _competing(merges: Sequence[tuple[str, str]], contents: Sequence[_Contents])
 
 
 def _of_token(codecs: Sequence[ChatCodec], token: str) -> Iterator[str]:
-    """A token's text, alone and among others."""
+    """Yield a token's text, alone and among others."""
     for text in _readings(codecs, token):
         yield from _around(text)
 
@@ -112,9 +112,10 @@ def _around(text: str) -> Iterator[str]:
 
 
 def _readings(codecs: Sequence[ChatCodec], token: str) -> Iterator[str]:
-    """The text that a token stands for: as its tokenizers decode it, with SentencePiece's mark as a space, as it is.
+    """Yield the texts that a token may stand for.
 
-    Decoding alone drops the space that a first token begins with.
+    They are what the tokenizers decode it to, the token with SentencePiece's mark as a space, and the token as it is.
+    Decoding a token by itself drops the space that a first token begins with.
     """
     seen = set()
     for codec in codecs:

@@ -1,4 +1,4 @@
-"""What two bundles do, from the records inside them: fidelity per prompt, replies, tool calls. Nothing is run."""
+"""Comparison of what two bundles do, from the records inside them: fidelity, replies, tool calls. Nothing is run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ..prompt.toolcalls import holds_tool_calls
 from ..prove.compiled_prompt import read_calls
 from ..prove.fidelity import Fidelity, fidelity_top64, kl_buckets
 from ..prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
+from .behaviours import Behaviours, CallLine, FigureLine, PromptLine, Text
 from .chat_templates import first_difference
-from .document import Behaviours, CallLine, Change, FigureLine, PromptLine, Text, same
+from .document import Change, same
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
@@ -25,18 +26,23 @@ if TYPE_CHECKING:
     from ..prove.golden import Golden, Recorded
 
 FIGURES = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logprob_diff", "max_logit_diff")
-# A gate's limit leaves room between a perfect figure and itself. Two honest exports of one model differ by about a
-# thousandth of it (the sample on ExecuTorch against LiteRT: 0.0012 of it at most); a tenth is far more.
+# A gate's limit leaves room between a perfect figure and itself. Two sound exports of one model differ by about a
+# thousandth of that room (the sample on ExecuTorch against LiteRT: 0.0012 of it at most); a tenth is far more.
 ROOM = 0.1
 _PERFECT = {"top1": 1.0, "perplexity_ratio": 1.0}
-_LIMITS = {"mean_kl": 0.1, "p99_kl": 1.0, "perplexity_ratio": 1.15, "top1": 0.9}  # where the gate has none: int4's
+_LIMITS = {"mean_kl": 0.1, "p99_kl": 1.0, "perplexity_ratio": 1.15, "top1": 0.9}  # int4's, if the gate has none
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """One bundle's goldens and its own outputs, by prompt id. fidelity: over the top 64.
+    """One bundle's goldens and its own outputs.
 
-    read_calls: in the form of its template.
+    Attributes:
+        manifest: The bundle's manifest.
+        goldens: The goldens, by prompt id.
+        recorded: The bundle's own outputs, by prompt id.
+        fidelity: The fidelity over the top 64.
+        read_calls: Reads tool calls in the form of the bundle's template.
     """
 
     manifest: Manifest
@@ -52,10 +58,10 @@ class Records:
 
 
 def read_records(bundle: Bundle) -> Records:
-    """Reads a bundle's goldens and records.
+    """Read a bundle's goldens and recorded outputs.
 
     Raises:
-        ConformanceError: They are missing or damaged.
+        ConformanceError: If they are missing or damaged.
     """
     goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
     recorded = load_recorded({name: bundle.read(name) for name in RECORDED})
@@ -71,7 +77,7 @@ def read_records(bundle: Bundle) -> Records:
 
 
 def compare_records(a: Records, b: Records) -> Behaviours:
-    """Both bundles' outputs, prompt by prompt where they were asked the same."""
+    """Compare both bundles' outputs, prompt by prompt if they were asked the same."""
     shared = [one for one in a.goldens if one in b.goldens and _chat(a.goldens[one]) == _chat(b.goldens[one])]
     matched = [one for one in shared if _letters(a.goldens[one]) == _letters(b.goldens[one])]
     form, figures = _figures(a, b)
@@ -94,14 +100,14 @@ def compare_records(a: Records, b: Records) -> Behaviours:
 
 
 def _chat(golden: Golden) -> str:
-    """What was asked, whatever the template made of it."""
+    """Return what was asked, whatever the template made of it."""
     prompt = golden.prompt
     asked = [prompt.messages, prompt.tools, prompt.text, prompt.add_generation_prompt, prompt.thinking]
     return json.dumps(asked, sort_keys=True)
 
 
 def _letters(golden: Golden) -> tuple[str, tuple[int, ...]]:
-    """What the model saw."""
+    """Return what the model saw."""
     return golden.rendered, golden.prompt_ids
 
 
@@ -110,7 +116,7 @@ def _reply(side: Records, prompt: str) -> tuple[str, bool]:
 
 
 def _figures(a: Records, b: Records) -> tuple[str, tuple[FigureLine, ...]]:
-    """All figures: the manifests' own, or those over the top 64 where the manifests' aren't of one form."""
+    """Return all figures: the manifests' own, or those over the top 64 if the manifests' have different forms."""
     first, second = a.manifest.fidelity, b.manifest.fidelity
     if first is not None and second is not None and first.form == second.form:
         form = first.form
@@ -129,7 +135,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _worse(name: str, a: float | None, b: float | None, limits: dict[str, float]) -> bool:
-    """Whether a figure with a limit fell by more than a tenth of the room below it."""
+    """Return whether a figure with a limit got worse by more than a tenth of the room that the limit leaves."""
     if name not in limits or a is None:
         return False
     if b is None:
@@ -144,7 +150,7 @@ def _line(prompt: str, a: Records, b: Records) -> PromptLine:
     positions = golden_a.ids == golden_b.ids and golden_a.first == golden_b.first
     by_prompt = [next(p for p in side.fidelity.by_prompt if p.prompt == prompt) for side in (a, b)]
     kl = None
-    if alike:  # Equal records can hold infinities, whose difference is no number.
+    if alike:  # Equal records can hold infinities, whose difference isn't a number.
         kl = 0.0 if np.array_equal(one.logprobs, two.logprobs) else float(kl_buckets(one.logprobs, two.logprobs).mean())
     return PromptLine(
         prompt=prompt,
@@ -166,13 +172,19 @@ def _text(prompt: str, a: Records, b: Records) -> Text:
         for golden, side in zip(goldens, recorded, strict=True)
     ]
     return Text(
-        prompt, first_difference(recorded[0].greedy_ids, recorded[1].greedy_ids), recorded[0].greedy_text,
-        recorded[1].greedy_text, is_float[0], is_float[1], goldens[0].greedy_text, goldens[1].greedy_text,
-    )  # fmt: skip
+        prompt,
+        first_difference(recorded[0].greedy_ids, recorded[1].greedy_ids),
+        recorded[0].greedy_text,
+        recorded[1].greedy_text,
+        is_float[0],
+        is_float[1],
+        goldens[0].greedy_text,
+        goldens[1].greedy_text,
+    )
 
 
 def _exact(side: Records, prompt: str) -> bool | None:
-    """Whether a bundle makes exactly its float model's tool calls; None where that one made none."""
+    """Return whether a bundle makes exactly its float model's tool calls; None if that one made none."""
     wanted = side.goldens[prompt].greedy_text
     if not holds_tool_calls(wanted, side.read_calls):
         return None
@@ -188,7 +200,7 @@ def _rate(exact: Iterable[bool | None]) -> float | None:
 
 
 def judge_behaviour(found: Behaviours) -> tuple[Change, ...]:
-    """The verdicts on fidelity, texts, tool calls and goldens."""
+    """Return the verdicts on fidelity, texts, tool calls and goldens."""
     return _judge_fidelity(found), _judge_texts(found), _judge_calls(found), _judge_goldens(found)
 
 
@@ -201,9 +213,11 @@ def _judge_fidelity(found: Behaviours) -> Change:
     what = what or f"outputs of {len(apart)} of {len(found.prompts)} prompts"
     worse = [line.name for line in moved if line.worse]
     if worse:
-        reason = f"{', '.join(worse)} got worse by more than a tenth of what the gate leaves room for"
+        reason = f"{', '.join(worse)} got worse by more than a tenth of the room that the gate leaves"
         return Change("fidelity", "matters", what, reason)
-    return Change("fidelity", "harmless", what, "no figure got worse by a tenth of what the gate leaves room for")
+    return Change(
+        "fidelity", "harmless", what, "no figure got worse by more than a tenth of the room that the gate leaves"
+    )
 
 
 def _number(value: float | None) -> str:
@@ -218,7 +232,7 @@ def _judge_texts(found: Behaviours) -> Change:
     what = f"{len(found.texts)} of {found.chats} replies differ"
     if gained == len(found.texts) and all(text.float_a == text.float_b for text in found.texts):
         return Change("texts", "harmless", what, "each is now the float model's")
-    reason = f"{left} were the float model's and aren't any more" if left else "users read other words"
+    reason = f"{left} were the float model's and no longer are" if left else "users read different replies"
     return Change("texts", "matters", what, reason)
 
 
@@ -237,14 +251,15 @@ def _judge_goldens(found: Behaviours) -> Change:
     parts = [
         f"{title}: {', '.join(some[:6])}{', ...' if len(some) > 6 else ''}"
         for title, some in (
-            ("only in the first", found.only_a), ("only in the second", found.only_b),
-            ("seen otherwise by the model", found.rerendered),
+            ("only in the first", found.only_a),
+            ("only in the second", found.only_b),
+            ("rendered or tokenized differently", found.rerendered),
         )
         if some
-    ]  # fmt: skip
+    ]
     if not parts:
         return same("goldens")
     if found.only_a:
-        return Change("goldens", "matters", "; ".join(parts), "the second bundle wasn't asked what the first was")
-    reason = "figures are of other texts" if found.rerendered else "the second bundle was asked more"
+        return Change("goldens", "matters", "; ".join(parts), "the second bundle wasn't asked all that the first was")
+    reason = "the figures are for other texts" if found.rerendered else "the second bundle was asked more"
     return Change("goldens", "harmless", "; ".join(parts), reason)

@@ -1,4 +1,4 @@
-"""Size: by file, by section of the program's file, by class of tensors."""
+"""Comparison of sizes: by file, by section of the program's file, by class of tensors."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from ..bundle.manifest import MANIFEST, SIDE_FILE
 from ..errors import LackingError, UnsupportedError
 from ..runtimes import find_runtime
 from ..util.text import size_text
-from .document import Change, SizeLine, Sizes, TensorLine, same
+from .document import Change, same
+from .size_lines import SizeLine, Sizes, TensorLine
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest, TensorRecord
     from ..bundle.reader import Bundle
 
-GROWN = 0.01  # less than a hundredth more is what another version string or runtime note adds
+GROWN = 0.01  # another version string or runtime note adds less than a hundredth
 _Listing = dict[str, tuple[int, str]]  # size and sha256 by name
 
 
 def compare_sizes(a: Bundle, b: Bundle) -> tuple[Sizes, tuple[str, ...]]:
-    """Both bundles' files and sections, and notes on what couldn't be looked into."""
+    """Return both bundles' files and sections, and notes on what couldn't be read."""
     sections_a, note_a = _sections(a)
     sections_b, note_b = _sections(b)
     notes = tuple(dict.fromkeys(note for note in (note_a, note_b) if note))
@@ -46,14 +47,14 @@ def _files(bundle: Bundle) -> _Listing:
 
 
 def _sections(bundle: Bundle) -> tuple[_Listing, str | None]:
-    """The sections of the program's file, and why they can't be told."""
+    """Return the sections of the program's file, or why they aren't known."""
     program = bundle.manifest.program
     try:
         return dict(find_runtime(bundle.manifest.runtime.name).inspector.sections(bundle)), None
     except UnsupportedError:
-        return {}, f"sections of {program}: its format isn't known here"
+        return {}, f"sections of {program}: its format isn't known"
     except LackingError as error:
-        return {}, f"sections of {program}: {error.message}: {error.hint}"
+        return {}, f"sections of {program}: {error.message}; install it with: {error.hint}"
 
 
 def _lines(a: _Listing, b: _Listing) -> tuple[SizeLine, ...]:
@@ -64,7 +65,7 @@ def _lines(a: _Listing, b: _Listing) -> tuple[SizeLine, ...]:
 
 
 def judge_size(sizes: Sizes) -> Change:
-    """Growing by a hundredth or more matters: every user downloads it."""
+    """Return the verdict: growing by a hundredth or more matters, as every user downloads it."""
     if sizes.a == sizes.b:
         return same("size")
     change = sizes.b / sizes.a - 1
@@ -75,7 +76,7 @@ def judge_size(sizes: Sizes) -> Change:
 
 
 def compare_tensors(a: Manifest, b: Manifest) -> tuple[TensorLine, ...]:
-    """Every class of tensors that either program has."""
+    """Return every class of tensors that either program has."""
     names = sorted({*a.tensors, *b.tensors})
     return tuple(_tensor_line(name, a.tensors.get(name), b.tensors.get(name)) for name in names)
 
@@ -87,11 +88,12 @@ def _tensor_line(name: str, a: TensorRecord | None, b: TensorRecord | None) -> T
 
 
 def judge_tensors(lines: tuple[TensorLine, ...]) -> Change:
-    """Another way of storing weights matters; other bytes for the same way don't."""
+    """Return the verdict: another way of storing weights matters; other sizes with the same way don't."""
     stored = [line.name for line in lines if line.schemes_a != line.schemes_b]
     sized = [line.name for line in lines if line.bytes_a != line.bytes_b]
     if stored:
-        return Change("tensors", "matters", f"stored otherwise: {', '.join(stored)}", "weights are rounded otherwise")
+        what = f"stored differently: {', '.join(stored)}"
+        return Change("tensors", "matters", what, "weights are rounded differently")
     if sized:
-        return Change("tensors", "harmless", f"other bytes: {', '.join(sized)}", "stored in the same way")
+        return Change("tensors", "harmless", f"other sizes: {', '.join(sized)}", "they are stored in the same way")
     return same("tensors")

@@ -7,7 +7,7 @@
     UNIT      = "%" | "B" | "kB" | "MB" | "GB"
 
 An area alone means any change in it. With a sign the number is a change from the first bundle to the second, with
-``%`` a part of the first's; without a sign it is the second bundle's own figure.
+``%`` relative to the first's figure; without a sign it is the second bundle's own figure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import UsageError, nearest
 from ..util.text import size_text
 from .document import AREAS, DiffResult, ThresholdLine
 
-# Each figure, and what it counts.
+# Each figure, and what it measures.
 FIGURES: Mapping[str, str] = MappingProxyType(
     {
         "size": "bytes of all files",
@@ -30,7 +30,7 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "mean_kl": "mean KL divergence from the float model, nats",
         "p99_kl": "99th percentile of the KL, nats",
         "top1": "share of positions with the float model's likeliest token",
-        "perplexity_ratio": "perplexity against the float model's",
+        "perplexity_ratio": "perplexity relative to the float model's",
         "max_logprob_diff": "largest log-probability difference, nats",
         "tool_calls": "share of tool calls that are exactly the float model's",
         "coverage": "share of the work in delegates",
@@ -39,19 +39,28 @@ FIGURES: Mapping[str, str] = MappingProxyType(
     }
 )
 _BYTES = frozenset({"size", "program"})
-_COUNTS = frozenset({"texts", "matters"})  # of the comparison itself: they have no first and second
+_COUNTS = frozenset({"texts", "matters"})  # counts of the comparison itself, which no single bundle has
 _UNITS = {"": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _LIMIT = re.compile(
     r"(?P<name>[A-Za-z_][\w-]*)\s*(?:(?P<sign>[<>])\s*(?P<plus>[+-])?\s*"
     r"(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-z]*))?"
 )
 _EXAMPLES = "size>+5%, size>10MB, mean_kl>+0.001, top1<-0.01, texts>0, operators"
-_HINT = f"such as {_EXAMPLES}; gemcut diff --help has all names"
+_HINT = f"write a limit such as {_EXAMPLES}; gemcut diff --help lists all names"
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """One limit. value: None means any change. over: passed by more, not by less. unit: ``%`` or of bytes."""
+    """One limit.
+
+    Attributes:
+        text: The limit as it was written.
+        name: The figure or area.
+        over: Whether more than the value breaks the limit, rather than less.
+        change: Whether the value is a change from the first bundle to the second.
+        relative: Whether that change is a share of the first bundle's figure.
+        value: The value; None means that any change breaks the limit.
+    """
 
     text: str
     name: str
@@ -62,10 +71,10 @@ class Threshold:
 
 
 def parse_thresholds(written: Iterable[str]) -> tuple[Threshold, ...]:
-    """Reads what was written after ``--fail-on``, any number of times.
+    """Read what was written after ``--fail-on``, any number of times.
 
     Raises:
-        UsageError: It isn't of the grammar; with the nearest name where that is what is wrong.
+        UsageError: If it doesn't follow the grammar; an unknown name is reported with the nearest one.
     """
     return tuple(_parse(one.strip()) for some in written for one in some.split(","))
 
@@ -80,11 +89,11 @@ def _parse(text: str) -> Threshold:
         raise UsageError(f"--fail-on: unknown name {name!r}: {nearest(name, {*FIGURES, *AREAS})}", hint=_HINT)
     if found["sign"] is None:
         if name not in AREAS and name != "matters":
-            raise UsageError(f"--fail-on {name}: a figure needs a limit", hint=f"such as {name}>+0.001")
+            raise UsageError(f"--fail-on {name}: a figure needs a limit", hint=f"write, for example, {name}>+0.001")
         return Threshold(text, name)
     if name not in FIGURES:
         raise UsageError(
-            f"--fail-on {text}: {name!r} is no figure", hint=f"--fail-on {name} alone means any change in it"
+            f"--fail-on {text}: {name!r} is not a figure", hint=f"use --fail-on {name} to fail on any change in it"
         )
     return _figure(text, found)
 
@@ -92,10 +101,13 @@ def _parse(text: str) -> Threshold:
 def _figure(text: str, found: re.Match[str]) -> Threshold:
     name, unit, signed = found["name"], found["unit"], found["plus"] is not None
     if name in _COUNTS and (signed or unit):
-        raise UsageError(f"--fail-on {text}: {name} counts what differs", hint=f"without sign and unit: {name}>0")
+        raise UsageError(
+            f"--fail-on {text}: {name} is a count and takes neither sign nor unit", hint=f"write, for example, {name}>0"
+        )
     if unit == "%" and not signed:
         raise UsageError(
-            f"--fail-on {text}: per cent of what?", hint=f"with a sign it is of the first bundle's: {name}>+5%"
+            f"--fail-on {text}: a percentage needs a sign, as it is a change from the first bundle",
+            hint=f"write, for example, {name}>+5%",
         )
     if unit not in ("%", *_UNITS) or (unit not in ("", "%") and name not in _BYTES):
         known = ("%", *(one for one in _UNITS if one)) if name in _BYTES else ("%",)
@@ -105,7 +117,7 @@ def _figure(text: str, found: re.Match[str]) -> Threshold:
 
 
 def hold(limit: Threshold, found: DiffResult) -> ThresholdLine:
-    """Holds a comparison to one limit; what can't be measured doesn't keep it."""
+    """Check whether a comparison keeps one limit; what can't be measured doesn't."""
     if limit.value is None:
         return _any_change(limit, found)
     if limit.name in _COUNTS:
@@ -152,7 +164,7 @@ def _values(name: str, found: DiffResult) -> tuple[float | None, float | None]:
 def _counted(limit: Threshold, found: DiffResult) -> ThresholdLine:
     if limit.name == "texts":
         if not found.behaviour.chats:
-            return _line(limit, False, None, "can't be measured: the bundles were not asked one same prompt")
+            return _line(limit, False, None, "can't be measured: the bundles have no prompt in common")
         count, what = len(found.behaviour.texts), f"of {found.behaviour.chats} replies differ"
     else:
         areas = [one.area for one in found.changes if one.severity == "matters"]

@@ -1,4 +1,4 @@
-"""Two tokenizers: what is in their files, and the first text that they cut differently."""
+"""Comparison of two tokenizers: what is in their files, and the first text that they cut differently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ _APART = ("vocab", "merges")  # of the model's part; added_tokens of the whole
 class Contents:
     """A ``tokenizer.json``, taken apart.
 
-    vocabulary: id by token, or (id, score) for a Unigram model. added: entries by content. settings: all else, by name.
+    Attributes:
+        vocabulary: The id by token, or (id, score) for a Unigram model.
+        merges: The merges in the order of their precedence.
+        added: The added tokens' entries by content.
+        settings: Everything else, by name.
     """
 
     vocabulary: Mapping[str, Any]
@@ -36,7 +40,7 @@ class Contents:
 
     @property
     def tokens(self) -> dict[str, Any]:
-        """Every token and what is said of it, those that were added on top of the model's included."""
+        """Every token and what the file says about it, including those that were added to the model's."""
         found: dict[str, Any] = dict(self.vocabulary)
         for content, entry in self.added.items():
             found[content] = {"id": found.get(content), **entry}
@@ -44,7 +48,7 @@ class Contents:
 
 
 def read_contents(data: bytes) -> Contents:
-    """Takes a ``tokenizer.json`` of the tokenizers library apart (its formats up to version 1.0)."""
+    """Take apart a ``tokenizer.json`` of the tokenizers library (its formats up to version 1.0)."""
     whole = json.loads(data)
     model = whole.get("model") or {}
     vocabulary = model.get("vocab") or {}
@@ -58,7 +62,7 @@ def read_contents(data: bytes) -> Contents:
 
 
 def _merge(entry: Any) -> tuple[str, str]:
-    """A merge, as a list of two or (the older form) one text with a space between."""
+    """Return a merge, given as a list of two or (the older form) one text with a space between."""
     left, right = entry.split(" ", 1) if isinstance(entry, str) else entry
     return left, right
 
@@ -66,12 +70,12 @@ def _merge(entry: Any) -> tuple[str, str]:
 def compare_tokenizers(
     data: Sequence[bytes], codecs: Sequence[ChatCodec], known: Iterable[tuple[str, str]]
 ) -> TokenizerDiff:
-    """What differs, and the first text that is cut differently.
+    """Return what differs, and the first text that is cut differently.
 
     Args:
         data: Both ``tokenizer.json``.
-        codecs: Both, opened.
-        known: Texts to try first, each with where it is from: the goldens.
+        codecs: Both tokenizers, opened.
+        known: The texts to try first, each with where it is from: the goldens.
     """
     a, b = (read_contents(one) for one in data)
     tokens_a, tokens_b = a.tokens, b.tokens
@@ -107,10 +111,10 @@ def compare_tokenizers(
 
 
 def _moved(a: Sequence[tuple[str, str]], rank_b: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
-    """Merges that both have, but in another order: their order is their precedence. The fewest that explain it.
+    """Return the merges that both have, but in another order, which is their precedence: the fewest that explain it.
 
-    All but a longest run that stands in both in the same order, found as patience sorting finds it (Fredman, On
-    computing the length of longest increasing subsequences, 1975).
+    They are all but a longest run that stands in both in the same order, found as patience sorting finds it (Fredman,
+    On computing the length of longest increasing subsequences, 1975).
     """
     kept = [merge for merge in dict.fromkeys(a) if merge in rank_b]
     ends: list[int] = []  # by length, the lowest rank that a run of it ends with
@@ -129,7 +133,7 @@ def _moved(a: Sequence[tuple[str, str]], rank_b: Mapping[tuple[str, str], int]) 
 
 
 def _changed(token: str, a: Any, b: Any) -> Pair:
-    """A token's id, score or flags, those that differ."""
+    """Return those of a token's id, score or flags that differ."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [key for key in a if a[key] != b.get(key)]
         a, b = ({key: one.get(key) for key in keys} for one in (a, b))
@@ -150,9 +154,15 @@ def _text(value: Any) -> str | None:
 
 
 class _Search:
-    """Cuts texts with both tokenizers until one is cut differently. tried: how many that took.
+    """A search for a text that the two tokenizers cut differently.
 
-    special: also with the special tokens that they add themselves; decoded: also looks at the text that ids give back.
+    Args:
+        codecs: Both tokenizers.
+        special: Whether to try texts also with the special tokens that the tokenizers add themselves.
+        decoded: Whether to look also at the text that ids give back.
+
+    Attributes:
+        tried: How many texts were cut with both.
     """
 
     def __init__(self, codecs: Sequence[ChatCodec], special: bool, decoded: bool) -> None:
@@ -163,7 +173,11 @@ class _Search:
         self.tried = 0
 
     def first(self, texts: Iterable[tuple[str, str]]) -> Cut | None:
-        """The first of (text, where it is from) that is cut differently; without special tokens, then with them."""
+        """Return the first text that is cut differently, without special tokens or with them.
+
+        Args:
+            texts: Texts, each with where it is from.
+        """
         for text, source in texts:
             if text in self._seen:
                 continue
@@ -193,16 +207,23 @@ class _Search:
         at = first_difference(ids[0], ids[1])
         part = slice(at, at + _SHOWN_TOKENS)
         return Cut(
-            text, source, at, tuple(ids[0][part]), tuple(ids[1][part]), tuple(tokens[0][part]), tuple(tokens[1][part]),
-            False, special,
-        )  # fmt: skip
+            text,
+            source,
+            at,
+            tuple(ids[0][part]),
+            tuple(ids[1][part]),
+            tuple(tokens[0][part]),
+            tuple(tokens[1][part]),
+            False,
+            special,
+        )
 
 
 def judge_tokenizer(found: TokenizerDiff | None, rows: int) -> Change:
-    """It matters where a text is cut differently, and where tokens were dropped, added or moved at all.
+    """Return the verdict: it matters if a text is cut differently, and if tokens were removed, added or changed at all.
 
     Args:
-        found: From ``compare_tokenizers``; None where the files are the same.
+        found: What differs, from ``compare_tokenizers``; None if the files are the same.
         rows: How many ids the second program knows.
     """
     if found is None:
@@ -210,22 +231,25 @@ def judge_tokenizer(found: TokenizerDiff | None, rows: int) -> Change:
     parts = [
         f"{what}: {count}"
         for count, what in (
-            (found.added, "tokens added"), (found.removed, "tokens removed"), (found.changed, "tokens changed"),
-            (found.merges_added, "merges added"), (found.merges_removed, "merges removed"),
+            (found.added, "tokens added"),
+            (found.removed, "tokens removed"),
+            (found.changed, "tokens changed"),
+            (found.merges_added, "merges added"),
+            (found.merges_removed, "merges removed"),
             (found.merges_moved, "merges moved"),
         )
         if count
-    ]  # fmt: skip
+    ]
     parts += [one.name for one in found.settings]
-    what = "; ".join(parts) or "its spelling"
+    what = "; ".join(parts) or "its formatting"
     if found.first is not None:
         source = found.first.source
         way = "gives back another text for" if found.first.decoded else "cuts"
         reason = f"it {way} {source}" + ("" if found.first.decoded else " differently: the model sees other tokens")
         if found.size_b > max(rows, found.size_a):
-            reason = f"ids go up to {found.size_b - 1}, the program knows {rows}; {reason}"
+            reason = f"ids go up to {found.size_b - 1}, but the program knows only {rows}; {reason}"
         return Change("tokenizer", "matters", what, reason)
     if found.added or found.removed or found.changed:
-        reason = f"no text of {found.tried} is cut differently, but ids mean other tokens"
+        reason = f"none of {found.tried} texts is cut differently, but ids mean other tokens"
         return Change("tokenizer", "matters", what, reason)
-    return Change("tokenizer", "harmless", what, f"no text of {found.tried} is cut differently")
+    return Change("tokenizer", "harmless", what, f"none of {found.tried} texts is cut differently")

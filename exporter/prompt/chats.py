@@ -11,10 +11,17 @@ from .codec import Codec
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt. ``kind``: 'chat', 'multi-turn', 'system', 'tool', 'result', 'thinking', 'long' or 'text'.
+    """One prompt.
 
-    A 'text' prompt is continued as it stands, without a template, and has ``text`` instead of ``messages``.
-    ``thinking``: rendered with the template's variable ``enable_thinking``.
+    Attributes:
+        id: Its name, unique among the prompts of a bundle.
+        kind: 'chat', 'multi-turn', 'system', 'tool', 'result', 'thinking', 'long' or 'text'. A 'text' prompt is
+            continued as it stands, without a template, and has ``text`` instead of ``messages``.
+        messages: The chat, in OpenAI's form.
+        tools: The tool declarations.
+        add_generation_prompt: Whether the model is to answer.
+        text: The plain text of a 'text' prompt.
+        thinking: Whether it is rendered with the template's variable ``enable_thinking``.
     """
 
     id: str
@@ -27,13 +34,13 @@ class Prompt:
 
 
 def render_chat(codec: Codec, prompt: Prompt, *more: Mapping[str, Any], generation: bool | None = None) -> str:
-    """A chat's text.
+    """Return the text of a chat.
 
     Args:
         codec: The template.
-        prompt: Any but a 'text'.
+        prompt: Any prompt but a 'text'.
         more: Messages after the prompt's own.
-        generation: Whether the model is to answer; the prompt's own where None.
+        generation: Whether the model is to answer; if None, the prompt decides.
 
     Raises:
         TemplateRefused: If the template can't render it.
@@ -43,10 +50,10 @@ def render_chat(codec: Codec, prompt: Prompt, *more: Mapping[str, Any], generati
 
 
 def encode_prompt(codec: Codec, prompt: Prompt) -> tuple[str, list[int]]:
-    """A prompt's text and token ids as a runner would feed them.
+    """Return a prompt's text and token ids as a runner would feed them.
 
-    A template writes its special tokens itself, so that none are added to what it renders; to plain text
-    the tokenizer adds its own.
+    A template writes its special tokens itself, so none are added to what it renders; to plain text the tokenizer
+    adds its own.
 
     Raises:
         TemplateRefused: If the template can't render it.

@@ -1,4 +1,4 @@
-"""Rendering chats and cutting them into tokens from a bundle's own files, without transformers.
+"""Rendering and tokenizing of chats with a bundle's own files, without transformers.
 
 jinja2 is set up as ``transformers.utils.chat_template_utils`` sets it up (the same sandbox, block trimming,
 ``tojson``, ``raise_exception``, ``strftime_now``, loop controls and ``generation`` tag), so that both render
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def codec_of(bundle: Bundle) -> ChatCodec:
-    """The bundle's own template and tokenizer."""
+    """Return the bundle's own template and tokenizer."""
     manifest = bundle.manifest
     name = "chat_template.jinja"
     template = bundle.read(name).decode() if name in manifest.files else None
@@ -31,20 +31,23 @@ def codec_of(bundle: Bundle) -> ChatCodec:
 
 
 Message = Mapping[str, Any]
-# Templates may print today's date; goldens must render alike on any day.
+# Templates may print today's date; goldens must render the same on any day.
 PROOF_DATE = datetime.datetime(2026, 1, 1, 12, 0)
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 _HINT = "give another template with --chat-template FILE, or --chat-template none for a base model"
 
 
 class TemplateRefused(CheckpointError):
-    """The template can't render these messages (a role that it doesn't know, say)."""
+    """The template can't render these messages, for example because it doesn't know a role."""
 
 
 class Codec(Protocol):
     """A chat template and a tokenizer, wherever they are from.
 
-    ``special_ids`` are the control tokens; ``has_template`` is False for base models.
+    Attributes:
+        special_ids: The ids of the control tokens.
+        bos_id: The id of the beginning-of-sequence token, if there is one.
+        has_template: False for base models.
     """
 
     special_ids: frozenset[int]
@@ -58,16 +61,23 @@ class Codec(Protocol):
         add_generation_prompt: bool,
         thinking: bool = False,
     ) -> str:
-        """The text of a chat. ``thinking``: with the template's variable ``enable_thinking``, which is else undefined.
+        """Return the text of a chat.
 
-        Raises TemplateRefused where the template can't render it.
+        Args:
+            messages: The chat, in OpenAI's form.
+            tools: The tool declarations, if any.
+            add_generation_prompt: Whether the model is to answer.
+            thinking: Whether to set the template's variable ``enable_thinking``, which is otherwise undefined.
+
+        Raises:
+            TemplateRefused: If the template can't render it.
         """
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        """Token ids of a text; rendered chats hold their special tokens already."""
+        """Return the token ids of a text; rendered chats hold their special tokens already."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens included."""
+        """Return the text of token ids, special tokens included."""
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -83,7 +93,7 @@ def _to_json(
 
 
 class _PlainDict:
-    """``dict`` for templates, as a call and ``fromkeys`` and nothing else to climb from."""
+    """``dict`` for templates: a call and ``fromkeys``, and nothing else to climb from."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
@@ -100,7 +110,7 @@ def _compile(source: str, strftime_now: Callable[[str], str]) -> jinja2.Template
     from jinja2.utils import Namespace
 
     class Generation(ext.Extension):
-        """``{% generation %}`` marks the assistant's words for training; here it only stands aside."""
+        """``{% generation %}``, which marks the assistant's words for training and has no effect here."""
 
         tags = {"generation"}  # noqa: RUF012
 
@@ -137,7 +147,7 @@ def _compile(source: str, strftime_now: Callable[[str], str]) -> jinja2.Template
 
 
 def _with_reasoning(message: Message) -> dict[str, Any]:
-    """A message with its reasoning under the names that templates read, as transformers fills them in."""
+    """Return a message with its reasoning under the names that templates read, as transformers fills them in."""
     reasoning = next((message[key] for key in _REASONING if message.get(key) is not None), None)
     if reasoning is None:
         return dict(message)
@@ -149,11 +159,11 @@ class Template:
 
     Args:
         source: Its Jinja text.
-        special_tokens: What it may use by name: ``bos_token``, ``eos_token`` and so on.
-        now: The time that ``strftime_now`` gives; the clock's where None.
+        special_tokens: The tokens that it may use by name: ``bos_token``, ``eos_token`` and so on.
+        now: The time that ``strftime_now`` gives; if None, the clock's.
 
     Raises:
-        CheckpointError: If it isn't Jinja.
+        CheckpointError: If the text isn't Jinja.
     """
 
     def __init__(
@@ -176,10 +186,15 @@ class Template:
         thinking: bool = False,
         unthinking: bool = False,
     ) -> str:
-        """The text of a chat, as ``apply_chat_template(tokenize=False)`` gives it.
+        """Return the text of a chat, as ``apply_chat_template(tokenize=False)`` gives it.
 
-        ``thinking`` is its ``enable_thinking=True`` and ``unthinking`` its ``enable_thinking=False``; else the
-        template's default, which isn't always without.
+        Args:
+            messages: The chat, in OpenAI's form.
+            tools: The tool declarations, if any.
+            add_generation_prompt: Whether the model is to answer.
+            thinking: Whether to pass ``enable_thinking=True``.
+            unthinking: Whether to pass ``enable_thinking=False``. If neither is set, the template's default holds,
+                which isn't always without thinking.
 
         Raises:
             CheckpointError: If the template reaches for Python's internals.
@@ -229,17 +244,28 @@ class ChatCodec:
         thinking: bool = False,
         unthinking: bool = False,
     ) -> str:
-        """See ``Codec``. ``unthinking``: with thinking turned off, where that isn't the template's default."""
+        """Return the text of a chat; see ``Codec``.
+
+        Args:
+            messages: The chat, in OpenAI's form.
+            tools: The tool declarations, if any.
+            add_generation_prompt: Whether the model is to answer.
+            thinking: Whether thinking is turned on.
+            unthinking: Whether thinking is turned off explicitly, for templates that don't do so by default.
+
+        Raises:
+            TemplateRefused: If there is no template, or it can't render these messages.
+        """
         if self.template is None:
             raise TemplateRefused("the bundle has no chat template", hint=_HINT)
         return self.template.render(messages, tools, add_generation_prompt, thinking, unthinking)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        """See ``Codec``."""
+        """Return the token ids of a text; see ``Codec``."""
         return list(self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """See ``Codec``."""
+        """Return the text of token ids; see ``Codec``."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
@@ -250,14 +276,14 @@ def load_codec(
     bos_id: int | None = None,
     now: datetime.datetime | None = PROOF_DATE,
 ) -> ChatCodec:
-    """Opens a tokenizer and a template.
+    """Open a tokenizer and a template.
 
     Args:
         tokenizer_json: The tokenizers library's file.
         template: The chat template's text; None for base models.
-        special_tokens: What the template may use by name.
-        bos_id: The beginning-of-sequence token; that of ``special_tokens["bos_token"]`` where None.
-        now: See ``Template``.
+        special_tokens: The tokens that the template may use by name.
+        bos_id: The id of the beginning-of-sequence token; if None, that of ``special_tokens["bos_token"]``.
+        now: The time that ``strftime_now`` gives; see ``Template``.
 
     Raises:
         CheckpointError: If either can't be read.

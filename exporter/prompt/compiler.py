@@ -1,4 +1,4 @@
-"""Compiles a chat template into ``prompt.json`` by probing it: marks go in, and the texts between them are read."""
+"""Compilation of a chat template to ``prompt.json`` by probing: marks go in, and the texts between them are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NO_TEMPLATE = "the bundle has no chat template"
 NO_THINKING = "The template has no thinking to turn on"
 _DATED = "the template writes the date, and a compiled text can't change by the day"
-# A template is a program of someone else's: marks may come out where nothing expects them.
+# A template is someone else's program: marks may come out in unexpected places.
 _UNREAD = (Unexplained, ValueError, LookupError, AssertionError)
 _OTHER_DAY = (2031, 11, 23, 4, 56)
 
@@ -33,18 +33,18 @@ def compile_prompt(
     other_day: Render | None = None,
     thinking: Render | None = None,
 ) -> form.PromptFile:
-    """Compiles a template.
+    """Compile a template.
 
     Args:
         render: The template, as ``Codec.render`` has it.
-        bos: The beginning-of-sequence token; ``written`` is found out.
+        bos: The beginning-of-sequence token; its ``written`` is determined here.
         stop: The tokens that end a reply.
         special: Texts that the template could take out of what the model said, such as special tokens.
-        other_day: The same template on another day; None where it can't know the day.
-        thinking: The same template with thinking turned on; None where that can't be asked for.
+        other_day: The same template on another day; None if it can't know the day.
+        thinking: The same template with thinking turned on; None if it can't be turned on.
 
     Returns:
-        What could be compiled; ``reasons`` says why not of the rest.
+        What could be compiled; ``reasons`` says why the rest couldn't.
     """
     prober = Prober(render)
     try:
@@ -63,7 +63,7 @@ def compile_prompt(
 def _with_tools(
     prober: Prober, joints: Joints, bodies: dict[str, form.Body], special: Sequence[str]
 ) -> tuple[Joints, dict[str, form.Body], form.Tools | None, str | None]:
-    """Joints and bodies with those of the tools, the tools, and why there are none."""
+    """Return joints and bodies with those of the tools, the tools, and if there are none, why."""
     try:
         learnt = learn_tools(prober, joints, special)
     except _UNREAD as reason:
@@ -75,7 +75,7 @@ def _with_tools(
 def _with_thinking(
     prompt: form.PromptFile, prober: Prober, thinking: Prober | None, special: Sequence[str]
 ) -> form.PromptFile:
-    """The file with its second chat part, where the template makes another text with thinking turned on."""
+    """Return the file with its second chat part, if the template's text changes with thinking turned on."""
     chat, why = None, NO_THINKING
     if thinking is not None and _changes(prober, thinking):
         try:
@@ -90,13 +90,13 @@ def _with_thinking(
 def _second_chat(
     prompt: form.PromptFile, joints: Joints, bodies: dict[str, form.Body], tools: form.Tools | None, why: str | None
 ) -> form.Chat:
-    """The chat part with thinking.
+    """Return the chat part with thinking.
 
     Raises:
-        Unexplained: The first part has tools, and with thinking they aren't written so.
+        Unexplained: If the first part has tools that are written differently with thinking.
     """
     if prompt.tools is not None and tools != prompt.tools:
-        raise Unexplained(why or "with thinking, tools are written otherwise than without")
+        raise Unexplained(why or "with thinking, tools are written differently than without")
     if prompt.tools is None and tools is not None:
         raise Unexplained("with thinking there are tools, and without there are none")
     return form.Chat(joints=_table(joints), bodies=bodies)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def make_file(
     stop: form.Stop,
     reasons: form.Reasons,
 ) -> form.PromptFile:
-    """The file from its parts, its joints in the order of their kinds."""
+    """Return the file made of its parts, with its joints in the order of their kinds."""
     table = _table(joints)
     chat = form.Chat(joints=table, bodies=bodies)  # type: ignore[arg-type]
     firsts = table.get("start", {}).values()
@@ -127,7 +127,7 @@ def _table(joints: Joints) -> dict[str, dict[str, str]]:
 
 
 def without_tools(prompt: form.PromptFile, reason: str) -> form.PromptFile:
-    """A prompt file with its chat part alone."""
+    """Return a prompt file without its tools part; ``reason`` is recorded."""
     if prompt.chat is None:
         return prompt
     reasons = prompt.reasons.model_copy(update={"tools": _sentence(reason)})
@@ -136,7 +136,7 @@ def without_tools(prompt: form.PromptFile, reason: str) -> form.PromptFile:
 
 
 def _plain(chat: form.Chat) -> form.Chat:
-    """A chat part without what is about tools."""
+    """Return a chat part without anything about tools."""
     kinds = {"tools", "call", "words", "result"}
     joints: Joints = {
         (before, after): text
@@ -149,13 +149,13 @@ def _plain(chat: form.Chat) -> form.Chat:
 
 
 def without_thinking(prompt: form.PromptFile, reason: str) -> form.PromptFile:
-    """A prompt file without its second chat part."""
+    """Return a prompt file without its second chat part; ``reason`` is recorded."""
     reasons = prompt.reasons.model_copy(update={"thinking": _sentence(reason)})
     return prompt.model_copy(update={"thinking": None, "reasons": reasons})
 
 
 def without_chat(prompt: form.PromptFile, reason: str) -> form.PromptFile:
-    """A prompt file with neither chats nor tools."""
+    """Return a prompt file with neither chats nor tools; ``reason`` is recorded."""
     reasons = form.Reasons(chat=_sentence(reason), tools=_sentence(reason), thinking=_sentence(reason))
     return prompt.model_copy(update={"chat": None, "thinking": None, "tools": None, "reasons": reasons})
 
@@ -190,18 +190,18 @@ def _learn_chat(prober: Prober, special: Sequence[str]) -> tuple[Joints, dict[st
 
 
 def _takes_system(prober: Prober) -> bool:
-    """Whether a system message is rendered; one that is left out silently is none."""
+    """Return whether a system message is rendered, and not silently left out."""
     probe: Probe = build(("S", "U"))
     text = prober(probe.messages)
     return text is not None and str(probe.messages[0]["content"]) in text
 
 
 def compile_codec(codec: ChatCodec, stop_ids: Iterable[int]) -> form.PromptFile:
-    """Compiles the template of a bundle.
+    """Compile the template of a bundle.
 
     Args:
         codec: Template and tokenizer; without a template, nothing is compiled and ``reasons`` says so.
-        stop_ids: The ids that end a reply.
+        stop_ids: The ids of the tokens that end a reply.
     """
     from .codec import Template
 

@@ -1,9 +1,9 @@
 """``python -m gemcut.prompt.conformance_cases BUNDLE > cases.jsonl``: chats with the text that each must give.
 
-One JSON object a line: ``messages``, ``tools``, ``generation``, and ``text``: what ``prompt.json`` makes of them, which
-is the template's own text, or null where the chat must be refused. Lines with ``reply`` in place of messages hold what
-a model could write, with ``calls`` and ``words`` as they must be read, or ``calls`` null where it is malformed. Other
-implementations of docs/prompt.md are tested with them.
+It writes one JSON object a line: ``messages``, ``tools``, ``generation``, ``thinking`` and ``text``. The text is what
+``prompt.json`` makes of them, which is the template's own text, or null if the chat must be refused. Lines with
+``reply`` instead of messages hold what a model could write, with ``calls`` and ``words`` as they must be read, or with
+``calls`` null if the reply is malformed. Other implementations of docs/prompt.md are tested with these cases.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _render(prompt: PromptFile, chat: GeneratedChat) -> str | None:
 
 
 def _replies(prompt: PromptFile, messages: Sequence[Any]) -> Iterator[str]:
-    """Replies with calls: whole, between words, in wider white space, and cut short."""
+    """Yield replies with calls: whole, between words, in wider white space, and cut short."""
     assert prompt.tools is not None
     for message in messages:
         calls = [entry["function"] for entry in message.get("tool_calls", ())]
@@ -60,7 +60,7 @@ def _read(prompt: PromptFile, reply: str) -> dict[str, Any]:
 
 
 def cases(prompt: PromptFile, count: int = COUNT, seed: int = 1) -> Iterator[dict[str, Any]]:
-    """The cases of a prompt file, the same for the same arguments."""
+    """Yield the cases of a prompt file, the same for the same arguments."""
     levels: tuple[Level, ...] = ("chat", "tools")
     for level in levels:
         for number, chat in enumerate(generate_chats(count, seed, level)):
@@ -78,10 +78,10 @@ def cases(prompt: PromptFile, count: int = COUNT, seed: int = 1) -> Iterator[dic
 
 
 def compile_bundle(path: Path) -> PromptFile:
-    """A bundle's ``prompt.json``, or what it would be where an older Gemcut made the bundle.
+    """Return a bundle's ``prompt.json``, or what it would be if an older Gemcut made the bundle.
 
     Raises:
-        GemcutError: The bundle can't be read.
+        GemcutError: If the bundle can't be read.
     """
     from ..bundle.reader import open_bundle
     from .codec import load_codec
@@ -97,10 +97,11 @@ def compile_bundle(path: Path) -> PromptFile:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the cases of a bundle, or of a prompt.json itself, to stdout."""
+    """Write the cases of a bundle, or of a prompt.json itself, to stdout; return the exit code."""
     try:
         if len(arguments) != 1:
-            raise UsageError("give one bundle", hint="python -m gemcut.prompt.conformance_cases BUNDLE > cases.jsonl")
+            usage = "python -m gemcut.prompt.conformance_cases BUNDLE > cases.jsonl"
+            raise UsageError(f"expected one bundle, got {len(arguments)} arguments", hint=f"run {usage}")
         path = Path(arguments[0])
         prompt = read_prompt(path.read_bytes(), str(path)) if path.name.endswith(".json") else compile_bundle(path)
     except GemcutError as error:

@@ -28,7 +28,15 @@ class _Part(BaseModel):
 
 
 class StringWriter(_Part):
-    """A string between ``open`` and ``close``."""
+    """A string between ``open`` and ``close``.
+
+    Attributes:
+        open: The text before the string.
+        close: The text after the string.
+        escape: Whether the string is escaped as in JSON.
+        trim: On which sides white space is trimmed.
+        upper: Whether the string is written in upper case.
+    """
 
     write: Literal["string"] = "string"
     open: str = ""
@@ -39,7 +47,12 @@ class StringWriter(_Part):
 
 
 class NumberWriter(_Part):
-    """A number's own text between ``open`` and ``close``."""
+    """A number's own text between ``open`` and ``close``.
+
+    Attributes:
+        open: The text before the number.
+        close: The text after the number.
+    """
 
     write: Literal["number"] = "number"
     open: str = ""
@@ -47,7 +60,15 @@ class NumberWriter(_Part):
 
 
 class ListWriter(_Part):
-    """The items of a list, each by ``item``. ``empty``: what stands for an empty one; open + close where null."""
+    """The items of a list.
+
+    Attributes:
+        open: The text before the items.
+        between: The text between two items.
+        close: The text after the items.
+        empty: The text of an empty list; open + close if null.
+        item: The writer of each item.
+    """
 
     write: Literal["list"] = "list"
     open: str
@@ -58,9 +79,20 @@ class ListWriter(_Part):
 
 
 class MapWriter(_Part):
-    """The members of an object. ``by_key``: writers of some members' values, before ``value``.
+    """The members of an object.
 
-    ``refuses``: keys that the template treats in a way that no writer explains.
+    Attributes:
+        open: The text before the members.
+        between: The text between two members.
+        close: The text after the members.
+        empty: The text of an empty object; open + close if null.
+        colon: The text between a key and its value.
+        sort: The order of the keys: as given, by Jinja's ``dictsort``, or by code points.
+        skip_null: Whether members that are null are left out.
+        key: The writer of the keys.
+        value: The writer of the values.
+        by_key: Writers of some members' values, used instead of ``value``.
+        refuses: Keys that the template treats in a way that no writer explains.
     """
 
     write: Literal["map"] = "map"
@@ -78,7 +110,17 @@ class MapWriter(_Part):
 
 
 class RecordField(_Part):
-    """One field of a record. ``joined``: it takes part in separation by ``between``."""
+    """One field of a record.
+
+    Attributes:
+        key: The member's name.
+        before: The text before the value.
+        after: The text after the value.
+        when: Whether the field is written if the member is present, if it is truthy, or always; ``required`` means
+            that an object without it is refused.
+        joined: Whether the field takes part in separation by ``between``.
+        writer: The writer of the value; null if the field's text doesn't depend on it.
+    """
 
     key: str
     before: str = ""
@@ -89,7 +131,16 @@ class RecordField(_Part):
 
 
 class RecordWriter(_Part):
-    """Known members of an object in a fixed order."""
+    """Known members of an object in a fixed order.
+
+    Attributes:
+        open: The text before the fields.
+        between: The text between two joined fields.
+        close: The text after the fields.
+        fields: The fields in the order of the text.
+        refuses: Keys that the template treats in a way that no writer explains.
+        others: What happens to members that aren't fields.
+    """
 
     write: Literal["record"] = "record"
     open: str
@@ -101,7 +152,13 @@ class RecordWriter(_Part):
 
 
 class CasesWriter(_Part):
-    """An object by the text of one of its members, as by a schema's ``type``."""
+    """An object written according to the text of one of its members, such as a schema's ``type``.
+
+    Attributes:
+        key: The member that decides.
+        cases: The writers by the member's text in lower case.
+        other: The writer for any other text; null if the template can't write those.
+    """
 
     write: Literal["cases"] = "cases"
     key: str
@@ -110,7 +167,17 @@ class CasesWriter(_Part):
 
 
 class AnyWriter(_Part):
-    """A value by its JSON type; null where the template can't write that type."""
+    """A value written according to its JSON type; null for types that the template can't write.
+
+    Attributes:
+        string: The writer of strings.
+        number: The writer of numbers.
+        true: The text of true.
+        false: The text of false.
+        null: The text of null.
+        list: The writer of lists.
+        map: The writer of objects.
+    """
 
     write: Literal["any"] = "any"
     string: Writer | None = None
@@ -123,7 +190,7 @@ class AnyWriter(_Part):
 
 
 class RefWriter(_Part):
-    """A writer of ``tools.writers`` by its name."""
+    """A reference to a writer of ``tools.writers`` by its name."""
 
     write: Literal["ref"] = "ref"
     name: str
@@ -136,14 +203,21 @@ Writer = Annotated[
 
 
 class Channel(_Part):
-    """What is taken out of a text: from ``open`` to ``close``."""
+    """A part that is taken out of a text: from ``open`` to ``close``, both included."""
 
     open: str = Field(min_length=1)
     close: str = Field(min_length=1)
 
 
 class Body(_Part):
-    """What becomes of a text before it is written. ``after``: other trims, by the kind of the segment before."""
+    """What is done to a text before it is written.
+
+    Attributes:
+        trim: On which sides white space is trimmed.
+        after: Other trims, by the kind of the segment before.
+        empty: What happens to an empty text.
+        remove: The channels that are taken out.
+    """
 
     trim: Trim = "none"
     after: dict[From, Trim] = {}
@@ -152,7 +226,12 @@ class Body(_Part):
 
 
 class Chat(_Part):
-    """The texts between the segments of a chat, and what becomes of the segments that are texts."""
+    """The texts between the segments of a chat, and what is done to the segments that are texts.
+
+    Attributes:
+        joints: The text between two segments, by the kinds of the one before and the one after.
+        bodies: What is done to a text, by its kind.
+    """
 
     joints: dict[From, dict[To, str]]
     bodies: dict[TextKind, Body]
@@ -161,8 +240,16 @@ class Chat(_Part):
 class Tools(_Part):
     """How declarations, calls and results are written.
 
-    order: in which sequence the parts of a message with calls come; results stand last where not named.
-    marker: the text that announces a call.
+    Attributes:
+        place: Where the declarations stand.
+        order: The sequence of the parts of a message with calls; results stand last if they aren't named.
+        marker: The text that announces a call.
+        between_declarations: The text between two declarations.
+        between_calls: The text between two calls.
+        declaration: The writer of a declaration.
+        call: The writer of a call.
+        result: The writer of a result.
+        writers: The writers that are referred to by name.
     """
 
     place: Literal["before-system", "after-system"]
@@ -177,7 +264,13 @@ class Tools(_Part):
 
 
 class Bos(_Part):
-    """The beginning-of-sequence token. ``written``: each rendered text begins with it, so none is to be added."""
+    """The beginning-of-sequence token.
+
+    Attributes:
+        id: Its token id.
+        text: Its text.
+        written: Whether each rendered text begins with it, so that none must be added.
+    """
 
     id: int | None
     text: str | None
@@ -185,14 +278,25 @@ class Bos(_Part):
 
 
 class Stop(_Part):
-    """The tokens that end a reply, and their texts in the same order."""
+    """The tokens that end a reply.
+
+    Attributes:
+        ids: Their token ids.
+        texts: Their texts, in the same order.
+    """
 
     ids: tuple[int, ...]
     texts: tuple[str, ...]
 
 
 class Reasons(_Part):
-    """Why a part couldn't be compiled; null where it was. ``thinking`` also where the template knows none."""
+    """Why a part couldn't be compiled; null for parts that were.
+
+    Attributes:
+        chat: Why there is no chat part.
+        tools: Why there is no tools part.
+        thinking: Why there is no thinking part, which may be that the template has no thinking.
+    """
 
     chat: str | None = None
     tools: str | None = None
@@ -200,9 +304,17 @@ class Reasons(_Part):
 
 
 class PromptFile(_Part):
-    """``prompt.json``. ``thinking``: what stands for ``chat`` where the model is to think; ``tools`` serve both.
+    """``prompt.json``.
 
-    Version 1 had no thinking.
+    Attributes:
+        format: The name of the format.
+        schema_version: The version of the format. Version 1 had no thinking.
+        chat: The chat part.
+        thinking: What is used instead of ``chat`` if the model is to think.
+        tools: The tools part, which serves both.
+        bos: The beginning-of-sequence token.
+        stop: The tokens that end a reply.
+        reasons: Why parts couldn't be compiled.
     """
 
     format: Literal["gemcut-prompt"] = "gemcut-prompt"
@@ -220,12 +332,16 @@ for _model in (ListWriter, MapWriter, RecordField, RecordWriter, CasesWriter, An
 
 
 def prompt_text(prompt: PromptFile) -> str:
-    """The file's content, two spaces deep, keys in the order of the models."""
+    """Return the file's content, indented by two spaces, with the keys in the order of the models."""
     return json.dumps(prompt.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_prompt(data: bytes | str, where: str = PROMPT_FILE) -> PromptFile:
-    """Reads ``prompt.json``.
+    """Read ``prompt.json``.
+
+    Args:
+        data: The file's content.
+        where: What error messages call the file.
 
     Raises:
         UnsupportedError: If a newer Gemcut wrote it.
@@ -250,10 +366,10 @@ def read_prompt(data: bytes | str, where: str = PROMPT_FILE) -> PromptFile:
 
 
 def prompt_schema() -> dict[str, Any]:
-    """The JSON Schema that is shipped as ``prompt.schema.json``."""
+    """Return the JSON Schema that is shipped as ``prompt.schema.json``."""
     return schema.titled_schema(PromptFile, "Gemcut compiled prompt")
 
 
 def schema_text() -> str:
-    """The content that ``prompt.schema.json`` should have."""
+    """Return the content that ``prompt.schema.json`` should have."""
     return schema.schema_text(prompt_schema())

@@ -1,4 +1,4 @@
-"""Writes JSON values by the writers of ``prompt.json``."""
+"""Writing of JSON values with the writers of ``prompt.json``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,25 @@ _DEEPEST = 64
 
 
 def trim(text: str, how: str) -> str:
-    """``how``: none, start, end or both."""
+    """Return a text without the white space on some of its sides.
+
+    Args:
+        text: Any text.
+        how: Which sides: none, start, end or both.
+    """
     if how in ("start", "both"):
         text = text.lstrip(SPACE)
     return text.rstrip(SPACE) if how in ("end", "both") else text
 
 
 def number_text(value: int | float) -> str:
-    """A number as docs/prompt.md has it. Raises PromptRefused for infinities and not-a-number."""
+    """Return a number's text as docs/prompt.md has it.
+
+    Raises:
+        PromptRefused: If it is infinite or not a number.
+    """
     if isinstance(value, float) and not math.isfinite(value):
-        raise PromptRefused(f"{value} is no JSON number")
+        raise PromptRefused(f"{value} is not a JSON number")
     return repr(value)
 
 
@@ -42,15 +51,16 @@ def _refuse(value: Any, wanted: str = "") -> PromptRefused:
 
 
 def write(writer: form.Writer, value: Any, writers: Writers, depth: int = 0) -> str:
-    """The text of a JSON value.
+    """Return the text of a JSON value.
 
     Args:
-        writer: By what.
-        value: str, int, float, bool, None, lists and dicts.
-        writers: What ``ref`` names: ``Tools.writers``.
+        writer: The writer to use.
+        value: The value: str, int, float, bool, None, lists and dicts.
+        writers: The writers that a ``ref`` names: ``Tools.writers``.
+        depth: How deeply the value is nested in others.
 
     Raises:
-        PromptRefused: The writer doesn't take it.
+        PromptRefused: If the writer doesn't take the value.
     """
     if depth > 4 * _DEEPEST:
         raise PromptRefused("a tool or a call is nested too deeply")
@@ -109,7 +119,7 @@ def _map(writer: form.MapWriter, value: Any, writers: Writers, depth: int) -> st
 def _no_refused(refuses: Sequence[str], value: Mapping[str, Any]) -> None:
     for key in refuses:
         if value.get(key) is not None:
-            raise PromptRefused(f"what the template does with '{key}' here isn't compiled", hint=f"leave '{key}' out")
+            raise PromptRefused(f"what the template does with '{key}' here isn't compiled", hint=f"leave out '{key}'")
 
 
 def _record(writer: form.RecordWriter, value: Any, writers: Writers, depth: int) -> str:
@@ -123,7 +133,7 @@ def _record(writer: form.RecordWriter, value: Any, writers: Writers, depth: int)
     for field in writer.fields:
         given = value.get(field.key)
         if given is None and field.when == "required":
-            raise PromptRefused(f"'{field.key}' is missing: the template can't do without")
+            raise PromptRefused(f"'{field.key}' is missing: the template can't do without it")
         if (given is None and field.when != "always") or (not given and field.when == "truthy"):
             continue
         if field.joined:

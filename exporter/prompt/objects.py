@@ -1,4 +1,4 @@
-"""How a template writes objects of known members, such as a schema: which, in what order, and with what between."""
+"""How a template writes objects with known members, such as a schema: which, in what order, and with what between."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ _LONGEST = 12
 
 @dataclass(frozen=True)
 class Observed:
-    """An object as it was written. keys: its members in the text's order; gaps: before, between and after them."""
+    """An object as it was written.
+
+    Attributes:
+        keys: Its members in the order of the text.
+        gaps: The texts before, between and after them.
+    """
 
     keys: tuple[str, ...]
     gaps: tuple[str, ...]
 
 
 def _separators(seen: Sequence[Observed], before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What could stand between two fields, shortest first; nothing comes last."""
+    """Return what could stand between two fields, shortest first; the empty text comes last."""
     found = set()
     for each in seen:
         for (one, two), gap in zip(itertools.pairwise(each.keys), each.gaps[1:-1], strict=True):
@@ -32,18 +37,18 @@ def _separators(seen: Sequence[Observed], before: Mapping[str, str], after: Mapp
 
 
 def _assignments(keys: Sequence[str]) -> Iterator[dict[str, bool]]:
-    """Which fields are joined: all of them first, then all but one, and so on."""
+    """Yield which fields are joined: all of them first, then all but one, and so on."""
     for count in range(len(keys) + 1):
         for alone in itertools.combinations(keys, count):
             yield {key: key not in alone for key in keys}
 
 
 def solve(keys: Sequence[str], seen: Sequence[Observed]) -> RecordWriter | None:
-    """A record that gives all that was seen, without its fields' writers; None if there is none.
+    """Return a record that gives all that was seen, without its fields' writers; None if there is none.
 
     Args:
-        keys: The fields in the text's order.
-        seen: Objects of these fields, one at least for each.
+        keys: The fields in the order of the text.
+        seen: Objects with these fields, each field in at least one of them.
     """
     open_ = common_start(each.gaps[0] for each in seen)
     close = common_end(each.gaps[-1] for each in seen if each.keys)
@@ -64,7 +69,7 @@ def solve(keys: Sequence[str], seen: Sequence[Observed]) -> RecordWriter | None:
 def _fill(
     seen: Sequence[Observed], between: str, joined: Mapping[str, bool], before: dict[str, str], after: dict[str, str]
 ) -> tuple[dict[str, str], dict[str, str]] | None:
-    """Texts before and after each field under one assumption; None where it contradicts what was seen."""
+    """Return the texts before and after each field under one assumption; None if it contradicts what was seen."""
     gaps: dict[tuple[str, str, str], str] = {}
     for each in seen:
         for at, (one, two) in enumerate(itertools.pairwise(each.keys)):
@@ -93,7 +98,7 @@ def _fill(
 
 
 def _guess(gaps: Mapping[tuple[str, str, str], str], before: dict[str, str]) -> None:
-    """Takes what all texts into one field end with as its own, but for the separator: any split that fits will do."""
+    """Take what all texts into one field end with as its own, but for the separator: any split that fits will do."""
     targets = [two for _, two, _ in gaps]
     chosen = max(targets, key=targets.count)
     ending = common_end(gap for (_, two, _), gap in gaps.items() if two == chosen)

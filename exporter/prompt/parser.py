@@ -1,4 +1,4 @@
-"""Reads tool calls out of what a model wrote, by the ``call`` writer of ``prompt.json``."""
+"""Reading of tool calls in what a model wrote, with the ``call`` writer of ``prompt.json``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEEPEST = 64
 
 
 class _Reader:
-    """Recursive descent over the whole text by a writer. ``at``: how far it has come."""
+    """Recursive descent over the whole text, guided by a writer; ``at`` is how far it has come."""
 
     def __init__(self, text: str, writers: dict[str, form.Writer]) -> None:
         self.text = text
@@ -27,14 +27,14 @@ class _Reader:
 
     def fail(self, wanted: str) -> ValueError:
         found = repr(self.text[self.at : self.at + 20]) if self.at < len(self.text) else "the end"
-        return ValueError(f"malformed tool call at character {self.at}: wanted {wanted}, found {found}")
+        return ValueError(f"malformed tool call at character {self.at}: expected {wanted}, found {found}")
 
     def space(self) -> None:
         while self.at < len(self.text) and self.text[self.at] in SPACE:
             self.at += 1
 
     def take(self, literal: str) -> bool:
-        """Whether a literal comes next, white space aside; if so, goes past it."""
+        """Return whether a literal comes next, white space aside; if so, go past it."""
         began = self.at
         for character in literal:
             if character in SPACE:
@@ -52,7 +52,7 @@ class _Reader:
 
     def value(self, writer: form.Writer, depth: int = 0) -> Any:
         if depth > _DEEPEST:
-            raise self.fail(f"at most {_DEEPEST} levels")
+            raise self.fail(f"at most {_DEEPEST} levels of nesting")
         writer = self.resolved(writer)
         if isinstance(writer, form.StringWriter):
             return self.string(writer)
@@ -69,7 +69,7 @@ class _Reader:
         raise self.fail("a value that can be read")
 
     def resolved(self, writer: Any) -> Any:
-        """The writer that a reference names; any other, and None, as it is."""
+        """Return the writer that a reference names; any other writer, and None, as it is."""
         return self.writers[writer.name] if isinstance(writer, form.RefWriter) else writer
 
     def string(self, writer: form.StringWriter) -> str:
@@ -89,7 +89,7 @@ class _Reader:
             self.at += 2 if writer.escape == "json" and self.text.startswith("\\", self.at) else 1
             if self.at >= len(self.text):
                 self.at = len(self.text)
-                raise self.fail(f"text that ends in {writer.close}")
+                raise self.fail(f"text that ends with {writer.close}")
         inner, self.at = self.text[start : self.at], self.at + len(writer.close)
         if writer.escape == "none":
             return inner
@@ -202,14 +202,14 @@ class _Reader:
 
 
 def parse_calls(prompt: form.PromptFile, text: str) -> tuple[list[ToolCall], str]:
-    """The tool calls in what a model wrote, and the words around them.
+    """Return the tool calls in what a model wrote, and the words around them.
 
     Args:
         prompt: The compiled template.
-        text: What the model wrote, its stop token taken off.
+        text: What the model wrote, without its stop token.
 
     Returns:
-        The calls in order, none where there is no call's marker; the rest of the text, trimmed.
+        The calls in order, none if there is no call's marker; the rest of the text, trimmed.
 
     Raises:
         ValueError: If a call is malformed; the message names the position in the text.
@@ -231,10 +231,10 @@ def parse_calls(prompt: form.PromptFile, text: str) -> tuple[list[ToolCall], str
 
 
 def call_reader(prompt: form.PromptFile | None) -> ReadCalls:
-    """What reads the tool calls of a bundle's model; a call that it only thought of is none.
+    """Return what reads the tool calls of a bundle's model; a call inside a thought doesn't count.
 
     Args:
-        prompt: The compiled template. Where its tools aren't compiled, or an older bundle has no ``prompt.json`` at
+        prompt: The compiled template. If its tools aren't compiled, or an older bundle has no ``prompt.json`` at
             all, Gemma 4's own form is read, which no other family's text is mistaken for.
     """
     if prompt is None or prompt.tools is None:

@@ -1,4 +1,4 @@
-"""Marked texts put through a template, and what comes out around them."""
+"""Marked texts that are put through a template, and what comes out around them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ Message = Mapping[str, Any]
 
 
 class Render(Protocol):
-    """``Codec.render``: raises TemplateRefused for chats that the template can't render."""
+    """``Codec.render``."""
 
     def __call__(
         self, messages: Sequence[Message], tools: Sequence[Message] | None, add_generation_prompt: bool
-    ) -> str: ...
+    ) -> str:
+        """Return the text of a chat.
+
+        Raises:
+            TemplateRefused: If the template can't render it.
+        """
 
 
 class Unexplained(Exception):
@@ -24,17 +29,17 @@ class Unexplained(Exception):
 
 
 def mark(name: str) -> str:
-    """A text that no template writes by itself, and none changes: letters and digits alone."""
+    """Return a text that no template writes by itself, and none changes: letters and digits alone."""
     return f"qzx{name}qzx"
 
 
 def shown(text: str, most: int = 60) -> str:
-    """A text in quotes for a reason, cut where it is long."""
+    """Return a text in quotes for a reason, cut if it is long."""
     return json.dumps(text if len(text) <= most else text[: most - 1] + "…", ensure_ascii=False)
 
 
 def common_start(texts: Iterable[str]) -> str:
-    """The longest text that all begin with."""
+    """Return the longest text that all begin with."""
     found = list(texts)
     low, high = min(found), max(found)
     at = 0
@@ -44,12 +49,12 @@ def common_start(texts: Iterable[str]) -> str:
 
 
 def common_end(texts: Iterable[str]) -> str:
-    """The longest text that all end with."""
+    """Return the longest text that all end with."""
     return common_start(text[::-1] for text in texts)[::-1]
 
 
 class Prober:
-    """Renders and remembers. None stands for a chat that the template refuses."""
+    """A template that remembers what it rendered."""
 
     def __init__(self, render: Render) -> None:
         self._render = render
@@ -58,6 +63,7 @@ class Prober:
     def __call__(
         self, messages: Sequence[Message], tools: Sequence[Message] | None = None, generation: bool = True
     ) -> str | None:
+        """Return the text of a chat; None if the template refuses it."""
         key = json.dumps([messages, tools, generation])
         if key not in self._known:
             try:
@@ -71,9 +77,12 @@ class Place:
     """A place in a chat where values can be put.
 
     Args:
-        put: The text of a chat with a value in this place; None where the template refuses it.
+        put: Returns the text of a chat with a value in this place; None if the template refuses it.
         samples: Values whose texts begin and end differently, so that what all share is not theirs.
         where: The place in words, for reasons.
+
+    Raises:
+        Unexplained: If the template writes the same text for all samples.
     """
 
     def __init__(self, put: Callable[[Any], str | None], samples: Sequence[Any], where: str) -> None:
@@ -88,13 +97,13 @@ class Place:
 
     @classmethod
     def between(cls, put: Callable[[Any], str | None], before: str, after: str, where: str) -> Place:
-        """A place whose surroundings are known."""
+        """Return a place whose surroundings are known."""
         place = cls.__new__(cls)
         place.put, place.where, place.before, place.after = put, where, before, after
         return place
 
     def inner(self, value: Any) -> str | None:
-        """The text of a value alone; None where the template refuses it or changes the text around it."""
+        """Return the text of a value alone; None if the template refuses it or changes the text around it."""
         text = self.put(value)
         if text is None or len(text) < len(self.before) + len(self.after):
             return None
@@ -103,7 +112,11 @@ class Place:
         return text[len(self.before) : len(text) - len(self.after)]
 
     def need(self, value: Any) -> str:
-        """As ``inner``. Raises Unexplained instead of giving None."""
+        """Return the text of a value alone.
+
+        Raises:
+            Unexplained: If ``inner`` gives None.
+        """
         text = self.inner(value)
         if text is None:
             raise Unexplained(f"the template can't write {shown(json.dumps(value))} as {self.where}")

@@ -1,4 +1,4 @@
-"""Renders chats from ``prompt.json`` alone, without Jinja: the twin of the Java that apps carry."""
+"""Rendering of chats from ``prompt.json`` alone, without Jinja: the twin of the Java that apps carry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES = {
     "assistant": "an assistant's message",
     "system": "a system message",
     "call": "tool calls",
-    "words": "words beside tool calls",
+    "words": "text beside tool calls",
     "result": "a tool's result",
     "generation": "the model's answer",
     "end": "the end",
@@ -24,14 +24,14 @@ _NAMES = {
 
 
 def body_text(body: Body, text: str, before: str) -> str:
-    """A text as it is written after a segment of the kind ``before``: channels taken out, then trimmed."""
+    """Return a text as it is written after a segment of the kind ``before``: channels taken out, then trimmed."""
     for channel in body.remove:
         text = "".join(piece.split(channel.open)[0] for piece in text.split(channel.close))
     return trim(text, body.after.get(before, body.trim))  # type: ignore[call-overload]
 
 
 def without_thoughts(prompt: PromptFile, text: str) -> str:
-    """What the model wrote without its thoughts: what the template takes out of earlier answers, taken out."""
+    """Return what the model wrote without its thoughts, which are what the template takes out of earlier answers."""
     body = None if prompt.chat is None else (prompt.thinking or prompt.chat).bodies.get("assistant")
     return text if body is None else body_text(body.model_copy(update={"trim": "none", "after": {}}), text, "start")
 
@@ -43,17 +43,17 @@ def render_prompt(
     add_generation_prompt: bool = True,
     thinking: bool = False,
 ) -> str:
-    """The text of a chat, as the template gives it.
+    """Return the text of a chat, as the template gives it.
 
     Args:
         prompt: The compiled template.
-        messages: In OpenAI's form; docs/prompt.md lists their members.
+        messages: The chat in OpenAI's form; docs/prompt.md lists the members.
         tools: Declarations, ``{"type": "function", "function": {...}}``.
         add_generation_prompt: Whether the model is to answer.
-        thinking: Whether it is to think before.
+        thinking: Whether it is to think before it answers.
 
     Raises:
-        PromptRefused: The template refuses this chat, or ``prompt.json`` can't say what it does with it.
+        PromptRefused: If the template refuses this chat, or ``prompt.json`` can't say what it does with it.
     """
     chat = _chat_part(prompt, thinking)
     known = prompt.tools
@@ -75,7 +75,7 @@ def _chat_part(prompt: PromptFile, thinking: bool) -> Chat:
         return prompt.chat
     if prompt.thinking is None:
         why = prompt.reasons.thinking or "an older Gemcut made it"
-        raise PromptRefused(f"prompt.json can't turn thinking on: {why}", hint="ask without thinking")
+        raise PromptRefused(f"prompt.json can't turn on thinking: {why}", hint="ask without thinking")
     return prompt.thinking
 
 
@@ -87,7 +87,7 @@ def _joint(chat: Chat, before: str, after: str) -> str:
 
 
 def _segment_text(prompt: PromptFile, chat: Chat, segment: Segment, before: str) -> str | None:
-    """The text of a segment; None where it is dropped."""
+    """Return the text of a segment; None if it is dropped."""
     if segment.kind in ("tools", "call", "words", "result") and prompt.tools is None:
         raise PromptRefused(
             f"{_NAMES[segment.kind]} can't be written: {prompt.reasons.tools}", hint="use this model without tools"
@@ -97,11 +97,11 @@ def _segment_text(prompt: PromptFile, chat: Chat, segment: Segment, before: str)
         return _tool_text(prompt.tools, segment)
     body = chat.bodies.get(segment.kind)  # type: ignore[call-overload]
     if body is None:
-        hint = "begin the first user's message with its text" if segment.kind == "system" else None
+        hint = "put its text at the start of the first user message" if segment.kind == "system" else None
         raise PromptRefused(f"the chat template doesn't take {_NAMES[segment.kind]}", hint=hint)
     text = body_text(body, segment.value, before)
     if not text and body.empty == "refuse":
-        raise PromptRefused(f"{_NAMES[segment.kind]} is empty: what the template does then isn't compiled")
+        raise PromptRefused(f"{_NAMES[segment.kind]} is empty, and what the template does then isn't compiled")
     return None if not text and body.empty == "drop" else text
 
 

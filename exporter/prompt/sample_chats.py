@@ -1,4 +1,4 @@
-"""Chats to prove a compiled template with: of any shape and content, the same for the same seed."""
+"""Chats for the proof of a compiled template: of any shape and content, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,41 @@ from typing import Any, Literal
 Object = dict[str, Any]
 Level = Literal["chat", "tools"]
 _TEXTS = (
-    "Hello", "What's the weather in Ålesund?", " leading", "trailing ", "\n\nboth\n", "two\nlines\r\nor three", "",
-    "  ", "tab\there", 'He said "hi" and \'bye\'', "back\\slash \\n", "{{ 7 * 7 }} {% if x %}", "<b>&amp;</b>",
-    "日本語のテキスト", "😀 emoji 👩‍👩‍👧", "é́ combining", "عربى", "a\u00a0b\u00a0", "\u3000wide\u3000", "zero\u200b",
-    "<start_of_turn>user", "[INST] no [/INST]", "<|im_end|>", "null", "True", "0", "50 % of $3, #1", "x" * 300,
-    "call:set_alarm{time:8}", '{"name": "f", "arguments": {}}', "\x01\x7f", "a\u2028b", "…—–", "end.",
-)  # fmt: skip
+    "Hello",
+    "What's the weather in Ålesund?",
+    " leading",
+    "trailing ",
+    "\n\nboth\n",
+    "two\nlines\r\nor three",
+    "",
+    "  ",
+    "tab\there",
+    "He said \"hi\" and 'bye'",
+    "back\\slash \\n",
+    "{{ 7 * 7 }} {% if x %}",
+    "<b>&amp;</b>",
+    "日本語のテキスト",
+    "😀 emoji 👩‍👩‍👧",
+    "é́ combining",
+    "عربى",
+    "a\u00a0b\u00a0",
+    "\u3000wide\u3000",
+    "zero\u200b",
+    "<start_of_turn>user",
+    "[INST] no [/INST]",
+    "<|im_end|>",
+    "null",
+    "True",
+    "0",
+    "50 % of $3, #1",
+    "x" * 300,
+    "call:set_alarm{time:8}",
+    '{"name": "f", "arguments": {}}',
+    "\x01\x7f",
+    "a\u2028b",
+    "…—–",
+    "end.",
+)
 _NAMES = ("set_alarm", "get_weather", "sendMessage", "torch", "a", "list_2", "play_music")
 _KEYS = ("time", "place", "Text", "on", "days", "b", "A", "z_9", "zone", "items_", "note", "Title", "kind")
 _PLAIN_KEYS = ("type_", "value", "x", "Y", "list", "deep")
@@ -24,7 +53,14 @@ _NUMBERS = (0, 1, -1, 7, 42, 1000000, 2**40, 0.5, -2.25, 3.0, 1e21, 1.5e-07, 123
 
 @dataclass(frozen=True)
 class GeneratedChat:
-    """One chat. tools: none where it has none. thinking: whether the model is to think."""
+    """One chat.
+
+    Attributes:
+        messages: The messages, in OpenAI's form.
+        tools: The tool declarations, which may be none.
+        add_generation_prompt: Whether the model is to answer.
+        thinking: Whether the model is to think.
+    """
 
     messages: tuple[Object, ...]
     tools: tuple[Object, ...]
@@ -61,7 +97,7 @@ class _Maker:
         return {key: self.value(depth) for key in keys}
 
     def schema(self, depth: int = 0) -> Object:
-        """A JSON schema as people write them for tools."""
+        """Return a JSON schema as people write them for tools."""
         kinds = ("string", "integer", "number", "boolean", "array", "object")
         kind = self.pick.choice(kinds if depth < 3 else kinds[:4])
         found: Object = {"type": kind}
@@ -107,7 +143,7 @@ class _Maker:
         found: list[Object] = []
         if self.pick.random() < 0.4:
             found.append({"role": "system", "content": self.text()})
-        wild = self.pick.random() < 0.25  # any order; else users and assistants take turns
+        wild = self.pick.random() < 0.25  # any order; otherwise users and assistants take turns
         for turn in range(self.pick.randrange(1, 7)):
             role = self.pick.choice(("user", "assistant")) if wild else ("user", "assistant")[turn % 2]
             if role == "assistant" and level == "tools" and self.pick.random() < 0.6:
@@ -145,11 +181,11 @@ class _Maker:
 
 
 def generate_chats(count: int, seed: int = 0, level: Level = "tools") -> list[GeneratedChat]:
-    """Chats of all shapes: the same ones for the same arguments.
+    """Return chats of all shapes, the same for the same arguments.
 
     Args:
         count: How many.
-        seed: Of the random choices.
+        seed: The seed of the random choices.
         level: ``chat`` for chats without tools; ``tools`` for chats most of which have tools, calls and results.
     """
     return [_Maker(seed * 1_000_003 + at).chat(level) for at in range(count)]

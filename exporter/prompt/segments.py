@@ -1,4 +1,4 @@
-"""From messages to segments: what docs/prompt.md calls the parts of a chat."""
+"""The segments of a chat, as docs/prompt.md calls its parts, made from its messages."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ class PromptRefused(UsageError):
 class Segment:
     """One part of a chat.
 
-    kind: system, tools, user, assistant, call, words or result. value: a text; for call a list of
-    ``{"name", "arguments"}``, for result ``{"name", "content"}``, for tools the declarations.
+    Attributes:
+        kind: system, tools, user, assistant, call, words or result.
+        value: A text; for call a list of ``{"name", "arguments"}``, for result ``{"name", "content"}``, for tools the
+            declarations.
     """
 
     kind: str
@@ -52,8 +54,8 @@ def _call(entry: Any, at: int) -> dict[str, Any]:
     name, arguments = function.get("name"), function.get("arguments")
     if not isinstance(name, str) or not isinstance(arguments, Mapping):
         raise PromptRefused(
-            f"message {at}: a tool call has a 'name' and 'arguments'",
-            hint="the arguments are an object, not its JSON in a string",
+            f"message {at}: a tool call needs a 'name' and 'arguments'",
+            hint="give the arguments as an object, not as JSON in a string",
         )
     unknown = set(_present(entry)) - {"id", "type", "function"} | set(_present(function)) - {"name", "arguments"}
     if unknown:
@@ -64,7 +66,7 @@ def _call(entry: Any, at: int) -> dict[str, Any]:
 def _result(message: Message, at: int, index: int, calls: Sequence[Message]) -> Segment:
     if index >= len(calls):
         raise PromptRefused(
-            f"message {at} (tool) is the result of no call", hint="results follow the message with their calls"
+            f"message {at} (tool) doesn't belong to any call", hint="put results after the message with their calls"
         )
     given = message.get("tool_call_id")
     if given is None:
@@ -76,7 +78,7 @@ def _result(message: Message, at: int, index: int, calls: Sequence[Message]) -> 
         call = found[0]
     name = call["function"]["name"]
     if message.get("name") not in (None, name):
-        raise PromptRefused(f"message {at} (tool) is of '{message['name']}', but its call is of '{name}'")
+        raise PromptRefused(f"message {at} (tool) is from '{message['name']}', but its call is to '{name}'")
     return Segment("result", {"name": name, "content": message.get("content")})
 
 
@@ -85,9 +87,11 @@ def _checked(messages: Sequence[Message]) -> list[dict[str, Any]]:
     for at, message in enumerate(messages):
         role = message.get("role")
         if not isinstance(role, str) or role not in _MEMBERS:
-            raise PromptRefused(f"message {at} has the role '{role}'", hint="roles are system, user, assistant, tool")
+            raise PromptRefused(
+                f"message {at} has the unknown role '{role}'", hint="use one of system, user, assistant, tool"
+            )
         if role == "system" and at:
-            raise PromptRefused(f"message {at} (system): a system message can only be the first")
+            raise PromptRefused(f"message {at} (system): only the first message can be a system message")
         plain = dict(message) if role == "tool" else _present(message)
         unknown = set(_present(plain)) - _MEMBERS[role]
         if unknown:
@@ -101,16 +105,16 @@ def _checked(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def segments(
     messages: Sequence[Message], tools: Sequence[Message], place: str, order: Sequence[str]
 ) -> Iterator[Segment]:
-    """The segments of a chat before their texts are trimmed and dropped.
+    """Yield the segments of a chat before their texts are trimmed and dropped.
 
     Args:
-        messages: In OpenAI's form.
-        tools: Declarations.
+        messages: The chat, in OpenAI's form.
+        tools: The tool declarations.
         place: ``Tools.place``.
         order: ``Tools.order``.
 
     Raises:
-        PromptRefused: The messages are none that the format knows.
+        PromptRefused: If the format doesn't know such messages.
     """
     rest = _checked(messages)
     head = [Segment("tools", list(tools))] if tools else []

@@ -16,9 +16,13 @@ _WORDS = {"U": "user", "A": "assistant", "S": "system", "T": "tools"}
 
 @dataclass(frozen=True)
 class Probe:
-    """A marked chat. shape: its messages as letters, such as ``SUA`` or ``UC1``; in words for reasons by ``str``.
+    """A marked chat; ``str`` gives its shape in words for reasons.
 
-    spans: the marks, in pairs of first and last mark of a segment, by the segment's kind.
+    Attributes:
+        shape: Its messages as letters, such as ``SUA`` or ``UC1``; see ``build``.
+        messages: The messages.
+        tools: The tool declarations, if any.
+        spans: For each segment its kind, its first mark and its last.
     """
 
     shape: tuple[str, ...]
@@ -41,10 +45,10 @@ class _Building:
         self.spans.append((kind, content, content))
 
     def calls(self, part: str) -> None:
-        """``C1``: two calls less one and their results: the digit is how many results come after."""
+        """Add tool calls and their results: the digit of ``C1`` says how many results come after."""
         at, results = len(self.messages), int(part[1])
         count = max(results, 1)
-        # One name for all: results may repeat it, and what stands before them must not differ by it.
+        # One name for all: results may repeat it, and what stands before them must not depend on it.
         names = [CALLED] * count
         values = [mark(f"v{at}c{n}") for n in range(count)]
         ids = [f"idq{at:03}q{n:02}" for n in range(count)]
@@ -65,7 +69,14 @@ class _Building:
 
 
 def build(shape: Sequence[str], tool: Message | None = None, tool_marks: tuple[str, str] = ("", "")) -> Probe:
-    """A chat of a shape: S, T, U, A, C0…C2 (calls), W0…W2 (words and calls; the digit counts the results)."""
+    """Return a chat of a shape.
+
+    Args:
+        shape: Its parts: S (system), T (tools), U (user), A (assistant), C0…C2 (calls), W0…W2 (words and calls); the
+            digit counts the results.
+        tool: The declaration that T stands for.
+        tool_marks: The first and the last mark of that declaration.
+    """
     made = _Building()
     for part in shape:
         if part == "T":
@@ -78,13 +89,13 @@ def build(shape: Sequence[str], tool: Message | None = None, tool_marks: tuple[s
 
 
 def plain_shapes() -> list[tuple[str, ...]]:
-    """Shapes without tools: all rows of up to four messages, with and without a system message before."""
+    """Return the shapes without tools: all rows of up to four messages, with and without a system message before."""
     rows = [row for n in range(1, 5) for row in itertools.product("UA", repeat=n)]
     return [*rows, *(("S", *row) for row in rows)]
 
 
 def tool_shapes(takes_system: bool) -> list[tuple[str, ...]]:
-    """Shapes with declarations, calls and results."""
+    """Return the shapes with declarations, calls and results."""
     parts = ("U", "A", "C0", "C1", "C2", "W0", "W1", "W2")
     few = ("U", "A", "C1", "W1")
     short = [row for n in (1, 2) for row in itertools.product(parts, repeat=n)]
@@ -97,7 +108,14 @@ def tool_shapes(takes_system: bool) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Seen:
-    """A rendered probe. kinds: its segments in the order of the text. gaps: the texts before, between and after."""
+    """A rendered probe.
+
+    Attributes:
+        probe: What was rendered.
+        generation: Whether the model was to answer.
+        kinds: The kinds of its segments, in the order of the text.
+        gaps: The texts before, between and after the segments.
+    """
 
     probe: Probe
     generation: bool
@@ -106,14 +124,14 @@ class Seen:
 
 
 def look(probe: Probe, text: str, generation: bool) -> Seen:
-    """Finds the segments of a rendered probe.
+    """Find the segments of a rendered probe.
 
     Raises:
         Unexplained: If one is missing, comes twice, or isn't whole.
     """
     found = []
     for kind, first, last in probe.spans:
-        # Each mark comes once, but those of a declaration, which may name its members again.
+        # Each mark comes once, except those of a declaration, which may name its members again.
         if first not in text or last not in text:
             raise Unexplained(f"the template leaves out {_name(kind)} in a chat of {probe}")
         if kind != "tools" and (text.count(first) > 1 or text.count(last) > 1):
@@ -142,7 +160,7 @@ def _name(kind: str) -> str:
 
 
 def read_joints(seen: Iterable[Seen]) -> Joints:
-    """The text between each two kinds.
+    """Return the text between each two kinds.
 
     Raises:
         Unexplained: If it depends on more than the two.
@@ -161,7 +179,7 @@ def read_joints(seen: Iterable[Seen]) -> Joints:
 
 
 def observe(prober: Prober, probes: Iterable[Probe]) -> tuple[list[Seen], list[tuple[Probe, bool]]]:
-    """Renders probes with and without a place for the answer: what was seen, and what the template refused."""
+    """Render probes with and without a place for the answer; return what was seen and what the template refused."""
     seen, refused = [], []
     for probe, generation in itertools.product(probes, (True, False)):
         text = prober(probe.messages, probe.tools, generation)
@@ -173,10 +191,10 @@ def observe(prober: Prober, probes: Iterable[Probe]) -> tuple[list[Seen], list[t
 
 
 def check_refusals(joints: Joints, refused: Iterable[tuple[Probe, bool]]) -> None:
-    """Checks that a joint is missing in each chat that the template refuses, in the order that the probe has.
+    """Check that each chat that the template refuses lacks a joint, in the order that the probe has.
 
     Raises:
-        Unexplained: Naming a chat whose refusal nothing explains.
+        Unexplained: If nothing explains why a chat is refused.
     """
     for probe, generation in refused:
         row = ("start", *(kind for kind, _, _ in probe.spans), "generation" if generation else "end")

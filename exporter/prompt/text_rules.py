@@ -20,7 +20,17 @@ _THINKING = ("<think>", "</think>")
 
 @dataclass(frozen=True)
 class _Context:
-    """A segment in a rendered probe: which of its messages, its neighbours, and the chat's text around it."""
+    """A segment in a rendered probe.
+
+    Attributes:
+        probe: What was rendered.
+        message: Which of its messages the segment is of.
+        generation: Whether the model was to answer.
+        kind: The segment's kind.
+        before: The kind of the segment before.
+        head: The chat's text before the segment.
+        tail: The chat's text after the segment.
+    """
 
     probe: Probe
     message: int
@@ -31,7 +41,7 @@ class _Context:
     tail: str
 
     def written(self, prober: Prober, text: str) -> str | None:
-        """What the template makes of ``text`` here; None where it refuses it. Raises Unexplained as a whole differs."""
+        """Return what the template makes of ``text`` here; None if it refuses it or changes the text around it."""
         messages = list(self.probe.messages)
         messages[self.message] = {**messages[self.message], "content": text}
         rendered = prober(messages, self.probe.tools, self.generation)
@@ -42,7 +52,7 @@ class _Context:
         return rendered[len(self.head) : len(rendered) - len(self.tail)]
 
     def bare(self, prober: Prober) -> str | None:
-        """The chat without this text."""
+        """Return the text of the chat without this segment."""
         messages: list[Any] = list(self.probe.messages)
         if self.kind == "words":
             messages[self.message] = {k: v for k, v in messages[self.message].items() if k != "content"}
@@ -57,7 +67,7 @@ class _Context:
 
 
 def _contexts(prober: Prober, probes: Sequence[Probe], kind: str) -> list[_Context]:
-    """One context for each three kinds in a row around a segment of ``kind``."""
+    """Return one context for each three kinds in a row around a segment of ``kind``."""
     found: dict[tuple[str, str], _Context] = {}
     for probe in probes:
         for generation in (True, False):
@@ -77,16 +87,16 @@ def _contexts(prober: Prober, probes: Sequence[Probe], kind: str) -> list[_Conte
 
 
 def learn_body(prober: Prober, probes: Sequence[Probe], kind: str, special: Sequence[str]) -> Body:
-    """What becomes of the texts of one kind.
+    """Return what becomes of the texts of one kind.
 
     Args:
         prober: The template.
-        probes: Chats that hold such texts; those the template refuses are passed over.
+        probes: Chats that hold such texts; those that the template refuses are skipped.
         kind: system, user, assistant or words.
         special: Texts that could stand around what is taken out, such as special tokens.
 
     Raises:
-        Unexplained: If it does something else than trim, drop or take out channels.
+        Unexplained: If the template does anything but trim, drop or take out channels.
     """
     contexts = _contexts(prober, probes, kind)
     if not contexts:
@@ -131,7 +141,7 @@ def _channels(prober: Prober, context: _Context, how: Trim, special: Sequence[st
             opens.append(token)
         elif written != text:
             made = shown(str(written))
-            raise Unexplained(f"it changes the {context.kind}'s texts that hold {shown(token)}: to {made}")
+            raise Unexplained(f"it changes the {context.kind}'s texts that hold {shown(token)} to {made}")
     if not opens and not closes:
         return ()
     if len(opens) != 1 or len(closes) != 1:
@@ -152,7 +162,7 @@ def _same(body: Body, context: _Context, prober: Prober, text: str) -> None:
 
 
 def _empty(prober: Prober, contexts: Sequence[_Context]) -> str:
-    """keep, drop or refuse: the first that fits all contexts and both kinds of nothing."""
+    """Return keep, drop or refuse: the first that fits all contexts, for empty texts and for white space alone."""
     fits = {"keep", "drop"}
     for context in contexts:
         for text in ("", " \n "):
@@ -170,6 +180,6 @@ def _empty(prober: Prober, contexts: Sequence[_Context]) -> str:
 def learn_bodies(
     prober: Prober, probes: Sequence[Probe], joints: Joints, kinds: Sequence[str], special: Sequence[str]
 ) -> dict[str, Body]:
-    """``learn_body`` for each kind that the joints have."""
+    """Return what ``learn_body`` finds for each kind that the joints have."""
     there = {after for _, after in joints}
     return {kind: learn_body(prober, probes, kind, special) for kind in kinds if kind in there}

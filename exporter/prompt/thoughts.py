@@ -1,4 +1,4 @@
-"""A reply's thoughts told from its words, whole or as it is written: what the template takes out of earlier answers."""
+"""The thoughts in a reply, told from its words: what the template takes out of earlier answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from .json_writer import trim
 
 @dataclass(frozen=True)
 class Told:
-    """A reply. words: for people. thoughts: without the channel's marks and name, a blank line between two."""
+    """A reply.
+
+    Attributes:
+        words: What is meant for people.
+        thoughts: The thoughts without the channel's marks and name, with a blank line between two.
+    """
 
     words: str
     thoughts: str
@@ -20,25 +25,30 @@ class Told:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a reply, and whether it is of a thought."""
+    """A part of a reply.
+
+    Attributes:
+        text: Its text.
+        thought: Whether it belongs to a thought.
+    """
 
     text: str
     thought: bool
 
 
 def channel_of(prompt: PromptFile) -> Channel | None:
-    """What thoughts stand in; None where the template takes nothing out of answers, or isn't compiled."""
+    """Return the channel of thoughts; None if the template takes nothing out of answers or isn't compiled."""
     chat = prompt.thinking or prompt.chat
     body = None if chat is None else chat.bodies.get("assistant")
     return body.remove[0] if body is not None and body.remove else None
 
 
 def thought_begun(prompt: PromptFile, rendered: str) -> str:
-    """The end of a prompt that leaves a thought open, as Gemma 4's does after results; empty where none is open.
+    """Return the end of a prompt that leaves a thought open, as Gemma 4's does after results; empty if none is open.
 
     Args:
         prompt: The compiled template.
-        rendered: The text that the model goes on from. What a user wrote in it opens nothing.
+        rendered: The text that the model continues. What a user wrote in it opens nothing.
     """
     channel = channel_of(prompt)
     for text in _last_texts(prompt) if channel is not None else ():
@@ -49,7 +59,7 @@ def thought_begun(prompt: PromptFile, rendered: str) -> str:
 
 
 def _last_texts(prompt: PromptFile) -> list[str]:
-    """All that stands between a chat and the model's answer, the longest first."""
+    """Return all that can stand between a chat and the model's answer, the longest first."""
     found = {row["generation"] for part in _parts(prompt) for row in part.joints.values() if "generation" in row}
     return sorted(found, key=lambda text: (-len(text), text))
 
@@ -59,7 +69,7 @@ def _parts(prompt: PromptFile) -> list[Chat]:
 
 
 def thought_name(prompt: PromptFile) -> str:
-    """What the template itself writes at a thought's beginning, such as Gemma 4's ``thought`` and a line's end."""
+    """Return what the template writes at a thought's beginning, such as Gemma 4's ``thought`` and a line break."""
     channel = channel_of(prompt)
     if channel is None:
         return ""
@@ -71,7 +81,7 @@ def thought_name(prompt: PromptFile) -> str:
 
 
 class ThoughtStream:
-    """Tells thoughts from words in a reply that comes piece by piece.
+    """A reply that comes piece by piece, in which thoughts are told from words.
 
     What could be the beginning of a mark is held back until that is decided; the channel's name isn't passed on.
 
@@ -89,7 +99,7 @@ class ThoughtStream:
         self.thoughts = 0  # begun so far
 
     def add(self, text: str) -> Iterator[Piece]:
-        """Takes more of the reply; yields what can be told now."""
+        """Take more of the reply and yield what can be told now."""
         self._held += text
         if self.channel is None:
             yield from self._pass(len(self._held))
@@ -104,13 +114,13 @@ class ThoughtStream:
         yield from self._pass(len(self._held) - self._undecided())
 
     def finish(self) -> Iterator[Piece]:
-        """What was held back, where the reply has ended."""
+        """Yield what was held back, once the reply has ended."""
         yield from self.add("")
         yield from self._pass(len(self._held))
 
     def _marks(self) -> tuple[str, ...]:
         assert self.channel is not None
-        # In a thought, another beginning is a part of it; a stray end among words is only taken out.
+        # In a thought, another beginning is part of it; a stray end among words is just taken out.
         return (self.channel.close,) if self._thought else (self.channel.open, self.channel.close)
 
     def _next_mark(self) -> tuple[int, str] | None:
@@ -118,7 +128,7 @@ class ThoughtStream:
         return min(found, default=None)
 
     def _undecided(self) -> int:
-        """Characters at the end that a mark, or the thought's name, may begin with."""
+        """Return how many characters at the end may begin a mark or the thought's name."""
         if not self._named and self._name.startswith(self._held):
             return len(self._held)
         sizes = (size for mark in self._marks() for size in range(1, len(mark)) if self._held.endswith(mark[:size]))
@@ -134,11 +144,11 @@ class ThoughtStream:
 
 
 def tell_thoughts(prompt: PromptFile | None, text: str, begun: str = "") -> Told:
-    """A whole reply's words, and its thoughts without white space around each.
+    """Return a whole reply's words, and its thoughts without white space around each.
 
     Args:
         prompt: The compiled template.
-        text: What the model wrote, its stop token taken off.
+        text: What the model wrote, without its stop token.
         begun: From ``thought_begun``.
     """
     stream = ThoughtStream(prompt, begun)

@@ -1,6 +1,6 @@
-"""Tool calls out of generated text: in Gemma 4's form, for bundles that say nothing of their own.
+"""Tool calls in generated text, in Gemma 4's form, for bundles that don't describe their own.
 
-Calls of any family are read by ``prompt.parser.call_reader``, from what the chat template was compiled to.
+Calls of any family are read by ``prompt.parser.call_reader``, with what the chat template was compiled to.
 
 The form, as the published chat templates of Gemma 4 write it::
 
@@ -11,7 +11,7 @@ The form, as the published chat templates of Gemma 4 write it::
     value    = string | object | list | number | "true" | "false" | "null"
     string   = '<|"|>' anything '<|"|>'
 
-Spaces may stand around any part but inside names and numbers.
+White space may stand around any part, but not inside names and numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ _DEEPEST = 64
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call. ``arguments``: str, int, float, bool, None, lists and dicts by name."""
+    """One call.
+
+    Attributes:
+        name: The tool's name.
+        arguments: The arguments by name: str, int, float, bool, None, lists and dicts.
+    """
 
     name: str
     arguments: dict[str, Any]
@@ -53,7 +58,7 @@ class _Parser:
 
     def fail(self, wanted: str) -> ValueError:
         found = repr(self.text[self.at : self.at + 20]) if self.at < len(self.text) else "the end"
-        return ValueError(f"malformed tool call at character {self.at}: wanted {wanted}, found {found}")
+        return ValueError(f"malformed tool call at character {self.at}: expected {wanted}, found {found}")
 
     def space(self) -> None:
         while self.at < len(self.text) and self.text[self.at].isspace():
@@ -101,7 +106,7 @@ class _Parser:
 
     def value(self, depth: int) -> Any:
         if depth > _DEEPEST:
-            raise self.fail(f"at most {_DEEPEST} levels")
+            raise self.fail(f"at most {_DEEPEST} levels of nesting")
         if self.take(QUOTE):
             return self.string()
         if self.take("{"):
@@ -119,7 +124,7 @@ class _Parser:
     def string(self) -> str:
         end = self.text.find(QUOTE, self.at)
         if end < 0:
-            raise self.fail(f"text that ends in {QUOTE}")
+            raise self.fail(f"text that ends with {QUOTE}")
         text, self.at = self.text[self.at : end], end + len(QUOTE)
         return text
 
@@ -153,10 +158,10 @@ class _Parser:
 
 
 def parse_tool_calls(text: str) -> list[ToolCall]:
-    """All tool calls in a text, in order; the words around them are left out.
+    """Return all tool calls in a text, in order; the words around them are left out.
 
     Returns:
-        The calls; an empty list where the text holds none.
+        The calls; an empty list if the text holds none.
 
     Raises:
         ValueError: If a call is malformed; the message names the position in the text.
@@ -165,7 +170,7 @@ def parse_tool_calls(text: str) -> list[ToolCall]:
 
 
 def holds_tool_calls(text: str, read: ReadCalls = parse_tool_calls) -> bool:
-    """Whether a text has at least one well-formed tool call and no malformed one."""
+    """Return whether a text has at least one well-formed tool call and no malformed one."""
     try:
         return bool(read(text))
     except ValueError:

@@ -9,7 +9,8 @@ from typing import Any
 from . import format as form
 from .json_writer import write
 from .probing import Message, Place, Prober, Unexplained, common_end, common_start, mark, shown
-from .schemas import SchemaLearner, sample_tool
+from .schema_samples import sample_tool
+from .schemas import SchemaLearner
 from .separators import CALLED, Joints, Probe, Seen, build, check_refusals, observe, read_joints, tool_shapes
 from .text_rules import learn_body
 from .values import SAMPLES, learn_map, learn_string, learn_value, misfit
@@ -17,7 +18,13 @@ from .values import SAMPLES, learn_map, learn_string, learn_value, misfit
 
 @dataclass(frozen=True)
 class Learnt:
-    """The tools part. joints: all, those of the plain chat among them. words: their body, if calls may have any."""
+    """The tools part.
+
+    Attributes:
+        tools: The part itself.
+        joints: All joints, including those of the plain chat.
+        words: The body of words beside calls; None if calls can't have any.
+    """
 
     tools: form.Tools
     joints: Joints
@@ -29,10 +36,10 @@ def _user(name: str = "u") -> dict[str, Any]:
 
 
 def _tool_marks(prober: Prober, tool: Message) -> tuple[str, str]:
-    """The first and the last mark of a declaration in the text.
+    """Return the first and the last mark of a declaration in the text.
 
     Raises:
-        Unexplained: The template leaves declarations out or refuses them.
+        Unexplained: If the template leaves out declarations or refuses them.
     """
     text = prober([_user()], [tool], True)
     if text is None:
@@ -49,10 +56,12 @@ def _tool_marks(prober: Prober, tool: Message) -> tuple[str, str]:
 
 
 def _split(heads: Sequence[str], tails: Sequence[str], middle: str) -> tuple[str, str, str]:
-    """What each item opens and closes with, and what stands between two of them.
+    """Return what each item opens and closes with, and what stands between two of them.
 
     Args:
-        heads: The texts before a first item; tails: after a last; middle: between two.
+        heads: The texts before a first item.
+        tails: The texts after a last item.
+        middle: The text between two items.
     """
     open_, close = common_end([*heads, middle]), common_start([*tails, middle])
     if len(open_) + len(close) > len(middle):
@@ -67,7 +76,7 @@ def _ends(joints: Joints, kind: str) -> tuple[list[str], list[str]]:
 
 
 def _cut(joints: Joints, kind: str, open_: str, close: str) -> Joints:
-    """The joints without what belongs to the segments of ``kind`` themselves."""
+    """Return the joints without what belongs to the segments of ``kind`` themselves."""
     found = {}
     for (before, after), text in joints.items():
         text = text[len(close) :] if before == kind else text
@@ -84,7 +93,7 @@ class _ToolLearner:
         self.learner = SchemaLearner()
 
     def learn(self, special: Sequence[str]) -> Learnt:
-        # Marks of a declaration may come several times: what is counted is the text from first to last.
+        # Marks of a declaration may come several times: what counts is the text from the first to the last.
         first, last = _tool_marks(self.prober, self.tool)
         probes = [build(shape, self.tool, (first, last)) for shape in tool_shapes(self.system)]
         seen, refused = self._observe(probes)
@@ -93,7 +102,7 @@ class _ToolLearner:
         try:
             joints = read_joints(seen)
         except Unexplained as reason:
-            # Gemma 4 closes words differently where results stand before them. Without W0 no words stand right after
+            # Gemma 4 closes words differently if results stand before them. Without W0 no words stand right after
             # calls, so that the joint is missing, and words whose calls have no results yet are refused.
             seen = [each for each in seen if "W0" not in each.probe.shape]
             refused = [(probe, generation) for probe, generation in refused if "W0" not in probe.shape]
@@ -129,7 +138,11 @@ class _ToolLearner:
         return Learnt(tools, joints, words)
 
     def _observe(self, probes: Sequence[Probe]) -> tuple[list[Seen], list[tuple[Probe, bool]]]:
-        """As ``observe``; a template that leaves a result out that has no call is not asked for it."""
+        """Observe the probes.
+
+        Raises:
+            Unexplained: If the template writes the ids of calls.
+        """
         for probe in probes[:100]:
             for entry in (entry for m in probe.messages for entry in m.get("tool_calls", ())):
                 text = self.prober(probe.messages, probe.tools, True)
@@ -214,7 +227,7 @@ class _ToolLearner:
         name = Place(lambda v: self._call_text([(v, {"k": 1})]), ("nameqa", "Zz", "other"), "a call's name")
         quote = name.before[len(before) :]
         if not name.before.startswith(before) or misfit(learn_string(name), name, ["a_b", "x.y-z"]) is not None:
-            raise Unexplained("the name of a call is written otherwise than as it stands")
+            raise Unexplained("the name of a call isn't written as it is")
         between = arguments.before[len(before) + len(quote) + len("nameqa") :]
         fields = (
             form.RecordField(key="name", after=between, when="required", writer=form.StringWriter()),
@@ -256,7 +269,7 @@ class _ToolLearner:
 
 
 def _result_record(before: str, after: str, content: form.AnyWriter) -> form.RecordWriter:
-    """``before`` and ``after``: a result's text around its content, of a call of ``CALLED``."""
+    """Return a result's writer from the text around its content, in a call of ``CALLED``."""
     if before.count(CALLED) > 1 or CALLED in after:
         raise Unexplained("a result repeats the name of its call")
     wanted = form.RecordField(key="content", when="required", writer=content)
@@ -268,14 +281,14 @@ def _result_record(before: str, after: str, content: form.AnyWriter) -> form.Rec
 
 
 def _give_back(place: Place, nested: form.MapWriter) -> None:
-    """Braces that all arguments begin and end with are the arguments' own, as they are in nested objects."""
+    """Count braces that all arguments begin and end with as the arguments' own, as they are in nested objects."""
     if nested.open and place.before.endswith(nested.open) and place.after.startswith(nested.close):
         place.before = place.before[: len(place.before) - len(nested.open)]
         place.after = place.after[len(nested.close) :]
 
 
 def _marker(open_: str, special: Sequence[str]) -> str:
-    """What announces a call: the special token that its text begins with, or its first word."""
+    """Return what announces a call: the special token that its text begins with, or its first word."""
     begun = open_.strip()
     for token in sorted(special, key=len, reverse=True):
         if token and begun.startswith(token):
@@ -286,7 +299,7 @@ def _marker(open_: str, special: Sequence[str]) -> str:
 
 
 def learn_tools(prober: Prober, plain: Joints, special: Sequence[str]) -> Learnt:
-    """Learns the tools part.
+    """Learn the tools part.
 
     Args:
         prober: The template.
@@ -294,6 +307,6 @@ def learn_tools(prober: Prober, plain: Joints, special: Sequence[str]) -> Learnt
         special: Texts that the template could take out of the words beside a call.
 
     Raises:
-        Unexplained: With the reason why there is none.
+        Unexplained: If there is none; the message is the reason.
     """
     return _ToolLearner(prober, plain).learn(special)

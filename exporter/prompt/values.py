@@ -11,18 +11,43 @@ from .probing import Place, Unexplained, common_end, common_start, mark, shown
 from .segments import PromptRefused
 
 SAMPLES: tuple[Any, ...] = (
-    mark("s"), 17, True, None, [mark("e")], {mark("k"): mark("v")}, "", 3.5, [], {}, False, "Zz", [5], {"Q": 5},
-)  # fmt: skip
+    mark("s"),
+    17,
+    True,
+    None,
+    [mark("e")],
+    {mark("k"): mark("v")},
+    "",
+    3.5,
+    [],
+    {},
+    False,
+    "Zz",
+    [5],
+    {"Q": 5},
+)
 _ONE, _TWO = mark("one"), mark("two")
 _HARD = (
-    "a'b", 'q"q', "back\\slash", "line\nline\ttab\r", "\x01\x1f\x7f\b\f", "é漢😀\u2028", "<a&b>/{}[],:", "  sp  ", "",
-)  # fmt: skip
+    "a'b",
+    'q"q',
+    "back\\slash",
+    "line\nline\ttab\r",
+    "\x01\x1f\x7f\b\f",
+    "é漢😀\u2028",
+    "<a&b>/{}[],:",
+    "  sp  ",
+    "",
+)
 _NUMBERS = (0, 1, -3, 42, 10**20, 1.5, -0.25, 100.0, 1e16, 1e-07, 123456.789)
 _ORDER = ("b", "a", "A", "C", "é", "Z")
 
 
 def learn_string(place: Place) -> form.StringWriter:
-    """A string's writer. Raises Unexplained if it is none of the format's."""
+    """Return a string's writer.
+
+    Raises:
+        Unexplained: If the format has no such writer.
+    """
     text = place.need(_ONE)
     upper = _ONE not in text
     core = _ONE.upper() if upper else _ONE
@@ -30,7 +55,7 @@ def learn_string(place: Place) -> form.StringWriter:
         raise Unexplained(f"of {place.where} {shown(_ONE)} it writes {shown(text)}")
     open_, close = text.split(core)
     first: tuple[str, str, str] | None = None
-    # Where an empty text takes more away than itself, the record around it says so.
+    # If an empty text takes away more than itself, the record around it says so.
     hard = [t for t in _HARD if (t.isascii() or not upper) and (t or place.inner(t) is not None)]
     for escape in ("none", "json"):
         for how in ("none", "both", "start", "end"):
@@ -48,9 +73,17 @@ def learn_string(place: Place) -> form.StringWriter:
 def misfit(
     writer: form.Writer, place: Place, values: Any, writers: Any = None, stricter: bool = False
 ) -> tuple[str, str, str] | None:
-    """The first value that comes out otherwise than predicted: it, its text, and the prediction.
+    """Return the first value that comes out differently than predicted, with its text and the prediction.
 
-    ``stricter``: the writer may refuse what the template takes.
+    Args:
+        writer: What predicts.
+        place: Where the values can be put.
+        values: The values to try.
+        writers: What ``ref`` names.
+        stricter: Whether the writer may refuse what the template takes.
+
+    Returns:
+        None if all come out as predicted.
     """
     for value in values:
         given = place.inner(value)
@@ -64,16 +97,16 @@ def misfit(
 
 
 def learn_value(place: Place, name: str, writers: dict[str, form.Writer], inner: str | None = None) -> form.AnyWriter:
-    """A writer for any JSON value.
+    """Return a writer for any JSON value.
 
     Args:
         place: Where values can be put.
         name: What the writer will be called in ``Tools.writers``; it is put there.
         writers: The writers so far.
-        inner: The name of the writer of what is nested; this one itself where None.
+        inner: The name of the writer of nested values; if None, this one.
 
     Raises:
-        Unexplained: If not even strings can be explained. Other types are left out where they can't be.
+        Unexplained: If not even strings can be explained. Other types are left out if they can't be.
     """
     string = learn_string(place)
     words = [place.inner(value) or None for value in (True, False)]
@@ -100,7 +133,7 @@ def learn_value(place: Place, name: str, writers: dict[str, form.Writer], inner:
 
 
 def _nested_null(place: Place) -> str | None:
-    """How null is written in a list, where the place itself leaves members that are null out."""
+    """Return how null is written in a list, if the place itself leaves out members that are null."""
     text, others = place.inner([None]), (place.inner([_ONE]), place.inner([17]))
     if text is None or None in others:
         return None
@@ -125,7 +158,7 @@ def _leaves(writer: form.AnyWriter) -> list[Any]:
 
 
 def _nested(top: form.AnyWriter, writer: form.AnyWriter) -> list[Any]:
-    """Values that nest in each other what the writers take: ``top`` the outermost, ``writer`` the rest."""
+    """Return values that nest what the writers take: ``top`` takes the outermost, ``writer`` the rest."""
     leaves, found = _leaves(writer), _leaves(top)
     flat = {f"k{n}": leaf for n, leaf in enumerate(leaves)}
     lists = [[[leaves, []], _TWO]] if writer.list else []
@@ -160,17 +193,17 @@ def _learn_map(place: Place, string: form.StringWriter, value: form.Writer) -> f
 def learn_map(
     place: Place, one: tuple[Any, str], two: tuple[Any, str], string: form.StringWriter, value: form.Writer
 ) -> form.MapWriter | None:
-    """A map's writer, but for how it writes its values.
+    """Return a map's writer, except for how it writes its values.
 
     Args:
         place: Where objects can be put.
         one: A value and its text, which comes nowhere else.
-        two: Another.
-        string: How strings are written nearby: keys may be written so too.
-        value: The writer to put in.
+        two: Another value and its text.
+        string: How strings are written nearby: keys may be written in the same way.
+        value: The writer of the values, which is put in.
 
     Returns:
-        None if there is none. Where the place takes no empty object, one is written as open + close.
+        None if there is none. If the place takes no empty object, one is written as open + close.
     """
     single, double = place.inner({"aqk": one[0]}), place.inner({"aqk": one[0], "bqk": two[0]})
     if single is None or double is None or single.count("aqk") != 1 or double.count("bqk") != 1:
@@ -201,6 +234,6 @@ def learn_map(
 
 
 def _keys_fit(writer: form.MapWriter, place: Place, keys: Sequence[str], value: Any, text: str) -> bool:
-    """Whether an object of these keys, each with ``value`` that is written as ``text``, comes out as predicted."""
+    """Return whether an object of these keys, each with ``value`` written as ``text``, comes out as predicted."""
     plain = writer.model_copy(update={"value": form.StringWriter()})
     return place.inner(dict.fromkeys(keys, value)) == write(plain, dict.fromkeys(keys, text), {})

@@ -1,4 +1,4 @@
-"""Proves ``prompt.json`` against the template: the same token ids on every golden and on generated chats."""
+"""Proof of ``prompt.json`` against the template: the same token ids on every golden and on generated chats."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ LEAST_RENDERED = 0.6
 
 @dataclass(frozen=True)
 class Difference:
-    """A chat that prompt.json renders otherwise than the template. None: it was refused. thinking: it was turned on."""
+    """A chat that prompt.json renders differently than the template.
+
+    Attributes:
+        chat: The chat's name.
+        template: The template's text; None if the template refuses the chat.
+        prompt: The text by prompt.json; None if prompt.json refuses the chat.
+        thinking: Whether thinking was turned on.
+    """
 
     chat: str
     template: str | None
@@ -50,10 +57,15 @@ class Difference:
 class PromptProof:
     """How prompt.json compares with the template.
 
-    goldens, generated: chats of each that were compared. same: those that give the same token ids. refused:
-    those that both refuse. stricter: generated chats that prompt.json alone refuses, in words, though the template
-    renders something. calls: calls in generated chats that were read back out of their own text. differences: the
-    first few.
+    Attributes:
+        goldens: How many goldens were compared.
+        generated: How many generated chats were compared.
+        same: How many chats give the same token ids.
+        refused: How many chats both refuse.
+        stricter: How many generated chats prompt.json alone refuses, with a reason, though the template renders
+            something.
+        calls: How many calls in generated chats were read back from their own text.
+        differences: The first few differences.
     """
 
     goldens: int
@@ -70,7 +82,7 @@ class PromptProof:
         return not self.differences
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         if not self.passed:
             return f"prompt.json differs from the template: {self.differences[0]}"
         return (
@@ -94,7 +106,7 @@ def _prompt_text(prompt: PromptFile, chat: Any) -> str | None:
 
 
 def _read_back(prompt: PromptFile, chat: GeneratedChat) -> tuple[int, Difference | None]:
-    """Writes the calls of a chat alone and reads them again."""
+    """Write the calls of a chat alone and read them back."""
     from .json_writer import write
 
     assert prompt.tools is not None
@@ -142,15 +154,15 @@ def _generated_chats(prompt: PromptFile, count: int, seed: int) -> list[tuple[st
 def prove_prompt(
     prompt: PromptFile, codec: ChatCodec, goldens: Iterable[Prompt], count: int = COUNT, seed: int = 0
 ) -> PromptProof:
-    """Compares prompt.json with the template.
+    """Compare prompt.json with the template.
 
     Args:
         prompt: The compiled template; one without a chat part passes with nothing compared.
         codec: The bundle's template and tokenizer.
-        goldens: The bundle's prompts; those that are plain text are passed over, as are those with tools or thinking
-            where that isn't compiled.
-        count: How many chats are generated of each level, and again with thinking where that is compiled.
-        seed: Of the generated chats.
+        goldens: The bundle's prompts; those that are plain text are skipped, as are those with tools or thinking if
+            that isn't compiled.
+        count: How many chats are generated of each level, and again with thinking if that is compiled.
+        seed: The seed of the generated chats.
     """
     if prompt.chat is None:
         return PromptProof(0, 0, 0, 0, 0, 0, ())
@@ -163,7 +175,7 @@ def prove_prompt(
     differences: list[Difference] = []
     for name, chat in chats:
         wanted, given = _template_text(codec, chat), _prompt_text(prompt, chat)
-        # A system message that the template drops without a word is refused rightly.
+        # A system message that the template drops without a word is rightly refused.
         dropped = not takes_system and chat.messages[0]["role"] == "system"
         if isinstance(chat, GeneratedChat) and wanted is not None and not dropped:
             rendered.setdefault(name.rpartition(" chat ")[0], []).append(given is not None)
@@ -189,14 +201,20 @@ def prove_prompt(
 def make_prompt(
     codec: ChatCodec, stop_ids: Iterable[int], goldens: Sequence[Prompt], count: int = COUNT
 ) -> tuple[PromptFile, PromptProof]:
-    """Compiles a bundle's template and proves it; what can't be proven is left out, with the reason.
+    """Compile a bundle's template and prove it; what can't be proven is left out, with the reason.
+
+    Args:
+        codec: The bundle's template and tokenizer.
+        stop_ids: The ids of the tokens that end a reply.
+        goldens: The bundle's prompts.
+        count: How many chats are generated of each level.
 
     Returns:
         The file, and its proof, which passed.
     """
     prompt = compiling.compile_codec(codec, stop_ids)
     proof = prove_prompt(prompt, codec, goldens, count)
-    # What only chats with thinking disprove is left out first, then the tools, then all of it.
+    # First what only chats with thinking disprove is left out, then the tools, then everything.
     if prompt.thinking is not None and proof.differences and all(one.thinking for one in proof.differences):
         prompt = compiling.without_thinking(prompt, str(proof.differences[0]))
         proof = prove_prompt(prompt, codec, goldens, count)

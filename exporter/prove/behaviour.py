@@ -17,7 +17,12 @@ _REPLY = "gemcut reply 4711"
 
 @dataclass(frozen=True)
 class Miss:
-    """A prompt on which a check failed, and how."""
+    """A prompt on which a check failed.
+
+    Attributes:
+        prompt: The prompt's id.
+        detail: How it failed.
+    """
 
     prompt: str
     detail: str
@@ -27,7 +32,11 @@ class Miss:
 class Check:
     """One check over all the prompts that it applies to.
 
-    rate: share of them on which it held, 0..1; None where it applies to none. limit: the least rate.
+    Attributes:
+        name: The check's name.
+        applies: How many prompts it applies to.
+        limit: The least rate, 0..1.
+        misses: The prompts on which it failed.
     """
 
     name: str
@@ -37,7 +46,7 @@ class Check:
 
     @property
     def rate(self) -> float | None:
-        """See the class."""
+        """The share of the prompts on which it held, 0..1; None if it applies to none."""
         return None if not self.applies else 1.0 - len(self.misses) / self.applies
 
     @property
@@ -48,8 +57,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """All checks. tool_calls: share of the float model's tool calls that the bundle makes exactly, 0..1;
-    None where the float model made none. tool_call_misses: the prompts where it doesn't."""
+    """All checks.
+
+    Attributes:
+        checks: The checks.
+        tool_calls: The share of the float model's tool calls that the bundle makes exactly, 0..1; None if the float
+            model made none.
+        tool_call_misses: The prompts where it doesn't.
+    """
 
     checks: tuple[Check, ...]
     tool_calls: float | None
@@ -61,7 +76,7 @@ class Behaviour:
         return all(check.passed for check in self.checks)
 
     def rates(self) -> dict[str, float | None]:
-        """The rate of each check by name, as the manifest has them."""
+        """Return the rate of each check by name, as the manifest has them."""
         return {check.name: check.rate for check in self.checks}
 
 
@@ -69,7 +84,7 @@ _Misses = Iterator[tuple[str, str | None]]
 
 
 def _check(name: str, results: Iterable[tuple[str, str | None]], limit: float = 1.0) -> Check:
-    """A check from pairs of prompt and what went wrong there (None: nothing)."""
+    """Return a check made from pairs of prompt and what went wrong there (None: nothing)."""
     pairs = list(results)
     misses = tuple(Miss(prompt, detail) for prompt, detail in pairs if detail is not None)
     return Check(name, len(pairs), limit, misses)
@@ -83,7 +98,7 @@ def _encoded(codec: Codec, golden: Golden) -> tuple[str, list[int]] | str:
 
 
 def _bos(goldens: Sequence[Golden], codec: Codec) -> _Misses:
-    """Exactly one BOS, or none at all; an id in the text that the runner would see."""
+    """Check that there is no more than one BOS in the ids that the runner would see."""
     for golden in goldens:
         found = _encoded(codec, golden)
         if isinstance(found, str):
@@ -93,7 +108,7 @@ def _bos(goldens: Sequence[Golden], codec: Codec) -> _Misses:
 
 
 def _template(goldens: Sequence[Golden], codec: Codec) -> _Misses:
-    """The bundle's template and tokenizer give the goldens' text and ids, and the ids give the text."""
+    """Check that the bundle's template and tokenizer give the goldens' text and ids, and the ids give the text."""
     for golden in goldens:
         found = _encoded(codec, golden)
         yield golden.prompt.id, found if isinstance(found, str) else _round_trip(golden, codec, *found)
@@ -116,7 +131,7 @@ def _round_trip(golden: Golden, codec: Codec, rendered: str, ids: list[int]) -> 
 
 
 def _generation_prompt(goldens: Sequence[Golden], codec: Codec) -> _Misses:
-    """A reply continues what the generation prompt begins (Gemma's newline after ``model`` is part of it)."""
+    """Check that a reply continues what the generation prompt begins, such as Gemma's newline after ``model``."""
     for golden in goldens:
         prompt = golden.prompt
         if prompt.kind == "text" or not prompt.add_generation_prompt:
@@ -128,7 +143,7 @@ def _generation_prompt(goldens: Sequence[Golden], codec: Codec) -> _Misses:
         except TemplateRefused:
             continue
         before, held, _ = whole.partition(_REPLY)
-        # Either may hold more than the other, as an empty thinking channel, but not white space alone.
+        # Either may hold more than the other, such as an empty thinking channel, but not white space alone.
         lacking = before.removeprefix(asked) if before.startswith(asked) else None
         fits = bool(held) and (asked.startswith(before) or bool(lacking and lacking.strip()))
         wrong = f"it ends {asked[-20:]!r}, but a reply stands after {before[-20:]!r}"
@@ -136,7 +151,7 @@ def _generation_prompt(goldens: Sequence[Golden], codec: Codec) -> _Misses:
 
 
 def _stops(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> _Misses:
-    """Where the float model's reply ended, the bundle's ends too."""
+    """Check that the bundle's reply ends if the float model's did."""
     for golden, bundle in zip(goldens, recorded, strict=True):
         if golden.ended:
             wrong = f"no stop token in {len(bundle.greedy_ids)} tokens; the float model stopped"
@@ -146,7 +161,7 @@ def _stops(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> _Misses:
 def _special_tokens(
     goldens: Sequence[Golden], recorded: Sequence[Recorded], codec: Codec, stop_ids: frozenset[int]
 ) -> _Misses:
-    """No ``<pad>`` and the like in a reply: only special tokens that the float model's replies use too."""
+    """Check that a reply holds no special tokens, such as ``<pad>``, that the float model's replies don't use."""
     used = {token for golden in goldens for token in strip_stop(golden.greedy_ids, stop_ids)[0]}
     allowed = used & codec.special_ids
     for golden, bundle in zip(goldens, recorded, strict=True):
@@ -159,7 +174,7 @@ def _special_tokens(
 def _pairs(
     goldens: Sequence[Golden], recorded: Sequence[Recorded], read: ReadCalls
 ) -> list[tuple[Golden, Recorded, list[ToolCall]]]:
-    """The prompts that the float model answers with well-formed tool calls."""
+    """Return the prompts that the float model answers with well-formed tool calls."""
     both = zip(goldens, recorded, strict=True)
     return [(g, r, read(g.greedy_text)) for g, r in both if holds_tool_calls(g.greedy_text, read)]
 
@@ -203,14 +218,14 @@ def check_behaviour(
     stop_ids: Iterable[int],
     read_calls: ReadCalls = parse_tool_calls,
 ) -> Behaviour:
-    """Checks what a user would see. Nothing is run here: ``recorded`` is from ``run_bundle``.
+    """Check what a user would see. Nothing is run here: ``recorded`` is from ``run_bundle``.
 
     Args:
         goldens: The float model's side.
         recorded: The bundle's side, in the same order.
         codec: The bundle's own template and tokenizer.
-        stop_ids: Ids that end a reply.
-        read_calls: Reads tool calls in the model's own form; in Gemma 4's where it isn't given.
+        stop_ids: The ids that end a reply.
+        read_calls: Reads tool calls in the model's own form; in Gemma 4's if it isn't given.
 
     Returns:
         The checks: ``bos`` (never two), ``template`` (round trip), ``generation_prompt``, ``stop``,

@@ -1,4 +1,4 @@
-"""The chat template compiled to ``prompt.json`` at export, and held against the template at every proof."""
+"""The chat template compiled to ``prompt.json``, compared with the template at every proof."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ CHECK = "compiled_prompt"
 
 
 def read_calls(bundle: Bundle) -> ReadCalls:
-    """What reads tool calls in the form of the bundle's own template; in Gemma 4's where it isn't compiled.
+    """Return what reads tool calls in the form of the bundle's own template; in Gemma 4's if it isn't compiled.
 
     Raises:
-        ConformanceError: ``prompt.json`` isn't one.
+        ConformanceError: If ``prompt.json`` isn't a prompt file.
     """
     from ..prompt.parser import call_reader
 
@@ -31,10 +31,13 @@ def read_calls(bundle: Bundle) -> ReadCalls:
 
 
 def check_prompt(bundle: Bundle, codec: ChatCodec, goldens: Sequence[Golden]) -> tuple[Check, ...]:
-    """Whether the bundle's ``prompt.json`` still gives the template's token ids on the goldens; none where it has none.
+    """Check that the bundle's ``prompt.json`` still gives the template's token ids on the goldens.
+
+    Returns:
+        The check; none if the bundle has no ``prompt.json``.
 
     Raises:
-        ConformanceError: it isn't one.
+        ConformanceError: If ``prompt.json`` isn't a prompt file.
     """
     from ..prompt.verification import prove_prompt
 

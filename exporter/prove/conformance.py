@@ -1,4 +1,4 @@
-"""Conformance: the same bundle here against what the exporting host recorded."""
+"""Conformance: what a bundle does here, compared with what the exporting host recorded."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..errors import ConformanceError
 from .fidelity import fidelity_top64, kl_buckets
 from .golden import Golden, Recorded
 
-# Other kernels round otherwise, and a rounding that falls to the other side moves a quantized activation by one step.
+# Other kernels round differently, and a rounding that falls to the other side moves a quantized activation by one step.
 # With four-bit weights that is a small part of what quantization itself did, since the weights' error is the same
 # everywhere: half of the noise is far more than kernels that compute the same thing differ by (measured: a tenth, of
 # the KL a hundredth), and far less than what a wrong one does.
 SHARE = 0.5
 # With weights of eight bits the noise is that of the activations' roundings. A first one that falls to the other side
-# makes others fall so in every layer after it, until two machines' roundings have nothing to do with each other: the
-# difference of two independent errors is the square root of two as large as each.
+# makes others do the same in every layer after it, until two machines' roundings have nothing to do with each other:
+# the difference of two independent errors is larger than each by the square root of two.
 INDEPENDENT = 2.0**0.5
 _FEW_BITS = frozenset({"int2", "int3", "int4"})
 LOGPROB_FLOOR = 1e-3
@@ -29,8 +29,11 @@ KL_FLOOR = 1e-6
 class Tolerance:
     """How far two machines may differ, in nats, and the noise that this was derived from.
 
-    logprob: of a log-probability; at least 1e-3, which float32 kernels keep. kl: of the mean KL. noise,
-    noise_kl: the same figures of the host's bundle against the float model.
+    Attributes:
+        logprob: The limit on the difference of a log-probability; at least 1e-3, which float32 kernels keep.
+        kl: The limit on the mean KL.
+        noise: The largest difference of a log-probability between the host's bundle and the float model.
+        noise_kl: The mean KL between the host's bundle and the float model.
     """
 
     logprob: float
@@ -43,11 +46,14 @@ class Tolerance:
 class Difference:
     """One golden, here against the host.
 
-    max_logprob_diff: the largest absolute difference of a log-probability among the float model's top 64,
-    in nats, at ``position``. kl: mean KL(host || here) over its positions, nats, over the top 64 and the
-    rest. first_step: the first step at which the replies differ, None where they don't. margin: how much
-    likelier the likelier token was there, in nats, None where it isn't known. tie: that margin is within
-    the tolerance, or unknown (see ``compare``).
+    Attributes:
+        prompt: The prompt's id.
+        max_logprob_diff: The largest absolute difference of a log-probability among the float model's top 64, in nats.
+        position: Where that difference is.
+        kl: The mean KL(host || here) over the golden's positions, in nats, over the top 64 and the rest.
+        first_step: The first step at which the replies differ; None if they don't.
+        margin: How much likelier the likelier token was there, in nats; None if it isn't known.
+        tie: Whether that margin is within the tolerance, or unknown (see ``compare``).
     """
 
     prompt: str
@@ -61,7 +67,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Conformance:
-    """All goldens, here against the host. mean_kl in nats."""
+    """All goldens, here against the host.
+
+    Attributes:
+        tolerance: How far the two may differ.
+        differences: How far they differ, golden by golden.
+        max_logprob_diff: The largest absolute difference of a log-probability, in nats.
+        mean_kl: The mean KL(host || here) over all positions, in nats.
+        failures: What is beyond the tolerance, in words.
+    """
 
     tolerance: Tolerance
     differences: tuple[Difference, ...]
@@ -76,14 +90,14 @@ class Conformance:
 
 
 def share_of(schemes: Iterable[tuple[str, str]]) -> float:
-    """How much of the quantization noise two machines may differ by, in log-probabilities.
+    """Return the share of the quantization noise by which two machines may differ, in log-probabilities.
 
     Args:
         schemes: Weight and activation of each of the recipe's rules, as the manifest names them (``int4``,
             ``int8-dynamic``).
 
     Returns:
-        ``INDEPENDENT`` where activations are quantized and no weight has fewer than eight bits; ``SHARE`` otherwise.
+        ``INDEPENDENT`` if activations are quantized and no weight has fewer than eight bits; ``SHARE`` otherwise.
     """
     pairs = tuple(schemes)
     rounded = any(activation.startswith("int8") for _, activation in pairs)
@@ -91,11 +105,16 @@ def share_of(schemes: Iterable[tuple[str, str]]) -> float:
 
 
 def tolerance_of(goldens: Sequence[Golden], host: Sequence[Recorded], share: float = SHARE) -> Tolerance:
-    """Derives the tolerance from the quantization noise: the host's bundle against the float model.
+    """Derive the tolerance from the quantization noise: the host's bundle against the float model.
 
     A difference of f times the noise in the log-probabilities is one of f squared in the KL, which is
     quadratic in them to the first order that counts (Kullback, Information Theory and Statistics, 2.6).
     Logits that are not numbers have no noise to derive from: then the floors hold.
+
+    Args:
+        goldens: The float model's side.
+        host: What the exporting machine recorded.
+        share: The share of the quantization noise; see ``share_of``.
 
     Raises:
         ConformanceError: If ``host`` doesn't fit the goldens.
@@ -114,7 +133,7 @@ def tolerance_of(goldens: Sequence[Golden], host: Sequence[Recorded], share: flo
 def _first_step(
     golden: Golden, host: Recorded, here: Recorded, tolerance: float
 ) -> tuple[int | None, float | None, bool]:
-    """Where the replies part, the margin there, and whether it was a tie."""
+    """Return where the replies part, the margin there, and whether it was a tie."""
     ours, theirs = here.greedy_ids, host.greedy_ids
     step = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
     if step is None:
@@ -164,9 +183,9 @@ def _failures(differences: Sequence[Difference], tolerance: Tolerance, mean_kl: 
 def compare(
     goldens: Sequence[Golden], host: Sequence[Recorded], here: Sequence[Recorded], share: float = SHARE
 ) -> Conformance:
-    """Compares this machine's run with the host's.
+    """Compare this machine's run with the host's.
 
-    Replies may part at a tie: where the likelier of the two tokens was so by no more than the tolerance, for
+    Replies may part at a tie: where one of the two tokens was the likelier by no more than the tolerance, for
     the float model or, as far as its record shows, for the bundle on the host. After the host's own reply has
     left the float model's, the margin isn't known; such a parting is reported and not judged, since the
     log-probabilities are compared on the float model's path in any case.
@@ -175,11 +194,11 @@ def compare(
         goldens: The float model's side.
         host: What the exporting machine recorded.
         here: What ``run_bundle`` gave on this machine.
-        share: Of the quantization noise; see ``share_of``.
+        share: The share of the quantization noise; see ``share_of``.
 
     Raises:
         ConformanceError: If the three aren't of the same goldens. A failed comparison raises nothing; see
-            ``Conformance.require``.
+            ``Conformance.passed``.
     """
     tolerance = tolerance_of(goldens, host, share)
     if [r.logprobs.shape for r in host] != [r.logprobs.shape for r in here]:

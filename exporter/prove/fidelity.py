@@ -1,4 +1,4 @@
-"""Fidelity: the bundle against the float model, position by position, on teacher-forced goldens.
+"""Fidelity: the bundle compared with the float model, position by position, on teacher-forced goldens.
 
 KL divergence is KL(float || bundle) = sum p (log p - log q) in nats (Kullback and Leibler, 1951); the
 perplexity ratio is exp(mean nll of the bundle - mean nll of the float model) on the same tokens.
@@ -26,7 +26,15 @@ WORST_SHOWN = 10
 
 @dataclass(frozen=True)
 class Place:
-    """One scored position of one prompt. kl in nats; ``agrees``: both models' likeliest token is the same."""
+    """One scored position of one prompt.
+
+    Attributes:
+        prompt: The prompt's id.
+        position: The position in the prompt and its continuation.
+        kl: The KL divergence there, in nats.
+        logprob_diff: The largest absolute difference of a log-probability among the float model's top 64, in nats.
+        agrees: Whether both models' likeliest token is the same.
+    """
 
     prompt: str
     position: int
@@ -37,7 +45,15 @@ class Place:
 
 @dataclass(frozen=True)
 class PromptFidelity:
-    """The figures of one prompt, and its worst position."""
+    """The figures of one prompt.
+
+    Attributes:
+        prompt: The prompt's id.
+        positions: How many positions were scored.
+        mean_kl: The mean KL divergence, in nats.
+        top1: The share of positions where both models' likeliest token is the same, 0..1.
+        worst: The position with the largest KL.
+    """
 
     prompt: str
     positions: int
@@ -48,12 +64,22 @@ class PromptFidelity:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """All figures over all prompts. KLs and log-probabilities in nats, ``top1`` in 0..1.
+    """All figures over all prompts.
 
-    form: whether the KL is over the full vocabulary, or over the float model's top 64 and one bucket for
-    the rest (a lower bound of the former). max_logprob_diff: the largest absolute difference of a
-    log-probability among the float model's top 64. max_logit_diff: of any raw logit; only in the full form.
-    worst: the positions with the largest KL, worst first.
+    Attributes:
+        form: Whether the KL is over the full vocabulary, or over the float model's top 64 and one bucket for the rest
+            (a lower bound of the former).
+        prompts: How many prompts there are.
+        positions: How many positions were scored.
+        mean_kl: The mean KL divergence, in nats.
+        p99_kl: The 99th percentile of the KL divergence, in nats.
+        top1: The share of positions where both models' likeliest token is the same, 0..1.
+        perplexity_ratio: The bundle's perplexity divided by the float model's.
+        max_logprob_diff: The largest absolute difference of a log-probability among the float model's top 64, in nats.
+        max_logit_diff: The largest absolute difference of any raw logit; only in the full form.
+        worst: The positions with the largest KL, worst first.
+        by_prompt: The figures of each prompt.
+        worst_logit: The position with the largest difference of a raw logit; only in the full form.
     """
 
     form: Form
@@ -70,7 +96,7 @@ class Fidelity:
     worst_logit: Place | None = None
 
     def figures(self) -> dict[str, float | None]:
-        """The figures by name, as the manifest and the gate have them."""
+        """Return the figures by name, as the manifest and the gate have them."""
         return {
             "mean_kl": self.mean_kl,
             "p99_kl": self.p99_kl,
@@ -87,7 +113,7 @@ class Fidelity:
 
 
 def kl_full(float_logits: FloatArray, bundle_logits: FloatArray) -> float:
-    """KL(float || bundle) in nats of one position's logits [V] each; infinite where one isn't a number."""
+    """Return KL(float || bundle) in nats from one position's logits [V] each; infinite if one isn't a number."""
     with np.errstate(invalid="ignore", over="ignore"):
         weights = float_logits.astype(np.float64)
         highest = float(weights.max())
@@ -102,15 +128,15 @@ def kl_full(float_logits: FloatArray, bundle_logits: FloatArray) -> float:
 
 
 def kl_buckets(float_logprobs: FloatArray, bundle_logprobs: FloatArray) -> Array:
-    """KL(float || bundle) in nats over the float model's top 64 and one bucket for all the rest.
+    """Return KL(float || bundle) in nats over the float model's top 64 and one bucket for all the rest.
 
     Joining events into one is a map of the outcome, and no map raises a KL divergence (the data-processing
-    inequality; Cover and Thomas, Elements of Information Theory, section 2.8), so that this is a lower
-    bound of the KL over the full vocabulary.
+    inequality; Cover and Thomas, Elements of Information Theory, section 2.8), so this is a lower bound of
+    the KL over the full vocabulary.
 
     Args:
-        float_logprobs: [P, K] float32, of the float model's likeliest ids.
-        bundle_logprobs: [P, K] float32, of the same ids.
+        float_logprobs: [P, K] float32, the float model's log-probabilities of its likeliest ids.
+        bundle_logprobs: [P, K] float32, the bundle's log-probabilities of the same ids.
 
     Returns:
         [P] float64.
@@ -127,7 +153,7 @@ def kl_buckets(float_logprobs: FloatArray, bundle_logprobs: FloatArray) -> Array
 
 
 def _number(value: float) -> float:
-    """Not-a-number counts as infinitely wrong; rounding below zero as zero."""
+    """Return a KL divergence: not-a-number counts as infinitely wrong, rounding below zero as zero."""
     return math.inf if math.isnan(value) else max(value, 0.0)
 
 
@@ -136,7 +162,7 @@ def _worst_of(values: Array) -> int:
 
 
 def _logprob_diff(golden: Golden, recorded: Recorded) -> Array:
-    """[P] float64: the largest absolute difference of each position; infinite where one isn't a number."""
+    """Return [P] float64, the largest absolute difference of each position; infinite where one isn't a number."""
     with np.errstate(invalid="ignore"):
         wide = np.abs(golden.topk_logprobs.astype(np.float64) - recorded.logprobs)
     largest: Array = np.where(np.isnan(wide), np.inf, wide).max(axis=1)
@@ -185,7 +211,7 @@ def _summary(
 
 
 def _quantile(values: Array, at: float) -> float:
-    """The quantile; of infinite values an infinite one, not the nan that interpolation gives."""
+    """Return the quantile; for infinite values an infinite one, not the nan that interpolation gives."""
     return float(np.quantile(values, at, method="higher" if np.isinf(values).any() else "linear"))
 
 
@@ -193,12 +219,12 @@ def _matching(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> None:
     shapes = [g.topk_logprobs.shape for g in goldens], [r.logprobs.shape for r in recorded]
     if not goldens or shapes[0] != shapes[1]:
         raise ConformanceError(
-            "the recorded outputs are not those of these goldens", hint="copy or export the bundle again"
+            "the recorded outputs don't belong to these goldens", hint="copy or export the bundle again"
         )
 
 
 def fidelity_top64(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> Fidelity:
-    """Fidelity from what a bundle holds: its KLs are lower bounds (see ``kl_buckets``).
+    """Return the fidelity from what a bundle holds: its KLs are lower bounds (see ``kl_buckets``).
 
     Raises:
         ConformanceError: If ``recorded`` doesn't fit the goldens.
@@ -236,7 +262,7 @@ class FullFidelity:
         self._diff = [np.full(count, np.nan) for count in counts]
 
     def row(self, golden: int, row: int, logits: FloatArray) -> None:
-        """Takes the bundle's logits [V] float32 of scored position ``row`` of golden number ``golden``.
+        """Take the bundle's logits [V] float32 of scored position ``row`` of golden number ``golden``.
 
         Raises:
             ConformanceError: If they are of another vocabulary.
@@ -245,7 +271,7 @@ class FullFidelity:
         if logits.shape != wanted.shape:
             raise ConformanceError(
                 f"the program has a vocabulary of {logits.shape[-1]}, the float model one of {wanted.shape[-1]}",
-                hint="program and goldens are of different models: export again",
+                hint="export again: program and goldens are from different models",
             )
         self._kl[golden][row] = kl_full(wanted, logits)
         with np.errstate(invalid="ignore"):
@@ -253,11 +279,11 @@ class FullFidelity:
         self._diff[golden][row] = _number(float(differences.max()))
 
     def result(self, recorded: Sequence[Recorded]) -> Fidelity:
-        """The figures, once every row has been taken.
+        """Return the figures, once every row has been taken.
 
         Raises:
             ConformanceError: If ``recorded`` doesn't fit the goldens.
-            ValueError: If rows are lacking.
+            ValueError: If rows are missing.
         """
         _matching(self._goldens, recorded)
         if any(np.isnan(kl).any() for kl in self._kl):

@@ -15,7 +15,16 @@ AT_LEAST = frozenset({"top1", "tool_calls"})
 
 @dataclass(frozen=True)
 class Violation:
-    """One figure past its limit, and where it was worst. ``position`` is None for behaviour."""
+    """One figure past its limit.
+
+    Attributes:
+        figure: The figure's name.
+        measured: What was measured.
+        limit: The recipe's limit.
+        prompt: The prompt where it was worst.
+        position: The position where it was worst; None for behaviour.
+        detail: What went wrong there.
+    """
 
     figure: str
     measured: float
@@ -32,7 +41,17 @@ class Violation:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table of the worst prompts. KLs in nats, ``top1`` in 0..1."""
+    """A row of the table of the worst prompts.
+
+    Attributes:
+        prompt: The prompt's id.
+        position: Its worst position.
+        kl: The KL divergence there, in nats.
+        logprob_diff: The largest difference of a log-probability there, in nats.
+        mean_kl: The prompt's mean KL divergence, in nats.
+        top1: The share of its positions where both models' likeliest token is the same, 0..1.
+        failed: The names of the figures that failed on it.
+    """
 
     prompt: str
     position: int
@@ -45,7 +64,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says. ``unmeasured``: limits on figures that this form of the proof doesn't measure."""
+    """What the gate says.
+
+    Attributes:
+        violations: The figures past their limits.
+        fidelity: The figures of fidelity.
+        reason: Why the recipe's limits are what they are.
+        unmeasured: The limits on figures that this form of the proof doesn't measure.
+    """
 
     violations: tuple[Violation, ...]
     fidelity: Fidelity
@@ -58,11 +84,11 @@ class Verdict:
         return not self.violations
 
     def reasons(self) -> tuple[str, ...]:
-        """The violations as sentences, for the manifest of a bundle that is published all the same."""
+        """Return the violations as sentences, for the manifest of a bundle that is published all the same."""
         return tuple(str(violation) for violation in self.violations)
 
     def rows(self, most: int = 10) -> list[Row]:
-        """The worst prompts, each at its worst position; those that failed a check come first."""
+        """Return the worst prompts, each at its worst position; those that failed a check come first."""
         failed: dict[str, list[str]] = {}
         for violation in self.violations:
             failed.setdefault(violation.prompt, []).append(violation.figure)
@@ -96,12 +122,12 @@ def _most_disagreeing(fidelity: Fidelity) -> Place:
 
 
 def judge(gate: Gate, fidelity: Fidelity, behaviour: Behaviour) -> Verdict:
-    """Holds the figures against the limits. Logits that aren't numbers fail whatever the limits are.
+    """Compare the figures with the limits. Logits that aren't numbers fail whatever the limits are.
 
     Args:
-        gate: The recipe's limits; a None limit holds nothing back.
-        fidelity: Of either form; the raw logits' difference is only in the full form.
-        behaviour: Its checks have limits of their own.
+        gate: The recipe's limits; a limit of None holds nothing back.
+        fidelity: Fidelity in either form; the raw logits' difference is only in the full form.
+        behaviour: The behaviour, whose checks have limits of their own.
     """
     worst, unmeasured = fidelity.worst[0], []
     limits: list[tuple[str, float | None, float | None, Callable[[float, float], bool], Place]] = [

@@ -21,12 +21,20 @@ Ids32 = npt.NDArray[np.int32]
 class Golden:
     """One prompt and what the float model makes of it. P positions are scored, P >= 32.
 
-    rendered: the prompt's text. prompt_ids: its token ids. ids: prompt and scored continuation, its last
-    id being the last target. first: the first scored position; the others follow up to ``len(ids) - 2``.
-    topk_ids [P, 64] int32: the likeliest ids, likeliest first. topk_logprobs [P, 64] float32: theirs, in
-    nats. target_logprobs [P] float32: those of ``ids[first + 1:]``. greedy_ids: the float model's reply, with
-    the stop id if it was reached (``ended``). greedy_text: the reply without that. margin [len(greedy_ids)]
-    float32: log-probability of the likeliest minus that of the second at each step of the reply, nats.
+    Attributes:
+        prompt: The prompt.
+        rendered: The prompt's text.
+        prompt_ids: The prompt's token ids.
+        ids: Prompt and scored continuation; the last id is the last target.
+        first: The first scored position; the others follow up to ``len(ids) - 2``.
+        topk_ids: [P, 64] int32, the likeliest ids, likeliest first.
+        topk_logprobs: [P, 64] float32, their log-probabilities, in nats.
+        target_logprobs: [P] float32, the log-probabilities of ``ids[first + 1:]``, in nats.
+        greedy_ids: The float model's reply, with the stop id if it was reached.
+        greedy_text: The reply's text without the stop id.
+        ended: Whether the reply reached a stop id.
+        margin: [len(greedy_ids)] float32, the log-probability of the likeliest token minus that of the second at each
+            step of the reply, in nats.
     """
 
     prompt: Prompt
@@ -52,9 +60,13 @@ class Golden:
 class Recorded:
     """What a bundle did with one golden.
 
-    logprobs [P, 64] float32: its log-probabilities of the float model's top-64 ids. target_logprobs [P]
-    float32: of the actual next ids. top1 [P] int32: its likeliest ids. greedy_ids, greedy_text, ended: its
-    reply, as in ``Golden``.
+    Attributes:
+        logprobs: [P, 64] float32, its log-probabilities of the float model's top-64 ids, in nats.
+        target_logprobs: [P] float32, its log-probabilities of the actual next ids, in nats.
+        top1: [P] int32, its likeliest ids.
+        greedy_ids: Its reply, as in ``Golden``.
+        greedy_text: The reply's text, as in ``Golden``.
+        ended: Whether the reply reached a stop id.
     """
 
     logprobs: FloatArray
@@ -66,7 +78,7 @@ class Recorded:
 
 
 def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
-    """Log-probabilities [..., V] float64 of logits [..., V]; not-a-number stays that."""
+    """Return log-probabilities [..., V] float64 of logits [..., V]; not-a-number stays that."""
     wide = logits.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         wide -= wide.max(axis=-1, keepdims=True)
@@ -75,7 +87,7 @@ def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def log_partition(logits: FloatArray) -> float:
-    """``log(sum(exp(logits)))`` of one position's logits [V], in float64; not-a-number stays that."""
+    """Return ``log(sum(exp(logits)))`` of one position's logits [V], in float64; not-a-number stays that."""
     with np.errstate(invalid="ignore", over="ignore"):
         wide = logits.astype(np.float64)
         highest = float(wide.max())
@@ -84,6 +96,6 @@ def log_partition(logits: FloatArray) -> float:
 
 
 def strip_stop(ids: Sequence[int], stop_ids: Iterable[int]) -> tuple[list[int], bool]:
-    """A reply without its stop id, and whether it ended with one."""
+    """Return a reply without its stop id, and whether it ended with one."""
     ended = bool(ids) and ids[-1] in set(stop_ids)
     return list(ids[:-1] if ended else ids), ended

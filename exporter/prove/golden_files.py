@@ -22,7 +22,7 @@ def _lines(entries: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def _split(data: bytes) -> list[str]:
-    """The lines; not by ``splitlines``, to which U+2028, which a text may hold, is the end of one."""
+    """Return the lines, not by ``splitlines``, which also cuts at U+2028, which a text may hold."""
     return [line for line in data.decode().split("\n") if line]
 
 
@@ -31,7 +31,7 @@ def _ints(parts: Iterable[Sequence[int]]) -> Ids32:
 
 
 def save_goldens(goldens: Sequence[Golden]) -> dict[str, bytes]:
-    """The goldens as files: content by name in the bundle. The same goldens give the same bytes."""
+    """Return the goldens as files: content by name in the bundle. The same goldens give the same bytes."""
     from safetensors.numpy import save
 
     tensors = {
@@ -65,7 +65,7 @@ def save_goldens(goldens: Sequence[Golden]) -> dict[str, bytes]:
 
 
 def save_recorded(recorded: Sequence[Recorded]) -> dict[str, bytes]:
-    """A bundle's own outputs as files, in the order of the goldens."""
+    """Return a bundle's own outputs as files, in the order of the goldens."""
     from safetensors.numpy import save
 
     tensors = {
@@ -87,7 +87,7 @@ def save_recorded(recorded: Sequence[Recorded]) -> dict[str, bytes]:
 
 
 class _Tensors:
-    """Takes one prompt's share after the other from concatenated tensors."""
+    """Concatenated tensors, from which one prompt's share after the other is taken."""
 
     def __init__(self, data: bytes) -> None:
         from safetensors.numpy import load
@@ -99,7 +99,7 @@ class _Tensors:
         start = self._at[name]
         part = self._tensors[name][start : start + count]
         if len(part) != count:
-            raise ValueError(f"{name} has {start + len(part)} rows, {start + count} are wanted")
+            raise ValueError(f"{name} has {start + len(part)} rows instead of {start + count}")
         self._at[name] += count
         return part
 
@@ -107,10 +107,14 @@ class _Tensors:
         return tuple(int(value) for value in self.take(name, count))
 
     def done(self) -> None:
-        """Raises ValueError if anything is left."""
+        """Check that nothing is left.
+
+        Raises:
+            ValueError: If something is.
+        """
         for name, at in self._at.items():
             if at != len(self._tensors[name]):
-                raise ValueError(f"{name} has {len(self._tensors[name])} rows, {at} are wanted")
+                raise ValueError(f"{name} has {len(self._tensors[name])} rows instead of {at}")
 
 
 def _damaged(names: tuple[str, str], error: Exception) -> ConformanceError:
@@ -121,7 +125,7 @@ def _damaged(names: tuple[str, str], error: Exception) -> ConformanceError:
 
 
 def load_goldens(read: Mapping[str, bytes]) -> tuple[Golden, ...]:
-    """Reads what ``save_goldens`` wrote.
+    """Read what ``save_goldens`` wrote.
 
     Raises:
         ConformanceError: If the files are damaged.
@@ -168,7 +172,7 @@ def _load_golden(entry: Mapping[str, Any], tensors: _Tensors) -> Golden:
 
 
 def load_recorded(read: Mapping[str, bytes]) -> tuple[Recorded, ...]:
-    """Reads what ``save_recorded`` wrote.
+    """Read what ``save_recorded`` wrote.
 
     Raises:
         ConformanceError: If the files are damaged.

@@ -1,6 +1,6 @@
-"""Making goldens: the float model, run on every prompt.
+"""Generation of goldens: the float model, run on every prompt.
 
-The records themselves and their files are in ``records`` and ``golden_files``; all of it is imported from here.
+The records themselves and their files are in ``golden`` and ``golden_files``; all of it can be imported from here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MAX_NEW = 48
 
 
 def _top(logits: FloatArray, top: int) -> Ids32:
-    """The likeliest ids of one position, equal ones by id."""
+    """Return the likeliest ids of one position; ids with equal logits are ordered by id."""
     candidates = np.argpartition(-logits, top - 1)[:top] if top < len(logits) else np.arange(len(logits))
     order = np.lexsort((candidates, -logits[candidates]))
     return candidates[order].astype(np.int32)
@@ -56,7 +56,13 @@ def _top(logits: FloatArray, top: int) -> Ids32:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A prompt as the model sees it, and how long its reply may be."""
+    """A prompt as the model sees it.
+
+    Attributes:
+        prompt: The prompt.
+        rendered: Its text.
+        ask: Its token ids, and how long the reply may be.
+    """
 
     prompt: Prompt
     rendered: str
@@ -66,18 +72,18 @@ class _Asked:
 def _ask(reference: Reference, codec: Codec, prompt: Prompt, max_new: int, context: int) -> _Asked:
     rendered, ids = encode_prompt(codec, prompt)
     if not ids:
-        raise CheckpointError(f"the prompt {prompt.id!r} has no tokens", hint="look at the tokenizer")
+        raise CheckpointError(f"the prompt {prompt.id!r} has no tokens", hint="check the checkpoint's tokenizer")
     if max(ids) >= reference.vocab_size:
         raise CheckpointError(
-            f"the tokenizer gives id {max(ids)} for the prompt {prompt.id!r}; "
-            f"the model has {reference.vocab_size} embeddings",
-            hint="the tokenizer is not this model's",
+            f"the tokenizer gives id {max(ids)} for the prompt {prompt.id!r}, but "
+            f"the model has only {reference.vocab_size} embeddings",
+            hint="use the tokenizer that belongs to this model",
         )
     room = min(max_new, context - len(ids))
     if room < 1 or context < LEAST_POSITIONS + 1:
         raise UsageError(
-            f"the prompt {prompt.id!r} has {len(ids)} tokens; a context of {context} has no room for it",
-            hint=f"--context {max(len(ids), LEAST_POSITIONS) + max_new} or more",
+            f"the prompt {prompt.id!r} has {len(ids)} tokens, which don't fit in a context of {context}",
+            hint=f"use --context {max(len(ids), LEAST_POSITIONS) + max_new} or more",
         )
     return _Asked(prompt, rendered, Ask(tuple(ids), room, LEAST_POSITIONS))
 
@@ -104,7 +110,7 @@ def _golden(
     if not np.isfinite(topk).all():
         raise CheckpointError(
             f"the float model's logits for the prompt {asked.prompt.id!r} are not numbers",
-            hint="the checkpoint's weights are damaged, or overflow",
+            hint="check the checkpoint's weights: they are damaged, or overflow",
         )
     words, ended = strip_stop(reply, stop_ids)
     steps = slice(len(prompt_ids) - 1 - first, len(prompt_ids) - 1 - first + len(reply))
@@ -125,7 +131,10 @@ def _golden(
 
 
 def _scored(prompt: int, whole: int) -> tuple[int, int]:
-    """The first scored position, and how many: the reply's, and of the prompt as many as make ``LEAST_POSITIONS``."""
+    """Return the first scored position and how many are scored.
+
+    They are the reply's, and as many of the prompt's as make ``LEAST_POSITIONS``.
+    """
     first = min(prompt - 1, whole - 1 - LEAST_POSITIONS)
     return first, whole - 1 - first
 
@@ -133,11 +142,11 @@ def _scored(prompt: int, whole: int) -> tuple[int, int]:
 class LogitsFile:
     """The float model's logits of all scored positions [N, V] float32, in a file for each golden.
 
-    Only for export, in the work directory: the goldens of the bundle keep 64 of each row. A file holds the rows from
-    the ask's ``start`` on; which of them are scored is known once the reply is.
+    They are only for export, in the work directory: the goldens of the bundle keep 64 of each row. A file holds the
+    rows from the ask's ``start`` on; which of them are scored is known once the reply is.
 
     Args:
-        folder: where the files lie; made where it isn't there.
+        folder: Where the files are; it is created if it doesn't exist.
         vocab_size: V.
     """
 
@@ -149,7 +158,7 @@ class LogitsFile:
 
     @classmethod
     def of(cls, folder: Path, vocab_size: int, goldens: Iterable[Golden]) -> LogitsFile:
-        """The rows that ``make_goldens`` left in ``folder`` with these goldens."""
+        """Return the rows that ``make_goldens`` left in ``folder`` with these goldens."""
         file = cls(folder, vocab_size)
         for number, golden in enumerate(goldens):
             ask = Ask(golden.prompt_ids, 0, LEAST_POSITIONS)
@@ -157,25 +166,25 @@ class LogitsFile:
         return file
 
     def put(self, golden: int, row: int, logits: FloatArray) -> None:
-        """Keeps rows [P, V] float32 as row ``row`` and those that follow of golden number ``golden``."""
+        """Keep rows [P, V] float32 as row ``row`` and the following rows of golden number ``golden``."""
         handle = os.open(self._path(golden), os.O_WRONLY | os.O_CREAT, 0o644)
-        with os.fdopen(handle, "wb") as file:  # which, opened so, isn't emptied
+        with os.fdopen(handle, "wb") as file:  # opened like this, the file isn't emptied
             file.seek(4 * self.vocab_size * row)
             file.write(np.ascontiguousarray(logits, dtype="<f4").tobytes())
 
     def score(self, golden: int, row: int, count: int) -> None:
-        """``count`` rows of a golden from ``row`` on are the next scored ones."""
+        """Take ``count`` rows of a golden from ``row`` on as the next scored ones."""
         self._rows += [(golden, row + each) for each in range(count)]
 
     def open(self) -> LogitsFile:
-        """The rows, read one at a time: mapped whole they would count as this process's memory."""
+        """Return the rows, read one at a time: mapped whole they would count as this process's memory."""
         return self
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, row: int) -> FloatArray:
-        """Row [V] float32."""
+        """Return a row [V] float32."""
         golden, at = self._rows[row]
         rows = np.fromfile(self._path(golden), "<f4", count=self.vocab_size, offset=4 * self.vocab_size * at)
         return rows.astype(np.float32, copy=False)
@@ -195,18 +204,18 @@ def make_goldens(
     logits: LogitsFile | None = None,
     progress: Progress | None = None,
 ) -> tuple[Golden, ...]:
-    """Runs the float model on every prompt.
+    """Run the float model on every prompt.
 
-    Scored are the model's own greedy reply and as many of the prompt's last positions as make 32; where
-    prompt and reply are shorter than that, the reply goes on past its stop.
+    The model's own greedy reply is scored, and as many of the prompt's last positions as make 32; if prompt and
+    reply are shorter than that, the reply goes on past its stop.
 
     Args:
         reference: The float model.
         codec: Its template and tokenizer.
         prompts: What to run.
-        stop_ids: Ids that end a reply.
-        context: Length of the bundle's cache in tokens: no sequence gets longer.
-        max_new: Length of a reply in tokens, at most.
+        stop_ids: The ids that end a reply.
+        context: Length of the bundle's cache in tokens; no sequence gets longer.
+        max_new: Greatest length of a reply in tokens.
         top: How many log-probabilities to keep of each position.
         logits: Where all the logits stay, for the fidelity over the full vocabulary; None drops them.
         progress: Told how much is done.

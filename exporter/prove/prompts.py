@@ -1,4 +1,4 @@
-"""Which prompts a bundle is proven with: its checkpoint's own, or those in ``prompts.toml``."""
+"""The prompts that a bundle is proven with: its checkpoint's own, or those in ``prompts.toml``."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _PROBE_TOOL = {
 def _prompt(entry: Mapping[str, Any], where: str) -> Prompt:
     unknown = set(entry) - {"id", "kind", "messages", "tools", "add_generation_prompt", "text", "thinking"}
     if unknown:
-        raise CheckpointError(f"{where}: unknown key {sorted(unknown)[0]!r}", hint="see Prompt in gemcut.prove.prompts")
+        raise CheckpointError(f"{where}: unknown key {sorted(unknown)[0]!r}", hint="see Prompt in gemcut.prompt.chats")
     messages, tools, text = entry.get("messages", []), entry.get("tools") or [], entry.get("text", "")
     good = isinstance(entry.get("id"), str) and bool(entry["id"]) and isinstance(text, str)
     good = good and all(isinstance(m, dict) and "role" in m for m in messages) and bool(messages) != bool(text)
     if not good or not all(isinstance(tool, dict) for tool in tools):
         raise CheckpointError(
-            f"{where}: a prompt has an 'id' and either 'messages' (each with a 'role') or a 'text'",
-            hint='one JSON object a line: {"id": "alarm", "messages": [{"role": "user", "content": "..."}]}',
+            f"{where}: a prompt needs an 'id' and either 'messages' (each with a 'role') or a 'text'",
+            hint='write one JSON object a line: {"id": "alarm", "messages": [{"role": "user", "content": "..."}]}',
         )
     kind = "text" if text else "thinking" if entry.get("thinking") else "tool" if tools else "chat"
     return Prompt(
@@ -66,16 +66,16 @@ def _no_twins(prompts: Iterable[Prompt], where: str) -> list[Prompt]:
 
 
 def load_prompts(path: Path) -> list[Prompt]:
-    """Reads prompts of one's own: one JSON object a line, with the fields of ``Prompt``.
+    """Read a checkpoint's own prompts: one JSON object a line, with the fields of ``Prompt``.
 
     Raises:
-        CheckpointError: Naming the line that can't be read.
+        CheckpointError: If a line can't be read; the message names it.
     """
     found = []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 too
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} can't be read: {error}", hint="give a UTF-8 file, a prompt a line") from error
+        raise CheckpointError(f"{path} can't be read: {error}", hint="give a UTF-8 file, one prompt a line") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -83,9 +83,9 @@ def load_prompts(path: Path) -> list[Prompt]:
         try:
             entry = json.loads(line)
         except ValueError as error:
-            raise CheckpointError(f"{where}: not JSON: {error}", hint="one JSON object a line") from error
+            raise CheckpointError(f"{where}: not JSON: {error}", hint="write one JSON object a line") from error
         if not isinstance(entry, dict):
-            raise CheckpointError(f"{where}: not a JSON object", hint="one JSON object a line")
+            raise CheckpointError(f"{where}: not a JSON object", hint="write one JSON object a line")
         found.append(_prompt(entry, where))
     return _no_twins(found, path.name)
 
@@ -95,7 +95,7 @@ def _data() -> dict[str, Any]:
 
 
 def built_in_prompts() -> list[Prompt]:
-    """The prompts of ``prompts.toml`` in their order, the tools that they name filled in."""
+    """Return the prompts of ``prompts.toml`` in their order, with the tools that they name filled in."""
     data = _data()
     tools = {entry["function"]["name"]: entry for entry in data["tool"]}
     found = []
@@ -106,17 +106,17 @@ def built_in_prompts() -> list[Prompt]:
 
 
 def takes_system(codec: Codec) -> bool:
-    """Whether the template renders a system turn."""
+    """Return whether the template renders a system turn."""
     return _renders(codec, [{"role": "system", "content": _PROBE_TEXT}, {"role": "user", "content": "Hi"}], _PROBE_TEXT)
 
 
 def takes_tools(codec: Codec) -> bool:
-    """Whether the template renders tool declarations: whether a tool's name comes out in its text."""
+    """Return whether the template renders tool declarations: whether a tool's name comes out in its text."""
     return _renders(codec, [{"role": "user", "content": "Hi"}], _PROBE_NAME, [_PROBE_TOOL])
 
 
 def takes_results(codec: Codec) -> bool:
-    """Whether the template renders declarations, a call that the model made, and its result."""
+    """Return whether the template renders declarations, a call that the model made, and its result."""
     function = {"name": _PROBE_NAME, "arguments": {"word": _PROBE_TEXT}}
     chat: list[dict[str, Any]] = [
         {"role": "user", "content": "Hi"},
@@ -128,13 +128,13 @@ def takes_results(codec: Codec) -> bool:
 
 
 def takes_turns(codec: Codec) -> bool:
-    """Whether the template renders what the model said before."""
+    """Return whether the template renders what the model said before."""
     chat = [{"role": role, "content": _PROBE_TEXT if role == "assistant" else "Hi"} for role in ("user", "assistant")]
     return _renders(codec, [*chat, chat[0]], _PROBE_TEXT)
 
 
 def takes_thinking(codec: Codec) -> bool:
-    """Whether the template's ``enable_thinking`` makes another text of a chat."""
+    """Return whether the template's ``enable_thinking`` changes the text of a chat."""
     user = [{"role": "user", "content": "Hi"}]
     try:
         return codec.render(user, None, True, thinking=True) != codec.render(user, None, True)
@@ -143,7 +143,7 @@ def takes_thinking(codec: Codec) -> bool:
 
 
 def takes_unthinking(codec: ChatCodec) -> bool:
-    """Whether ``enable_thinking=False`` makes another text of a chat: the template has the model think by default."""
+    """Return whether ``enable_thinking=False`` changes the text of a chat: the model thinks by default."""
     user = [{"role": "user", "content": "Hi"}]
     try:
         return codec.render(user, None, True, unthinking=True) != codec.render(user, None, True)
@@ -152,18 +152,21 @@ def takes_unthinking(codec: ChatCodec) -> bool:
 
 
 _TAKES = {
-    "tool": takes_tools, "result": takes_results, "system": takes_system, "thinking": takes_thinking,
+    "tool": takes_tools,
+    "result": takes_results,
+    "system": takes_system,
+    "thinking": takes_thinking,
     "multi-turn": takes_turns,
-}  # fmt: skip
+}
 
 
 def abilities(codec: Codec) -> frozenset[str]:
-    """Which of ``KINDS`` the template can do; none without a template."""
+    """Return which of ``KINDS`` the template can do; none without a template."""
     return frozenset(kind for kind in KINDS if codec.has_template and _TAKES[kind](codec))
 
 
 def needs(prompt: Prompt) -> frozenset[str]:
-    """Which of ``KINDS`` a prompt is an example of, whatever it is called."""
+    """Return which of ``KINDS`` a prompt is an example of, whatever it is called."""
     roles = [message["role"] for message in prompt.messages]
     found = {
         "tool": bool(prompt.tools),
@@ -185,7 +188,7 @@ def _renders(
 
 
 def long_prompt(codec: Codec, window: int, context: int) -> Prompt | None:
-    """A prompt that is longer than a sliding window, or None where the context has no room for it.
+    """Return a prompt that is longer than a sliding window, or None if the context has no room for it.
 
     It lists numbered notes, as many as it takes, and asks for one of them.
     """
@@ -207,7 +210,7 @@ def long_prompt(codec: Codec, window: int, context: int) -> Prompt | None:
 
 
 def _as_text(prompt: Prompt) -> Prompt:
-    """The last user turn of a chat as plain text, for base models."""
+    """Return the last user turn of a chat as plain text, for base models."""
     return replace(prompt, kind="text", messages=(), tools=(), text=str(prompt.messages[-1]["content"]))
 
 
@@ -221,22 +224,22 @@ def _fits(codec: Codec, prompt: Prompt, context: int) -> bool:
 def choose_prompts(
     codec: Codec, window: int | None, context: int, own: Sequence[Prompt] = (), least: int = LEAST_PROMPTS
 ) -> list[Prompt]:
-    """The prompts to prove a bundle with.
+    """Return the prompts to prove a bundle with.
 
-    The checkpoint's own come first, all that fit the context. Then built-in ones: one of each kind that the template
-    can do and no other prompt shows, where the context has room; one that is longer than the sliding window; and as
-    many as there must be, those with tools, results, system turns, thinking and several turns before the plain ones.
+    The checkpoint's own come first, all that fit the context. Then come built-in ones: one of each kind that the
+    template can do and no other prompt shows, if the context has room; one that is longer than the sliding window; and
+    as many as there must be, those with tools, results, system turns, thinking and several turns before the plain ones.
 
     Args:
         codec: The model's template and tokenizer.
-        window: Length of the sliding window in tokens; None where every layer sees everything.
+        window: Length of the sliding window in tokens; None if every layer sees everything.
         context: Length of the bundle's cache in tokens.
-        own: From ``load_prompts``.
+        own: The checkpoint's own prompts, from ``load_prompts``.
         least: How many there must be.
 
     Raises:
         TemplateRefused: If one of ``own`` can't be rendered.
-        UsageError: If the context is too short for as many as it takes.
+        UsageError: If the context is too short for as many as are needed.
     """
     chosen = {p.id: p for p in own if len(encode_prompt(codec, p)[1]) + _ROOM <= context}
     if window is not None and not any(prompt.kind == "long" for prompt in chosen.values()):
@@ -255,13 +258,13 @@ def choose_prompts(
     if len(chosen) < least:
         raise UsageError(
             f"only {len(chosen)} of the {least} prompts that a proof needs fit a context of {context} tokens",
-            hint="a longer --context; 256 is enough for the built-in prompts",
+            hint="use a longer --context; 256 is enough for the built-in prompts",
         )
     return list(chosen.values())
 
 
 def _usable(codec: Codec) -> list[Prompt]:
-    """The built-in prompts that a template can take, the special ones first."""
+    """Return the built-in prompts that a template can take, the special ones first."""
     prompts = built_in_prompts()
     if not codec.has_template:
         return [_as_text(prompt) for prompt in prompts if not needs(prompt) & {"tool", "thinking"}]

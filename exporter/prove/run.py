@@ -1,4 +1,4 @@
-"""Running a bundle on the goldens: teacher-forced for the figures, and greedily for what a user would see."""
+"""Running of a bundle on the goldens: teacher-forced for the figures, and greedily for what a user would see."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class RowSink(Protocol):
     """Takes each row of logits as it comes; ``FullFidelity`` is one."""
 
     def row(self, golden: int, row: int, logits: FloatArray) -> None:
-        """Logits [V] float32 of scored position ``row`` of golden number ``golden``."""
+        """Take the logits [V] float32 of scored position ``row`` of golden number ``golden``."""
 
 
 def reply_budget(golden: Golden, context: int) -> int:
-    """How many tokens the bundle may reply with.
+    """Return how many tokens the bundle may reply with.
 
-    Twice the float model's reply and 16 more where that one stopped, so that a reply that quantization made
-    a little longer still finds its stop; as many as the float model's where it did not.
+    If the float model's reply stopped, twice its length and 16 more, so that a reply that quantization made a little
+    longer still finds its stop; otherwise as many as the float model's.
     """
     wanted = 2 * len(golden.greedy_ids) + SLACK if golden.ended else len(golden.greedy_ids)
     return max(0, min(wanted, context - len(golden.prompt_ids)))
 
 
 def greedy(runner: Runner, ids: Sequence[int], max_new: int, stop_ids: frozenset[int]) -> list[int]:
-    """The runner's greedy reply, with the stop id if it was reached; equal logits go to the lower id."""
+    """Return the runner's greedy reply, with the stop id if it was reached; equal logits go to the lower id."""
     reply: list[int] = []
     if max_new < 1:
         return reply
@@ -51,14 +51,14 @@ def _checked(logits: FloatArray, golden: Golden) -> FloatArray:
     largest = max(int(golden.topk_ids.max()), max(golden.ids))
     if logits.ndim != 1 or len(logits) <= largest:
         raise ConformanceError(
-            f"the program gives logits of shape {list(logits.shape)}; the goldens name token {largest}",
-            hint="program and goldens are of different models: copy or export the bundle again",
+            f"the program gives logits of shape {list(logits.shape)}, but the goldens name token {largest}",
+            hint="copy or export the bundle again: program and goldens are from different models",
         )
     return logits
 
 
 def _forced(runner: Runner, golden: Golden, number: int, sink: RowSink | None) -> tuple[FloatArray, FloatArray, Ids32]:
-    """Feeds the scored sequence; returns logprobs [P, K], target logprobs [P] and likeliest ids [P]."""
+    """Feed the scored sequence; return logprobs [P, K], target logprobs [P] and likeliest ids [P]."""
     count, width = golden.topk_ids.shape
     logprobs, targets = np.zeros((count, width), np.float32), np.zeros(count, np.float32)
     top1 = np.zeros(count, np.int32)
@@ -82,27 +82,27 @@ def run_bundle(
     sink: RowSink | None = None,
     progress: Progress | None = None,
 ) -> tuple[Recorded, ...]:
-    """Runs every golden through the bundle. No more than one row of logits is kept at a time.
+    """Run every golden through the bundle. No more than one row of logits is kept at a time.
 
     Args:
         runner: The packed program.
         goldens: What to run.
-        stop_ids: Ids that end a reply.
-        decode: Text of token ids, special tokens included.
+        stop_ids: The ids that end a reply.
+        decode: Returns the text of token ids, special tokens included.
         sink: Takes each scored position's logits.
         progress: Told after each golden.
 
     Raises:
-        ConformanceError: If the program isn't for these goldens: other vocabulary, or too short a cache.
+        ConformanceError: If the program isn't for these goldens: it has another vocabulary, or too short a cache.
     """
     stops = frozenset(stop_ids)
     found = []
     for number, golden in enumerate(goldens):
         if len(golden.ids) - 1 > runner.max_context:
             raise ConformanceError(
-                f"the golden {golden.prompt.id!r} has {len(golden.ids)} tokens; the program's cache holds "
+                f"the golden {golden.prompt.id!r} has {len(golden.ids)} tokens, but the program's cache holds only "
                 f"{runner.max_context}",
-                hint="program and goldens are of different exports: copy or export the bundle again",
+                hint="copy or export the bundle again: program and goldens are from different exports",
             )
         logprobs, targets, top1 = _forced(runner, golden, number, sink)
         reply = greedy(runner, golden.prompt_ids, reply_budget(golden, runner.max_context), stops)

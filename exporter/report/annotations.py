@@ -1,7 +1,7 @@
-"""What failed as GitHub's workflow commands, which become annotations of the lines that they name.
+"""Failures as GitHub's workflow commands, which become annotations of the lines that they name.
 
-Escaped as the actions' own toolkit does (packages/core/src/command.ts): %, CR and LF everywhere, colon and comma in
-properties too, so that no text of a model's can begin a command of its own.
+They are escaped as the actions' own toolkit does it (packages/core/src/command.ts): %, CR and LF everywhere, colon and
+comma in properties too, so that no text from a model can begin a command of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from . import wording as shown
 if TYPE_CHECKING:
     from .outcome import Outcome
 
-MOST = 10  # GitHub shows that many errors, and that many warnings, of a step
+MOST = 10  # GitHub shows as many errors, and as many warnings, of a step
 
 
 def workflow_commands(outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> list[str]:
-    """Workflow commands, a line each; none where ``GITHUB_ACTIONS`` isn't ``true``.
+    """Return workflow commands, one a line; none if ``GITHUB_ACTIONS`` isn't ``true``.
 
-    Of more than ten of a kind, the last one says how many are not shown.
+    If there are more than ten of a kind, the last one says how many aren't shown.
+
+    Args:
+        outcomes: What the annotations are about.
+        environ: The environment, for the CI service's variables.
     """
     if environ.get("GITHUB_ACTIONS") != "true":
         return []

@@ -1,4 +1,4 @@
-"""What a user sees: tables on stdout, progress on stderr. Bars on a terminal, plain lines elsewhere."""
+"""Progress as a user sees it on stderr: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ PLAIN_EVERY = 10.0  # seconds between two plain lines of one stage
 class ConsoleProgress:
     """A :class:`gemcut.util.progress.Progress` on stderr; use it as a context manager.
 
-    On a terminal a live bar of the present stage, and a line for each that took over two seconds.
-    Elsewhere, and with ``verbose``, plain lines: one as a stage begins and one every ten seconds.
-    Both say how long the stage will take yet, as soon as it has come far enough to tell.
-    ``seconds`` holds the time of each stage that has ended.
+    On a terminal it shows a live bar of the current stage, and a line for each stage that took over two seconds.
+    Elsewhere, and if ``plain``, it writes plain lines: one as a stage begins and one every ten seconds. Both say how
+    much longer the stage will take, as soon as it has come far enough to tell.
+
+    Args:
+        plain: Whether to write plain lines on a terminal too.
+
+    Attributes:
+        seconds: The time of each stage that has ended.
     """
 
     def __init__(self, plain: bool = False) -> None:
@@ -85,7 +90,7 @@ class ConsoleProgress:
         self._stage, self._task = "", None
 
     def stage(self, name: str) -> None:
-        """A new stage begins; the one before has ended."""
+        """Begin a new stage and end the one before."""
         self._end_stage()
         self._stage, self._began = name, time.monotonic()
         self._said = self._began
@@ -96,7 +101,7 @@ class ConsoleProgress:
             self._line(name)
 
     def update(self, done: float, total: float, what: str = "") -> None:
-        """``done`` of ``total`` units of the present stage; ``what`` is being done now."""
+        """Show that ``done`` of ``total`` units of the current stage are done; ``what`` is being done now."""
         now = time.monotonic()
         if total:
             self._remaining.update(now, done / total)
@@ -107,7 +112,7 @@ class ConsoleProgress:
             self._line(", ".join(filter(None, [f"{self._stage}: {done / total:.0%}", what, self._left()])))
 
     def note(self, text: str) -> None:
-        """Something the user should know; not an error."""
+        """Say something that the user should know and that isn't an error."""
         if self._bars:
             self._bars.console.print(f"note: {text}", markup=False)
         else:

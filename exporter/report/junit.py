@@ -1,8 +1,8 @@
 """Outcomes as JUnit XML: a testsuite for each, a testcase for each finding.
 
-The form is that of Jenkins' xunit plugin (junit-10.xsd), which Jenkins, GitLab and GitHub's actions read. Written with
-Python's own ElementTree: junitparser gives ``testsuites`` an attribute that the schema refuses, joins suites of one
-name, and writes other bytes where lxml is installed.
+The form is that of Jenkins' xunit plugin (junit-10.xsd), which Jenkins, GitLab and GitHub's actions read. It is written
+with Python's own ElementTree: junitparser gives ``testsuites`` an attribute that the schema refuses, joins suites with
+the same name, and writes other bytes if lxml is installed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from . import wording as shown
 if TYPE_CHECKING:
     from .outcome import Finding, Outcome
 
-# All that XML 1.0 doesn't take (section 2.2, Char); a model's reply may hold any of it.
+# All characters that XML 1.0 doesn't allow (section 2.2, Char); a model's reply may hold any of them.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(outcomes: Sequence[Outcome]) -> bytes:
-    """The XML document, UTF-8. The same outcomes give the same bytes."""
+    """Return the XML document in UTF-8. The same outcomes give the same bytes."""
     root = ElementTree.Element("testsuites", name="gemcut")
     for outcome, name in zip(outcomes, shown.numbered(_suite_name(one) for one in outcomes), strict=True):
         root.append(_suite(outcome, name))
@@ -93,7 +93,7 @@ def _case(suite: ElementTree.Element, outcome: Outcome, finding: Finding, title:
 
 
 def _bare(suite: ElementTree.Element, outcome: Outcome, classname: str) -> None:
-    """A case for an outcome of which nothing was checked: viewers take an empty suite for a broken one."""
+    """Add a case for an outcome of which nothing was checked: viewers take an empty suite for a broken one."""
     case = ElementTree.SubElement(suite, "testcase", name=outcome.state, classname=classname, time="0")
     said = _text("; ".join(outcome.notes) or outcome.state)
     if outcome.state == "failed":

@@ -21,7 +21,12 @@ State = Literal["published", "up to date", "proven", "done", "failed"]
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a file of the user's. path: relative to the working directory where it lies below; line: from 1."""
+    """A line of one of the user's files.
+
+    Attributes:
+        path: The file, relative to the working directory if it is below it.
+        line: The line, from 1.
+    """
 
     path: str
     line: int = 1
@@ -31,9 +36,18 @@ class Place:
 class Finding:
     """One thing that was checked.
 
-    rule: stable, ``area.figure``: areas are fidelity, behaviour, conformance, budget, runtime, template, lock, diff and
-    error. exit_code: that of a run that fails by it alone; 0 where it passed. measured, limit: figures, where it has
-    any. prompt, position: where it was worst.
+    Attributes:
+        rule: A stable name, ``area.figure``; the areas are fidelity, behaviour, conformance, budget, runtime, template,
+            lock, diff and error.
+        passed: Whether it passed.
+        message: What was found.
+        exit_code: The exit code of a run that fails only because of this; 0 if it passed.
+        measured: The figure that was measured, if there is one.
+        limit: The figure's limit, if there is one.
+        prompt: The prompt where it was worst.
+        position: The position where it was worst.
+        hint: What to do.
+        place: The line of the user's files that it is about.
     """
 
     rule: str
@@ -50,10 +64,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one bundle. name: in ``gemcut.toml``, or the bundle's own.
+    """What became of one bundle.
 
-    place: where the user's files name it; a finding may have a nearer one. seconds, memory (most bytes that no file
-    backs): by stage. evidence: None where no bundle was run.
+    Attributes:
+        action: The command.
+        name: The bundle's name in ``gemcut.toml``, or its own.
+        state: What became of it.
+        findings: What was checked.
+        runtime: The runtime's name.
+        target: The target's name.
+        place: Where the user's files name the bundle; a finding may have a nearer place.
+        bundle: The bundle itself.
+        seconds: The time by stage.
+        memory: The most bytes that no file backs, by stage.
+        evidence: What was measured; None if no bundle was run.
+        notes: What else there is to say.
     """
 
     action: Action
@@ -71,7 +96,7 @@ class Outcome:
 
     @property
     def peak_memory(self) -> int:
-        """Most bytes that no file backs, in any stage; 0 where it wasn't measured."""
+        """The most bytes that no file backs, in any stage; 0 if it wasn't measured."""
         return max(self.memory.values(), default=0)
 
     @property
@@ -81,12 +106,12 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether all did."""
+        """Whether nothing failed."""
         return self.state != "failed" and not self.failures
 
 
 def findings_of(evidence: Evidence) -> tuple[Finding, ...]:
-    """Everything that was checked of a bundle, passed or not: gate, behaviour, devices and budgets."""
+    """Return everything that was checked of a bundle, passed or not: gate, behaviour, devices and budgets."""
     return (
         *_gate(evidence),
         *_behaviour(evidence),
@@ -107,16 +132,23 @@ def _gate(evidence: Evidence) -> Iterator[Finding]:
         limit, value, violation = limits.get(name), figures.get(name), broken.get(name)
         if violation is not None and name in (*figures, "finite"):
             yield Finding(
-                f"fidelity.{name}", False, str(violation), EXIT_GATE, violation.measured, violation.limit,
-                violation.prompt, violation.position, _advice(verdict.reason),
-            )  # fmt: skip
+                f"fidelity.{name}",
+                False,
+                str(violation),
+                EXIT_GATE,
+                violation.measured,
+                violation.limit,
+                violation.prompt,
+                violation.position,
+                _advice(verdict.reason),
+            )
         elif violation is None and limit is not None and value is not None:
             message = f"{name} {value:.4g}, limit {limit:.4g}"
             yield Finding(f"fidelity.{name}", True, message, measured=value, limit=limit)
 
 
 def _advice(reason: str) -> str:
-    why = f" The limit is what it is because: {reason}" if reason else ""
+    why = f" The reason for the limit: {reason}" if reason else ""
     return f"Try a finer recipe (gemcut recipes lists them).{why}"
 
 
@@ -132,20 +164,30 @@ def _behaviour(evidence: Evidence) -> Iterator[Finding]:
         if miss is not None:
             message += f" (prompt {miss.prompt!r}: {miss.detail})"
         yield Finding(
-            f"behaviour.{check.name}", check.passed, message, 0 if check.passed else EXIT_GATE, check.rate,
-            check.limit or None, miss.prompt if miss else None,
-        )  # fmt: skip
+            f"behaviour.{check.name}",
+            check.passed,
+            message,
+            0 if check.passed else EXIT_GATE,
+            check.rate,
+            check.limit or None,
+            miss.prompt if miss else None,
+        )
     limit, rate = evidence.manifest.gate.limits.get("tool_calls"), behaviour.tool_calls
     if rate is not None:
         passed = limit is None or rate >= limit
         miss = behaviour.tool_call_misses[0] if behaviour.tool_call_misses else None
-        message = f"tool calls are the float model's on {rate:.1%} of the prompts"
+        message = f"tool calls are the same as the float model's on {rate:.1%} of the prompts"
         if miss is not None:
             message += f" (prompt {miss.prompt!r}: {miss.detail})"
         yield Finding(
-            "behaviour.tool_calls", passed, message, 0 if passed else EXIT_GATE, rate, limit,
+            "behaviour.tool_calls",
+            passed,
+            message,
+            0 if passed else EXIT_GATE,
+            rate,
+            limit,
             miss.prompt if miss else None,
-        )  # fmt: skip
+        )
 
 
 def _conformance(device: str, conformance: Conformance) -> Iterator[Finding]:
@@ -157,10 +199,15 @@ def _conformance(device: str, conformance: Conformance) -> Iterator[Finding]:
     message = f"on {device}: {'; '.join(conformance.failures)}" if conformance.failures else said
     worst = max(conformance.differences, key=lambda one: one.max_logprob_diff)
     yield Finding(
-        f"conformance.{device.partition(':')[0]}", conformance.passed, message,
-        0 if conformance.passed else EXIT_CONFORMANCE, conformance.max_logprob_diff, tolerance.logprob,
-        worst.prompt, worst.position,
-    )  # fmt: skip
+        f"conformance.{device.partition(':')[0]}",
+        conformance.passed,
+        message,
+        0 if conformance.passed else EXIT_CONFORMANCE,
+        conformance.max_logprob_diff,
+        tolerance.logprob,
+        worst.prompt,
+        worst.position,
+    )
 
 
 def _device(verdict: DeviceVerdict) -> Iterator[Finding]:
@@ -179,12 +226,24 @@ def _budgets(evidence: Evidence) -> Iterator[Finding]:
 
 
 def published(one: Published, name: str | None = None, place: Place | None = None) -> Outcome:
-    """What became of a bundle that was published. name: in ``gemcut.toml``; the bundle's own where None."""
+    """Return the outcome of a bundle that was published.
+
+    Args:
+        one: What was published.
+        name: The bundle's name in ``gemcut.toml``; if None, the bundle's own.
+        place: Where ``gemcut.toml`` names it.
+    """
     return _of(one.evidence, "export", "published", name or one.bundle.name, place, one.seconds, one.memory)
 
 
 def held_back(evidence: Sequence[Evidence], name: str | None = None, place: Place | None = None) -> tuple[Outcome, ...]:
-    """What became of the bundles of an export of which nothing was published, since one of them failed."""
+    """Return the outcomes of the bundles of an export that published nothing, since one of them failed.
+
+    Args:
+        evidence: What was measured, bundle by bundle.
+        name: The bundle's name in ``gemcut.toml``; if None, the model's name.
+        place: Where ``gemcut.toml`` names it.
+    """
     found = [_of(one, "export", "done", name or one.manifest.model.name, place) for one in evidence]
     note = "not published: another bundle of the same export failed"
     return tuple(
@@ -193,7 +252,7 @@ def held_back(evidence: Sequence[Evidence], name: str | None = None, place: Plac
 
 
 def validated(one: Validated) -> Outcome:
-    """What became of a bundle that was proven again."""
+    """Return the outcome of a bundle that was proven again."""
     assert one.evidence is not None, "a validation has found something out"
     return _of(one.evidence, "validate", "proven", one.bundle.name, None, one.seconds)
 

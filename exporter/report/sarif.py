@@ -1,7 +1,7 @@
 """Outcomes as SARIF 2.1.0 (OASIS), which GitHub's code scanning and other services show beside the code.
 
-Only what failed is a result: services show every result as an alert, whatever its kind, and take one that is no longer
-there as mended. What passed is in the other reports.
+Only failures are results: services show every result as an alert, whatever its kind, and consider one that is no longer
+there as fixed. What passed is in the other reports.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _ROOT = "%SRCROOT%"
 
 
 def sarif_json(outcomes: Sequence[Outcome], environ: Mapping[str, str] = os.environ) -> bytes:
-    """The SARIF log, UTF-8: one run with the rules of all that failed. The same outcomes give the same bytes.
+    """Return the SARIF log in UTF-8: one run with the rules of all that failed. The same outcomes give the same bytes.
 
     Args:
-        outcomes: In the order in which their results are to stand.
-        environ: Of which the CI service's variables name the repository's root (``shown.from_root``).
+        outcomes: The outcomes, in the order that their results are to have.
+        environ: The environment; the CI service's variables name the repository's root (``wording.from_root``).
     """
     from .. import __version__
 
@@ -76,10 +76,10 @@ def _rule(name: str) -> dict[str, Any]:
 
 
 def _fingerprint(outcome: Outcome, finding: Finding) -> str:
-    """The same for the same check of the same bundle from run to run, whatever was measured and whichever line."""
+    """Return what stays the same for a check of a bundle from run to run, whatever the figures and the line are."""
     parts = [outcome.action, outcome.name, outcome.runtime, outcome.target, finding.rule]
     if sum(one.rule == finding.rule for one in outcome.findings) > 1:
-        parts.append(finding.message.partition(": ")[0])  # what it is about: a device, an operator that lacks
+        parts.append(finding.message.partition(": ")[0])  # what it is about: a device, a missing operator
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
 
 
@@ -97,7 +97,7 @@ def _result(
         "level": shown.level(outcome),
         "message": {"text": f"{shown.label(outcome)}: {finding.message}{hint}"},
         "locations": [_location(at, line, outcome)],
-        # The first is the one that GitHub tells alerts apart by; it would make its own of the line's text, which all
+        # GitHub tells alerts apart by the first; without it, it would make its own from the line's text, which all
         # findings of one bundle share.
         "partialFingerprints": {"primaryLocationLineHash": fingerprint, "gemcutFinding/v1": fingerprint},
         "properties": _properties(outcome, finding),
@@ -129,5 +129,5 @@ def _properties(outcome: Outcome, finding: Finding) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | str | None:
-    """JSON has no infinity: then the word."""
+    """Return a figure, or its word if it isn't finite: JSON has no infinity."""
     return value if value is None or math.isfinite(value) else shown.number("", value)

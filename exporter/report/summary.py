@@ -1,6 +1,6 @@
 """Outcomes as a Markdown summary, such as GitHub shows below a job (``$GITHUB_STEP_SUMMARY``).
 
-GitHub takes 1 MiB of a step and shows nothing of one that wrote more, so that what doesn't fit is left out in words.
+GitHub takes 1 MiB from a step and shows nothing if it wrote more, so what doesn't fit is left out with a note.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from .outcome import Finding, Outcome
 
 LIMIT = 1024 * 1024  # bytes; "Adding a job summary" in GitHub's documentation of workflow commands
-# What GitHub's Markdown takes for more than itself: CommonMark's marks, tables, math, mentions, and, before a word,
+# Characters that have a meaning in GitHub's Markdown: CommonMark's marks, tables, math, mentions, and, before a word,
 # emoji and addresses. At the start of a line also what begins a list, a heading or a rule.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&@$#!])|(:)(?=\S)|(?<=www)(\.)", re.IGNORECASE)
 _START = re.compile(r"^(?:([-+=])|(\d+)([.)])(?=\s|$))")
 _MOST_TEXT = 2000  # characters of a message in a table's cell
 _LEFT_OUT = "\n*More was found than fits here; the other reports have all of it.*\n"
 _WORST = 5
-_ROWS = 100  # of a table, so that of many some fit
+_ROWS = 100  # of a table: a longer one is split, so that at least a part fits
 _HEADS = ("check", "measured", "limit", "what was found")
 
 
 def markdown(text: str) -> str:
-    """Text as Markdown that shows it as it is, on one line: in a table's cell too."""
+    """Return Markdown that shows a text as it is, on one line, in a table's cell too."""
     line = shown.one_line("".join(c if c.isprintable() else " " for c in text))
     cut = line if len(line) <= _MOST_TEXT else line[:_MOST_TEXT] + " ..."
     return _START.sub(lambda at: f"{at[2] or ''}\\{at[1] or at[3]}", _SPECIAL.sub(r"\\\g<0>", cut))
 
 
 def summary(outcomes: Sequence[Outcome], limit: int = LIMIT) -> str:
-    """The summary, of at most ``limit`` bytes of UTF-8; empty where not even its heading fits.
+    """Return the summary, of at most ``limit`` bytes of UTF-8; empty if not even its heading fits.
 
     Args:
-        outcomes: In the order in which they are to stand; those that failed are told of first.
-        limit: What the file may still take.
+        outcomes: The outcomes in the order that they are to have; the details of those that failed come first.
+        limit: How many bytes the file may still take.
     """
     blocks = [f"## {markdown(shown.heading(outcomes))}\n", *_table_of(outcomes)]
     blocks += [part for one in outcomes if not one.passed for part in _failed(one)]
@@ -48,7 +48,7 @@ def summary(outcomes: Sequence[Outcome], limit: int = LIMIT) -> str:
 
 
 def _fitting(blocks: Iterable[str], limit: int) -> str:
-    """As many whole blocks as fit, and a word on the rest."""
+    """Return as many whole blocks as fit, and a note on the rest."""
     out: list[str] = []
     size = 0
     spare = len(_LEFT_OUT.encode())
@@ -91,7 +91,7 @@ def _size(outcome: Outcome) -> str:
 
 
 def _rows(findings: Iterable[Finding]) -> Iterator[tuple[str, ...]]:
-    """A row each; a hint that several share stands with the first of them."""
+    """Yield a row for each finding; a hint that several share stands with the first of them."""
     said: set[str | None] = {None, ""}
     for finding in findings:
         hint = "" if finding.hint in said else f" ({finding.hint})"
@@ -123,7 +123,7 @@ def _worst(verdict: Verdict) -> str:
 
 
 def _details(outcome: Outcome) -> Iterator[str]:
-    """What passed, folded away."""
+    """Yield what passed, folded away."""
     passed = [finding for finding in outcome.findings if finding.passed]
     if passed:
         title = f"{_html(shown.label(outcome))}: {len(passed)} checks passed"

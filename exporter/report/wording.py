@@ -25,14 +25,14 @@ FIGURES = {
 
 
 def figure_text(name: str, value: float | None) -> str:
-    """One figure for a reader; rates as per cent."""
+    """Return one figure for a reader; rates are per cent."""
     if value is None:
         return "-"
     return f"{value:.2%}" if name in AT_LEAST else f"{value:.4g}"
 
 
 RULES_FILE = Path(__file__).with_name("rules.toml")
-# Where a CI service has checked the repository out: reports name files from there, whatever folder Gemcut runs in.
+# Where a CI service has checked out the repository: reports name files from there, whatever folder Gemcut runs in.
 ROOT_VARIABLES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 _RATES = frozenset({"top1", "tool_calls"})
 _BYTES = frozenset({"download_size", "device_size", "peak_memory"})
@@ -40,7 +40,13 @@ _RATIOS = frozenset({"load_time", "prefill", "decode"})
 
 
 class Area(DataFile):
-    """What all rules of an area are about. next: what to do about a failed one."""
+    """What all rules of an area are about.
+
+    Attributes:
+        title: What holds if they pass.
+        help: What is checked.
+        next: What to do if one fails.
+    """
 
     title: str
     help: str
@@ -48,7 +54,12 @@ class Area(DataFile):
 
 
 class Rules(DataFile):
-    """``rules.toml``: areas and figures by name."""
+    """``rules.toml``.
+
+    Attributes:
+        area: The areas by name.
+        figure: The titles of figures by name.
+    """
 
     area: dict[str, Area]
     figure: dict[str, str]
@@ -56,24 +67,29 @@ class Rules(DataFile):
 
 @cache
 def rules() -> Rules:
-    """The data file, read once."""
+    """Return the data file, read once."""
     return read(RULES_FILE, Rules, "report")
 
 
 def area_of(rule: str) -> Area:
-    """The area of ``area.figure``; a general one where the data file has none."""
+    """Return the area of ``area.figure``; a general one if the data file has none."""
     areas = rules().area
     return areas.get(rule.partition(".")[0], areas["other"])
 
 
 def rule_title(rule: str) -> str:
-    """``fidelity.mean_kl`` for a reader: ``fidelity: mean KL divergence``."""
+    """Return a rule for a reader: ``fidelity: mean KL divergence`` for ``fidelity.mean_kl``."""
     area, _, figure = rule.partition(".")
     return f"{area}: {rules().figure.get(figure, figure.replace('_', ' '))}" if figure else area
 
 
 def number(rule: str, value: float | None) -> str:
-    """A finding's figure in its unit: rates as per cent, sizes in bytes of 1000s, ratios with an x; ``-`` for none."""
+    """Return a finding's figure in its unit: rates in per cent, sizes in kB, MB and so on, ratios with an x.
+
+    Args:
+        rule: The finding's rule.
+        value: The figure; ``-`` stands for None.
+    """
     from ..util.text import size_text
 
     area, _, figure = rule.partition(".")
@@ -89,24 +105,24 @@ def number(rule: str, value: float | None) -> str:
 
 
 def where(finding: Finding) -> str:
-    """Where it was worst: ``prompt 'tool-3', position 41``; empty where that isn't known."""
+    """Return where it was worst: ``prompt 'tool-3', position 41``; empty if that isn't known."""
     prompt = f"prompt {finding.prompt!r}" if finding.prompt is not None else ""
     position = f"position {finding.position}" if finding.position is not None else ""
     return ", ".join(part for part in (prompt, position) if part)
 
 
 def level(outcome: Outcome) -> Literal["error", "warning"]:
-    """How bad a failed finding is: what was published all the same (``--gate report``) is no reason to stop a merge."""
+    """Return how bad a failed finding is: what was published all the same (``--gate report``) mustn't stop a merge."""
     return "warning" if outcome.state == "published" else "error"
 
 
 def label(outcome: Outcome) -> str:
-    """The bundle and its runtime: ``chat (executorch)``."""
+    """Return the bundle and its runtime: ``chat (executorch)``."""
     return f"{outcome.name} ({outcome.runtime})" if outcome.runtime else outcome.name
 
 
 def heading(outcomes: Sequence[Outcome]) -> str:
-    """``Gemcut export: 1 of 2 failed``."""
+    """Return a heading such as ``Gemcut export: 1 of 2 failed``."""
     actions = ", ".join(dict.fromkeys(one.action for one in outcomes)) or "report"
     failed = sum(not one.passed for one in outcomes)
     if not outcomes:
@@ -118,7 +134,7 @@ def heading(outcomes: Sequence[Outcome]) -> str:
 
 
 def numbered(names: Iterable[str]) -> list[str]:
-    """The same names, each once: the second ``x`` becomes ``x #2``."""
+    """Return the same names, each once: the second ``x`` becomes ``x #2``."""
     seen: dict[str, int] = {}
     out = []
     for name in names:
@@ -128,7 +144,7 @@ def numbered(names: Iterable[str]) -> list[str]:
 
 
 def place_of(finding: Finding, outcome: Outcome) -> tuple[str, int]:
-    """The file and line to show a finding at: its own, the bundle's in the user's files, or the bundle itself."""
+    """Return the file and line to show a finding at: its own, the bundle's in the user's files, or the bundle."""
     place: Place | None = finding.place or outcome.place
     if place is not None:
         return place.path, max(place.line, 1)
@@ -136,18 +152,19 @@ def place_of(finding: Finding, outcome: Outcome) -> tuple[str, int]:
 
 
 def from_root(path: str, environ: Mapping[str, str], here: Path | None = None) -> str:
-    """A path as the CI service knows it: from the repository's root where it lies below it, with ``/``.
+    """Return a path as the CI service knows it: from the repository's root if it is below it, with ``/``.
 
     Args:
-        path: Relative to the working directory, or absolute.
-        environ: Of which ``GITHUB_WORKSPACE`` or ``CI_PROJECT_DIR`` name the root; the working directory elsewhere.
-        here: The working directory.
+        path: A path relative to the working directory, or absolute.
+        environ: The environment; ``GITHUB_WORKSPACE`` or ``CI_PROJECT_DIR`` name the root. If neither is set, the root
+            is the working directory.
+        here: The working directory; if None, the process's own.
     """
     here = Path.cwd() if here is None else here
     root = next((Path(environ[name]) for name in ROOT_VARIABLES if environ.get(name)), here)
     try:
         whole = (here / path).resolve()
-    except (OSError, ValueError):  # no path at all, such as a name with a NUL
+    except (OSError, ValueError):  # not a path at all, such as a name with a NUL
         return path
     for base in (root.resolve(), here.resolve()):
         if whole.is_relative_to(base):
@@ -156,5 +173,5 @@ def from_root(path: str, environ: Mapping[str, str], here: Path | None = None) -
 
 
 def one_line(text: str) -> str:
-    """Text with every run of white space as one space."""
+    """Return a text with every run of white space as one space."""
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Reports as files: each whole or not at all, whatever became of the run."""
+"""Reports as files, each written completely or not at all, whatever became of the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where reports go; None for those that weren't asked for."""
+    """Where reports go; None for those that weren't asked for.
+
+    Attributes:
+        junit: The file for ``--junit``.
+        sarif: The file for ``--sarif``.
+        html: The file for ``--html``.
+        summary: The file for ``--summary``.
+    """
 
     junit: Path | None = None
     sarif: Path | None = None
@@ -28,17 +35,17 @@ class ReportFiles:
     summary: Path | None = None
 
     def named(self) -> dict[str, Path]:
-        """Those asked for, by the flag's name without its dashes."""
+        """Return those that were asked for, by the flag's name without its dashes."""
         pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {name: path for name, path in pairs if path is not None}
 
 
 def check_files(files: ReportFiles) -> None:
-    """Refuses, before any work, a report that couldn't be written after it; makes the parent folders.
+    """Refuse, before any work, a report that couldn't be written after it; create the parent folders.
 
     Raises:
-        UsageError: A folder, one file for two reports, or a place that can't be written to.
-        LackingError: The HTML report needs a package that isn't here.
+        UsageError: If a file is a folder, is named for two reports, or can't be written.
+        LackingError: If the HTML report needs a package that isn't installed.
     """
     flags: dict[Path, str] = {}
     for name, path in files.named().items():
@@ -47,7 +54,9 @@ def check_files(files: ReportFiles) -> None:
             raise UsageError(f"{flag} {path} is a folder", hint=f"Name a file: {flag} {path / _example(name)}")
         whole = path.resolve()
         if whole in flags:
-            raise UsageError(f"{flags[whole]} and {flag} are one file, {path}", hint="Give each a file of its own.")
+            raise UsageError(
+                f"{flags[whole]} and {flag} name the same file, {path}", hint="Give each report a file of its own."
+            )
         flags[whole] = flag
         with _told(flag, path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,27 +74,30 @@ def _require_plotly() -> None:
     from importlib.util import find_spec
 
     if find_spec("plotly") is None:
-        raise LackingError("--html needs the package 'plotly', which isn't here", hint="pip install 'gemcut[report]'")
+        raise LackingError(
+            "--html needs the package 'plotly', which isn't installed",
+            hint="Install it with: pip install 'gemcut[report]'",
+        )
 
 
 def write_reports(
     outcomes: Sequence[Outcome], files: ReportFiles, environ: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """Writes all reports that were asked for, and the step's summary where ``GITHUB_STEP_SUMMARY`` names its file.
+    """Write all reports that were asked for, and the step's summary if ``GITHUB_STEP_SUMMARY`` names its file.
 
-    One that can't be written keeps none of the others back.
+    One that can't be written doesn't keep back the others.
 
     Args:
-        outcomes: What the reports are of.
+        outcomes: What the reports are about.
         files: Where they go.
         environ: The environment, for the CI service's variables.
 
     Returns:
-        Sentences on what went wrong with the step's summary, which nobody asked for by a flag.
+        Sentences on what went wrong with the step's summary, which nobody asked for with a flag.
 
     Raises:
-        UsageError: A file that can't be written, or its folder.
-        LackingError: The HTML report needs a package that isn't here.
+        UsageError: If a file or its folder can't be written.
+        LackingError: If the HTML report needs a package that isn't installed.
     """
     makers: dict[str, Callable[[], bytes]] = {
         "junit": lambda: _junit(outcomes),
@@ -140,14 +152,14 @@ def _told(flag: str, path: Path) -> Iterator[None]:
 
 
 def _write(flag: str, path: Path, data: bytes) -> None:
-    """Writes a file in one step: readers meet the old one or the new one, never half of it."""
+    """Write a file in one step: readers meet the old one or the new one, never half of it."""
     with _told(flag, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
-            os.chmod(partial, 0o666 & ~_umask())  # mkstemp's is for its owner alone; a CI service reads it as another
+            os.chmod(partial, 0o666 & ~_umask())  # only the owner can read mkstemp's; a CI service is another user
             os.replace(partial, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -156,7 +168,7 @@ def _write(flag: str, path: Path, data: bytes) -> None:
 
 
 def _umask() -> int:
-    """The process's umask, which only setting it tells."""
+    """Return the process's umask, which can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
@@ -173,7 +185,7 @@ def _append_step_summary(outcomes: Sequence[Outcome], environ: Mapping[str, str]
         there = path.stat().st_size if path.exists() else 0
         text = summary(outcomes, LIMIT - there - 1)
         if not text:
-            return (f"the step's summary is full, so that Gemcut's isn't in it ({STEP_SUMMARY})",)
+            return (f"the step's summary is full, so Gemcut's was left out ({STEP_SUMMARY})",)
         with path.open("ab") as file:
             file.write(("\n" if there else "").encode() + text.encode("utf-8", "replace"))
     except OSError as error:

@@ -277,7 +277,7 @@ def test_a_recipe_that_breaks_tool_calls_is_stopped_by_its_gate(run: Callable[..
     job = run("gate", own_model, locked="false", **INSTALLED)
     assert (job.step.status, job.step.code) == ("failure", 5), told([job.step])
     assert hashes(job) == hashes(first)
-    shown_everywhere(job.reports, "export", "behaviour.tool_calls", "tool calls are the float model's on")
+    shown_everywhere(job.reports, "export", "behaviour.tool_calls", "tool calls are the same as the float model's on")
     assert "::error" in job.ran("Build").stderr
 
 

@@ -147,7 +147,7 @@ def test_chat_hands_tools_to_the_template(
 
 def test_bench_refuses_a_prompt_longer_than_the_context(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", str(bundle), "--prompt", "100"]) == 2
-    assert "leaves 96 for a prompt" in capsys.readouterr().err
+    assert "leaves only 96 for a prompt" in capsys.readouterr().err
 
 
 def test_bench_shows_distributions(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,7 +92,7 @@ def test_a_flipped_byte_is_exit_code_6(side: int, sample_int4: Exported, variant
     [
         (["{a}"], "Missing argument 'B'"),
         (["{a}", "{a}", "--fail-on", "siez>+5%"], "did you mean 'size'"),
-        (["{a}", "{a}", "--fail-on", "size>5%"], "per cent of what"),
+        (["{a}", "{a}", "--fail-on", "size>5%"], "a percentage needs a sign"),
         (["{a}", "no/such"], "there is no"),
         (["{a}", "{folder}"], "is not a bundle"),
         (["{a}", "{a}", "{a}"], "unexpected extra argument"),

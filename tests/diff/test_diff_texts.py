@@ -207,7 +207,7 @@ def test_ids_beyond_the_program_are_named(sample_int4: Exported, variant: Varian
     content = _tokenizer(sample_int4)
     _add_token(content)
     found = compare(sample_int4.path, variant(sample_int4.path, files={"tokenizer.json": json.dumps(content).encode()}))
-    assert "ids go up to 2048, the program knows 2048" in found.change("tokenizer").reason  # type: ignore[union-attr]
+    assert "ids go up to 2048, but the program knows only 2048" in found.change("tokenizer").reason  # type: ignore[union-attr]
     assert found.tokenizer is not None
     assert found.tokenizer.names.added == ("<<zebra>>",)
     assert (found.tokenizer.size_a, found.tokenizer.size_b) == (2048, 2049)

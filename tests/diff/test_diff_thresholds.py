@@ -39,11 +39,12 @@ def test_limits_may_be_many_in_one_and_one_in_many() -> None:
     ("text", "words"),
     [
         ("", "empty"), ("size>+5%,", "empty"), ("size>", "can't be read"), ("size>=5", "can't be read"),
-        ("size+5%", "can't be read"), ("size>5%", "per cent of what"), ("siz>5MB", "did you mean 'size'"),
+        ("size+5%", "can't be read"), ("size>5%", "a percentage needs a sign"), ("siz>5MB", "did you mean 'size'"),
         ("operator", "did you mean 'operators'"), ("mean-kl>1", "did you mean 'mean_kl'"),
-        ("operators>3", "is no figure"), ("mean_kl", "needs a limit"), ("texts>+1", "counts what differs"),
-        ("texts>5%", "counts what differs"), ("size>5MiB", "unknown unit 'MiB'"), ("mean_kl>5MB", "unknown unit 'MB'"),
-        ("size>5mb", "did you mean 'MB'"), ("5MB", "can't be read"), ("size>--5", "can't be read"),
+        ("operators>3", "is not a figure"), ("mean_kl", "needs a limit"), ("texts>+1", "takes neither sign nor unit"),
+        ("texts>5%", "takes neither sign nor unit"), ("size>5MiB", "unknown unit 'MiB'"),
+        ("mean_kl>5MB", "unknown unit 'MB'"), ("size>5mb", "did you mean 'MB'"),
+        ("5MB", "can't be read"), ("size>--5", "can't be read"),
         ("size>nan", "can't be read"),
     ],
 )  # fmt: skip

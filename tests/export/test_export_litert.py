@@ -251,7 +251,7 @@ def test_bench_measures_the_engine(bundle: Path, here: Here) -> None:
     assert sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*")) == before
     shown = here("bench", bundle, "--prompt", 1985)
     assert shown.code == 2
-    assert "leaves 1984 for a prompt" in shown.err
+    assert "leaves only 1984 for a prompt" in shown.err
 
 
 def test_chat_answers_with_a_tool_call(bundle: Path, tmp_path: Path, here: Here) -> None:

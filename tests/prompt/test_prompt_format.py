@@ -78,11 +78,11 @@ def test_writers_as_documented():
     ("messages", "words"),
     [
         ([], "no messages"),
-        ([{"role": "developer", "content": "x"}], "the role 'developer'"),
+        ([{"role": "developer", "content": "x"}], "the unknown role 'developer'"),
         ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "not text"),
         ([{"role": "user"}], "is missing"),
-        ([USER, {"role": "system", "content": "x"}], "only be the first"),
-        ([USER, {"role": "tool", "content": "x"}], "result of no call"),
+        ([USER, {"role": "system", "content": "x"}], "only the first message can be a system message"),
+        ([USER, {"role": "tool", "content": "x"}], "doesn't belong to any call"),
         ([{**USER, "images": ["x"]}], "can't carry 'images'"),
         ([USER, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}], "arguments"),
         ([USER, {"role": "assistant", "reasoning_content": "x", "content": "y"}], "reasoning_content"),
@@ -101,7 +101,7 @@ def test_results_belong_to_calls():
     assert kinds == ["user", "call", "result"]
     for result, words in (
         ({"tool_call_id": "b"}, "no call with the id"),
-        ({"name": "g"}, "its call is of 'f'"),
+        ({"name": "g"}, "its call is to 'f'"),
     ):
         with pytest.raises(PromptRefused, match=words):
             list(segments([*asked, {"role": "tool", "content": "1", **result}], (), "after-system", ("call",)))

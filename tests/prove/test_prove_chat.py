@@ -89,8 +89,8 @@ def test_thinking_is_turned_off_where_a_template_has_it_by_default(make_codec: C
     [
         ("gemma1", {"system": "Be brief."}, "takes no system turn"),
         ("gemma2", {"system": "Be brief."}, "takes no system turn"),
-        ("gemma3", {"tools": [TOOL]}, "declares no tools"),
-        ("llama2", {"tools": [TOOL]}, "declares no tools"),
+        ("gemma3", {"tools": [TOOL]}, "doesn't support tools"),
+        ("llama2", {"tools": [TOOL]}, "doesn't support tools"),
         ("gemma3", {"thinking": True}, "no thinking to turn on"),
         ("gemma3", {"thinking": False}, "no thinking to turn off"),
         (None, {"system": "Be brief."}, "base model"),

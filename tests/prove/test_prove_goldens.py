@@ -98,7 +98,7 @@ def test_damaged_goldens_are_named(world: World) -> None:
 
 def test_context_model_and_tokenizer_that_do_not_fit_are_told_apart(world: World) -> None:
     prompt = world.goldens[0].prompt
-    with pytest.raises(UsageError, match="no room"):
+    with pytest.raises(UsageError, match="don't fit in a context of 20"):
         make_goldens(world.reference, world.codec, [prompt], STOP, context=20)
     with pytest.raises(CheckpointError, match="embeddings"):
         make_goldens(world.reference, _Fixed([99999]), [prompt], STOP, context=512)

@@ -210,7 +210,7 @@ def test_memory_by_stage_is_said_in_words(browser: Any, page: Path) -> None:
     _settled(browser)
     texts = browser.run("[...document.querySelectorAll('#b1-plot-memory .bars text')].map(text => text.textContent)")
     assert texts == ["1.5 GB", "1.2 GB", "900.0 MB", "700.0 MB"]
-    assert "The process had most in reference: 1.5 GB." in browser.run("document.body.textContent")
+    assert "The process used the most memory in reference: 1.5 GB." in browser.run("document.body.textContent")
 
 
 class _Outline(html.parser.HTMLParser):

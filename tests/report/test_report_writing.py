@@ -50,7 +50,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(flag: str, tm
 
 
 def test_one_file_for_two_reports_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--junit and --sarif are one file"):
+    with pytest.raises(UsageError, match="--junit and --sarif name the same file"):
         check_files(ReportFiles(junit=tmp_path / "x", sarif=tmp_path / "y" / ".." / "x"))
 
 

@@ -8,10 +8,10 @@ DIM, PLAIN, CLEAR_LINE = "\x1b[2m", "\x1b[0m", "\x1b[K"
 
 
 class LiveText:
-    """Writes pieces to stdout; on a terminal with a dim note behind the cursor, which the next piece replaces.
+    """Text on stdout, on a terminal with a dim note behind the cursor, which the next piece replaces.
 
-    What is said aside, such as a model's thoughts, begins on a line of its own: dim on a terminal, else on stderr, so
-    that stdout holds the result alone.
+    What is said aside, such as a model's thoughts, begins on a line of its own: dim on a terminal, otherwise on stderr,
+    so that stdout holds only the result.
     """
 
     def __init__(self) -> None:
@@ -22,10 +22,10 @@ class LiveText:
         self._width = shutil.get_terminal_size().columns
         self._column = 0
         self._aside = False
-        self._leading = False  # white space between an aside and what follows is its line's end already
+        self._leading = False  # white space right after a change is dropped: the line has ended already
 
     def write(self, piece: str, note: str, aside: bool = False) -> None:
-        """Adds ``piece``; ``note`` is shown behind it where the line has room."""
+        """Add ``piece``, which is said aside if ``aside``; ``note`` is shown behind it if the line has room."""
         if aside != self._aside:
             self._turn(aside)
         if self._leading:
@@ -49,7 +49,7 @@ class LiveText:
         self._out.flush()
 
     def _turn(self, aside: bool) -> None:
-        """Begins or ends what is said aside."""
+        """Begin or end what is said aside."""
         if self._live:
             ended = "\n" if self._column else ""
             self._out.write(CLEAR_LINE + ended + (f"{DIM}[thinking]{PLAIN}\n" if aside else ""))
@@ -58,7 +58,7 @@ class LiveText:
         self._column, self._aside, self._leading = 0, aside, True
 
     def end(self) -> None:
-        """Takes the note away and ends the line."""
+        """Remove the note and end the line."""
         if self._aside and not self._live:
             streams().err.write("\n")
         self._out.write(f"{CLEAR_LINE if self._live else ''}\n")

@@ -12,17 +12,9 @@ from ...util.text import size_text
 from .table import PLAIN_WIDTH, table
 
 if TYPE_CHECKING:
-    from ...diff.document import (
-        Cut,
-        DiffResult,
-        Names,
-        PromptLine,
-        Rendered,
-        Side,
-        SizeLine,
-        TemplateDiff,
-        TokenizerDiff,
-    )
+    from ...diff.behaviours import PromptLine
+    from ...diff.document import Cut, DiffResult, Names, Rendered, Side, TemplateDiff, TokenizerDiff
+    from ...diff.size_lines import SizeLine
 
 MOST_LINES = 40
 MOST_PROMPTS = 10
@@ -31,12 +23,12 @@ MOST_TEXT = 600
 
 
 def say(text: str = "") -> None:
-    """A line of the result, to stdout, as it is."""
+    """Print a line of the result to stdout, as it is."""
     print(text, file=streams().out)
 
 
 def beside(rows: Iterable[tuple[str, str, str]], heads: tuple[str, str, str], ruled: bool = True) -> None:
-    """Two texts side by side; every character is there, in narrow windows and in long words too."""
+    """Print two texts side by side; every character is shown, even in narrow windows and long words."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -53,7 +45,7 @@ def beside(rows: Iterable[tuple[str, str, str]], heads: tuple[str, str, str], ru
 
 
 def show(found: DiffResult) -> None:
-    """The whole comparison, to stdout. ``--json`` has what is cut short here."""
+    """Print the whole comparison to stdout. ``--json`` has what is cut short here."""
     rows = [
         ("bundle", found.a.bundle, found.b.bundle),
         ("model", found.a.model, found.b.model),
@@ -105,7 +97,7 @@ def _last(found: DiffResult, changed: int) -> str:
 
 
 def _show_size(found: DiffResult) -> None:
-    files = [line for line in found.sizes.files if line.name not in OWN_FILES]  # Those differ wherever anything does.
+    files = [line for line in found.sizes.files if line.name not in OWN_FILES]  # Those differ if anything does.
     rows = [*_sized(files), *_sized(found.sizes.sections, "  in the program: ")]
     if rows:
         table(rows, ("files that differ", "A", "B", "change"))
@@ -140,12 +132,9 @@ def _ways(schemes: dict[str, int]) -> str:
 def _show_recipe(found: DiffResult) -> None:
     if found.recipe:
         table(
-            (
-                (one.kind, one.match, _placed(one.place_a, one.a), _placed(one.place_b, one.b))
-                for one in found.recipe
-            ),
+            ((one.kind, one.match, _placed(one.place_a, one.a), _placed(one.place_b, one.b)) for one in found.recipe),
             ("rule", "for", "A", "B"),
-        )  # fmt: skip
+        )
 
 
 def _placed(place: int | None, text: str | None) -> str:
@@ -165,11 +154,11 @@ def _show_template(found: TemplateDiff) -> None:
         rows = ((f"{one.chat}, character {one.at}", *_excerpts(one)) for one in shown)
         beside(rows, ("rendered chat, differs from", "A", "B"))
     if len(found.rendered) > MOST_CHATS:
-        say(f"and {len(found.rendered) - MOST_CHATS} more chats are rendered otherwise; --json has them all\n")
+        say(f"and {len(found.rendered) - MOST_CHATS} more chats are rendered differently; --json has them all\n")
 
 
 def _excerpts(one: Rendered) -> tuple[str, str]:
-    """Both texts around the first difference."""
+    """Return both texts around the first difference."""
     refused = one.diff[0] if one.a is None or one.b is None else ""
     return refused if one.a is None else repr(one.a), refused if one.b is None else repr(one.b)
 
@@ -202,7 +191,7 @@ def _show_tokenizer(found: TokenizerDiff) -> None:
     rows += [(one.name, one.a or "-", one.b or "-") for one in found.settings]
     table(rows, ("tokenizer", "A", "B"))
     if found.first is None:
-        say(f"no text of {found.tried} is cut differently\n")
+        say(f"none of {found.tried} texts is cut differently\n")
     else:
         _show_cut(found.first)
 
@@ -210,7 +199,7 @@ def _show_tokenizer(found: TokenizerDiff) -> None:
 def _show_cut(cut: Cut) -> None:
     added = ", special tokens added" if cut.special else ""
     text = cut.text if len(cut.text) <= 80 else cut.text[:77] + "..."
-    what = "gives back other text" if cut.decoded else "is cut differently"
+    what = "is given back differently" if cut.decoded else "is cut differently"
     say(f"the first text that {what}, from token {cut.at} on{added}: {text!r} ({cut.source})")
     rows = [("as", " ".join(map(repr, cut.tokens_a)) or "nothing", " ".join(map(repr, cut.tokens_b)) or "nothing")]
     if not cut.decoded:
@@ -229,27 +218,36 @@ def _show_fidelity(found: DiffResult) -> None:
     if any(line.a != line.b for line in behaviour.figures):
         table(
             (
-                (FIGURES[one.name], figure_text(one.name, one.a), figure_text(one.name, one.b),
-                 "worse" if one.worse else "")
+                (
+                    FIGURES[one.name],
+                    figure_text(one.name, one.a),
+                    figure_text(one.name, one.b),
+                    "worse" if one.worse else "",
+                )
                 for one in behaviour.figures
             ),
             (f"fidelity, {behaviour.form}", "A", "B", ""),
-        )  # fmt: skip
+        )
     apart = sorted((one for one in behaviour.prompts if not one.same), key=_how_far, reverse=True)
     if apart:
         table(
             (
-                (one.prompt, _number(one.mean_kl_a), _number(one.mean_kl_b), f"{one.top1_a:.1%}", f"{one.top1_b:.1%}",
-                 "-" if one.agree is None else f"{one.agree:.1%}")
+                (
+                    one.prompt,
+                    _number(one.mean_kl_a),
+                    _number(one.mean_kl_b),
+                    f"{one.top1_a:.1%}",
+                    f"{one.top1_b:.1%}",
+                    "-" if one.agree is None else f"{one.agree:.1%}",
+                )
                 for one in apart[:MOST_PROMPTS]
             ),
-            (f"prompt ({len(apart)} of {len(behaviour.prompts)} differ)", "mean KL, A", "B", "top-1, A", "B",
-             "A as B"),
-        )  # fmt: skip
+            (f"prompt ({len(apart)} of {len(behaviour.prompts)} differ)", "mean KL, A", "B", "top-1, A", "B", "A as B"),
+        )
 
 
 def _how_far(line: PromptLine) -> float:
-    """By how much a prompt's mean KL changed; one that has become no number is worst."""
+    """Return by how much a prompt's mean KL changed; one that is no longer a number is worst."""
     if line.mean_kl_a is None or line.mean_kl_b is None:
         return float("inf")
     return abs(line.mean_kl_b - line.mean_kl_a)
@@ -260,7 +258,7 @@ def _number(value: float | None) -> str:
 
 
 def _show_texts(found: DiffResult) -> None:
-    """Replies side by side, and which of the two is its float model's."""
+    """Show replies side by side, and which of the two is its float model's."""
     texts = found.behaviour.texts
     if not texts:
         return
@@ -283,7 +281,7 @@ def _cut(text: str) -> str:
 
 
 def _show_calls(found: DiffResult) -> None:
-    words = {True: "exact", False: "NOT exact", None: "no call asked for"}
+    words = {True: "exact", False: "NOT exact", None: "no call expected"}
     rows = [(one.prompt, words[one.a], words[one.b]) for one in found.behaviour.tool_calls if one.a != one.b]
     if rows:
         table(rows, ("tool calls", "A", "B"))

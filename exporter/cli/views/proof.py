@@ -1,4 +1,4 @@
-"""Proofs as tables: fidelity against its limits, behaviour, what an export left."""
+"""Proofs as tables: fidelity with its limits, behaviour, devices, budgets, and what held back an export."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from ...prove.fidelity import Fidelity
     from ...prove.gate import Verdict
 
-_EMULATED = "emulated: its speed says nothing of a device's"
+_EMULATED = "emulated: its speed says nothing about a real device's"
 
 
 def show_fidelity(fidelity: FidelityRecord | Fidelity, limits: Mapping[str, float]) -> None:
-    """The bundle against the float model, with the limit of each figure that has one."""
+    """Show the bundle's fidelity to the float model, with the limit of each figure that has one."""
     rows = []
     for name, title in FIGURES.items():
         value = getattr(fidelity, name)
@@ -39,11 +39,11 @@ def show_fidelity(fidelity: FidelityRecord | Fidelity, limits: Mapping[str, floa
 
 
 def show_behaviour(behaviour: BehaviourRecord | Behaviour) -> None:
-    """What a user would see: the share of prompts on which each check held."""
+    """Show what a user would see: the share of prompts on which each check held."""
     rates = behaviour.rates if isinstance(behaviour.rates, dict) else behaviour.rates()
     rows = [(name.replace("_", " "), _rate(rate)) for name, rate in rates.items()]
     if behaviour.tool_calls is not None:
-        rows.append(("tool calls as the float model's", _rate(behaviour.tool_calls)))
+        rows.append(("tool calls like the float model's", _rate(behaviour.tool_calls)))
     if rows:
         table(rows, ("behaviour", "held on"))
 
@@ -53,7 +53,7 @@ def _rate(rate: float | None) -> str:
 
 
 def show_device(verdict: DeviceVerdict) -> None:
-    """What a device is, and how far it is from the exporting machine."""
+    """Show what a device is, and how far it is from the exporting machine."""
     facts = verdict.facts
     if facts is not None:
         library = facts.library
@@ -75,7 +75,7 @@ def show_device(verdict: DeviceVerdict) -> None:
 
 
 def show_conformance(conformance: Conformance, most: int = 10, to_stderr: bool = False) -> None:
-    """A machine against the exporting one: both figures, and the prompts that differ most."""
+    """Show how far a machine is from the exporting one: both figures, and the prompts that differ most."""
     tolerance = conformance.tolerance
     table(
         (
@@ -107,7 +107,7 @@ def _parting(step: int | None, tie: bool) -> str:
 
 
 def show_worst(verdict: Verdict, to_stderr: bool = False) -> None:
-    """Which prompts were worst, and at which position: those that failed a check first."""
+    """Show which prompts were worst, and at which position: those that failed a check first."""
     table(
         (
             (
@@ -121,13 +121,13 @@ def show_worst(verdict: Verdict, to_stderr: bool = False) -> None:
             )
             for r in verdict.rows()
         ),
-        ("prompt", "worst position", "KL there", "log-probability off", "mean KL", "top-1", "failed"),
+        ("prompt", "worst position", "KL there", "log-probability difference", "mean KL", "top-1", "failed"),
         to_stderr=to_stderr,
     )
 
 
 def show_budgets(evidence: Sequence[Evidence], to_stderr: bool = False) -> None:
-    """Every budget of every bundle in one table."""
+    """Show every budget of every bundle in one table."""
     from ...pipeline.budgets import rows
 
     found = [(one.manifest.runtime.name, *row) for one in evidence for row in rows(one.budgets)]
@@ -136,7 +136,7 @@ def show_budgets(evidence: Sequence[Evidence], to_stderr: bool = False) -> None:
 
 
 def show_held_back(error: HeldBack) -> None:
-    """On stderr, what held an export back: the worst prompts, what a device did, the budgets."""
+    """Show on stderr what held back an export: the worst prompts, what a device did, the budgets."""
     for one in error.evidence:
         if one.verdict is not None and not one.verdict.passed:
             show_worst(one.verdict, to_stderr=True)

@@ -10,7 +10,7 @@ PLAIN_WIDTH = 120
 
 
 def table(rows: Iterable[Sequence[str]], heads: Sequence[str] = (), to_stderr: bool = False) -> None:
-    """Prints columns to stdout (or stderr), wrapped to the terminal, or to 120 columns where there is none."""
+    """Print columns to stdout (or stderr), wrapped to the terminal, or to 120 columns if there is none."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

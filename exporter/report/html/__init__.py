@@ -1,7 +1,7 @@
 """Outcomes as one HTML page that opens offline: no file beside it, no network, nothing that runs but its own script.
 
 The page's content security policy allows two scripts by their hashes, plotly's and its own, and no request at all, so
-that no text of a model's can run or load anything even if escaping failed.
+that no text from a model can run or load anything even if escaping failed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _FOLDER = Path(__file__).parent
 
 
 def html_report(outcomes: Sequence[Outcome]) -> str:
-    """The page. The same outcomes, and the same version of plotly, give the same text.
+    """Return the page. The same outcomes, and the same version of plotly, give the same text.
 
     Raises:
-        ModuleNotFoundError: plotly isn't installed.
+        ModuleNotFoundError: If plotly isn't installed.
     """
     import jinja2
     from markupsafe import Markup
@@ -39,9 +39,13 @@ def html_report(outcomes: Sequence[Outcome]) -> str:
     scripts = (plotly, script) if drawn else ()
     allowed = " ".join(f"'sha256-{_sha256(text)}'" for text in scripts) or "'none'"
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_visible,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
     return environment.get_template("page.html.jinja").render(
         title=shown.heading(outcomes),
         policy=f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -53,7 +57,7 @@ def html_report(outcomes: Sequence[Outcome]) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """Control characters as their pictures (U+2400 and on): a browser drops some and changes others in silence."""
+    """Return control characters as their pictures (U+2400 and on): a browser silently drops or changes some."""
     from markupsafe import Markup
 
     if not isinstance(value, str) or isinstance(value, Markup):

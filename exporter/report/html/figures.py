@@ -1,7 +1,7 @@
 """How plots are drawn: plotly figures in JSON, each with the tables that say the same in words.
 
-Colours are names of the page's own CSS variables (``--ink``), which its script puts in, so that a plot is dark where
-the page is. No plot says anything by colour alone: marks have symbols, bars patterns, areas labels.
+Colours are names of the page's own CSS variables (``--ink``), which its script fills in, so that a plot is dark if the
+page is. No plot says anything by colour alone: marks have symbols, bars have patterns, areas have labels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ _ROW = 22  # pixels of a bar or of a heatmap's row
 
 @dataclass(frozen=True)
 class Table:
-    """Text cells under ``heads``. numeric: the columns that are numbers, from 0."""
+    """A table of text cells.
+
+    Attributes:
+        caption: What the table is about.
+        heads: The headings of the columns.
+        rows: The cells, row by row.
+        numeric: The columns that are numbers, from 0.
+    """
 
     caption: str
     heads: tuple[str, ...]
@@ -27,7 +34,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot. figure: plotly's JSON, safe in a script element; height in pixels; says: the plot in one sentence."""
+    """A plot.
+
+    Attributes:
+        title: What the plot is about.
+        says: The plot in words.
+        figure: Plotly's JSON, safe in a script element.
+        height: The height in pixels.
+        tables: The tables that say the same.
+    """
 
     title: str
     says: str
@@ -37,17 +52,18 @@ class Plot:
 
 
 def plain(text: str) -> str:
-    """Text that plotly shows as it is: it takes some HTML and entities in labels, and %{...} in templates."""
+    """Return a text that plotly shows as it is: it interprets some HTML and entities in labels, %{...} in templates."""
     shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "%\u200b{")
 
 
 def short(text: str, most: int = 40) -> str:
+    """Return a text that plotly shows as it is, cut if it is long."""
     return plain(text if len(text) <= most else f"{text[: most - 3]}...")
 
 
 def _safe(value: Any) -> Any:
-    """JSON knows no NaN and no infinity."""
+    """Return a value without NaN and infinity, which JSON doesn't have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -58,13 +74,21 @@ def _safe(value: Any) -> Any:
 
 
 def in_script(value: Any) -> str:
-    """JSON for a ``<script type="application/json">``: ASCII, and with no ``<`` that could end the element."""
+    """Return JSON for a ``<script type="application/json">``: ASCII, and with no ``<`` that could end the element."""
     text = json.dumps(_safe(value), sort_keys=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def figure(traces: Iterable[Any], height: int, **layout: Any) -> str:
-    """Checked by plotly's own classes, which know every property; without its theme, whose colours are for white."""
+    """Return a figure's JSON, checked by plotly's own classes, which know every property.
+
+    Plotly's theme is left out, as its colours are for a white background.
+
+    Args:
+        traces: What is drawn.
+        height: The height in pixels.
+        layout: Further properties of plotly's layout.
+    """
     import plotly.graph_objects as go
 
     axis = {"automargin": True, "gridcolor": "grey", "zerolinecolor": "grey", "fixedrange": True}
@@ -80,7 +104,7 @@ def figure(traces: Iterable[Any], height: int, **layout: Any) -> str:
     return in_script({"data": found["data"], "layout": found["layout"]})
 
 
-# plotly's classes take real colours alone. These stand for the page's variables until the figure has been checked.
+# plotly's classes only take real colours. These stand for the page's variables until the figure has been checked.
 _COLOURS = {
     "grey": "--grid",
     "black": "--ink",
@@ -110,7 +134,16 @@ def bars(
     unit: str,
     limit: float | None = None,
 ) -> tuple[str, int]:
-    """Horizontal bars, top to bottom; what is bad is hatched. limit: a dashed line."""
+    """Return the figure of horizontal bars, top to bottom, and its height in pixels.
+
+    Args:
+        labels: The bars' labels.
+        values: Their lengths.
+        texts: The texts at their ends.
+        good: Which are good; the others are hatched.
+        unit: The axis's title.
+        limit: Where a dashed line is drawn; None for no line.
+    """
     import plotly.graph_objects as go
 
     height = 70 + _ROW * len(labels) + (18 if limit is not None else 0)
@@ -133,18 +166,30 @@ def bars(
     room = max([value for value in values if math.isfinite(value)] + [limit or 0.0]) * 1.35 or 1.0
     shapes, notes = [], []
     if limit is not None:
-        shapes = [{"type": "line", "x0": limit, "x1": limit, "y0": 0, "y1": 1, "yref": "paper",
-                   "line": {"color": "black", "dash": "dash", "width": 2}}]  # fmt: skip
+        shapes = [
+            {
+                "type": "line",
+                "x0": limit,
+                "x1": limit,
+                "y0": 0,
+                "y1": 1,
+                "yref": "paper",
+                "line": {"color": "black", "dash": "dash", "width": 2},
+            }
+        ]
         notes = [{"x": limit, "y": 1, "yref": "paper", "yanchor": "bottom", "text": "limit", "showarrow": False}]
     drawn = figure(
-        [bar], height, shapes=shapes, annotations=notes,
+        [bar],
+        height,
+        shapes=shapes,
+        annotations=notes,
         xaxis={"title": {"text": unit}, "range": [0, room], "showgrid": False},
         yaxis={"autorange": "reversed", "type": "category", "showgrid": False},
         margin={"l": 8, "r": 16, "t": 30 if limit is not None else 16, "b": 8},
-    )  # fmt: skip
+    )
     return drawn, height
 
 
 def nats(value: float) -> str:
-    """A KL divergence or log-probability for a reader."""
+    """Return a KL divergence or log-probability for a reader."""
     return f"{value:.4g}" if math.isfinite(value) else "not a number"

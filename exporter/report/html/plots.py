@@ -1,4 +1,4 @@
-"""The plots of all but fidelity and size: delegates, time, memory, devices and budgets."""
+"""The plots of delegates, time, memory, devices and budgets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 
 def delegate_plot(manifest: Manifest) -> Plot:
-    """The share of the multiply-accumulates that run in delegates, and what calls what."""
+    """Return the plot of the share of the multiply-accumulates that run in delegates."""
     share = manifest.delegate_coverage
     names = ", ".join(manifest.delegates) or "no delegate"
     drawn, height = bars(
-        ("in delegates", "outside"), (share * 100, (1 - share) * 100), (f"{share:.1%}", f"{1 - share:.1%}"),
-        (True, True), "per cent of the multiply-accumulates",
-    )  # fmt: skip
+        ("in delegates", "outside"),
+        (share * 100, (1 - share) * 100),
+        (f"{share:.1%}", f"{1 - share:.1%}"),
+        (True, True),
+        "per cent of the multiply-accumulates",
+    )
     calls = tuple((name, str(count)) for name, count in sorted(manifest.delegates.items()))
     operators = tuple((name,) for name in manifest.operators)
     tables = (
@@ -34,31 +37,33 @@ def delegate_plot(manifest: Manifest) -> Plot:
 
 
 def stages_plot(seconds: Mapping[str, float]) -> Plot:
-    """Time by stage, in the order in which the stages ran."""
+    """Return the plot of the time by stage, in the order in which the stages ran."""
     names, values = list(seconds), list(seconds.values())
     drawn, height = bars(names, values, [f"{v:.1f} s" for v in values], [True] * len(names), "seconds")
-    table = Table("Time by stage", ("stage", "seconds"), tuple((n, f"{v:.2f}") for n, v in seconds.items()),
-                  frozenset({1}))  # fmt: skip
+    table = Table(
+        "Time by stage", ("stage", "seconds"), tuple((n, f"{v:.2f}") for n, v in seconds.items()), frozenset({1})
+    )
     longest = max(names, key=lambda name: seconds[name])
     says = f"{sum(values):.1f} seconds in all; the longest stage is {longest} with {seconds[longest]:.1f}."
     return Plot("Time by stage", says, drawn, height, (table,))
 
 
 def memory_plot(memory: Mapping[str, int]) -> Plot:
-    """The most memory that the process had in each stage."""
+    """Return the plot of the most memory that the process used in each stage."""
     names, values = list(memory), list(memory.values())
     drawn, height = bars(
         names, [v / 1e6 for v in values], [size_text(v) for v in values], [True] * len(names), "MB, of the process"
     )
-    table = Table("Memory by stage", ("stage", "bytes"), tuple((n, f"{v:,}") for n, v in memory.items()),
-                  frozenset({1}))  # fmt: skip
+    table = Table(
+        "Memory by stage", ("stage", "bytes"), tuple((n, f"{v:,}") for n, v in memory.items()), frozenset({1})
+    )
     highest = max(names, key=lambda name: memory[name])
-    says = f"The process had most in {highest}: {size_text(memory[highest])}."
+    says = f"The process used the most memory in {highest}: {size_text(memory[highest])}."
     return Plot("Memory by stage", says, drawn, height, (table,))
 
 
 def conformance_plot(devices: Mapping[str, Conformance]) -> Plot:
-    """How far each device is from the exporting machine, as a share of what it may be."""
+    """Return the plot of how far each device is from the exporting machine, as a share of the tolerance."""
     labels, values, texts, good = [], [], [], []
     for device, found in devices.items():
         for name, value, limit in (
@@ -76,12 +81,14 @@ def conformance_plot(devices: Mapping[str, Conformance]) -> Plot:
         Table(
             f"Every prompt on {device}",
             ("prompt", "largest difference", "at position", "KL", "reply"),
-            tuple((d.prompt, nats(d.max_logprob_diff), str(d.position), nats(d.kl), _parting(d.first_step, d.tie))
-                  for d in found.differences),
+            tuple(
+                (d.prompt, nats(d.max_logprob_diff), str(d.position), nats(d.kl), _parting(d.first_step, d.tie))
+                for d in found.differences
+            ),
             frozenset({1, 2, 3}),
         )
         for device, found in devices.items()
-    )  # fmt: skip
+    )
     bad = [device for device, found in devices.items() if not found.passed]
     says = f"{len(devices)} devices; beyond the tolerance: {', '.join(bad) or 'none'}."
     return Plot("Conformance by device", says, drawn, height, tables)
@@ -92,7 +99,7 @@ def _parting(step: int | None, tie: bool) -> str:
 
 
 def budget_plot(lines: Sequence[BudgetLine]) -> Plot | None:
-    """What was measured as a share of each limit; None where nothing could be."""
+    """Return the plot of what was measured as a share of each limit; None if nothing could be measured."""
     from ...pipeline.evidence import TITLES
 
     known = [line for line in lines if line.measured is not None and math.isfinite(line.measured)]

@@ -17,7 +17,7 @@ _PATTERNS = ("/", "\\", "x", "-", "|", "+", ".")
 
 
 def size_plot(manifest: Manifest, size: int) -> Plot | None:
-    """A treemap of the bundle: its files, and in the program its tensors by class; None where neither is known."""
+    """Return a treemap of the bundle: its files, and in the program its tensors by class; None if neither is known."""
     import plotly.graph_objects as go
 
     if not manifest.files and not manifest.tensors:
@@ -25,35 +25,55 @@ def size_plot(manifest: Manifest, size: int) -> Plot | None:
     nodes = _size_nodes(manifest, size)
     order = {kind: i for i, kind in enumerate(dict.fromkeys(n.kind for n in nodes if n.kind))}
     tree = go.Treemap(
-        ids=[n.id for n in nodes], parents=[n.parent for n in nodes], labels=[plain(n.label) for n in nodes],
-        values=[n.value for n in nodes], branchvalues="total", sort=True,
-        text=[size_text(n.value) for n in nodes], textinfo="label+text+percent root",
+        ids=[n.id for n in nodes],
+        parents=[n.parent for n in nodes],
+        labels=[plain(n.label) for n in nodes],
+        values=[n.value for n in nodes],
+        branchvalues="total",
+        sort=True,
+        text=[size_text(n.value) for n in nodes],
+        textinfo="label+text+percent root",
         hovertext=[plain(f"{n.label}: {size_text(n.value)}{f', {n.kind}' if n.kind else ''}") for n in nodes],
         hoverinfo="text",
-        textfont={"color": "black"}, tiling={"pad": 2}, pathbar={"visible": True, "textfont": {"color": "black"}},
+        textfont={"color": "black"},
+        tiling={"pad": 2},
+        pathbar={"visible": True, "textfont": {"color": "black"}},
         marker={
             "colors": ["white" if n.depth == 0 else "whitesmoke" if n.depth == 1 else "lightsteelblue" for n in nodes],
             "line": {"color": "black", "width": 1},
-            "pattern": {"shape": [_PATTERNS[order[n.kind] % len(_PATTERNS)] if n.kind else "" for n in nodes],
-                        "fgcolor": "black", "fgopacity": 0.35, "size": 9, "solidity": 0.1, "fillmode": "overlay"},
+            "pattern": {
+                "shape": [_PATTERNS[order[n.kind] % len(_PATTERNS)] if n.kind else "" for n in nodes],
+                "fgcolor": "black",
+                "fgopacity": 0.35,
+                "size": 9,
+                "solidity": 0.1,
+                "fillmode": "overlay",
+            },
         },
-    )  # fmt: skip
+    )
     total = nodes[0].value
     rows = tuple(
-        ("\u2003" * n.depth + n.label, size_text(n.value), f"{n.value:,}", f"{n.value / total:.1%}" if total else "-",
-         n.kind) for n in nodes
-    )  # fmt: skip
-    table = Table("Size by file and tensor class", ("part", "size", "bytes", "share", "stored as"), rows,
-                  frozenset({1, 2, 3}))  # fmt: skip
+        (
+            "\u2003" * n.depth + n.label,
+            size_text(n.value),
+            f"{n.value:,}",
+            f"{n.value / total:.1%}" if total else "-",
+            n.kind,
+        )
+        for n in nodes
+    )
+    table = Table(
+        "Size by file and tensor class", ("part", "size", "bytes", "share", "stored as"), rows, frozenset({1, 2, 3})
+    )
     says = f"A treemap of {size_text(total)}: the larger an area, the more bytes.{_hatching(order)}"
     if not manifest.files:
-        says = f"The bundle was not finished, so that only its tensors are known. {says}"
+        says = f"The bundle was not finished, so only its tensors are known. {says}"
     drawn = figure([tree], _HEIGHT, uniformtext={"minsize": 9, "mode": "hide"})
     return Plot("Size by file and tensor class", says, drawn, _HEIGHT, (table,))
 
 
 def _hatching(order: Mapping[str, int]) -> str:
-    """What each hatching stands for."""
+    """Return what each hatching stands for."""
     said = [f"{_PATTERNS[at % len(_PATTERNS)]} {kind}" for kind, at in order.items()]
     return f" Hatched by how tensors are stored: {'; '.join(said)}." if said else ""
 
@@ -69,7 +89,7 @@ class _Node:
 
 
 def _size_nodes(manifest: Manifest, size: int) -> list[_Node]:
-    """The root first, then files by size, and under the program its tensors by class."""
+    """Return the root first, then files by size, and under the program its tensors by class."""
     files = {name: record.size for name, record in manifest.files.items()}
     tensors = {name: record.bytes for name, record in manifest.tensors.items() if record.bytes}
     known = sum(tensors.values())

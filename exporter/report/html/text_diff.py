@@ -18,7 +18,14 @@ _LONGEST = 6000  # characters of one text
 
 @dataclass(frozen=True)
 class Text:
-    """A reply in three parts: what both share, the first difference, which is marked, and the rest. cut: it goes on."""
+    """A reply in three parts.
+
+    Attributes:
+        same: What both replies share at the beginning.
+        marked: The first difference, which is marked.
+        rest: The rest.
+        cut: Whether something was left out.
+    """
 
     same: str
     marked: str
@@ -30,8 +37,19 @@ class Text:
 class Pair:
     """One prompt with both replies.
 
-    step: the first token where they part, from 1; None where they don't. character: where the texts do, from 1.
-    position: where the KL divergence is highest. kl, mean_kl: there and on average, nats. top1 in 0..1.
+    Attributes:
+        prompt: The prompt's id.
+        kind: The prompt's kind.
+        rendered: The prompt's text.
+        float_text: The float model's reply.
+        bundle_text: The bundle's reply.
+        step: The first token where the replies differ, from 1; None if they don't.
+        character: The first character where the texts differ, from 1; None if they don't.
+        position: Where the KL divergence is highest.
+        kl: The KL divergence there, in nats.
+        mean_kl: The mean KL divergence, in nats.
+        top1: The share of positions where both models' likeliest token is the same, 0..1.
+        failed: The names of the checks that failed on it.
     """
 
     prompt: str
@@ -54,13 +72,13 @@ def pairs(
     fidelity: Fidelity,
     failed: dict[str, list[str]],
 ) -> tuple[Pair, ...]:
-    """The worst prompts: those that failed a check first, then those whose reply differs, then by their highest KL.
+    """Return the worst prompts: those that failed a check, then those whose reply differs, then by their highest KL.
 
     Args:
         goldens: The float model's side.
-        recorded: The bundle's, in the same order.
+        recorded: The bundle's side, in the same order.
         fidelity: The figures, prompt by prompt.
-        failed: Names of the checks that failed, by prompt.
+        failed: The names of the checks that failed, by prompt.
     """
     figures = {one.prompt: one for one in fidelity.by_prompt}
     found = []
@@ -69,17 +87,26 @@ def pairs(
         step = _first(golden.greedy_ids, bundle.greedy_ids)
         ours, theirs, character = _marked(golden.greedy_text, bundle.greedy_text)
         pair = Pair(
-            prompt.id, prompt.kind, _shortened(golden.rendered), ours, theirs, step, character,
-            figure.worst.position, figure.worst.kl, figure.mean_kl, figure.top1,
+            prompt.id,
+            prompt.kind,
+            _shortened(golden.rendered),
+            ours,
+            theirs,
+            step,
+            character,
+            figure.worst.position,
+            figure.worst.kl,
+            figure.mean_kl,
+            figure.top1,
             ", ".join(dict.fromkeys(failed.get(prompt.id, ()))),
-        )  # fmt: skip
+        )
         found.append(pair)
     found.sort(key=lambda one: (not one.failed, one.step is None, -np.nan_to_num(one.kl, nan=np.inf)))
     return tuple(found[:MOST])
 
 
 def _first(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
-    """The first step, from 1, at which two replies differ."""
+    """Return the first step, from 1, at which two replies differ."""
     if tuple(ours) == tuple(theirs):
         return None
     shared = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
@@ -87,7 +114,7 @@ def _first(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
 
 
 def _marked(ours: str, theirs: str) -> tuple[Text, Text, int | None]:
-    """Both texts, and the first differing character, from 1; of each the word that holds it is marked."""
+    """Return both texts, each with the first differing word marked, and the first differing character, from 1."""
     if ours == theirs:
         whole = _cut(ours, "", "")
         return whole, whole, None
@@ -103,7 +130,7 @@ def _around(text: str, at: int) -> Text:
 
 
 def _cut(same: str, marked: str, rest: str) -> Text:
-    """No more than is readable: the shared beginning is cut in its middle, the rest at its end."""
+    """Return no more than is readable: the shared beginning is cut in its middle, the rest at its end."""
     cut = len(same) > _LONGEST or len(rest) > _LONGEST
     if len(same) > _LONGEST:
         same = f"{same[: _LONGEST // 2]}\n[...]\n{same[-_LONGEST // 2 :]}"

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """A row of the table of findings; all text."""
+    """A row of the table of findings, as text.
+
+    Attributes:
+        passed: Whether the check passed.
+        title: The rule for a reader.
+        rule: The rule.
+        measured: What was measured.
+        limit: The limit.
+        message: What was found.
+        hint: What to do.
+        where: Where it was worst, and the line of the user's files.
+    """
 
     passed: bool
     title: str
@@ -34,9 +45,20 @@ class Check:
 
 @dataclass(frozen=True)
 class Section:
-    """One outcome. anchor: its id in the page. facts: rows of what it is. plots: by topic, None where there is none.
+    """One outcome.
 
-    notes: what is to be said of a topic in words. tables: of devices and budgets. pairs: the worst prompts.
+    Attributes:
+        anchor: Its id in the page.
+        title: Its heading.
+        state: What became of the bundle.
+        passed: Whether nothing failed.
+        facts: What the bundle is: names and values.
+        checks: The rows of the table of findings.
+        plots: The plots by topic; None for a topic without one.
+        tables: The tables of devices and budgets, by topic.
+        pairs: The worst prompts with their texts.
+        notes: What else there is to say.
+        prompts: How many prompts the bundle was proven with.
     """
 
     anchor: str
@@ -58,7 +80,7 @@ class Section:
 
 
 def sections(outcomes: Sequence[Outcome]) -> tuple[Section, ...]:
-    """A section for each outcome, in their order."""
+    """Return a section for each outcome, in their order."""
     titles = shown.numbered(shown.label(one) for one in outcomes)
     return tuple(_section(one, title, f"b{i}") for i, (one, title) in enumerate(zip(outcomes, titles, strict=True), 1))
 
@@ -100,7 +122,7 @@ def _check(finding: Finding, outcome: Outcome) -> Check:
 
 
 def _fidelity(evidence: Evidence | None) -> Fidelity | None:
-    """The gate's, or else what goldens and record give."""
+    """Return the gate's fidelity, or else what goldens and recorded outputs give."""
     from ...prove.fidelity import fidelity_top64
 
     if evidence is None:
@@ -169,8 +191,15 @@ def _plots(outcome: Outcome) -> tuple[dict[str, Plot | None], dict[str, Table]]:
 def _device_table(evidence: Evidence) -> Table:
     rows = []
     if evidence.conformance:
-        rows.append(("host", "this machine", *_figures(evidence.conformance), _verdict(evidence.conformance.passed),
-                     "; ".join(evidence.conformance.failures)))  # fmt: skip
+        rows.append(
+            (
+                "host",
+                "this machine",
+                *_figures(evidence.conformance),
+                _verdict(evidence.conformance.passed),
+                "; ".join(evidence.conformance.failures),
+            )
+        )
     for one in evidence.devices:
         facts = one.facts
         what = f"{facts.cpu}, {facts.system}{' (emulated)' if facts.emulated else ''}" if facts else "not reached"
