@@ -204,11 +204,11 @@ def _check_choices(choices: Mapping[str, str], keys: Iterable[str], where: str) 
 
 def _with_tables(names: Iterable[str] | None = None) -> dict[str, RuntimePlugin]:
     """The runtimes that a target may have a table for."""
-    plugins = {name: find_runtime(name) for name in (names or runtime_names())}
+    wanted = set(names or runtime_names())
     return {
-        name: plugin
-        for name, plugin in plugins.items()
-        if plugin.table_keys or any(option.in_target for option in plugin.options)
+        plugin.name: plugin
+        for plugin in RUNTIMES
+        if plugin.name in wanted and (plugin.table_keys or any(option.in_target for option in plugin.options))
     }
 
 
@@ -231,7 +231,7 @@ def _table_model(plugin: RuntimePlugin) -> type[RuntimeTable]:
 @functools.cache
 def target_file(names: tuple[str, ...]) -> type[TargetFileBase]:
     """Return the model of a target's file, with the tables of these runtimes."""
-    runtimes = [find_runtime(name) for name in names]
+    runtimes = [plugin for plugin in RUNTIMES if plugin.name in names]
     tables: dict[str, Any] = {
         name: (model, Field(default_factory=model, description=f"What differs for {name}."))
         for name, model in ((name, _table_model(plugin)) for name, plugin in _with_tables(names).items())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..errors import UnsupportedError
-from ..runtimes import find_runtime, runtime_names
+from ..runtimes import RUNTIMES, find_runtime
 from ..runtimes.golden_runner import GoldenRunner
 
 
 def runtimes_with(*kinds: type[GoldenRunner]) -> tuple[str, ...]:
     """Return the names of the runtimes whose golden runner is of one of these kinds."""
-    return tuple(name for name in runtime_names() if isinstance(find_runtime(name).golden_runner, kinds))
+    return tuple(runtime.name for runtime in RUNTIMES if isinstance(runtime.golden_runner, kinds))
 
 
 def golden_runner(runtime: str, spec: str) -> GoldenRunner:

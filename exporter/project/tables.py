@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from ..config import toml_file as datafile
 from ..pipeline.budget_limits import SIZE_PATTERN, parse_size
-from ..runtimes import RUNTIMES, find_runtime
+from ..runtimes import RUNTIMES
 from ..runtimes.base import RuntimePlugin
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -143,7 +143,7 @@ class Tables:
 @functools.cache
 def tables(names: tuple[str, ...]) -> Tables:
     """Return the models of ``gemcut.toml``, with the options of these runtimes as keys."""
-    options = _option_fields(find_runtime(name) for name in names)
+    options = _option_fields(runtime for runtime in RUNTIMES if runtime.name in names)
     defaults: Any = create_model("DefaultsTable", __base__=_Defaults, __doc__=_Defaults.__doc__, **options)
     bundle: Any = create_model(
         "BundleTable",

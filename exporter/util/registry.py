@@ -48,7 +48,15 @@ class Registry(Generic[T]):
         return name in self._rows or name in _entry_points(self.group)
 
     def __iter__(self) -> Iterator[T]:
-        return (self.get(name) for name in self.names())
+        """Yield every plugin but those of other distributions that can't be imported: one broken plugin breaks itself.
+
+        ``gemcut doctor`` names those that are left out, and so does ``get``.
+        """
+        for name in self.names():
+            try:
+                yield self.get(name)
+            except LackingError:
+                continue
 
     def get(self, name: str) -> T:
         """Import and return a plugin.

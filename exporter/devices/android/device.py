@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConformanceError, LackingError, UnsupportedError
-from ...runtimes import find_runtime, runtime_names
+from ...runtimes import RUNTIMES
 from ...util import processes
 from ...util.fetching import apt_command
 from ...util.processes import Finished
@@ -36,7 +36,7 @@ class AndroidDevice:
 
     def __init__(self, name: str, text: str, arch: str, seconds: float) -> None:
         self.spec = f"{name}:{text}"
-        self.runtimes = tuple(each for each in runtime_names() if find_runtime(each).android_library)
+        self.runtimes = tuple(runtime.name for runtime in RUNTIMES if runtime.android_library)
         self.seconds = seconds
         self._text, self._arch = text, arch
         self._emulated = arch != toolchain.machine()
