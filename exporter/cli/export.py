@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_PROVEN, UsageError
+from ..report.formats import FORMATS
 from ..runtimes import DEFAULT, runtime_names
 from .common import Command, console_progress, device_options, emit, json_option, parse_devices, say, warn_unproven
 from .reporting import report_options, reporting
@@ -96,7 +97,7 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
             hint="gemcut export MODEL --target NAME makes one bundle (gemcut targets lists them); "
             f"gemcut init writes a {PROJECT_FILE} that lists an app's bundles.",
         )
-    taken = {"only", "locked", "force", "fresh", "as_json", "verbose", "junit", "sarif", "html", "summary", "model"}
+    taken = {"only", "locked", "force", "fresh", "as_json", "verbose", "model", *FORMATS.names()}
     for name in flags:
         given = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         if given and name not in taken:

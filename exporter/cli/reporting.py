@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import EXIT_INTERRUPTED, GemcutError, UsageError
+from ..report.formats import FORMATS
 from .common import warn
 
 if TYPE_CHECKING:
@@ -25,19 +26,12 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_FLAGS = {
-    "junit": "JUnit XML: a test for each thing checked, as CI services show them.",
-    "sarif": "SARIF 2.1.0: what failed, beside the code that names it.",
-    "html": "One page with plots and texts side by side, that opens offline.",
-    "summary": "Markdown; $GITHUB_STEP_SUMMARY gets it too where it is set.",
-}
-
 
 def report_options(function: Function) -> Function:
     """``--junit``, ``--sarif``, ``--html`` and ``--summary``, handed to the command as paths or None."""
-    for name, text in reversed(_FLAGS.items()):
+    for each in reversed(list(FORMATS)):
         kind = click.Path(path_type=Path, dir_okay=True)
-        click.option(f"--{name}", metavar="FILE", type=kind, help=f"Also write {text}")(function)
+        click.option(f"--{each.name}", metavar="FILE", type=kind, help=f"Also write {each.help}")(function)
     return function
 
 
@@ -102,7 +96,7 @@ def reporting(
     """
     from ..report.writer import ReportFiles, check_files
 
-    files = ReportFiles(**{flag: flags.get(flag) for flag in _FLAGS})
+    files = ReportFiles(**{flag: flags.get(flag) for flag in FORMATS.names()})
     check_files(files)
     report = Report(action, name, place)
     try:

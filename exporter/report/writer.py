@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LackingError, UsageError
+from .formats import FORMATS
 
 if TYPE_CHECKING:
     from .outcome import Outcome
@@ -18,26 +18,24 @@ if TYPE_CHECKING:
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-@dataclass(frozen=True)
 class ReportFiles:
-    """Where reports go; None for those that weren't asked for.
+    """Where reports go.
 
-    Attributes:
-        junit: The file for ``--junit``.
-        sarif: The file for ``--sarif``.
-        html: The file for ``--html``.
-        summary: The file for ``--summary``.
+    Args:
+        paths: A file for each report that was asked for, by the format's name; None for those that weren't.
+
+    Raises:
+        UnsupportedError: There is no such format; the message has the nearest.
     """
 
-    junit: Path | None = None
-    sarif: Path | None = None
-    html: Path | None = None
-    summary: Path | None = None
+    def __init__(self, **paths: Path | None) -> None:
+        for name in paths:
+            FORMATS.get(name)
+        self._paths = {name: path for name, path in paths.items() if path is not None}
 
     def named(self) -> dict[str, Path]:
-        """Return those that were asked for, by the flag's name without its dashes."""
-        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: path for name, path in pairs if path is not None}
+        """Return those that were asked for, by the flag's name without its dashes, in the formats' order."""
+        return {name: self._paths[name] for name in FORMATS.names() if name in self._paths}
 
 
 def check_files(files: ReportFiles) -> None:
@@ -62,22 +60,11 @@ def check_files(files: ReportFiles) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path.parent):  # access() lies to root and on network drives
                 pass
-    if files.html is not None:
-        _require_plotly()
+        FORMATS.get(name).require()
 
 
 def _example(name: str) -> str:
-    return {"junit": "gemcut.xml", "sarif": "gemcut.sarif", "html": "gemcut.html", "summary": "gemcut.md"}[name]
-
-
-def _require_plotly() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("plotly") is None:
-        raise LackingError(
-            "--html needs the package 'plotly', which isn't installed",
-            hint="Install it with: pip install 'gemcut[report]'",
-        )
+    return f"gemcut{FORMATS.get(name).suffix}"
 
 
 def write_reports(
@@ -99,47 +86,18 @@ def write_reports(
         UsageError: If a file or its folder can't be written.
         LackingError: If the HTML report needs a package that isn't installed.
     """
-    makers: dict[str, Callable[[], bytes]] = {
-        "junit": lambda: _junit(outcomes),
-        "sarif": lambda: _sarif(outcomes, environ),
-        "html": lambda: _html(outcomes),
-        "summary": lambda: _summary(outcomes),
-    }
     problem: UsageError | LackingError | None = None
     for name, path in files.named().items():
         try:
-            _write(f"--{name}", path, makers[name]())
+            report = FORMATS.get(name)
+            report.require()
+            _write(f"--{name}", path, report.render(outcomes, environ))
         except (UsageError, LackingError) as error:
             problem = problem or error
     said = _append_step_summary(outcomes, environ)
     if problem is not None:
         raise problem
     return said
-
-
-def _junit(outcomes: Sequence[Outcome]) -> bytes:
-    from .junit import junit_xml
-
-    return junit_xml(outcomes)
-
-
-def _sarif(outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
-    from .sarif import sarif_json
-
-    return sarif_json(outcomes, environ)
-
-
-def _html(outcomes: Sequence[Outcome]) -> bytes:
-    _require_plotly()
-    from .html import html_report
-
-    return html_report(outcomes).encode("utf-8", "replace")
-
-
-def _summary(outcomes: Sequence[Outcome]) -> bytes:
-    from .summary import summary
-
-    return summary(outcomes).encode("utf-8", "replace")
 
 
 @contextlib.contextmanager
@@ -175,7 +133,7 @@ def _umask() -> int:
 
 
 def _append_step_summary(outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> tuple[str, ...]:
-    from .summary import LIMIT, summary
+    from .formats.summary import LIMIT, summary
 
     name = environ.get(STEP_SUMMARY)
     if not name:

@@ -57,6 +57,12 @@ def test_help_has_its_name_and_its_flags(tmp_path: Path) -> None:
     assert "executorch, litert, fake, fake_two" in shown
 
 
+def test_a_report_format_of_its_own_is_a_flag(bundle: Path, tmp_path: Path) -> None:
+    done = gemcut("validate", bundle, "--lines", "found.txt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "fidelity.mean_kl True" in (tmp_path / "found.txt").read_text().splitlines()
+
+
 def test_doctor_and_devices_list_it(tmp_path: Path) -> None:
     found = {each["name"]: each for each in json.loads(gemcut("doctor", "--json", cwd=tmp_path).stdout)["runtimes"]}
     assert found["fake"]["can_export"]

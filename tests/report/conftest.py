@@ -27,7 +27,7 @@ def outcomes(sample_int4: Any) -> tuple[Outcome, ...]:
 def page(outcomes: tuple[Outcome, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The HTML report of all of them."""
     pytest.importorskip("plotly", reason="plotly is not installed: pip install 'gemcut[report]'")
-    from gemcut.report.html import html_report
+    from gemcut.report.formats.html import html_report
 
     path = tmp_path_factory.mktemp("html") / "report <1>.html"
     path.write_bytes(html_report(outcomes).encode())

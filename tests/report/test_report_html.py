@@ -105,7 +105,7 @@ def test_texts_stand_side_by_side_and_can_do_nothing(browser: Any, page: Path, o
 
 
 def test_labels_of_plots_are_text_too(browser: Any, tmp_path: Path, outcomes: tuple[Outcome, ...]) -> None:
-    from gemcut.report.html import html_report
+    from gemcut.report.formats.html import html_report
 
     evil = "<a href='javascript:1'>x</a><b>&lt;%{label}</script>"
     base = _evidence(outcomes[0])
@@ -227,7 +227,7 @@ class _Outline(html.parser.HTMLParser):
 
 
 def test_the_file_is_whole_by_itself_and_the_same_each_time(page: Path, outcomes: tuple[Outcome, ...]) -> None:
-    from gemcut.report.html import html_report
+    from gemcut.report.formats.html import html_report
 
     text = page.read_bytes().decode()
     assert html_report(outcomes) == text
@@ -243,7 +243,7 @@ def test_the_file_is_whole_by_itself_and_the_same_each_time(page: Path, outcomes
 
 
 def test_outcomes_without_a_bundle_need_no_script(tmp_path: Path, outcomes: tuple[Outcome, ...], browser: Any) -> None:
-    from gemcut.report.html import html_report
+    from gemcut.report.formats.html import html_report
 
     text = html_report(outcomes[2:])
     assert len(text) < 20_000
@@ -258,7 +258,7 @@ def test_outcomes_without_a_bundle_need_no_script(tmp_path: Path, outcomes: tupl
 
 def test_logits_that_are_not_numbers_are_drawn(browser: Any, tmp_path: Path, outcomes: tuple[Outcome, ...]) -> None:
     from gemcut.prove.fidelity import fidelity_top64
-    from gemcut.report.html import html_report
+    from gemcut.report.formats.html import html_report
 
     base = _evidence(outcomes[0])
     nan = replace(base.recorded[0], logprobs=np.full_like(base.recorded[0].logprobs, np.nan))
@@ -275,7 +275,7 @@ def test_logits_that_are_not_numbers_are_drawn(browser: Any, tmp_path: Path, out
 
 
 def test_a_large_report_has_no_more_rows_than_can_be_read(outcomes: tuple[Outcome, ...]) -> None:
-    from gemcut.report.html import html_report
+    from gemcut.report.formats.html import html_report
 
     base = _evidence(outcomes[0])
     many = replace(base, goldens=base.goldens * 8, recorded=base.recorded * 8, verdict=None)
@@ -290,7 +290,7 @@ def test_a_large_report_has_no_more_rows_than_can_be_read(outcomes: tuple[Outcom
 def test_a_bundle_that_was_not_finished_is_shown_as_far_as_it_is_known(
     lacking: str, browser: Any, tmp_path: Path, outcomes: tuple[Outcome, ...]
 ) -> None:
-    from gemcut.report.html import html_report
+    from gemcut.report.formats.html import html_report
 
     base = _evidence(outcomes[0])
     gone = {"files": ("files",), "tensors": ("tensors",), "both": ("files", "tensors")}.get(lacking, ())

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from gemcut.report.junit import junit_xml
+from gemcut.report.formats.junit import junit_xml
+from gemcut.report.formats.sarif import sarif_json
 from gemcut.report.outcome import Finding, Outcome, Place
-from gemcut.report.sarif import sarif_json
 from report_samples import HOSTILE
 
 SCHEMAS = Path(__file__).parent / "schemas"

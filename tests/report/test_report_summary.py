@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from gemcut.report.annotations import MOST, workflow_commands
+from gemcut.report.formats.summary import LIMIT, markdown, summary
 from gemcut.report.outcome import Finding, Outcome
-from gemcut.report.summary import LIMIT, markdown, summary
 from report_samples import HOSTILE
 
 GITHUB = {"GITHUB_ACTIONS": "true"}

@@ -12,16 +12,24 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from gemcut.errors import LackingError, UsageError
+from gemcut.errors import LackingError, UnsupportedError, UsageError
+from gemcut.report.formats.summary import LIMIT
 from gemcut.report.outcome import Outcome
-from gemcut.report.summary import LIMIT
 from gemcut.report.writer import ReportFiles, check_files, write_reports
 
 
 def _files(folder: Path, html: bool = False) -> ReportFiles:
     return ReportFiles(
-        folder / "a" / "j.xml", folder / "b.sarif", folder / "c" / "d" / "r.html" if html else None, folder / "s.md"
+        junit=folder / "a" / "j.xml",
+        sarif=folder / "b.sarif",
+        html=folder / "c" / "d" / "r.html" if html else None,
+        summary=folder / "s.md",
     )
+
+
+def test_a_report_of_no_known_form_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="unknown report format 'junt': did you mean 'junit'"):
+        ReportFiles(junt=tmp_path / "j.xml")
 
 
 def test_all_reports_are_written_and_their_folders_made(outcomes: tuple[Outcome, ...], tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ GitHub takes 1 MiB from a step and shows nothing if it wrote more, so what doesn
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import wording as shown
+from .. import wording as shown
+from .base import ReportFormat
 
 if TYPE_CHECKING:
-    from ..prove.gate import Verdict
-    from .outcome import Finding, Outcome
+    from ...prove.gate import Verdict
+    from ..outcome import Finding, Outcome
 
 LIMIT = 1024 * 1024  # bytes; "Adding a job summary" in GitHub's documentation of workflow commands
 # Characters that have a meaning in GitHub's Markdown: CommonMark's marks, tables, math, mentions, and, before a word,
@@ -85,7 +86,7 @@ def _table_of(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def _size(outcome: Outcome) -> str:
-    from ..util.text import size_text
+    from ...util.text import size_text
 
     return size_text(outcome.evidence.size) if outcome.evidence and outcome.evidence.size else "-"
 
@@ -136,3 +137,18 @@ def _html(text: str) -> str:
     import html
 
     return html.escape(shown.one_line(text))
+
+
+class Summary(ReportFormat):
+    """See ``ReportFormat``."""
+
+    name = "summary"
+    suffix = ".md"
+    help = "Markdown; also appended to $GITHUB_STEP_SUMMARY if that is set."
+
+    def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
+        """See ``ReportFormat``."""
+        return summary(outcomes).encode("utf-8", "replace")
+
+
+FORMAT = Summary()

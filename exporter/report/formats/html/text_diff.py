@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ...prove.fidelity import Fidelity
-    from ...prove.golden import Golden, Recorded
+    from ....prove.fidelity import Fidelity
+    from ....prove.golden import Golden, Recorded
 
 MOST = 20  # prompts of a bundle that are shown with their texts
 _LONGEST = 6000  # characters of one text

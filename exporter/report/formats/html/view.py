@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...util.text import path_text, size_text
-from .. import wording as shown
+from ....util.text import path_text, size_text
+from ... import wording as shown
 from .figures import Plot, Table
 
 if TYPE_CHECKING:
-    from ...pipeline.evidence import Evidence
-    from ...prove.conformance import Conformance
-    from ...prove.fidelity import Fidelity
-    from ..outcome import Finding, Outcome
+    from ....pipeline.evidence import Evidence
+    from ....prove.conformance import Conformance
+    from ....prove.fidelity import Fidelity
+    from ...outcome import Finding, Outcome
     from .text_diff import Pair
 
 
@@ -123,7 +123,7 @@ def _check(finding: Finding, outcome: Outcome) -> Check:
 
 def _fidelity(evidence: Evidence | None) -> Fidelity | None:
     """Return the gate's fidelity, or else what goldens and recorded outputs give."""
-    from ...prove.fidelity import fidelity_top64
+    from ....prove.fidelity import fidelity_top64
 
     if evidence is None:
         return None
@@ -133,7 +133,7 @@ def _fidelity(evidence: Evidence | None) -> Fidelity | None:
 
 
 def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str], ...]:
-    from ..wording import FIGURES, figure_text
+    from ...wording import FIGURES, figure_text
 
     evidence = outcome.evidence
     rows = [
@@ -219,7 +219,7 @@ def _verdict(passed: bool) -> str:
 
 
 def _budget_table(evidence: Evidence) -> Table:
-    from ...pipeline.evidence import TITLES
+    from ....pipeline.evidence import TITLES
 
     rows = []
     for line in evidence.budgets:

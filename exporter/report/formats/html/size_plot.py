@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...util.text import size_text
+from ....util.text import size_text
 from .figures import Plot, Table, figure, plain
 
 if TYPE_CHECKING:
-    from ...bundle.manifest import Manifest
+    from ....bundle.manifest import Manifest
 
 _HEIGHT = 440  # pixels
 _PATTERNS = ("/", "\\", "x", "-", "|", "+", ".")

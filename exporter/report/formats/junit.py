@@ -8,15 +8,16 @@ the same name, and writes other bytes if lxml is installed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from ..util.text import path_text
-from . import wording as shown
+from ...util.text import path_text
+from .. import wording as shown
+from .base import ReportFormat
 
 if TYPE_CHECKING:
-    from .outcome import Finding, Outcome
+    from ..outcome import Finding, Outcome
 
 # All characters that XML 1.0 doesn't allow (section 2.2, Char); a model's reply may hold any of them.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -108,3 +109,18 @@ def _seconds(value: float) -> str:
 
 def _text(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
+
+
+class JUnit(ReportFormat):
+    """See ``ReportFormat``."""
+
+    name = "junit"
+    suffix = ".xml"
+    help = "JUnit XML: a test for each thing checked, as CI services show them."
+
+    def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
+        """See ``ReportFormat``."""
+        return junit_xml(outcomes)
+
+
+FORMAT = JUnit()

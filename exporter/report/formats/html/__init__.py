@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....errors import LackingError
+from ..base import ReportFormat
+
 if TYPE_CHECKING:
-    from ..outcome import Outcome
+    from ...outcome import Outcome
 
 _FOLDER = Path(__file__).parent
 
@@ -28,7 +31,7 @@ def html_report(outcomes: Sequence[Outcome]) -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    from .. import wording as shown
+    from ... import wording as shown
     from .view import sections
 
     style = (_FOLDER / "style.css").read_text(encoding="utf-8")
@@ -67,3 +70,28 @@ def _visible(value: Any) -> Any:
 
 def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+class Html(ReportFormat):
+    """See ``ReportFormat``."""
+
+    name = "html"
+    suffix = ".html"
+    help = "One page with plots and texts side by side, that opens offline."
+
+    def require(self) -> None:
+        """See ``ReportFormat``: plotly draws."""
+        from importlib.util import find_spec
+
+        if find_spec("plotly") is None:
+            raise LackingError(
+                "--html needs the package 'plotly', which isn't installed",
+                hint="Install it with: pip install 'gemcut[report]'",
+            )
+
+    def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
+        """See ``ReportFormat``."""
+        return html_report(outcomes).encode("utf-8", "replace")
+
+
+FORMAT = Html()

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from . import wording as shown
+from .. import wording as shown
+from .base import ReportFormat
 
 if TYPE_CHECKING:
-    from .outcome import Finding, Outcome
+    from ..outcome import Finding, Outcome
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"  # the name that the standard's readers know it by
 _ROOT = "%SRCROOT%"
@@ -30,7 +31,7 @@ def sarif_json(outcomes: Sequence[Outcome], environ: Mapping[str, str] = os.envi
         outcomes: The outcomes, in the order that their results are to have.
         environ: The environment; the CI service's variables name the repository's root (``wording.from_root``).
     """
-    from .. import __version__
+    from ... import __version__
 
     failed = [(outcome, finding) for outcome in outcomes for finding in outcome.failures]
     names = sorted({finding.rule for _, finding in failed})
@@ -131,3 +132,18 @@ def _properties(outcome: Outcome, finding: Finding) -> dict[str, Any]:
 def _finite(value: float | None) -> float | str | None:
     """Return a figure, or its word if it isn't finite: JSON has no infinity."""
     return value if value is None or math.isfinite(value) else shown.number("", value)
+
+
+class Sarif(ReportFormat):
+    """See ``ReportFormat``."""
+
+    name = "sarif"
+    suffix = ".sarif"
+    help = "SARIF 2.1.0: what failed, beside the code that names it."
+
+    def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
+        """See ``ReportFormat``."""
+        return sarif_json(outcomes, environ)
+
+
+FORMAT = Sarif()

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...util.text import size_text
+from ....util.text import size_text
 from .figures import Plot, Table, bars, nats
 
 if TYPE_CHECKING:
-    from ...bundle.manifest import Manifest
-    from ...pipeline.evidence import BudgetLine
-    from ...prove.conformance import Conformance
+    from ....bundle.manifest import Manifest
+    from ....pipeline.evidence import BudgetLine
+    from ....prove.conformance import Conformance
 
 
 def delegate_plot(manifest: Manifest) -> Plot:
@@ -100,7 +100,7 @@ def _parting(step: int | None, tie: bool) -> str:
 
 def budget_plot(lines: Sequence[BudgetLine]) -> Plot | None:
     """Return the plot of what was measured as a share of each limit; None if nothing could be measured."""
-    from ...pipeline.evidence import TITLES
+    from ....pipeline.evidence import TITLES
 
     known = [line for line in lines if line.measured is not None and math.isfinite(line.measured)]
     if not known:

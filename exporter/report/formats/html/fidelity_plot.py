@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..wording import numbered
+from ...wording import numbered
 from .figures import SCALE, Plot, Table, figure, nats, short
 
 if TYPE_CHECKING:
-    from ...prove.golden import Golden, Recorded
+    from ....prove.golden import Golden, Recorded
 
 KL_LEAST = 1e-7  # nats; sums of 64 float32 probabilities are no more exact (prove.fidelity)
 MOST_ROWS = 4000
@@ -22,7 +22,7 @@ def fidelity_plot(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> Pl
     """Return the plot of the KL divergence by prompt and position, over the float model's top 64 and the rest."""
     import plotly.graph_objects as go
 
-    from ...prove.fidelity import kl_buckets
+    from ....prove.fidelity import kl_buckets
 
     kls = [kl_buckets(g.topk_logprobs, r.logprobs) for g, r in zip(goldens, recorded, strict=True)]
     agree = [r.top1 == g.topk_ids[:, 0] for g, r in zip(goldens, recorded, strict=True)]
