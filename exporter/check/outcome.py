@@ -14,7 +14,8 @@ from . import CheckResult, RuntimeCheck
 def outcome(result: CheckResult) -> Outcome:
     """One finding for each thing that is missing (``runtime.operator``, ``runtime.backend``, ``runtime.node``,
     ``runtime.schema``, ``runtime.section``, ``runtime.metadata``, ``runtime.runtime``), one for each that isn't known
-    (``runtime.unknown``), and one for each kind of which nothing is missing."""
+    (``runtime.unknown``), and one for each kind of which nothing is missing.
+    """
     worst = result.runtimes[0]
     return Outcome(
         action="check",

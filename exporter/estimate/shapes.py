@@ -22,7 +22,8 @@ _FLOAT = 4  # bytes
 @dataclass(frozen=True)
 class Weight:
     """One matrix [rows, columns]. gathered: rows are read from it by number. share: of such matrices that a token
-    reads, 1.0 but for experts."""
+    reads, 1.0 but for experts.
+    """
 
     kind: str
     rows: int

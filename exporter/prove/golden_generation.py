@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import CheckpointError, UsageError
 from ..prompt.chats import Prompt, encode_prompt
 from ..prompt.codec import Codec
-from ..reference.greedy import Ask, Followed, Sink
+from ..reference.greedy import Decoded, DecodeRequest, Sink
 from ..reference.oracle import Reference
 from ..util.arrays import FloatArray
 from ..util.progress import Progress
@@ -66,7 +66,7 @@ class _Asked:
 
     prompt: Prompt
     rendered: str
-    ask: Ask
+    ask: DecodeRequest
 
 
 def _ask(reference: Reference, codec: Codec, prompt: Prompt, max_new: int, context: int) -> _Asked:
@@ -85,13 +85,13 @@ def _ask(reference: Reference, codec: Codec, prompt: Prompt, max_new: int, conte
             f"the prompt {prompt.id!r} has {len(ids)} tokens, which don't fit in a context of {context}",
             hint=f"use --context {max(len(ids), LEAST_POSITIONS) + max_new} or more",
         )
-    return _Asked(prompt, rendered, Ask(tuple(ids), room, LEAST_POSITIONS))
+    return _Asked(prompt, rendered, DecodeRequest(tuple(ids), room, LEAST_POSITIONS))
 
 
 def _golden(
     codec: Codec,
     asked: _Asked,
-    followed: Followed,
+    followed: Decoded,
     rows: Callable[[int], FloatArray],
     stop_ids: frozenset[int],
     top: int,
@@ -161,7 +161,7 @@ class LogitsFile:
         """Return the rows that ``make_goldens`` left in ``folder`` with these goldens."""
         file = cls(folder, vocab_size)
         for number, golden in enumerate(goldens):
-            ask = Ask(golden.prompt_ids, 0, LEAST_POSITIONS)
+            ask = DecodeRequest(golden.prompt_ids, 0, LEAST_POSITIONS)
             file.score(number, golden.first - ask.start, golden.positions)
         return file
 
@@ -240,7 +240,7 @@ def _followed(
     progress: Progress | None,
 ) -> Iterator[Golden]:
     sinks = [_sink(logits, number, one.ask) for number, one in enumerate(asked)]
-    followed = reference.follow([one.ask for one in asked], stop_ids, sinks, progress)
+    followed = reference.decode([one.ask for one in asked], stop_ids, sinks, progress)
     for number, (one, found) in enumerate(zip(asked, followed, strict=True)):
         before = len(logits)
         first, positions = _scored(len(one.ask.ids), len(found.ids))
@@ -252,5 +252,5 @@ def _row(logits: LogitsFile, before: int, row: int) -> FloatArray:
     return logits[before + row]
 
 
-def _sink(logits: LogitsFile, number: int, ask: Ask) -> Sink:
+def _sink(logits: LogitsFile, number: int, ask: DecodeRequest) -> Sink:
     return lambda position, rows: logits.put(number, position - ask.start, rows)

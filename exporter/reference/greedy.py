@@ -14,8 +14,8 @@ Sink = Callable[[int, FloatArray], None]
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A prompt to follow.
+class DecodeRequest:
+    """A prompt to decode greedily.
 
     Attributes:
         ids: The prompt's token ids.
@@ -34,7 +34,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Followed:
+class Decoded:
     """What became of a prompt that was followed.
 
     Attributes:
@@ -47,7 +47,7 @@ class Followed:
     ids: tuple[int, ...]
 
 
-def follow(ask: Ask, stop: frozenset[int], forward: Forward, sink: Sink) -> Followed:
+def greedy_decode(ask: DecodeRequest, stop: frozenset[int], forward: Forward, sink: Sink) -> Decoded:
     """Follow a prompt greedily, one step at a time; of equal logits, the lower id wins.
 
     Args:
@@ -68,4 +68,4 @@ def follow(ask: Ask, stop: frozenset[int], forward: Forward, sink: Sink) -> Foll
         made = len(ids) - len(ask.ids)
         if reply is None and (ids[-1] in stop or made == ask.room):
             reply = tuple(ids[len(ask.ids) :])
-    return Followed(reply, tuple(ids))
+    return Decoded(reply, tuple(ids))

@@ -36,7 +36,7 @@ class _Waiting:
         return self.x.numel() // self.x.shape[-1]
 
 
-class Together:
+class Lockstep:
     """Several runs of one model, side by side.
 
     Args:

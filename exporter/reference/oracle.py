@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..util.progress import Progress
 
 if TYPE_CHECKING:
-    from .greedy import Ask, Followed, Sink
+    from .greedy import Decoded, DecodeRequest, Sink
 
 
 class Reference(Protocol):
@@ -20,10 +20,14 @@ class Reference(Protocol):
 
     vocab_size: int
 
-    def follow(
-        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
-    ) -> list[Followed]:
-        """Reply greedily to all prompts, and hand over the logits behind the replies; see ``reference.greedy.follow``.
+    def decode(
+        self,
+        asks: Sequence[DecodeRequest],
+        stop: frozenset[int],
+        sinks: Sequence[Sink],
+        progress: Progress | None = None,
+    ) -> list[Decoded]:
+        """Reply greedily to all prompts, and hand over the logits behind the replies; see ``greedy_decode``.
 
         Args:
             asks: The prompts.

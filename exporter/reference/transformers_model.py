@@ -10,7 +10,7 @@ import numpy as np
 
 from ..util.arrays import FloatArray
 from ..util.progress import Progress
-from .greedy import Ask, Followed, Sink, follow
+from .greedy import Decoded, DecodeRequest, Sink, greedy_decode
 
 if TYPE_CHECKING:
     import torch
@@ -54,21 +54,25 @@ class TransformersReference:
             out = self._model(input_ids=torch.tensor([list(ids)]), use_cache=False, logits_to_keep=len(ids) - first)
         return _array(out.logits)
 
-    def follow(
-        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
-    ) -> list[Followed]:
-        """Follow all prompts side by side (see ``lockstep``), each with its own cache; see ``Reference.follow``."""
-        from .lockstep import Together
+    def decode(
+        self,
+        asks: Sequence[DecodeRequest],
+        stop: frozenset[int],
+        sinks: Sequence[Sink],
+        progress: Progress | None = None,
+    ) -> list[Decoded]:
+        """Decode all prompts side by side (see ``lockstep``), each with its own cache; see ``Reference``."""
+        from .lockstep import Lockstep
 
         done = _Done(self._model, asks, progress)
-        out: list[Followed] = []
+        out: list[Decoded] = []
         for group in _groups(asks, self._cache_bytes, self._most_cached()):
-            side_by_side = Together(self._model, done.add)
+            side_by_side = Lockstep(self._model, done.add)
             out += side_by_side.run([self._task(asks[at], stop, sinks[at], done) for at in group])
         return out
 
-    def _task(self, ask: Ask, stop: frozenset[int], sink: Sink, done: _Done) -> Callable[[], Followed]:
-        def task() -> Followed:
+    def _task(self, ask: DecodeRequest, stop: frozenset[int], sink: Sink, done: _Done) -> Callable[[], Decoded]:
+        def task() -> Decoded:
             import torch
 
             cache = None
@@ -81,13 +85,13 @@ class TransformersReference:
                 cache = out.past_key_values
                 return _array(out.logits)
 
-            followed = follow(ask, stop, forward, sink)
+            followed = greedy_decode(ask, stop, forward, sink)
             done.finish(ask, followed)
             return followed
 
         return task
 
-    def _cache_bytes(self, ask: Ask) -> int:
+    def _cache_bytes(self, ask: DecodeRequest) -> int:
         from ..modeling.kv_cache import cache_spec
 
         longest = max(len(ask.ids) + ask.room, ask.scored + 1)
@@ -101,7 +105,7 @@ class TransformersReference:
 class _Done:
     """How much of the work is done, in rows times elements of matrices; replies that end early make it less."""
 
-    def __init__(self, model: Any, asks: Sequence[Ask], progress: Progress | None) -> None:
+    def __init__(self, model: Any, asks: Sequence[DecodeRequest], progress: Progress | None) -> None:
         from .lockstep import READING, elements
 
         self._progress = progress
@@ -119,7 +123,7 @@ class _Done:
             total = self._rows * self._body + self._scored * self._head + self._reading
             self._progress.update(min(self._done, total), total, f"{self._ended} of {self._of} prompts done")
 
-    def finish(self, ask: Ask, followed: Followed) -> None:
+    def finish(self, ask: DecodeRequest, followed: Decoded) -> None:
         spared = max(0, len(ask.ids) + ask.room - len(followed.ids))
         self._ended, self._rows, self._scored = self._ended + 1, self._rows - spared, self._scored - spared
         self.add(0)
@@ -129,7 +133,7 @@ def _array(logits: torch.Tensor) -> FloatArray:
     return np.asarray(logits[0].float().numpy(), dtype=np.float32)
 
 
-def _groups(asks: Sequence[Ask], size: Callable[[Ask], int], most: float) -> Iterator[range]:
+def _groups(asks: Sequence[DecodeRequest], size: Callable[[DecodeRequest], int], most: float) -> Iterator[range]:
     """Prompts, in their order, whose caches take ``most`` bytes together; as many in each group."""
     sizes = [size(ask) for ask in asks]
     groups = max(1, math.ceil(sum(sizes) / most))

@@ -11,7 +11,7 @@ from gemcut.checkpoint.mapped import map_float_model
 from gemcut.checkpoint.opening import open_checkpoint
 from gemcut.checkpoint.weights import load_float_model
 from gemcut.errors import CheckpointError
-from gemcut.reference.greedy import Ask
+from gemcut.reference.greedy import DecodeRequest
 from gemcut.reference.transformers_model import TransformersReference
 from gemcut.util.file_tensors import Scratch
 
@@ -36,9 +36,9 @@ def test_logits_and_replies_are_those_of_the_float32_model(pristine, tmp_path, m
     ours, theirs = TransformersReference(mapped), TransformersReference(whole)
     ids = [int(i) for i in np.random.default_rng(3).integers(3, ours.vocab_size, 40)]
     assert np.array_equal(ours.logits(ids, 5), theirs.logits(ids, 5))
-    asks = [Ask(tuple(part), 12) for part in (ids[:9], ids[4:11], ids[:30])]
+    asks = [DecodeRequest(tuple(part), 12) for part in (ids[:9], ids[4:11], ids[:30])]
     sinks = [lambda position, rows: None] * 3
-    assert ours.follow(asks, frozenset(), sinks) == theirs.follow(asks, frozenset(), sinks)
+    assert ours.decode(asks, frozenset(), sinks) == theirs.decode(asks, frozenset(), sinks)
     assert {p.dtype for p in mapped.parameters() if p.dim() > 1} == stored, "what was float32 in use is as it was"
     buffers = dict(load_float_model(checkpoint).named_buffers())
     for name, buffer in mapped.named_buffers():

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pytest
-from following_logits import FollowsLogits
 from gemcut.bundle.manifest import Manifest
 from gemcut.bundle.staging import Staging
+from support.logits_reference import FollowsLogits
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

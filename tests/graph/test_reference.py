@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gemcut.reference.greedy import Ask, Followed, Sink
+from gemcut.reference.greedy import Decoded, DecodeRequest, Sink
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def model() -> Any:
     return model
 
 
-def followed(model: Any, asks: list[Ask], stop: frozenset[int]) -> tuple[list[Followed], list[dict[int, Any]]]:
+def followed(model: Any, asks: list[DecodeRequest], stop: frozenset[int]) -> tuple[list[Decoded], list[dict[int, Any]]]:
     """All prompts side by side, and the logits that each was given, by position."""
     from gemcut.reference.transformers_model import TransformersReference
 
@@ -36,7 +36,7 @@ def followed(model: Any, asks: list[Ask], stop: frozenset[int]) -> tuple[list[Fo
     def sink(given: dict[int, Any]) -> Sink:
         return lambda position, logits: given.update({position + at: row.copy() for at, row in enumerate(logits)})
 
-    return TransformersReference(model).follow(asks, stop, [sink(given) for given in rows]), rows
+    return TransformersReference(model).decode(asks, stop, [sink(given) for given in rows]), rows
 
 
 def greedy_one_by_one(model: Any, prompt: list[int], count: int) -> list[int]:
@@ -52,7 +52,7 @@ def greedy_one_by_one(model: Any, prompt: list[int], count: int) -> list[int]:
 def test_replies_side_by_side_are_those_of_each_prompt_alone(model: Any) -> None:
     draw = np.random.default_rng(0)
     prompts = [draw.integers(3, 300, n).tolist() for n in (5, 9, 10, 31, 6)]
-    found, _ = followed(model, [Ask(tuple(prompt), 12) for prompt in prompts], frozenset())
+    found, _ = followed(model, [DecodeRequest(tuple(prompt), 12) for prompt in prompts], frozenset())
     assert [list(one.reply) for one in found] == [greedy_one_by_one(model, prompt, 12) for prompt in prompts]
 
 
@@ -61,13 +61,13 @@ def test_a_reply_ends_with_its_first_stop_id_and_the_others_go_on(model: Any) ->
     long = [greedy_one_by_one(model, prompt, 12) for prompt in prompts]
     stop = frozenset({long[0][3]})
     wanted = [reply[: next((i for i, t in enumerate(reply) if t in stop), 11) + 1] for reply in long]
-    found, _ = followed(model, [Ask(tuple(prompt), 12) for prompt in prompts], stop)
+    found, _ = followed(model, [DecodeRequest(tuple(prompt), 12) for prompt in prompts], stop)
     assert [list(one.reply) for one in found] == wanted
     assert wanted[0][-1] in stop
 
 
 def test_what_is_scored_goes_on_past_a_short_reply(model: Any) -> None:
-    asks = [Ask((7, 8, 9, 10, 11), 3, scored=20), Ask(tuple(range(20, 60)), 3, scored=20)]
+    asks = [DecodeRequest((7, 8, 9, 10, 11), 3, scored=20), DecodeRequest(tuple(range(20, 60)), 3, scored=20)]
     found, rows = followed(model, asks, frozenset())
     assert [(len(one.reply), len(one.ids)) for one in found] == [(3, 21), (3, 43)]
     assert [ask.start for ask in asks] == [0, 20]
@@ -89,7 +89,7 @@ def test_cached_logits_side_by_side_are_those_without_a_cache(model: Any, dtype:
             parameter.data = parameter.data.to(getattr(torch, dtype))
     monkeypatch.setattr(together, "MOST", 4 * 300 * 30)
     draw = np.random.default_rng(1)
-    asks = [Ask(tuple(draw.integers(3, 300, n).tolist()), 12, scored=16) for n in (5, 9, 33, 40)]
+    asks = [DecodeRequest(tuple(draw.integers(3, 300, n).tolist()), 12, scored=16) for n in (5, 9, 33, 40)]
     found, rows = followed(stored, asks, frozenset())
     for one, given in zip(found, rows, strict=True):
         alone = TransformersReference(stored).logits(one.ids)
@@ -102,9 +102,9 @@ def test_an_error_in_one_prompt_ends_all_and_leaves_the_model_as_it_was(model: A
     def full(position: int, rows: Any) -> None:
         raise OSError("the disk is full")
 
-    asks = [Ask((7, 8, 9), 4), Ask((20, 21), 4)]
+    asks = [DecodeRequest((7, 8, 9), 4), DecodeRequest((20, 21), 4)]
     with pytest.raises(OSError, match="disk is full"):
-        TransformersReference(model).follow(asks, frozenset(), [lambda position, rows: None, full])
+        TransformersReference(model).decode(asks, frozenset(), [lambda position, rows: None, full])
     assert not any("forward" in vars(module) for module in model.modules())
     assert followed(model, asks, frozenset())[0][0].reply == tuple(greedy_one_by_one(model, [7, 8, 9], 4))
 
@@ -112,7 +112,7 @@ def test_an_error_in_one_prompt_ends_all_and_leaves_the_model_as_it_was(model: A
 def test_prompts_whose_caches_do_not_fit_run_in_several_groups(model: Any, monkeypatch: Any) -> None:
     from gemcut.reference import transformers_model as reference
 
-    asks = [Ask(tuple(range(3, 3 + n)), 6) for n in (9, 5, 20, 7)]
+    asks = [DecodeRequest(tuple(range(3, 3 + n)), 6) for n in (9, 5, 20, 7)]
     together, _ = followed(model, asks, frozenset())
     monkeypatch.setattr(reference, "CACHES", 0)
     monkeypatch.setattr(reference, "CACHES_OF_PARAMETER", 0.05)

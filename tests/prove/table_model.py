@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from following_logits import FollowsLogits
 from gemcut.prompt.codec import ChatCodec
 from gemcut.prove.golden import Golden
 from gemcut.prove.golden_generation import LogitsFile
+from support.logits_reference import FollowsLogits
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 

@@ -43,7 +43,8 @@ _JUMPS = {
 @dataclass(frozen=True)
 class Imports:
     """What libraries want from outside themselves. versioned: name -> version node, of Android's C library.
-    others: names without a node that nothing here defines. needed: libraries that aren't among them or the system's."""
+    others: names without a node that nothing here defines. needed: libraries that aren't among them or the system's.
+    """
 
     versioned: dict[str, str]
     others: tuple[str, ...]
@@ -180,7 +181,8 @@ def _link_libc(imports: Imports, arch: str, out: Path) -> None:
 
 def make_stand_ins(imports: Imports, arch: str, out: Path) -> None:
     """Builds a library for each other one that is needed: the first ends the process if any of its functions is called,
-    the others are empty. The runner calls none of them."""
+    the others are empty. The runner calls none of them.
+    """
     (out / "scratch" / "others.c").write_text(_ends(imports.others), encoding="utf-8")
     for at, name in enumerate(imports.needed):
         shared(arch, out, name, ("empty.c",) if at else ("others.c",))

@@ -41,7 +41,8 @@ class ProfileFile(datafile.DataFile):
 @dataclass(frozen=True)
 class Profile:
     """A processor to play. qemu_cpu: QEMU's -cpu. cpuinfo: what the guest reads in /proc/cpuinfo: one that claims more
-    than qemu_cpu has ends in SIGILL. oldest_qemu: the first release that knows it, empty for any."""
+    than qemu_cpu has ends in SIGILL. oldest_qemu: the first release that knows it, empty for any.
+    """
 
     name: str
     description: str

@@ -134,7 +134,7 @@ class DecoderCall(nn.Module):
         return results
 
     def _masks(self, mask: torch.Tensor, input_pos: torch.Tensor) -> Any:
-        """transformers' masks: the engine's own for full layers, the window's for sliding ones."""
+        """Transformers' masks: the engine's own for full layers, the window's for sliding ones."""
         if self.spec.window is None:
             return mask
         if self.state.ring is not None:

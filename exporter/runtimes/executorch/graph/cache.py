@@ -68,7 +68,7 @@ class ProgramCache(Cache):
         return 1, layer.slots, layer.heads, layer.head_dim
 
     def rows(self, kind: str, states: torch.Tensor) -> torch.Tensor:
-        """states [1, KV heads, S, head dim] as what is written into a buffer."""
+        """States [1, KV heads, S, head dim] as what is written into a buffer."""
         return states.transpose(1, 2)
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]

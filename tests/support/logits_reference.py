@@ -7,21 +7,25 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from gemcut.reference.greedy import Ask, Followed, Forward, Sink, follow
+from gemcut.reference.greedy import Decoded, DecodeRequest, Forward, Sink, greedy_decode
 from gemcut.util.progress import Progress
 
 
 class FollowsLogits(ABC):
-    """``follow`` for a class that has ``logits``."""
+    """``greedy_decode`` for a class that has ``logits``."""
 
     @abstractmethod
     def logits(self, ids: Sequence[int], first: int) -> npt.NDArray[np.float32]:
         """Logits [T - first, V] of the positions ``first`` and later."""
 
-    def follow(
-        self, asks: Sequence[Ask], stop: frozenset[int], sinks: Sequence[Sink], progress: Progress | None = None
-    ) -> list[Followed]:
-        return [follow(ask, stop, self._forward(), sink) for ask, sink in zip(asks, sinks, strict=True)]
+    def decode(
+        self,
+        asks: Sequence[DecodeRequest],
+        stop: frozenset[int],
+        sinks: Sequence[Sink],
+        progress: Progress | None = None,
+    ) -> list[Decoded]:
+        return [greedy_decode(ask, stop, self._forward(), sink) for ask, sink in zip(asks, sinks, strict=True)]
 
     def _forward(self) -> Forward:
         fed: list[int] = []
