@@ -246,7 +246,7 @@ def test_damaged_orders_are_refused(runner: Path, ordered: Any) -> None:
         order.write_bytes(whole[:size])
         assert "truncated" in refused(runner, program, order, result)["error"]
     order.unlink()
-    assert "there is no order" in refused(runner, program, order, result)["error"]
+    assert f"the order {order} can't be opened" in refused(runner, program, order, result)["error"]
 
 
 def test_it_says_how_it_is_used(runner: Path) -> None:
