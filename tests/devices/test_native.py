@@ -231,7 +231,7 @@ def test_damaged_orders_are_refused(runner: Path, ordered: Any) -> None:
     header, stops = 8, struct.unpack_from("<i", whole, 20)[0]
     golden = header + 16 + 4 * stops
     cases = {
-        "no order": b"GCORDER2" + whole[8:],
+        "is not an order": b"GCORDER2" + whole[8:],
         "truncated": whole[:-4],
         "nothing to run": whole[:8] + bytes(4) + whole[12:],
         "longer than": whole + bytes(4),

@@ -29,5 +29,5 @@ def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> Non
         says = f"Groups of {fits[0]} would fit." if fits else "Give it a scheme with one scale per row (group = 0)."
         raise UnsupportedError(
             f"{name} has {columns} columns, which groups of {scheme.group} don't divide.",
-            hint=f"{says} Put a rule for this weight above the rule that matches it now.",
+            hint=f"{says} Put a rule for it in the recipe, above the one that matches now.",
         )
