@@ -112,7 +112,10 @@ def export(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     [
         ('weight = "int8"\ngroup = 32\nactivation = "int8-dynamic"', "int8 in groups of 32: LiteRT has no kernel"),
         ('weight = "int8"', "int8 with float32 activations"),
-        ('weight = "int4"\ngroup = 48\nactivation = "int8-dynamic"', "groups of 48; LiteRT's kernels have 32, 64"),
+        (
+            'weight = "int4"\ngroup = 48\nactivation = "int8-dynamic"',
+            "groups of 48, but LiteRT's kernels take only 32, 64",
+        ),
         ('weight = "int4"\ngroup = 64\nactivation = "int8-dynamic"', "96 columns, which groups of 64 don't divide"),
     ],
 )
