@@ -1,7 +1,7 @@
 """What every runtime offers: facts that need nothing, and three parts that are imported when they are used.
 
 A runtime is one folder beside this module and one row in the package's registry. Its ``PLUGIN`` is a
-``RuntimePlugin``. Exporting needs torch (``Exporter``), running a bundle needs the runtime alone (``Engine``), and
+``RuntimePlugin``. Exporting needs torch (``Exporter``), running a bundle needs only the runtime (``Engine``), and
 looking at one needs neither (``Inspector``).
 """
 
@@ -94,7 +94,7 @@ class Exporter(ABC):
 
     @abstractmethod
     def check(self, config: Any, recipe: Recipe, delegates: Sequence[str], oldest: str | None = None) -> None:
-        """Refuse, from shapes alone, what this runtime would ignore or can't run.
+        """Refuse, judging by shapes only, what this runtime would ignore or can't run.
 
         Args:
             config: transformers' text configuration.
@@ -139,7 +139,7 @@ class Exporter(ABC):
 
 
 class Engine(ABC):
-    """Runs programs. Needs the runtime, and nothing that exporting alone needs."""
+    """Runs programs. Needs the runtime, but nothing that only exporting needs."""
 
     @abstractmethod
     def preload(self) -> None:

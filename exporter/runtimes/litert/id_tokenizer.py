@@ -42,7 +42,12 @@ _SHAPING = (
 
 @dataclass(frozen=True)
 class _Part:
-    """A section to write: bytes, or a range of the packed file."""
+    """A section to write.
+
+    Attributes:
+        entry: Its entry in the header, one of the builder's objects.
+        data: Its bytes, or the section of the packed file to copy.
+    """
 
     entry: Any
     data: bytes | Section

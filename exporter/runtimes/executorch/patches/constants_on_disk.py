@@ -8,7 +8,7 @@ when the program is written; but neither XNNPACK's serializer nor the emitter ma
 - ``_Emitter._save_new_const_tensor``, through which all others go (embeddings), does so too;
 - ``NodeVisitor.convert_to_qc4w``, which makes five copies of a matrix, is called for some rows at a time;
 - ``XnnpackBackend.copy_exported_program_for_preprocess``, which copies all partitions with their constants at once,
-  copies the graphs alone: XNNPACK's passes put new constants in the place of old ones and write to none.
+  copies only the graphs: XNNPACK's passes replace constants by new ones and write to none.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def _operator(plan: Any, wanted: tuple[str, str]) -> int:
 
 
 def _drop_operator(plan: Any, index: int) -> None:
-    """Removes an operator that nothing calls any more from the table."""
+    """Removes an operator that is no longer called from the table."""
     from executorch.exir.schema import KernelCall
 
     del plan.operators[index]

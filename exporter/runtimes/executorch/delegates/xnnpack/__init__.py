@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .....quantize.recipe import Scheme
 
 # XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
-# rotary embedding alone has them, once for all layers; the portable kernels compute them.
+# rotary embedding is the only part that has them, once for all layers; the portable kernels compute them.
 NEWER_NODES = frozenset({"sin.default", "cos.default"})
 
 
