@@ -1,6 +1,6 @@
-"""What this machine can and can't do, runtime by runtime, and the command that mends it.
+"""What this machine can and can't do, runtime by runtime, and the command that fixes it.
 
-What a runtime needs is read from the distribution's own extra of its name, so that pip and the doctor never differ.
+What a runtime needs is read from the distribution's own extra of that name, so that pip and the doctor never disagree.
 No package is imported.
 """
 
@@ -31,7 +31,7 @@ DISK_WANTED = 1e9  # bytes: the sample, its working copies and its bundle, with 
 MEMORY_WANTED = 3e9  # bytes: torch with transformers, and the sample's export
 HUB_WAIT = 3.0  # seconds
 
-# Name in /proc/cpuinfo -> what XNNPACK gains by it.
+# Name in /proc/cpuinfo of each feature that XNNPACK gains from -> its common name.
 CPU_FEATURES = {
     "avx2": "AVX2",
     "avx512_vnni": "AVX-512 VNNI",
@@ -47,7 +47,14 @@ NEEDED_FEATURE = {"x86_64": "avx2", "AMD64": "avx2", "aarch64": "asimddp", "arm6
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. state: 'lacking' stops an export here; 'note' doesn't. fix: a command, or nothing."""
+    """One thing that was examined.
+
+    Attributes:
+        name: What was examined.
+        state: ``ok``; ``lacking``, which prevents an export here; or ``note``, which doesn't.
+        found: What was found.
+        fix: A command or an instruction that fixes it; empty if there is none.
+    """
 
     name: str
     state: State
@@ -57,9 +64,15 @@ class Check:
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """What a runtime can do on this machine: can_run its bundles (validate, chat, bench), can_export to it.
+    """What a runtime can do on this machine.
 
-    lacking: the packages that aren't here, or of the wrong version. fix: the one command that gets them, or nothing.
+    Attributes:
+        name: The runtime's name.
+        can_export: Whether bundles can be exported to it.
+        can_run: Whether its bundles can be run (validate, chat, bench).
+        found: What was found, in words.
+        lacking: The packages that are missing or have the wrong version.
+        fix: The command that installs them; empty if there is none.
     """
 
     name: str
@@ -72,7 +85,13 @@ class RuntimeState:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was looked at. can_export: to at least one runtime, and nothing else that an export needs is lacking."""
+    """Everything that was examined.
+
+    Attributes:
+        can_export: Whether an export to at least one runtime is possible, and nothing else that it needs is lacking.
+        runtimes: The state of each runtime.
+        checks: Everything else that was examined.
+    """
 
     can_export: bool
     runtimes: tuple[RuntimeState, ...]
@@ -80,7 +99,7 @@ class Diagnosis:
 
 
 def examine(work: Path | None = None) -> Diagnosis:
-    """Looks at Python, runtimes and their packages, processor, memory, disk and the way to the hub.
+    """Examine Python, runtimes and their packages, processor, memory, disk and the connection to the hub.
 
     Args:
         work: Where bundles would go; None for the present directory.
@@ -112,9 +131,9 @@ def _python() -> Check:
 def _runtime(name: str) -> RuntimeState:
     try:
         runtime = find_runtime(name)
-    except LackingError as error:  # another distribution's, which can't be imported
+    except LackingError as error:  # a plugin of another distribution that can't be imported
         return RuntimeState(name, False, False, error.message, (), error.hint or "")
-    lacking = tuple(each.name for each in requirements(runtime.extra) if _misfit(each))
+    lacking = tuple(each.name for each in requirements(runtime.extra) if _unsatisfied(each))
     obstacle = runtime.run_obstacle()
     if obstacle:
         return RuntimeState(name, False, False, f"needs {obstacle}, which this processor doesn't have", lacking)
@@ -131,14 +150,14 @@ def _runtime(name: str) -> RuntimeState:
 
 
 def install(*runtimes: str) -> str:
-    """The command that gets all that these runtimes need."""
+    """Return the command that installs all that these runtimes need."""
     return f"pip install 'gemcut[{','.join(runtimes)}]'"
 
 
 def requirements(extra: str = "") -> tuple[Requirement, ...]:
-    """What the distribution requires on this machine: always, or for an extra alone, with the extras that it takes in.
+    """Return what the distribution requires on this machine: always, or only for an extra and the extras it includes.
 
-    A requirement with nothing but an upper bound is left out: it is there for pip to find versions that agree.
+    A requirement with only an upper bound is left out: its purpose is to help pip find versions that agree.
     """
     from packaging.requirements import Requirement
 
@@ -163,9 +182,9 @@ def _installed(runtime: str) -> bool:
 
 
 def _packages(runtimes: Sequence[RuntimeState]) -> Iterator[Check]:
-    """Each package against the version that the distribution asks for.
+    """Compares each package with the version that the distribution requires.
 
-    A runtime that isn't installed at all is worth no line for each of its packages, unless no other is here either.
+    A runtime that isn't installed at all gets no line for each of its packages, unless no runtime is installed.
     """
     present = [runtime.name for runtime in runtimes if _installed(runtime.name)] or [runtimes[0].name]
     enough = any(runtime.can_export for runtime in runtimes)
@@ -179,13 +198,13 @@ def _packages(runtimes: Sequence[RuntimeState]) -> Iterator[Check]:
 
 def _package(wanted: Requirement, otherwise: State, fix: str) -> Check:
     version, asked = _version(wanted.name), str(wanted.specifier)
-    if not _misfit(wanted):
+    if not _unsatisfied(wanted):
         return Check(wanted.name, "ok", f"{version} ({asked})")
-    return Check(wanted.name, otherwise, f"{version or 'not installed'}; {asked} is wanted", fix)
+    return Check(wanted.name, otherwise, f"{version or 'not installed'}; {asked} is required", fix)
 
 
-def _misfit(wanted: Requirement) -> bool:
-    """Whether a package is missing or another version than the one that is wanted."""
+def _unsatisfied(wanted: Requirement) -> bool:
+    """Whether a package is missing, or doesn't have the version that is required."""
     version = _version(wanted.name)
     return version is None or not wanted.specifier.contains(version, prereleases=True)
 
@@ -198,7 +217,7 @@ def _version(name: str) -> str | None:
 
 
 def cpu_features(text: str) -> list[str]:
-    """The features that count, of a ``/proc/cpuinfo``: the names in its first flags or Features line."""
+    """Return the features that matter, from the first flags or Features line of a ``/proc/cpuinfo``."""
     present = flags_of(text)
     return [name for name in CPU_FEATURES if name in present]
 
@@ -210,7 +229,7 @@ def _processor() -> Check:
     except OSError:
         return Check("processor", "note", f"{cores} cores; features can't be read on {platform.system()}")
     features = cpu_features(text)
-    found = f"{cores} cores; {', '.join(CPU_FEATURES[f] for f in features) or 'no vector features known to us'}"
+    found = f"{cores} cores; {', '.join(CPU_FEATURES[f] for f in features) or 'no known vector features'}"
     needed = NEEDED_FEATURE.get(platform.machine())
     if needed and needed not in features:
         slow = f"{found}; without {CPU_FEATURES[needed]} bundles run several times slower here than on the target"
@@ -224,8 +243,8 @@ def _memory() -> Check:
     memory = psutil.virtual_memory()
     found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
     if memory.available < MEMORY_WANTED:
-        return Check("memory", "note", f"{found}; an export takes {MEMORY_WANTED / 1e9:.0f} GB and more",
-                     "Close other programs; gemcut plan says what a model needs.")  # fmt: skip
+        found += f"; an export takes at least {MEMORY_WANTED / 1e9:.0f} GB"
+        return Check("memory", "note", found, "Close other programs; gemcut plan estimates what a model needs.")
     return Check("memory", "ok", found)
 
 
@@ -233,9 +252,9 @@ def _disk(work: Path) -> Check:
     free = shutil.disk_usage(work).free
     found = f"{free / 1e9:.1f} GB free here"
     if free < DISK_WANTED:
-        return Check("disk", "lacking", f"{found}; {DISK_WANTED / 1e9:.0f} GB are wanted", "Free some space.")
+        return Check("disk", "lacking", f"{found}; {DISK_WANTED / 1e9:.0f} GB are needed", "Free some space.")
     if not os.access(work, os.W_OK):
-        return Check("disk", "note", f"{found}, but {work} can't be written to", "Name another place with -o PATH.")
+        return Check("disk", "note", f"{found}, but {work} isn't writable", "Name another place with -o PATH.")
     return Check("disk", "ok", found)
 
 
@@ -243,18 +262,17 @@ def _cache() -> Check:
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
-        return Check("model cache", "note", "no huggingface_hub: models come from directories alone",
-                     install(runtime_names()[0]))  # fmt: skip
+        missing = "no huggingface_hub: models can only come from directories"
+        return Check("model cache", "note", missing, install(runtime_names()[0]))
     folder = Path(constants.HF_HUB_CACHE)
     present = next(p for p in (folder, *folder.parents) if p.exists())
     if not os.access(present, os.W_OK):
-        return Check("model cache", "note", f"{folder} can't be written to",
-                     "Set HF_HOME to a folder that can.")  # fmt: skip
+        return Check("model cache", "note", f"{folder} isn't writable", "Set HF_HOME to a folder that is.")
     return Check("model cache", "ok", str(folder))
 
 
 def _devices() -> Iterator[Check]:
-    """Where bundles can be proven besides this machine; none is needed for an export."""
+    """Devices on which bundles can be proven besides this machine; an export needs none of them."""
     from .devices import DEVICES
     from .devices.setup import lacking_for
 
@@ -269,7 +287,7 @@ def _devices() -> Iterator[Check]:
 
 
 def _token() -> Check:
-    """Whether there is a token, never which."""
+    """Whether there is a token; the token itself is never shown."""
     try:
         from huggingface_hub import get_token
     except ModuleNotFoundError:
@@ -280,22 +298,23 @@ def _token() -> Check:
 
 
 def _hub() -> Check:
-    """Whether the hub answers at all; any answer will do."""
+    """Whether the hub answers at all; any answer counts."""
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
         return Check("hub", "note", "no huggingface_hub", install(runtime_names()[0]))
     if constants.HF_HUB_OFFLINE:
-        return Check("hub", "note", "HF_HUB_OFFLINE is set: only what is in the cache", "unset HF_HUB_OFFLINE")
+        found = "HF_HUB_OFFLINE is set: only models in the cache can be used"
+        return Check("hub", "note", found, "unset HF_HUB_OFFLINE")
     reason = _unreachable(constants.ENDPOINT)
     if reason:
-        return Check("hub", "note", f"{constants.ENDPOINT} can't be reached: {reason}",
-                     "Name a model's directory, or set HF_ENDPOINT to a mirror.")  # fmt: skip
+        found = f"{constants.ENDPOINT} can't be reached: {reason}"
+        return Check("hub", "note", found, "Name a model's directory, or set HF_ENDPOINT to a mirror.")
     return Check("hub", "ok", f"{constants.ENDPOINT} answers")
 
 
 def _unreachable(endpoint: str) -> str:
-    """Why the endpoint can't be reached; empty where it answers, be it with an error."""
+    """Why the endpoint can't be reached; empty if it answers, even with an error."""
     import urllib.error
     import urllib.request
 

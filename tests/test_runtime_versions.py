@@ -138,7 +138,7 @@ def test_a_refusal_names_all_that_is_lacking_and_the_release_that_has_it() -> No
 
 
 def test_a_refusal_says_whose_list_it_went_by() -> None:
-    with pytest.raises(UnsupportedError, match=r"ExecuTorch 1\.2\.0.*as far as is known: of 1\.1\.0"):
+    with pytest.raises(UnsupportedError, match=r"ExecuTorch 1\.2\.0.*judged by 1\.1\.0, the nearest known release"):
         refuse_lacking([LATE], [XNNPACK], "1.2.0")
     with pytest.raises(UnsupportedError, match="no::such") as caught:
         refuse_lacking(["no::such"], [], "1.5.1")

@@ -1,4 +1,4 @@
-"""Will the app's runtime run this bundle? Answered from facts about releases, or from the library that ships."""
+"""Whether an app's runtime will run a bundle, judged by facts about releases or by the library that ships."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..compat.needs import Kind, Requirement
-from ..compat.verdict import Compared, Lack, Verdict, Way, by_release, newest_known
+from ..compat.verdict import Comparison, Lack, Verdict, Way, by_release, newest_known
 from ..errors import LackingError
 from ..runtimes import find_runtime
 from .advice import advice
-from .runtime_spec import Asked, parse
+from .runtime_spec import AppRuntime, parse
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..runtimes.base import RuntimePlugin
     from ..util.progress import Progress
 
-__all__ = ["Asked", "CheckResult", "Lack", "RuntimeCheck", "check", "parse"]
+__all__ = ["AppRuntime", "CheckResult", "Lack", "RuntimeCheck", "check", "parse"]
 
 _ORDER: tuple[Verdict, ...] = ("fails", "unknown", "may", "runs")
 
@@ -29,12 +29,25 @@ _ORDER: tuple[Verdict, ...] = ("fails", "unknown", "may", "runs")
 class RuntimeCheck:
     """Whether one runtime runs a bundle.
 
-    asked: as the user named it. package, package_version: through which the app has it, where that was named.
-    version: of the runtime; "" where it isn't known. file, line: where it was read; line from 1. verdict: ``runs``;
-    ``may``, where nothing is missing as far as strings, releases long before it, or the manifest alone, tell;
-    ``fails``; ``unknown``, where no source speaks of something that the program needs. way: by facts about a release,
-    by loading the library, or by its strings. missing, unknown: each thing. checked: how many of each kind were looked
-    for. advice: what would avoid it, or settle it.
+    Attributes:
+        asked: The runtime as the user named it.
+        runtime: Name of the bundle's runtime.
+        package: The package through which the app has it; "" if none was named.
+        package_version: The package's version; "" if no package was named.
+        version: The runtime's version; "" if it isn't known.
+        file: The file that names the runtime; "" if it was given directly.
+        line: The line in ``file``, from 1.
+        verdict: ``runs``; ``fails``; ``unknown`` if no source settles whether the runtime has something that the
+            program needs; or ``may`` if nothing is missing as far as can be told from the library's strings, from much
+            older releases, or from the manifest without the program.
+        way: ``release`` (by facts about a release), ``library`` (by loading the library), or ``strings`` (by its
+            strings).
+        missing: What the runtime lacks.
+        unknown: What it may lack.
+        checked: How many requirements of each kind were looked for.
+        advice: What to do about it, or how to settle it.
+        sources: Where the facts come from.
+        notes: What else the user should know.
     """
 
     asked: str
@@ -63,9 +76,13 @@ class RuntimeCheck:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """``gemcut check --json``: a bundle against every runtime that ``--runtime`` named, the worst verdict first.
+    """``gemcut check --json``: a bundle against every runtime that ``--runtime`` names.
 
-    runtime: the bundle's own. verdict: the worst.
+    Attributes:
+        bundle: Path of the bundle.
+        runtime: Name of the bundle's own runtime.
+        verdict: The worst verdict.
+        runtimes: The result for each runtime, the worst verdict first.
     """
 
     bundle: str
@@ -75,12 +92,18 @@ class CheckResult:
 
 
 def check(bundle: Path, text: str, progress: Progress) -> CheckResult:
-    """Checks a bundle against each runtime that ``--runtime`` names.
+    """Check a bundle against each runtime that ``--runtime`` names.
 
-    An app's files may name several; those of the bundle's own runtime count, and where there is none, all.
+    An app's files may name several; those of the bundle's own runtime count, or all if there are none.
+
+    Args:
+        bundle: Path of the bundle.
+        text: What the user gave for ``--runtime``.
+        progress: Told of each step.
 
     Raises:
-        UsageError, UnsupportedError: See ``parse``.
+        UsageError: See ``parse``.
+        UnsupportedError: See ``parse``.
         ConformanceError: The bundle was changed.
         LackingError: A package can't be fetched.
     """
@@ -99,10 +122,10 @@ def check(bundle: Path, text: str, progress: Progress) -> CheckResult:
 
 
 def read_needs(runtime: RuntimePlugin, bundle: Bundle) -> tuple[tuple[Requirement, ...], tuple[str, ...]]:
-    """Everything that the bundle's program asks its runtime for, and notes on what could not be read.
+    """Return everything that the bundle's program requires of its runtime, and notes on what couldn't be read.
 
     Raises:
-        ConformanceError: The program isn't what the manifest says.
+        ConformanceError: The program is damaged.
     """
     manifest = bundle.manifest
     found = {Requirement("operator", name) for name in (*manifest.operators, *manifest.kernels)}
@@ -110,12 +133,12 @@ def read_needs(runtime: RuntimePlugin, bundle: Bundle) -> tuple[tuple[Requiremen
     try:
         found |= runtime.inspector.needs(bundle)
     except LackingError as error:
-        notes = (f"what is inside {manifest.program} was not looked at: {error.message} {error.hint or ''}".strip(),)
+        notes = (f"the contents of {manifest.program} weren't checked: {error.message} {error.hint or ''}".strip(),)
     return tuple(sorted(found)), notes
 
 
 def _check(
-    runtime: RuntimePlugin, asked: Asked, needs: Sequence[Requirement], notes: tuple[str, ...], progress: Progress
+    runtime: RuntimePlugin, asked: AppRuntime, needs: Sequence[Requirement], notes: tuple[str, ...], progress: Progress
 ) -> RuntimeCheck:
     way: Way = "release"
     version, title = asked.version or "", runtime.title
@@ -126,17 +149,19 @@ def _check(
         way = "library" if shipped and shipped.loaded else "strings"
         version = (shipped.version or "") if shipped else ""
         if shipped is None:
-            compared = _other(f"{asked.library} holds no {title}, which the bundle is for", title)
+            compared = _other(f"the bundle is for {title}, but {asked.library} doesn't contain it", title)
         elif runtime.releases.loads_library:
             compared = by_library(runtime.releases, needs, shipped)
         else:
-            compared = _unsettled(title, f"what a {title} library has can't be read from it", shipped.notes)
+            compared = _unsettled(title, "what the library has can't be read from it", shipped.notes)
     elif asked.runtime != runtime.name:
         assert asked.runtime is not None
         theirs = find_runtime(asked.runtime).title
-        compared = _other(f"the app has {theirs}, the bundle is for {title}", title)
+        compared = _other(f"the bundle is for {title}, but the app has {theirs}", title)
     elif asked.version is None:
-        compared = _unsettled(title, f"which {title} {asked.package} {asked.package_version} holds", ())
+        compared = _unsettled(
+            title, f"it isn't known which {title} {asked.package} {asked.package_version} contains", ()
+        )
     else:
         compared = by_release(runtime.releases, needs, asked.version, asked.package)
     return RuntimeCheck(
@@ -158,16 +183,16 @@ def _check(
     )
 
 
-def _other(what: str, title: str) -> Compared:
-    return Compared((Lack("runtime", title, what),), (), {"runtime": 1}, ())
+def _other(what: str, title: str) -> Comparison:
+    return Comparison((Lack("runtime", title, what),), (), {"runtime": 1}, ())
 
 
-def _unsettled(title: str, what: str, notes: tuple[str, ...]) -> Compared:
-    return Compared((), (Lack("runtime", title, what),), {"runtime": 1}, (), notes)
+def _unsettled(title: str, what: str, notes: tuple[str, ...]) -> Comparison:
+    return Comparison((), (Lack("runtime", title, what),), {"runtime": 1}, (), notes)
 
 
-def _verdict(compared: Compared, way: Way, releases: ReleaseFacts, version: str, looked: bool) -> Verdict:
-    """looked: into the program itself, rather than at its manifest alone."""
+def _verdict(compared: Comparison, way: Way, releases: ReleaseFacts, version: str, looked: bool) -> Verdict:
+    """The verdict; ``looked`` says whether the program itself was read, not only its manifest."""
     from packaging.version import Version
 
     if compared.verdict != "runs":

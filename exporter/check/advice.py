@@ -1,4 +1,4 @@
-"""What would avoid that an app's runtime lacks something, or settle what isn't known."""
+"""What to do if an app's runtime lacks something, and how to settle what isn't known."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ..runtimes import runtime_names
 
 if TYPE_CHECKING:
     from ..compat.needs import Kind, Requirement
-    from ..compat.verdict import Compared, Way
+    from ..compat.verdict import Comparison, Way
     from ..runtimes.base import RuntimePlugin
-    from .runtime_spec import Asked
+    from .runtime_spec import AppRuntime
 
 
 def advice(
-    compared: Compared,
-    asked: Asked,
+    compared: Comparison,
+    asked: AppRuntime,
     runtime: RuntimePlugin,
     version: str,
     needs: Sequence[Requirement],
     way: Way,
 ) -> Iterator[str]:
-    """Say what to do next, the likeliest first.
+    """Return what to do next, the most useful first.
 
     Args:
         compared: What is missing and what isn't known.
         asked: The runtime that the app ships.
-        runtime: The bundle's.
-        version: Of the app's runtime; empty if it isn't known.
+        runtime: The bundle's runtime.
+        version: The version of the app's runtime; empty if it isn't known.
         needs: What the bundle's program requires.
-        way: How it was found out.
+        way: How the comparison was made.
     """
     kinds = {lack.kind for lack in compared.missing}
     if kinds == {"runtime"}:
@@ -46,30 +46,30 @@ def advice(
 
 
 def _about_missing(
-    kinds: set[Kind], asked: Asked, runtime: RuntimePlugin, version: str, needs: Sequence[Requirement]
+    kinds: set[Kind], asked: AppRuntime, runtime: RuntimePlugin, version: str, needs: Sequence[Requirement]
 ) -> Iterator[str]:
     newer = oldest_release(runtime.releases, asked.package, needs)
     if newer is not None:
-        yield f"ship {runtime.title} {newer} or a later one with the app"
+        yield f"ship {runtime.title} {newer} or later with the app"
     else:
-        yield "no release that is known has all of it: please report it"
+        yield "no known release has all of it; please report it"
     oldest = runtime.releases.oldest_target()
     if oldest is not None and version and Version(version) >= Version(oldest):
         yield (
-            f'or gemcut export --target FILE.toml, a target of your own with {runtime.name} = "{version}" under '
-            "[oldest_runtime]: an export is then held to that release before it is packed"
+            f'or export for your own target (gemcut export --target FILE.toml) with {runtime.name} = "{version}" under '
+            "[oldest_runtime], which the export then checks before it packs"
         )
     if "backend" in kinds:
         yield "or export for a target with another delegate"
     if "node" in kinds:
-        yield "or export again with this gemcut, which keeps what old delegates lack out of their blobs"
+        yield "or export again with this gemcut, which keeps nodes that old delegates lack out of their blobs"
 
 
-def _about_unknown(kinds: set[Kind], asked: Asked, runtime: RuntimePlugin, way: Way) -> str:
+def _about_unknown(kinds: set[Kind], asked: AppRuntime, runtime: RuntimePlugin, way: Way) -> str:
     if runtime.releases.loads_library:
         if "runtime" in kinds and asked.package:
-            return f"name the very library: --runtime npm:{asked.package}@{asked.package_version}"
-        return "name the library that ships (--runtime app-release.apk, or the .aar): it is loaded and asked"
+            return f"name the library itself: --runtime npm:{asked.package}@{asked.package_version}"
+        return "name the library that ships, which is then loaded: --runtime app-release.apk, or the .aar"
     if way != "release" and runtime.releases.package_example:
         return f"name its version: --runtime {runtime.releases.package_example}"
-    return "run it there: the demo app proves it on the phone; gemcut validate --from FILE reads it"
+    return "prove the bundle on the phone with the demo app, and read the verdict with gemcut validate --from FILE"

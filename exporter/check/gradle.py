@@ -1,4 +1,4 @@
-"""Dependencies of a Gradle build: only what stands plainly in its files is read; nothing is run.
+"""Dependencies of a Gradle build: only what its files state literally is read; nothing is run.
 
 Coordinates as strings (``"org.pytorch:executorch-android:1.1.0"``) and as maps (``group: ..., name: ..., version:
 ...``), versions held in variables of the file or in ``gradle.properties``, aliases of a version catalog
@@ -38,9 +38,16 @@ _PLAIN = re.compile(r"v?\d+(\.\d+)*([.-]?[0-9A-Za-z]+)*$")
 
 @dataclass(frozen=True)
 class Dependency:
-    """One dependency. version: as it stands there, variables filled in; None where it can't be told.
+    """A dependency that a build file or a version catalog names.
 
-    written: the text in the file. file, line: where it stands; line from 1. library: a local file instead of all these.
+    Attributes:
+        group: The group of its coordinates.
+        name: The name in its coordinates.
+        version: The version as written, with variables filled in; None if it can't be told.
+        written: The text in the file.
+        file: The file that names it.
+        line: The line in ``file``, from 1.
+        library: A local library; the coordinates are then empty.
     """
 
     group: str
@@ -53,7 +60,7 @@ class Dependency:
 
 
 def read_build_file(path: Path) -> tuple[Dependency, ...]:
-    """The dependencies that a ``build.gradle`` or ``build.gradle.kts`` names.
+    """Return the dependencies that a ``build.gradle`` or ``build.gradle.kts`` names.
 
     Raises:
         UsageError: It can't be read, or a catalog beside it isn't TOML.
@@ -75,16 +82,16 @@ def read_build_file(path: Path) -> tuple[Dependency, ...]:
 
 
 def read_catalog(path: Path) -> tuple[Dependency, ...]:
-    """The libraries of a version catalog.
+    """Return the libraries of a version catalog.
 
     Raises:
-        UsageError: It isn't TOML, or no catalog.
+        UsageError: It isn't TOML, or isn't a catalog.
     """
     return tuple(_catalog(path)[0].values())
 
 
 def find_catalog(path: Path) -> Path | None:
-    """``gradle/libs.versions.toml`` beside a build file or above it."""
+    """Return ``gradle/libs.versions.toml`` beside a build file or above it; None if there is none."""
     for folder in [*path.resolve().parents][:_LEVELS]:
         for candidate in (folder / "gradle" / CATALOG, folder / CATALOG):
             if candidate.is_file():
@@ -93,17 +100,17 @@ def find_catalog(path: Path) -> Path | None:
 
 
 def is_plain(version: str) -> bool:
-    """Whether it names one release: no range, no ``+``, no ``latest.release``."""
+    """Return whether a version names one release: no range, no ``+``, no ``latest.release``."""
     return bool(_PLAIN.fullmatch(version)) and not version.endswith("+")
 
 
 def unreadable(dependency: Dependency) -> UnsupportedError:
-    """The error for a dependency whose version can't be told from the files."""
+    """Return the error for a dependency whose version can't be told from the files."""
     place = f"{dependency.file}:{dependency.line}"
     if dependency.version is None:
         return UnsupportedError(f"{place}: can't tell the version of {dependency.written!r}", hint=_HINT)
     return UnsupportedError(
-        f"{place}: {dependency.written!r} names no single version, but {dependency.version!r}", hint=_HINT
+        f"{place}: {dependency.written!r} doesn't name a single version: {dependency.version!r}", hint=_HINT
     )
 
 
@@ -134,7 +141,7 @@ def _variables(path: Path, text: str) -> Mapping[str, str]:
 
 
 def _filled(value: str, variables: Mapping[str, str], path: Path) -> str | None:
-    """A string with its variables put in; None where one isn't known."""
+    """A string with its variables filled in; None if one isn't known."""
     unknown = False
 
     def put(match: re.Match[str]) -> str:
@@ -208,7 +215,7 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _normal(alias: str) -> str:
-    """Aliases with ``-``, ``_`` and ``.`` are the same to Gradle."""
+    """An alias as Gradle compares it: ``-``, ``_`` and ``.`` are the same."""
     return re.sub(r"[-_.]", ".", alias).removesuffix(".get")
 
 
@@ -225,8 +232,8 @@ def _catalog(path: Path) -> tuple[dict[str, Dependency], dict[str, tuple[str, ..
     data, lines = _toml(path), _read(path).splitlines()
     if not data.keys() & {"libraries", "versions", "plugins", "bundles"}:
         raise UsageError(
-            f"{path} is no version catalog: it has neither [libraries] nor [versions]",
-            hint=f"a catalog is gradle/{CATALOG}",
+            f"{path} is not a version catalog: it has neither [libraries] nor [versions]",
+            hint=f"name the catalog, which is gradle/{CATALOG}",
         )
     versions = {name: _rich(value) for name, value in data.get("versions", {}).items()}
     found = {}
@@ -244,7 +251,7 @@ def _catalog(path: Path) -> tuple[dict[str, Dependency], dict[str, tuple[str, ..
         group, name, version = _library(entry, versions)
         reference = entry.get("version") if isinstance(entry, Mapping) else None
         reference = str(reference.get("ref", "")) if isinstance(reference, Mapping) else ""
-        # Where the version is to be changed.
+        # The line at which the version can be changed.
         line = line_of("versions", reference) if reference in versions else line_of("libraries", alias)
         found[_normal(alias)] = Dependency(group, name, version, f"{group}:{name}", path, line)
     bundles = {_normal(name): tuple(map(_normal, aliases)) for name, aliases in data.get("bundles", {}).items()}

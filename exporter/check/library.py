@@ -1,4 +1,4 @@
-"""The very library that an app ships: its registry read by loading it, or else its strings."""
+"""The library that an app ships: its registry is read by loading it, or else its strings are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from ..compat import facts
 from ..compat.needs import Requirement
-from ..compat.verdict import Compared, Lack, count
+from ..compat.verdict import Comparison, Lack, count
 from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError, nearest
 from ..runtimes import RUNTIMES
 
@@ -33,9 +33,14 @@ _STRING = re.compile(rb"[\x20-\x7e]{4,}(?=\0)")
 
 @dataclass(frozen=True)
 class Shipped:
-    """A library with its runtime in it. files: ABI -> its bytes. loaded: what it said of itself, where it was loaded.
+    """A library with a runtime in it.
 
-    version: of the runtime, as far as known; at_least: it has all that this release has. notes: why it wasn't loaded.
+    Attributes:
+        name: The library's file name.
+        files: ABI -> the library's bytes.
+        loaded: What it reports about itself; None if it wasn't loaded.
+        at_least: A release all of whose kernels it has; None if there is none.
+        notes: Why it wasn't loaded.
     """
 
     name: str
@@ -46,7 +51,7 @@ class Shipped:
 
     @property
     def version(self) -> str | None:
-        """The runtime's version, where its file is known."""
+        """The runtime's version; None if its file isn't known."""
         found = self.loaded.library.version if self.loaded and self.loaded.library else _UNKNOWN
         return None if found == _UNKNOWN else found.removeprefix("about ")
 
@@ -55,25 +60,25 @@ class Shipped:
         return {abi: frozenset(_STRING.findall(data)) for abi, data in self.files.items()}
 
     def holds(self, name: str, abi: str) -> bool:
-        """Whether that ABI's library holds it as a C string, or as the end of one: linkers merge those."""
+        """Return whether that ABI's library holds a name as a C string, or as the end of one: linkers merge those."""
         sought = name.encode()
         return sought in self._strings[abi] or sought + b"\0" in self.files[abi]
 
 
 def open_library(text: str, runtime: RuntimePlugin, progress: Progress) -> Shipped | None:
-    """Finds the runtime's library, and loads it where this machine can.
+    """Find the runtime's library, and load it if this machine can.
 
     Args:
         text: Path of an ``.aar``, ``.apk``, ``.aab`` or ``.so``, or ``npm:PACKAGE@VERSION``.
-        runtime: The one that is looked for.
+        runtime: The runtime that is looked for.
         progress: Told when something is fetched or built.
 
     Returns:
-        None where the file holds no library of that runtime.
+        The library; None if the file holds no library of that runtime.
 
     Raises:
         UsageError: There is no such file.
-        UnsupportedError: It is no library and no archive of any.
+        UnsupportedError: It is neither a library nor an archive of any.
         LackingError: A package can't be fetched.
     """
     progress.stage(f"Reading {text}")
@@ -92,7 +97,7 @@ def open_library(text: str, runtime: RuntimePlugin, progress: Progress) -> Shipp
 
 
 def _libraries(text: str, progress: Progress) -> Iterator[tuple[str, tuple[str, bytes]]]:
-    """ABI -> name and bytes of the library that is likeliest the runtime's: the first with a mark, else the first."""
+    """ABI, with name and bytes of its library that is likeliest the runtime's: the first with a mark, or the first."""
     every = sorted(_shared(text, progress), key=lambda each: (not _named(each[1]), each[1]))
     marks = [mark for runtime in RUNTIMES for mark in runtime.releases.library_marks]
     for abi in dict.fromkeys(each[0] for each in every):
@@ -112,8 +117,8 @@ def _shared(text: str, progress: Progress) -> list[tuple[str, str, bytes]]:
 
         folder = npm(*parse_npm(text), progress)
         archives = [each for path in sorted(folder.rglob("*.aar")) for each in _archive(path)]
-        plain = [(path.parent.name, path.name, path.read_bytes()) for path in sorted(folder.rglob("*.so"))
-                 if path.parent.name in _ABIS.values()]  # fmt: skip
+        libraries = [path for path in sorted(folder.rglob("*.so")) if path.parent.name in _ABIS.values()]
+        plain = [(path.parent.name, path.name, path.read_bytes()) for path in libraries]
         return plain or archives
     path = Path(text).expanduser()
     if not path.is_file():
@@ -123,8 +128,8 @@ def _shared(text: str, progress: Progress) -> list[tuple[str, str, bytes]]:
         if found := _archive(path):
             return found
         raise UnsupportedError(
-            f"{text} holds no shared library for Android",
-            hint="name the app's .apk or .aab, or the runtime's own .aar; an app split by ABI has an .apk for each",
+            f"{text} contains no shared library for Android",
+            hint="name the app's .apk or .aab, or the runtime's own .aar; an app split by ABI has an .apk for each ABI",
         )
     data = path.read_bytes()
     if data[:4] == b"\x7fELF" and len(data) > 20:
@@ -143,7 +148,7 @@ def _archive(path: Path) -> list[tuple[str, str, bytes]]:
 def _load(
     text: str, runtime: str, files: Mapping[str, bytes], progress: Progress
 ) -> tuple[Facts | None, tuple[str, ...]]:
-    """What the library says of itself, natively or under emulation; else why not."""
+    """What the library reports about itself, natively or under emulation; or why it can't be loaded."""
     from ..devices.android.toolchain import machine
 
     notes: list[str] = []
@@ -152,12 +157,12 @@ def _load(
         if arch != machine() and arch != "aarch64":
             continue
         try:
-            with _prepared(spec, runtime, progress) as said:
-                return said, tuple(notes)
+            with _prepared(spec, runtime, progress) as reported:
+                return reported, tuple(notes)
         except (LackingError, ConformanceError, UnsupportedError, OSError) as error:
             hint = f" ({error.hint})" if isinstance(error, LackingError) and error.hint else ""
-            notes.append(f"the library for {_ABIS[arch]} was not loaded: {error}{hint}")
-    return None, tuple(notes) or ("there is no library in it that this machine can load",)
+            notes.append(f"the library for {_ABIS[arch]} wasn't loaded: {error}{hint}")
+    return None, tuple(notes) or ("it contains no library that this machine can load",)
 
 
 @contextmanager
@@ -168,7 +173,7 @@ def _prepared(spec: str, runtime: str, progress: Progress) -> Iterator[Facts]:
     device.refuse(runtime, "")
     for need in device.needs(runtime):
         if not need.optional:
-            raise LackingError(f"{need.what} is not here", hint=need.command)
+            raise LackingError(f"{need.what} is missing", hint=need.command)
     with tempfile.TemporaryDirectory(prefix="gemcut-") as work:
         try:
             device.prepare(runtime, Path(work), progress)
@@ -178,7 +183,7 @@ def _prepared(spec: str, runtime: str, progress: Progress) -> Iterator[Facts]:
 
 
 def _at_least(releases: ReleaseFacts, shipped: Shipped) -> str | None:
-    """The newest known release all of whose kernels the library has: what that has elsewhere, it has too."""
+    """The newest known release all of whose kernels the library has; it is taken to have all else of that release."""
     if shipped.version is not None:
         return shipped.version
     for known in sorted(releases.tables(None)["operator"].known, key=lambda each: Version(each.version), reverse=True):
@@ -191,11 +196,12 @@ def _at_least(releases: ReleaseFacts, shipped: Shipped) -> str | None:
     return None
 
 
-def by_library(releases: ReleaseFacts, needs: Sequence[Requirement], shipped: Shipped) -> Compared:
-    """Holds needs against a library.
+def by_library(releases: ReleaseFacts, needs: Sequence[Requirement], shipped: Shipped) -> Comparison:
+    """Compare requirements with a library.
 
-    Operators and backends: as the loaded library has them registered, and by their names in the other ABIs' files. Node
-    types: by the names that the delegate's library carries. All else: as the release has it that it is at least.
+    Operators and backends are looked up in the loaded library's registry, and by name in the other ABIs' files; node
+    types among the names that the delegate's library carries; everything else in the facts about the release that the
+    library equals or exceeds.
     """
     missing, unknown, known = [], [], releases.tables(None)
     for need in needs:
@@ -208,8 +214,8 @@ def by_library(releases: ReleaseFacts, needs: Sequence[Requirement], shipped: Sh
         elif has == "unknown":
             unknown.append(lack)
     source = f"{shipped.name}, {' and '.join(sorted(shipped.files))}"
-    how = "asked by loading it" if shipped.loaded else "its strings"
-    return Compared(tuple(missing), tuple(unknown), count(needs), (f"{source}: {how}",), shipped.notes)
+    how = "read by loading it" if shipped.loaded else "read from its strings"
+    return Comparison(tuple(missing), tuple(unknown), count(needs), (f"{source}: {how}",), shipped.notes)
 
 
 def _has(table: facts.Table | None, need: Requirement, shipped: Shipped) -> facts.Has:

@@ -1,4 +1,4 @@
-"""A check in the form that all reports are made from."""
+"""A check's result in the form that all reports are made from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from . import CheckResult, RuntimeCheck
 
 
 def outcome(result: CheckResult) -> Outcome:
-    """One finding for each thing that is missing (``runtime.operator``, ``runtime.backend``, ``runtime.node``,
+    """Return the outcome of a check.
+
+    It has one finding for each thing that is missing (``runtime.operator``, ``runtime.backend``, ``runtime.node``,
     ``runtime.schema``, ``runtime.section``, ``runtime.metadata``, ``runtime.runtime``), one for each that isn't known
     (``runtime.unknown``), and one for each kind of which nothing is missing.
     """
@@ -40,14 +42,14 @@ def _findings(result: RuntimeCheck) -> Iterator[Finding]:
 
     def one(lack: Lack, rule: str, code: int) -> Finding:
         bad.add(lack.kind)
-        said = "lacks" if code == EXIT_CONFORMANCE else "may lack"
-        return Finding(rule, False, f"{result.title} {said} the {lack}", code, hint=hint, place=place)
+        verb = "lacks" if code == EXIT_CONFORMANCE else "may lack"
+        return Finding(rule, False, f"{result.title} {verb} the {lack}", code, hint=hint, place=place)
 
     for lack in result.missing:
         yield one(lack, f"runtime.{lack.kind}", EXIT_CONFORMANCE)
     for lack in result.unknown:
         yield one(lack, "runtime.unknown", EXIT_UNSUPPORTED)
-    may = "may have, by its strings," if result.verdict == "may" else "has"
+    may = "may have" if result.verdict == "may" else "has"
     for kind, number in result.checked.items():
         if kind not in bad:
             yield Finding(f"runtime.{kind}", True, f"{result.title} {may} all that is needed ({number})", place=place)

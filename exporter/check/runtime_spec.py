@@ -1,4 +1,4 @@
-"""Which runtime an app ships: read from what the user gave for ``--runtime``."""
+"""Which runtime an app ships, read from what the user gave for ``--runtime``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,18 @@ _FORMS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class AppRuntime:
     """A runtime that an app ships.
 
-    text: as the user wrote it. package: that brings it, and its own version. version: the runtime's; None where the
-    package's releases aren't known. library: a file, or ``npm:PACKAGE@VERSION``, in place of these. file, line: where
-    it was read; line from 1. runtime: None for a library, which says so itself.
+    Attributes:
+        text: The runtime as the user wrote it.
+        runtime: The runtime's name; None for a library, which says so itself.
+        package: The package that brings it; None for a library.
+        package_version: The package's own version; None for a library.
+        version: The runtime's version; None if it isn't known which one the package brings.
+        library: A file, or ``npm:PACKAGE@VERSION``, instead of a package.
+        file: The file that names it; None if the user named it directly.
+        line: The line in ``file``, from 1.
     """
 
     text: str
@@ -47,16 +53,16 @@ class Asked:
     line: int = 1
 
 
-def parse(text: str) -> tuple[Asked, ...]:
-    """The runtimes that ``--runtime`` names: one, or as many as an app's files have.
+def parse(text: str) -> tuple[AppRuntime, ...]:
+    """Return the runtimes that ``--runtime`` names: one, or as many as an app's files name.
 
     Raises:
-        UsageError: A file that isn't there or can't be read, or text of no known form.
-        UnsupportedError: An unknown package, a version that can't be told, or files that name no runtime.
+        UsageError: A file doesn't exist or can't be read, or the text has no known form.
+        UnsupportedError: A package is unknown, a version can't be told, or the files name no runtime.
     """
     path = Path(text).expanduser()
     if text.startswith(NPM):
-        return (Asked(text, library=text),)
+        return (AppRuntime(text, library=text),)
     if path.is_dir():
         return _project(text, path)
     if path.is_file():
@@ -69,10 +75,10 @@ def parse(text: str) -> tuple[Asked, ...]:
         return (_package(text, name, version),)
     if os.sep in text or "/" in text or text.endswith((*_LIBRARIES, *_BUILD_FILES, ".toml", ".json")):
         beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UsageError(f"there is no {text}: {nearest(path.name, beside)}", hint=f"--runtime takes {_FORMS}")
+        raise UsageError(f"there is no {text}: {nearest(path.name, beside)}", hint=f"give --runtime {_FORMS}")
     if text in packages():
-        raise UsageError(f"{text}: which version?", hint=f"for instance --runtime {text}==1.1.0")
-    raise UsageError(f"--runtime {text!r} is nothing that is known: {nearest(text, packages())}", hint=_FORMS)
+        raise UsageError(f"{text}: the version is missing", hint=f"give it, for example --runtime {text}==1.1.0")
+    raise UsageError(f"--runtime {text!r} isn't a known form: {nearest(text, packages())}", hint=f"give {_FORMS}")
 
 
 def packages() -> dict[str, Package]:
@@ -81,62 +87,63 @@ def packages() -> dict[str, Package]:
 
 
 def _aliases() -> str:
-    """What a runtime's alias in a Gradle catalog matches; a name that no alias has if none is known."""
+    """A pattern that runtimes' aliases in a Gradle catalog match; it matches nothing if none is known."""
     return "|".join(filter(None, (runtime.releases.gradle_alias for runtime in RUNTIMES))) or r"(?!)"
 
 
-def _package(text: str, name: str, version: str, file: str | None = None, line: int = 1) -> Asked:
+def _package(text: str, name: str, version: str, file: str | None = None, line: int = 1) -> AppRuntime:
     known = packages().get(name)
     if known is None:
         raise UnsupportedError(
-            f"{text}: {name} is no runtime's package that Gemcut knows: {nearest(name, packages())}",
+            f"{text}: {name} isn't a runtime's package that Gemcut knows: {nearest(name, packages())}",
             hint="name the library that the app ships instead: an .aar, .apk, .aab or .so",
         )
+    example = f"for example --runtime {name}==1.1.0"
     if not version:
-        raise UsageError(f"{text}: which version?", hint=f"for instance --runtime {name}==1.1.0")
+        raise UsageError(f"{text}: the version is missing", hint=f"give it, {example}")
     if not gradle.is_plain(version):
-        raise UsageError(f"{text}: {version!r} is not one version", hint=f"for instance --runtime {name}==1.1.0")
+        raise UsageError(f"{text}: {version!r} is not one version", hint=f"give a single version, {example}")
     try:
         plain = Version(version.removesuffix("-SNAPSHOT")).base_version
     except InvalidVersion as error:
-        raise UsageError(f"{text}: {version!r} is no version", hint=f"for instance --runtime {name}==1.1.0") from error
+        raise UsageError(f"{text}: {version!r} is not a version", hint=f"give a version, {example}") from error
     runtime_version = known.releases.get(plain) if known.releases else plain
-    return Asked(text, known.runtime, name, version, runtime_version, file=file and _shown(file), line=line)
+    return AppRuntime(text, known.runtime, name, version, runtime_version, file=file and _shown(file), line=line)
 
 
 def _shown(file: str) -> str:
-    """From the present folder where it lies below it, so that a file reached two ways is the same."""
+    """A path, relative to the present folder if it is below it, so that a file reached in two ways is the same."""
     path, here = Path(file).resolve(), Path.cwd().resolve()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _file(text: str, path: Path) -> tuple[Asked, ...]:
+def _file(text: str, path: Path) -> tuple[AppRuntime, ...]:
     if path.name == "package.json":
         found = tuple(_package_json(text, path))
         known = ", ".join(name for name, each in packages().items() if each.npm)
-        return found or _none(text, f"it depends on no package that is known to hold a runtime: {known}")
+        return found or _none(text, f"it depends on none of the packages that bring a runtime ({known})")
     if path.name.endswith(_BUILD_FILES):
         return tuple(_of_dependencies(text, gradle.read_build_file(path))) or _none(text, "its dependencies name none")
     if path.suffix == ".toml":
         return tuple(_of_dependencies(text, gradle.read_catalog(path))) or _none(text, "its libraries name none")
     if path.name.endswith(_LIBRARIES):
-        return (Asked(text, library=str(path)),)
-    raise UnsupportedError(f"{text} is nothing that a runtime can be read from", hint=f"--runtime takes {_FORMS}")
+        return (AppRuntime(text, library=str(path)),)
+    raise UnsupportedError(f"no runtime can be read from {text}", hint=f"give --runtime {_FORMS}")
 
 
-def _none(text: str, why: str) -> tuple[Asked, ...]:
+def _none(text: str, why: str) -> tuple[AppRuntime, ...]:
     names = ", ".join(f"{each.group}:{name}" if each.group else name for name, each in packages().items())
     raise UnsupportedError(
         f"{text} names no runtime: {why}",
-        hint=f"Gemcut looks for {names}; --runtime PACKAGE==VERSION or the app's .aar, .apk or .so says it directly",
+        hint=f"name it directly, with --runtime PACKAGE==VERSION or the app's .aar, .apk or .so; known are {names}",
     )
 
 
-def _of_dependencies(text: str, dependencies: tuple[gradle.Dependency, ...]) -> Iterator[Asked]:
+def _of_dependencies(text: str, dependencies: tuple[gradle.Dependency, ...]) -> Iterator[AppRuntime]:
     for each in dependencies:
         if each.library is not None:
             if each.library.is_file():
-                yield Asked(text, library=str(each.library), file=_shown(str(each.file)), line=each.line)
+                yield AppRuntime(text, library=str(each.library), file=_shown(str(each.file)), line=each.line)
             continue
         alias = not each.group and re.search(_aliases(), each.name, re.IGNORECASE)
         if alias:
@@ -149,9 +156,9 @@ def _of_dependencies(text: str, dependencies: tuple[gradle.Dependency, ...]) -> 
         yield _package(text, each.name, each.version, str(each.file), each.line)
 
 
-def _project(text: str, root: Path) -> tuple[Asked, ...]:
-    """All that an app's own files name, without what lies in their build folders."""
-    found: list[Asked] = []
+def _project(text: str, root: Path) -> tuple[AppRuntime, ...]:
+    """All runtimes that an app's own files name, build folders left out."""
+    found: list[AppRuntime] = []
     looked = 0
     for path in _build_files(root):
         looked += 1
@@ -164,9 +171,9 @@ def _project(text: str, root: Path) -> tuple[Asked, ...]:
     if not looked:
         raise UnsupportedError(
             f"{text}: there is no build.gradle, {gradle.CATALOG} or package.json in this folder",
-            hint=f"--runtime takes {_FORMS}",
+            hint=f"give --runtime {_FORMS}",
         )
-    return tuple(dict.fromkeys(found)) or _none(text, f"{looked} files were looked at")
+    return tuple(dict.fromkeys(found)) or _none(text, f"{looked} files were read")
 
 
 def _build_files(root: Path) -> Iterator[Path]:
@@ -180,8 +187,8 @@ def _build_files(root: Path) -> Iterator[Path]:
                 yield place / name
 
 
-def _package_json(text: str, path: Path) -> Iterator[Asked]:
-    """The runtime's packages of a React Native app, in the version that is installed or locked."""
+def _package_json(text: str, path: Path) -> Iterator[AppRuntime]:
+    """A React Native app's packages that bring a runtime, in the version that is installed or locked."""
     data = _json(path)
     lines = path.read_text(encoding="utf-8").splitlines()
     for part in ("dependencies", "devDependencies", "peerDependencies"):
@@ -194,8 +201,8 @@ def _package_json(text: str, path: Path) -> Iterator[Asked]:
             version = _installed(path.parent, name) or (spec if gradle.is_plain(str(spec)) else None)
             if version is None:
                 raise UnsupportedError(
-                    f"{path}:{line}: {name} {spec!r} names no single version, and no lock file beside it does",
-                    hint=f"commit the lock file, run npm install, or say --runtime {name}==VERSION",
+                    f"{path}:{line}: {name} {spec!r} doesn't name a single version, and no lock file beside it does",
+                    hint=f"commit the lock file, run npm install, or give --runtime {name}==VERSION",
                 )
             yield _package(text, name, version, str(path), line)
 
@@ -225,5 +232,5 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     if not isinstance(found, dict):
-        raise UsageError(f"{path} holds no JSON object")
+        raise UsageError(f"{path} doesn't hold a JSON object")
     return found

@@ -9,9 +9,9 @@ from .facts import Package, Table
 from .needs import Kind, Requirement
 from .releases import ReleaseFacts
 
-# What ExecuTorch does without it; error numbers are those of runtime/core/error.h.
+# What ExecuTorch does if it lacks a requirement; error numbers are those of runtime/core/error.h.
 _WHY: dict[Kind, str] = {
-    "schema": "the program is refused as no valid one (error 0x23)",
+    "schema": "the program is refused as invalid (error 0x23)",
     "operator": "the program is refused when it is loaded (error 0x14)",
     "backend": "the program is refused when it is loaded (error 0x20)",
     "node": "the XNNPACK delegate refuses its blob when the program is loaded (error 0x11)",

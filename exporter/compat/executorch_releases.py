@@ -1,10 +1,10 @@
-"""What ExecuTorch's releases have registered: one TOML file a release under ``versions/``, data only.
+"""What ExecuTorch's releases have registered: one TOML file per release under ``versions/``, data only.
 
 A program asks for kernels by name and overload, and for backends by name; a runtime that lacks one refuses to load it
-(errors 0x14 and 0x20). Builds of one release may differ, so that each file says which library it was read from.
+(errors 0x14 and 0x20). Builds of one release may differ, so each file says which library it was read from.
 
-``python -m gemcut.compat.executorch_releases SOURCE LIBRARY... < facts.json`` writes such a file to stdout, where
-``facts.json`` is what a golden runner that is linked with the library prints for ``facts`` (see ``devices.wire``).
+``python -m gemcut.runtimes.executorch.release_lists SOURCE LIBRARY... < facts.json`` writes such a file to stdout;
+``facts.json`` is what a golden runner that is linked with the library prints for ``facts`` (see ``prove.wire``).
 Without a ``LIBRARY`` it writes what the installed Python runtime has.
 """
 
@@ -26,7 +26,7 @@ _KIND = "runtime version"
 
 
 class VersionFile(datafile.DataFile):
-    """What such a TOML file holds. Its name is the release."""
+    """The contents of such a TOML file, which is named for the release."""
 
     source: str = Field(min_length=1, description="Where the library comes from, and how it was read.")
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
@@ -38,7 +38,15 @@ class VersionFile(datafile.DataFile):
 
 @dataclass(frozen=True)
 class RuntimeVersion:
-    """A release: the kernels and the backends that it has registered. files: SHA-256 by name, of what was read."""
+    """A release of ExecuTorch.
+
+    Attributes:
+        version: The release's number.
+        kernels: Names, with overload, of the kernels that it has registered.
+        backends: Names of the backends that it has registered.
+        source: Where the library comes from, and how it was read.
+        files: SHA-256 of each library that was read, by its name in the source.
+    """
 
     version: str
     kernels: frozenset[str]
@@ -49,7 +57,7 @@ class RuntimeVersion:
 
 @functools.cache
 def known() -> tuple[RuntimeVersion, ...]:
-    """Every release that Gemcut has lists of, the oldest first."""
+    """Return every release that Gemcut has lists for, the oldest first."""
     found = []
     for name, path in datafile.shipped(__package__, _FOLDER).items():
         read = datafile.read(path, VersionFile, _KIND)
@@ -58,7 +66,7 @@ def known() -> tuple[RuntimeVersion, ...]:
 
 
 def oldest_fitting(version: str) -> RuntimeVersion:
-    """The newest known release that isn't newer than ``version``: what it has, ``version`` has too.
+    """Return the newest known release that isn't newer than ``version``, which has all that the known one has.
 
     Raises:
         UnsupportedError: Every known release is newer.
@@ -67,38 +75,39 @@ def oldest_fitting(version: str) -> RuntimeVersion:
     if not older:
         names = ", ".join(each.version for each in known())
         raise UnsupportedError(
-            f"oldest_runtime names ExecuTorch {version}, which is older than any whose operators are known.",
-            hint=f"Known: {names}. Name one of these or a later one in the target's file.",
+            f"oldest_runtime names ExecuTorch {version}, which is older than any release with known operators.",
+            hint=f"Name a known release ({names}) or a later one in the target's file.",
         )
     return older[-1]
 
 
 def lacking_kernels(kernels: Iterable[str], version: RuntimeVersion) -> tuple[str, ...]:
-    """Those of ``kernels`` (names with overload) that the release hasn't registered, by name."""
+    """Return those of ``kernels`` (names with overload) that the release hasn't registered, sorted."""
     return tuple(sorted(set(kernels) - version.kernels))
 
 
 def lacking_backends(backends: Iterable[str], version: RuntimeVersion) -> tuple[str, ...]:
-    """Those of ``backends`` (``XnnpackBackend``) that the release hasn't registered, by name."""
+    """Return those of ``backends`` (such as ``XnnpackBackend``) that the release hasn't registered, sorted."""
     return tuple(sorted(set(backends) - version.backends))
 
 
 def oldest_with(kernels: Iterable[str], backends: Iterable[str]) -> RuntimeVersion | None:
-    """The oldest known release that has all of these; None where none has."""
+    """Return the oldest known release that has all of these; None if none has."""
     kernels, backends = set(kernels), set(backends)
     return next((each for each in known() if kernels <= each.kernels and backends <= each.backends), None)
 
 
 def refuse_lacking(kernels: Iterable[str], backends: Iterable[str], oldest: str) -> None:
-    """Refuses a program that ExecuTorch ``oldest`` can't load.
+    """Refuse a program that ExecuTorch ``oldest`` can't load.
 
     Args:
-        kernels: names with overload, as the program calls them outside delegates.
-        backends: names of its delegates.
-        oldest: a target's ``oldest_runtime.executorch``.
+        kernels: Names, with overload, of the kernels that the program calls outside delegates.
+        backends: Names of its delegates.
+        oldest: A target's ``oldest_runtime.executorch``.
 
     Raises:
-        UnsupportedError: it lacks a kernel or a backend; the message names them all. Or it is older than any known.
+        UnsupportedError: The release lacks a kernel or a backend (the message names them all), or is older than any
+            known one.
     """
     kernels, backends = set(kernels), set(backends)
     release = oldest_fitting(oldest)
@@ -106,17 +115,18 @@ def refuse_lacking(kernels: Iterable[str], backends: Iterable[str], oldest: str)
     missing += [f"backend {name}" for name in lacking_backends(backends, release)]
     if not missing:
         return
-    taken_for = "" if release.version == oldest else f" (as far as is known: of {release.version})"
+    judged_by = "" if release.version == oldest else f" (judged by {release.version}, the nearest known release)"
     newer = oldest_with(kernels, backends)
     if newer is None:
-        hint = f"Nor has any that is known, up to {known()[-1].version}: please report it."
+        hint = f"No known release, up to {known()[-1].version}, has all of them; please report it."
     else:
         hint = (
-            f"ExecuTorch {newer.version} has all that it needs: where every app ships that or a later one, take a "
-            f'target file of your own (--target FILE.toml) with executorch = "{newer.version}" under [oldest_runtime].'
+            f"ExecuTorch {newer.version} has all that the program needs. If every app ships that release or a later "
+            f"one, use your own target file (--target FILE.toml) with executorch = "
+            f'"{newer.version}" under [oldest_runtime].'
         )
     raise UnsupportedError(
-        f"The program needs what ExecuTorch {oldest}, the target's oldest_runtime, lacks{taken_for}: "
+        f"The program needs what ExecuTorch {oldest}, the target's oldest_runtime, lacks{judged_by}: "
         f"{', '.join(missing)}.",
         hint=hint,
     )

@@ -1,4 +1,4 @@
-"""The facts that a check goes by, as read from this folder's TOML files, each of which names its source."""
+"""The facts that a check relies on, read from this folder's TOML files, each of which names its source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ Has = Literal["yes", "no", "unknown"]
 
 
 class Package(DataFile):
-    """A package through which an app takes a runtime; see ``packages.toml``."""
+    """A package through which an app takes a runtime; see ``packages.toml``.
+
+    Attributes:
+        runtime: The runtime's name.
+        source: Where these facts come from.
+        group: The group of its Maven coordinates; empty if it isn't on Maven.
+        npm: Whether it is a dependency in a package.json.
+        backends: The backends of its prebuilt library; None for those of the release's list.
+        releases: The package's version -> the runtime's; empty if they are the same.
+    """
 
     runtime: str
     source: str
@@ -30,7 +39,16 @@ class Package(DataFile):
 
 
 class ExecutorchGroup(DataFile):
-    """What releases of ExecuTorch read of a program; see ``executorch.toml``."""
+    """What a group of ExecuTorch's releases reads of a program; see ``executorch.toml``.
+
+    Attributes:
+        releases: The releases, which all read the same.
+        program_identifiers: File identifiers of programs, such as ``ET12``.
+        program_fields: Fields of the table Program, in their order in the schema.
+        xnnpack_identifiers: File identifiers of XNNPACK's blobs, such as ``XN01``.
+        xnnpack_nodes: Types of nodes that the XNNPACK delegate defines.
+        xnnpack_datatypes: Data types that the XNNPACK delegate defines.
+    """
 
     releases: tuple[str, ...]
     program_identifiers: tuple[str, ...]
@@ -41,7 +59,14 @@ class ExecutorchGroup(DataFile):
 
 
 class ExecutorchFacts(DataFile):
-    """``executorch.toml``. nodes, datatypes: names by their number in a blob, nodes from 1 on, datatypes from 0 on."""
+    """The contents of ``executorch.toml``.
+
+    Attributes:
+        source: Where these facts come from.
+        nodes: Types of nodes in the order of their numbers in a blob, from 1 on.
+        datatypes: Data types in the order of their numbers in a blob, from 0 on.
+        group: What each group of releases reads.
+    """
 
     source: str
     nodes: tuple[str, ...]
@@ -50,7 +75,16 @@ class ExecutorchFacts(DataFile):
 
 
 class ContainerRelease(DataFile):
-    """What a release of LiteRT-LM reads of a container; see ``litertlm.toml``."""
+    """What a release of LiteRT-LM reads of a container; see ``litertlm.toml``.
+
+    Attributes:
+        version: The release's number.
+        source: Where these facts come from.
+        container: The container's version: major, minor, patch.
+        sections: The kinds of sections.
+        metadata_added: Fields of LlmMetadata that the release before lacks.
+        metadata_removed: Fields of LlmMetadata that only the release before has.
+    """
 
     version: str
     source: str
@@ -61,14 +95,26 @@ class ContainerRelease(DataFile):
 
 
 class ContainerFacts(DataFile):
-    """``litertlm.toml``, the oldest release first. decisive: field -> what a release that lacks it does otherwise."""
+    """The contents of ``litertlm.toml``.
+
+    Attributes:
+        decisive: Field of LlmMetadata -> what happens in a release that lacks it.
+        release: What each release reads, the oldest first.
+    """
 
     decisive: dict[str, str]
     release: tuple[ContainerRelease, ...]
 
 
 class Registry(DataFile):
-    """Builtin operators of a LiteRT with their newest version; see ``litert.toml``."""
+    """Builtin operators of one LiteRT; see ``litert.toml``.
+
+    Attributes:
+        releases: The releases of LiteRT-LM that are built with it.
+        source: Where these facts come from.
+        identifiers: File identifiers of programs, such as ``TFL3``.
+        operators: The newest version of each operator.
+    """
 
     releases: tuple[str, ...]
     source: str
@@ -77,14 +123,24 @@ class Registry(DataFile):
 
 
 class Added(DataFile):
-    """Operators that a release of LiteRT has and the one before hasn't; see ``litert.toml``."""
+    """Operators that a release of LiteRT added; see ``litert.toml``.
+
+    Attributes:
+        litert: LiteRT's release.
+        operators: Operators with version that it has and the release before lacks.
+    """
 
     litert: str
     operators: tuple[str, ...]
 
 
 class RegistryFacts(DataFile):
-    """``litert.toml``."""
+    """The contents of ``litert.toml``.
+
+    Attributes:
+        registry: The operators of each LiteRT that releases of LiteRT-LM are built with.
+        added: What LiteRT's own releases have added since.
+    """
 
     registry: tuple[Registry, ...]
     added: tuple[Added, ...]
@@ -97,31 +153,37 @@ class _Packages(DataFile):
 
 @functools.cache
 def packages() -> Mapping[str, Package]:
-    """The packages that are known, by name."""
+    """Return the known packages by name."""
     return read(_FOLDER / "packages.toml", _Packages, _KIND).__pydantic_extra__
 
 
 @functools.cache
 def executorch_facts() -> ExecutorchFacts:
-    """``executorch.toml``."""
+    """Return the contents of ``executorch.toml``."""
     return read(_FOLDER / "executorch.toml", ExecutorchFacts, _KIND)
 
 
 @functools.cache
 def container_facts() -> ContainerFacts:
-    """``litertlm.toml``."""
+    """Return the contents of ``litertlm.toml``."""
     return read(_FOLDER / "litertlm.toml", ContainerFacts, _KIND)
 
 
 @functools.cache
 def registry_facts() -> RegistryFacts:
-    """``litert.toml``."""
+    """Return the contents of ``litert.toml``."""
     return read(_FOLDER / "litert.toml", RegistryFacts, _KIND)
 
 
 @dataclass(frozen=True)
 class Known:
-    """What one release has of a kind of thing. source: where that was read."""
+    """What one release has of one kind of thing.
+
+    Attributes:
+        version: The release's number.
+        names: The names of what it has.
+        source: Where that was read.
+    """
 
     version: str
     names: frozenset[str]
@@ -130,14 +192,18 @@ class Known:
 
 @dataclass(frozen=True)
 class Table:
-    """What releases have of one kind of thing, the oldest first."""
+    """What releases have of one kind of thing.
+
+    Attributes:
+        known: What each known release has, the oldest first.
+    """
 
     known: tuple[Known, ...]
 
     def ask(self, name: str, version: str) -> Has:
-        """Whether a release has it: as its own list says, or as both the nearest older and the nearest newer one say.
+        """Return whether a release has it by its own list, or by the nearest older and newer ones if these agree.
 
-        What the newest known release has is taken to be in later ones too.
+        Later releases are taken to have what the newest known release has.
         """
         wanted = Version(version)
         before = [each for each in self.known if Version(each.version) <= wanted]
@@ -152,14 +218,14 @@ class Table:
         return "unknown"
 
     def nearest(self, version: str) -> tuple[Known, ...]:
-        """The lists that ``ask`` goes by: the release's own, or those beside it."""
+        """Return the lists that ``ask`` uses: the release's own, or the nearest older and newer ones."""
         wanted = Version(version)
         before = [each for each in self.known if Version(each.version) <= wanted][-1:]
         after = [each for each in self.known if Version(each.version) >= wanted][:1]
         return tuple(dict.fromkeys((*before, *after)))
 
     def oldest_with(self, names: Iterable[str], after: str = "0") -> str | None:
-        """The oldest known release, not older than ``after``, that has all of these; None where none has."""
+        """Return the oldest known release, not older than ``after``, that has all of these; None if none has."""
         wanted = set(names)
         fits = (each for each in self.known if Version(each.version) >= Version(after) and wanted <= each.names)
         return next((each.version for each in fits), None)
@@ -172,7 +238,7 @@ def _table(found: Iterable[tuple[str, Iterable[str], str]]) -> Table:
 
 @functools.cache
 def kernels() -> Table:
-    """Kernels of ExecuTorch's releases."""
+    """Return the kernels of ExecuTorch's releases."""
     from .executorch_releases import known
 
     return _table((each.version, each.kernels, each.source) for each in known())
@@ -180,7 +246,7 @@ def kernels() -> Table:
 
 @functools.cache
 def backends(package: str | None) -> Table:
-    """Backends of ExecuTorch's releases, as that package's prebuilt library has them."""
+    """Return the backends of ExecuTorch's releases, in the package's prebuilt library if one is named."""
     from .executorch_releases import known
 
     own = packages()[package].backends if package else None
@@ -198,19 +264,19 @@ def _groups(names: Callable[[ExecutorchGroup], Iterable[str]]) -> Table:
 
 @functools.cache
 def program_schemas() -> Table:
-    """File identifiers (``ET12``) and ``Program.FIELD`` that ExecuTorch's releases read."""
+    """Return the file identifiers (``ET12``) and fields (``Program.FIELD``) that ExecuTorch's releases read."""
     return _groups(lambda group: (*group.program_identifiers, *(f"Program.{each}" for each in group.program_fields)))
 
 
 @functools.cache
 def xnnpack() -> Table:
-    """Identifiers (``XN01``), node types and data types that ExecuTorch's XNNPACK delegate takes."""
+    """Return the identifiers (``XN01``), node types and data types that ExecuTorch's XNNPACK delegate takes."""
     return _groups(lambda group: (*group.xnnpack_identifiers, *group.xnnpack_nodes, *group.xnnpack_datatypes))
 
 
 @functools.cache
 def containers() -> Table:
-    """``container 1``, section kinds, and ``LlmMetadata.FIELD`` that LiteRT-LM's releases read."""
+    """Return ``container 1``, section kinds, and ``LlmMetadata.FIELD`` that LiteRT-LM's releases read."""
     found, fields = [], set[str]()
     for release in container_facts().release:
         fields = (fields | set(release.metadata_added)) - set(release.metadata_removed)
@@ -221,7 +287,7 @@ def containers() -> Table:
 
 @functools.cache
 def operators() -> Table:
-    """``ADD.v1`` and so on, and identifiers (``TFL3``), that the LiteRT in LiteRT-LM's releases reads."""
+    """Return operators (``ADD.v1``) and identifiers (``TFL3``) that the LiteRT in LiteRT-LM's releases reads."""
     found = []
     for each in registry_facts().registry:
         names = [f"{name}.v{n}" for name, newest in each.operators.items() for n in range(1, newest + 1)]

@@ -1,8 +1,8 @@
-"""How the facts of this folder were gathered: each command reads its sources and writes a TOML file to stdout.
+"""Gathers the facts of this folder: each command reads its sources and writes a TOML file to stdout.
 
 ``python -m gemcut.compat.gather executorch REPOSITORY TAG...`` reads a clone of pytorch/executorch.
-``python -m gemcut.compat.gather litertlm REPOSITORY TAG WHEEL...`` reads a clone of google-ai-edge/LiteRT-LM at the
-one tag, and wheels of litert-lm-builder.
+``python -m gemcut.compat.gather litertlm REPOSITORY TAG WHEEL...`` reads a clone of google-ai-edge/LiteRT-LM at that
+tag, and wheels of litert-lm-builder.
 ``python -m gemcut.compat.gather litert REPOSITORY COMMIT`` reads a clone of google-ai-edge/LiteRT.
 """
 
@@ -22,7 +22,7 @@ _HEADER = "schema/core/litertlm_header"
 
 
 def _show(repository: str, commit: str, path: str) -> str:
-    """A file of a git repository at a commit; empty where there is none."""
+    """A file of a git repository at a commit; empty if there is none."""
     command = ["git", "-C", repository, "show", f"{commit}:{path}"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
@@ -51,7 +51,7 @@ def _names(block: str) -> list[str]:
 
 
 def executorch(repository: str, tags: Sequence[str]) -> str:
-    """What each release's XNNPACK delegate and program loader read, releases that read the same together."""
+    """Return what each release's XNNPACK delegate and program loader read, grouping releases that read the same."""
     groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     for tag in tags:
         compiler = _show(repository, tag, f"{_XNNPACK}/runtime/XNNCompiler.cpp")
@@ -128,11 +128,10 @@ def _proto_fields(repository: str, tag: str, file: str, message: str, before: st
 
 
 def litertlm(repository: str, tag: str, wheels: Sequence[str]) -> str:
-    """What each release reads of a container: its version, sections, and the metadata's fields by what each changed."""
-    known: list[tuple[str, str, tuple[list[int], list[str], list[str]]]] = [
-        (tag.removeprefix("v"), f"google-ai-edge/LiteRT-LM at {tag}: {_HEADER}.h, {_HEADER}_schema.fbs, "
-         "runtime/proto/llm_metadata.proto", _of_tag(repository, tag))
-    ]  # fmt: skip
+    """Return what each release reads of a container: its version, sections, and changes of the metadata's fields."""
+    files = f"{_HEADER}.h, {_HEADER}_schema.fbs, runtime/proto/llm_metadata.proto"
+    first = (tag.removeprefix("v"), f"google-ai-edge/LiteRT-LM at {tag}: {files}", _of_tag(repository, tag))
+    known: list[tuple[str, str, tuple[list[int], list[str], list[str]]]] = [first]
     for wheel in map(Path, wheels):
         number = wheel.name.split("-")[1]
         known.append((number, f"litert-lm-builder {number} of PyPI, of the same release", _of_wheel(wheel)))
@@ -148,7 +147,7 @@ def litertlm(repository: str, tag: str, wheels: Sequence[str]) -> str:
 
 
 def litert(repository: str, commit: str) -> str:
-    """The newest version of each builtin operator that a LiteRT registers."""
+    """Return the newest version of each builtin operator that a LiteRT registers."""
     text = _show(repository, commit, "tflite/core/kernels/register.cc")
     text = re.sub(r"/\*.*?\*/|//.*", "", text)
     calls = re.findall(r"AddBuiltin\(\s*BuiltinOperator_(\w+)\s*,\s*[\w:]+\(\)([^;]*)\);", text)

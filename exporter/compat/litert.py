@@ -17,7 +17,7 @@ _WHY: dict[Kind, str] = {
 
 
 class LiteRTReleases(ReleaseFacts):
-    """See ``ReleaseFacts``. An engine has no way to be asked for its operators, so a library tells little."""
+    """See ``ReleaseFacts``. An engine can't be asked for its operators, so a library tells little."""
 
     library_marks = (b"litert2lm", b"litert::lm", b"LiteRtLm")  # the namespace in symbols and messages
     package_example = "litertlm-android==VERSION"
@@ -44,15 +44,15 @@ class LiteRTReleases(ReleaseFacts):
     def why(self, need: Requirement) -> str:
         """See ``ReleaseFacts``."""
         if need.kind == "metadata":
-            return f"the engine reads past it: {facts.container_facts().decisive.get(need.field.partition('.')[0], '')}"
+            return f"the engine ignores it: {facts.container_facts().decisive.get(need.field.partition('.')[0], '')}"
         return _WHY.get(need.kind, super().why(need))
 
     def is_decisive(self, need: Requirement) -> bool:
-        """See ``ReleaseFacts``: all but the metadata that changes no text."""
+        """See ``ReleaseFacts``: everything but metadata that changes no text."""
         return need.kind != "metadata" or need.field.partition(".")[0] in facts.container_facts().decisive
 
     def unsettled(self, need: Requirement, version: str) -> str:
-        """See ``ReleaseFacts``: which LiteRT has an operator may be known, while which LiteRT is in a release isn't."""
+        """See ``ReleaseFacts``: which LiteRT has an operator may be known, but not which LiteRT a release has."""
         added = facts.registry_facts().added
         since = next((each.litert for each in added if need.name in each.operators), None)
         return f"; LiteRT has it since {since}, but which LiteRT is in {version} isn't known" if since else ""

@@ -18,22 +18,27 @@ _XNNPACK = "XnnpackBackend"
 
 @dataclass(frozen=True, order=True)
 class Requirement:
-    """One thing that a runtime must have. node: a type of node or of value in a delegate's blob."""
+    """One thing that a runtime must have.
+
+    Attributes:
+        kind: What kind of thing it is; ``node`` is a type of node or of value in a delegate's blob.
+        name: Its name.
+    """
 
     kind: Kind
     name: str
 
     @property
     def field(self) -> str:
-        """Of a metadata field its path within the message; else empty."""
+        """The path of a metadata field within its message; empty for other kinds."""
         return self.name.partition(".")[2]
 
 
 def read_executorch(path: Path) -> Iterator[Requirement]:
-    """What a ``.pte`` asks for: identifier, fields, operators, backends, and what is in XNNPACK's blobs.
+    """Return what a ``.pte`` requires: identifier, fields, operators, backends, and what is in XNNPACK's blobs.
 
     Raises:
-        ConformanceError: It is no such file, or is cut short.
+        ConformanceError: The file isn't a program, or is cut short.
         LackingError: Python's flatbuffers isn't installed.
     """
     import mmap
@@ -76,13 +81,13 @@ def _blob(program: Flat, data: Any, place: Flat) -> bytes:
     # _ExtendedHeader in exir/_serialize/_program.py: magic, its length, the program's size, where segments begin.
     magic, base = struct.unpack_from("<4s12xQ", data, 8)
     if magic != b"eh00":
-        raise ValueError("it has segments, but no extended header")
+        raise ValueError("it has segments but no extended header")
     start = base + segment.number(0, "Uint64")
     return bytes(data[start : start + segment.number(1, "Uint64")])
 
 
 def _xnnpack(blob: bytes) -> Iterator[Requirement]:
-    """Node types and data types of a blob: a flatbuffer, behind an XNNHeader where there is one."""
+    """Node types and data types of a blob: a flatbuffer, behind an XNNHeader if there is one."""
     import struct
 
     known = facts.executorch_facts()
@@ -106,10 +111,10 @@ def _numbered(names: tuple[str, ...], index: int, otherwise: str) -> str:
 
 
 def read_litert(path: Path) -> Iterator[Requirement]:
-    """The container's version, its kinds of sections, and the fields of the metadata that are set.
+    """Return the container's version, its kinds of sections, and the fields of the metadata that are set.
 
     Raises:
-        ConformanceError: It is no such file.
+        ConformanceError: The file isn't a ``.litertlm``.
         LackingError: litert-lm-builder isn't installed.
     """
     try:
@@ -134,7 +139,7 @@ def read_litert(path: Path) -> Iterator[Requirement]:
 
 
 def _set_fields(message: Any, before: str) -> Iterable[str]:
-    """The fields that say anything: not those that are empty or false, which a reader without them assumes too."""
+    """The fields with a value that counts: not empty or false ones, which a reader without the field assumes too."""
     for field, value in message.ListFields():
         many = value if hasattr(value, "__len__") and not isinstance(value, str | bytes) else (value,)
         if field.message_type is None:

@@ -1,4 +1,4 @@
-"""The oldest releases of ExecuTorch that load a program, by what is inside its delegates' blobs as well."""
+"""The oldest releases of ExecuTorch that load a program, judged also by what is inside its delegates' blobs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .verdict import oldest_release
 
 
 def oldest_loading(program: Path, kernels: tuple[str, ...], delegates: tuple[str, ...]) -> str | None:
-    """The oldest known release that has all that a ``.pte`` needs; None where none is known to.
+    """Return the oldest known release that has all that a ``.pte`` needs; None if no known release has.
 
     Args:
-        program: its file.
-        kernels: names with overload that it calls outside delegates, beside those in the file.
-        delegates: names of backends, beside those in the file.
+        program: The program's file.
+        kernels: Names, with overload, of kernels that it calls outside delegates, besides those in the file.
+        delegates: Names of backends, besides those in the file.
 
     Raises:
-        ConformanceError: the file is no such program.
+        ConformanceError: The file isn't such a program.
         LackingError: Python's flatbuffers isn't installed.
     """
     needs = set(read_executorch(program))
@@ -29,14 +29,14 @@ def oldest_loading(program: Path, kernels: tuple[str, ...], delegates: tuple[str
 
 
 def refuse_nodes(program: Path, oldest: str) -> None:
-    """Refuses a program whose XNNPACK blobs have nodes or data types that a release doesn't define.
+    """Refuse a program whose XNNPACK blobs have nodes or data types that a release doesn't define.
 
     Args:
-        program: a ``.pte``.
-        oldest: a target's ``oldest_runtime.executorch``.
+        program: A ``.pte``.
+        oldest: A target's ``oldest_runtime.executorch``.
 
     Raises:
-        UnsupportedError: with the names, and the oldest release that has them all.
+        UnsupportedError: It has some; the message names them, and the oldest release that has them all.
     """
     table = facts.xnnpack()
     nodes = sorted({need.name for need in read_executorch(program) if need.kind == "node"})
@@ -45,13 +45,13 @@ def refuse_nodes(program: Path, oldest: str) -> None:
         return
     newer = table.oldest_with(nodes)
     hint = (
-        f"ExecuTorch {newer} takes them all: where every app ships that or a later one, take a target file of your own "
-        f'(--target FILE.toml) with executorch = "{newer}" under [oldest_runtime].'
+        f"ExecuTorch {newer} takes all of them. If every app ships that release or a later one, use your own target "
+        f'file (--target FILE.toml) with executorch = "{newer}" under [oldest_runtime].'
         if newer
-        else "Nor does any release that is known: please report it."
+        else "No known release takes all of them; please report it."
     )
     raise UnsupportedError(
-        f"The XNNPACK delegate of ExecuTorch {oldest}, the target's oldest_runtime, refuses what the program has "
+        f"The XNNPACK delegate of ExecuTorch {oldest}, the target's oldest_runtime, refuses parts of the program "
         f"(error 0x11): {', '.join(lacking)}.",
         hint=hint,
     )

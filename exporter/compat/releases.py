@@ -1,4 +1,4 @@
-"""What is known about the releases of one runtime: a runtime's plugin has one of these."""
+"""What is known about the releases of one runtime; each runtime's plugin has such facts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .needs import Kind, Requirement
 
 
 class ReleaseFacts:
-    """Facts about a runtime's releases; as it stands here, nothing is known.
+    """Facts about a runtime's releases; this base class knows nothing.
 
     Attributes:
-        library_marks: Bytes that the runtime leaves in a library that holds it; empty if a library can't be told.
-        loads_library: A library that an app ships can be loaded here and asked what it has.
+        library_marks: Bytes that the runtime leaves in a library that holds it; empty if a library can't be recognized.
+        loads_library: Whether a library that an app ships can be loaded here and asked what it has.
         package_example: An app's dependency as ``gemcut check --runtime`` takes it, for hints.
         gradle_alias: A regular expression that the runtime's alias in a Gradle version catalog matches.
     """
@@ -32,26 +32,27 @@ class ReleaseFacts:
         """Return the facts by kind of requirement.
 
         Args:
-            package: Through which the app has the runtime; decides what its prebuilt library was built with.
+            package: The package through which the app has the runtime, which decides what its prebuilt library was
+                built with; None if it isn't known.
         """
         return {}
 
     def table_for(self, tables: dict[Kind, Table], need: Requirement) -> Table | None:
-        """Return the facts that speak of a requirement; None if none do."""
+        """Return the facts that concern a requirement; None if there are none."""
         return tables.get(need.kind)
 
     def why(self, need: Requirement) -> str:
-        """Say what the runtime does if it lacks what a program requires."""
+        """Return what the runtime does if it lacks what a program requires."""
         return "the program can't be run"
 
     def is_decisive(self, need: Requirement) -> bool:
-        """Return whether a bundle isn't what was proven if the runtime lacks it."""
+        """Return whether a bundle behaves differently from its proof if the runtime lacks the requirement."""
         return True
 
     def unsettled(self, need: Requirement, version: str) -> str:
-        """Say more of a requirement of which no list tells; empty for nothing."""
+        """Return what else is known about a requirement that no list settles; empty for nothing."""
         return ""
 
     def oldest_target(self) -> str | None:
-        """Return the oldest release that a target's ``oldest_runtime`` can hold an export to; None for none."""
+        """Return the oldest release that a target's ``oldest_runtime`` can name; None if it can name none."""
         return None

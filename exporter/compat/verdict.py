@@ -1,4 +1,4 @@
-"""Holds what a bundle needs against what a runtime has, and says what is missing and what would avoid it."""
+"""Compares what a bundle needs with what a runtime has, and finds what is missing and which releases have it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .releases import ReleaseFacts
 Verdict = Literal["runs", "may", "fails", "unknown"]
 Way = Literal["release", "library", "strings"]
 
-# One, and more than one.
+# Singular and plural.
 WORDS: dict[Kind, tuple[str, str]] = {
     "runtime": ("runtime", "runtimes"),
     "schema": ("part of the file's schema", "parts of the file's schema"),
@@ -23,14 +23,18 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "section": ("kind of section", "kinds of sections"),
     "metadata": ("metadata field", "metadata fields"),
 }
-_MANY = 3  # of one kind that aren't known: more are told as one
+_MANY = 3  # if more of one kind aren't known, they are reported as one
 
 
 @dataclass(frozen=True)
 class Lack:
-    """Something that the program needs and the runtime lacks. newer: the oldest known release that has it, if any.
+    """Something that the program needs and the runtime lacks, or may lack.
 
-    why: what happens without it, or why it isn't known.
+    Attributes:
+        kind: What kind of thing it is.
+        name: Its name.
+        why: What happens without it, or why it isn't known.
+        newer: The oldest known release that has it; null if none is known.
     """
 
     kind: Kind
@@ -44,8 +48,16 @@ class Lack:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """missing: what surely isn't there. unknown: what no source speaks of. checked: how many of each kind."""
+class Comparison:
+    """What a bundle needs, compared with what a runtime has.
+
+    Attributes:
+        missing: What the runtime certainly lacks.
+        unknown: What no source settles.
+        checked: How many requirements of each kind were looked for.
+        sources: Where the facts come from.
+        notes: What the user should know.
+    """
 
     missing: tuple[Lack, ...]
     unknown: tuple[Lack, ...]
@@ -55,18 +67,18 @@ class Compared:
 
     @property
     def verdict(self) -> Verdict:
-        """``fails`` where anything is missing, ``unknown`` where nothing is but something isn't known."""
+        """``fails`` if anything is missing, ``unknown`` if nothing is but something isn't known, else ``runs``."""
         return "fails" if self.missing else "unknown" if self.unknown else "runs"
 
 
-def by_release(releases: ReleaseFacts, needs: Sequence[Requirement], version: str, package: str | None) -> Compared:
-    """Hold requirements against the facts about a release.
+def by_release(releases: ReleaseFacts, needs: Sequence[Requirement], version: str, package: str | None) -> Comparison:
+    """Compare requirements with the facts about a release.
 
     Args:
-        releases: What is known of the runtime that they are of.
+        releases: What is known about the runtime's releases.
         needs: What the bundle's program requires.
         version: The runtime's own version.
-        package: Through which the app has it; decides which backends its library was built with.
+        package: The package through which the app has it, which decides which backends its library was built with.
     """
     known = releases.tables(package)
     lacks: dict[Has, list[Lack]] = {"yes": [], "no": [], "unknown": []}
@@ -75,7 +87,7 @@ def by_release(releases: ReleaseFacts, needs: Sequence[Requirement], version: st
         has: Has = "unknown" if table is None else table.ask(need.name, version)
         if any(need.name.startswith(f"{lack.name}.") for lack in lacks[has]) and has != "yes":
             continue  # a field of a message that is itself missing
-        reason = _beside(releases, table, version, need) if has == "unknown" else releases.why(need)
+        reason = _why_unknown(releases, table, version, need) if has == "unknown" else releases.why(need)
         newer = table.oldest_with([need.name], version) if table is not None else None
         lacks[has].append(Lack(need.kind, need.name, reason, newer))
     ignored = [
@@ -85,35 +97,35 @@ def by_release(releases: ReleaseFacts, needs: Sequence[Requirement], version: st
         and "." not in need.field
         and known["metadata"].ask(need.name, version) != "yes"
     ]
-    notes = [f"{need.name} may be read past: nothing that changes a text" for need in ignored]
+    notes = [f"the runtime may ignore {need.name}, which changes no text" for need in ignored]
     sources = dict.fromkeys(
         f"{each.version}: {each.source}" for table in known.values() for each in table.nearest(version)
     )
-    return Compared(
+    return Comparison(
         missing=tuple(lacks["no"]),
-        unknown=tuple(_gathered(lacks["unknown"])),
+        unknown=tuple(_grouped(lacks["unknown"])),
         checked=count(needs),
         sources=tuple(sources),
-        notes=(*notes, *_taken_for(known, version)),
+        notes=(*notes, *_substituted(known, version)),
     )
 
 
 def decisive(releases: ReleaseFacts, needs: Sequence[Requirement]) -> tuple[Requirement, ...]:
-    """Those without which a bundle isn't what was proven."""
+    """Return the requirements without which a bundle behaves differently from its proof."""
     return tuple(need for need in needs if releases.is_decisive(need))
 
 
-def _beside(releases: ReleaseFacts, table: Table | None, version: str, need: Requirement) -> str:
-    """Why the lists don't tell."""
+def _why_unknown(releases: ReleaseFacts, table: Table | None, version: str, need: Requirement) -> str:
+    """Why the lists don't settle a requirement."""
     near = " and ".join(each.version for each in table.nearest(version)) if table is not None else ""
     if not near:
-        return f"nothing is known of the releases' {WORDS[need.kind][1]}"
+        return f"nothing is known about the releases' {WORDS[need.kind][1]}"
     more = releases.unsettled(need, version)
-    return f"there is no list of {version} itself, and that of {near} doesn't settle it{more}"
+    return f"{version} itself has no list, and {near} doesn't settle it{more}"
 
 
-def _gathered(lacks: Sequence[Lack]) -> Iterable[Lack]:
-    """Many of one kind of which nothing is known, as one."""
+def _grouped(lacks: Sequence[Lack]) -> Iterable[Lack]:
+    """The same, but many of one kind as one."""
     for kind in dict.fromkeys(lack.kind for lack in lacks):
         own = [lack for lack in lacks if lack.kind == kind]
         if len(own) <= _MANY:
@@ -122,19 +134,19 @@ def _gathered(lacks: Sequence[Lack]) -> Iterable[Lack]:
             yield Lack(kind, f"{own[0].name} and {len(own) - 1} more", own[0].why, own[0].newer)
 
 
-def _taken_for(known: dict[Kind, Table], version: str) -> Iterable[str]:
-    """Which kinds of facts are not of that very release."""
+def _substituted(known: dict[Kind, Table], version: str) -> Iterable[str]:
+    """Notes on the kinds of facts that come from other releases than this one."""
     found: dict[str, list[str]] = {}
     for kind, table in known.items():
         near = [each.version for each in table.nearest(version)]
         if version not in near and kind != "section":
             found.setdefault(" and ".join(near), []).append(WORDS[kind][1])
     for near_text, kinds in found.items():
-        yield f"there is no list of {version}'s own {', '.join(kinds)}: those of {near_text} were taken"
+        yield f"{version} has no list of its own for {', '.join(kinds)}; those of {near_text} were used"
 
 
 def count(needs: Iterable[Requirement]) -> dict[Kind, int]:
-    """How many needs there are of each kind."""
+    """Return how many requirements there are of each kind."""
     found: dict[Kind, int] = {}
     for need in needs:
         found[need.kind] = found.get(need.kind, 0) + 1
@@ -142,7 +154,7 @@ def count(needs: Iterable[Requirement]) -> dict[Kind, int]:
 
 
 def oldest_release(releases: ReleaseFacts, package: str | None, needs: Sequence[Requirement]) -> str | None:
-    """Return the oldest known release that has all of these; None if none is known to."""
+    """Return the oldest known release that has all of these; None if no known release has."""
     from packaging.version import Version
 
     known, wanted = releases.tables(package), decisive(releases, needs)
@@ -156,7 +168,7 @@ def oldest_release(releases: ReleaseFacts, package: str | None, needs: Sequence[
 
 
 def newest_known(releases: ReleaseFacts) -> str | None:
-    """Return the newest release that any fact speaks of; None if none does."""
+    """Return the newest release that there are facts about; None if there are none."""
     from packaging.version import Version
 
     found = [each.version for table in releases.tables(None).values() for each in table.known]

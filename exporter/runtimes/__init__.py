@@ -1,4 +1,7 @@
-"""Runtimes by name. A runtime's parts are imported when they are used, so that an app team installs only its own."""
+"""Runtimes by name.
+
+A runtime's parts are imported when they are used, so that an app team installs only the runtime that it ships.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ RUNTIMES: Registry[RuntimePlugin] = Registry(
     },
     __name__,
 )
-DEFAULT = RUNTIMES.packaged[0]  # what --runtime takes unless told
+DEFAULT = RUNTIMES.packaged[0]  # the value of --runtime if it isn't given
 
 
 def runtime_names() -> tuple[str, ...]:
@@ -26,17 +29,17 @@ def find_runtime(name: str) -> RuntimePlugin:
     """Return the runtime called ``name``, whether or not it is installed.
 
     Raises:
-        UnsupportedError: There is none of that name; the message has the nearest.
+        UnsupportedError: No runtime has that name; the message names the nearest.
     """
     return RUNTIMES.get(name)
 
 
 def get_runtime(name: str) -> RuntimePlugin:
-    """Return the runtime called ``name``, which is installed.
+    """Return the runtime called ``name`` after a check that it is installed.
 
     Raises:
-        UnsupportedError: There is none of that name; the message has the nearest.
-        LackingError: Its package isn't installed, or is another release than Gemcut holds for.
+        UnsupportedError: No runtime has that name; the message names the nearest.
+        LackingError: Its package isn't installed, or is a release that Gemcut doesn't support.
     """
     runtime = RUNTIMES.get(name)
     runtime.version()

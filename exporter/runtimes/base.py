@@ -1,7 +1,7 @@
 """What every runtime offers: facts that need nothing, and three parts that are imported when they are used.
 
 A runtime is one folder beside this module and one row in the package's registry. Its ``PLUGIN`` is a
-``RuntimePlugin``. Exporting needs torch (``Exporter``), running a bundle needs the runtime alone (``Engine``), and
+``RuntimePlugin``. Exporting needs torch (``Exporter``), running a bundle needs only the runtime (``Engine``), and
 looking at one needs neither (``Inspector``).
 """
 
@@ -94,7 +94,7 @@ class Exporter(ABC):
 
     @abstractmethod
     def check(self, config: Any, recipe: Recipe, delegates: Sequence[str], oldest: str | None = None) -> None:
-        """Refuse, from shapes alone, what this runtime would ignore or can't run.
+        """Refuse, judging by shapes only, what this runtime would ignore or can't run.
 
         Args:
             config: transformers' text configuration.
@@ -103,7 +103,7 @@ class Exporter(ABC):
             oldest: The target's ``oldest_runtime``; refused if nothing is known of so old a release.
 
         Raises:
-            UnsupportedError: It can't be; the message says what can.
+            UnsupportedError: The runtime can't run it; the message says what it can run.
         """
 
     @abstractmethod
@@ -115,14 +115,18 @@ class Exporter(ABC):
         """Make the program in ``work``. ``model``, transformers' in float32, is used up."""
 
     def examine(self, program: Program) -> Program:
-        """Add what only running a program tells; called when the float model is gone, to save its memory."""
+        """Add what only running the program tells; called after the float model is freed, to save its memory."""
         return program
 
     def check_release(self, program: Program, oldest: str | None) -> None:  # noqa: B027 (refuses nothing by default)
-        """Refuse a program that release ``oldest`` can't load; None, if the target names none, refuses nothing.
+        """Refuse a program that release ``oldest`` can't load.
+
+        Args:
+            program: The program.
+            oldest: The target's ``oldest_runtime``; None, if the target names none, refuses nothing.
 
         Raises:
-            UnsupportedError: It lacks an operator, a backend or a delegate's node; the message names them.
+            UnsupportedError: The release lacks an operator, a backend or a delegate's node; the message names them.
         """
 
     def companions(self, program: Program, options: Mapping[str, Any]) -> Mapping[str, Path]:
@@ -135,7 +139,7 @@ class Exporter(ABC):
 
 
 class Engine(ABC):
-    """Runs programs. Needs the runtime, and nothing that exporting alone needs."""
+    """Runs programs. Needs the runtime, but nothing that only exporting needs."""
 
     @abstractmethod
     def preload(self) -> None:
@@ -168,7 +172,7 @@ class Engine(ABC):
         """
 
     def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
-        """Measure through the engine that apps call; None if that is what ``open`` gives."""
+        """Measure the engine that apps call; return None if that is what ``open`` gives."""
         return None
 
     def checks(
@@ -180,14 +184,14 @@ class Engine(ABC):
     def device_checks(
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, ask: Ask
     ) -> tuple[Check, ...]:
-        """As ``checks``, on a device whose golden runner has run the goldens.
+        """Prove the bundle as ``checks`` does, on a device whose golden runner has run the goldens.
 
         Args:
             bundle: The bundle.
-            goldens: All of them.
+            goldens: All of its goldens.
             recorded: What the golden runner gave on the device.
-            work: A scratch folder of this machine.
-            ask: Runs the golden runner there.
+            work: A scratch folder on this machine.
+            ask: Runs the golden runner on the device.
         """
         return ()
 
@@ -197,19 +201,19 @@ class Inspector(ABC):
 
     @abstractmethod
     def needs(self, bundle: Bundle) -> set[Requirement]:
-        """Return what a bundle's program asks a runtime for, read from its own bytes.
+        """Return what a bundle's program requires of a runtime, read from its own bytes.
 
         Raises:
             ConformanceError: The program is damaged.
-            LackingError: A reader of its format isn't installed.
+            LackingError: A reader for its format isn't installed.
         """
 
     @abstractmethod
     def same_program(self, proven: Path, sealed: Path) -> None:
-        """Check that what runs of two files is the same, byte for byte.
+        """Check that the parts of two files that run are the same, byte for byte.
 
         Raises:
-            ConformanceError: It isn't.
+            ConformanceError: They differ.
         """
 
     def layout(self, program: Path) -> Layout:
@@ -220,16 +224,16 @@ class Inspector(ABC):
         """Return the parts of the program's file that a comparison tells apart: name -> bytes and SHA-256.
 
         Raises:
-            LackingError: A reader of its format isn't installed.
+            LackingError: A reader for its format isn't installed.
         """
         return {}
 
     def golden_program(self, bundle: Bundle, work: Path) -> Path:
-        """Return the program as a golden runner takes it; ``work`` is a scratch folder."""
+        """Return the program in the form that a golden runner takes; ``work`` is a scratch folder."""
         return bundle.program
 
     def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
-        """Return the oldest known release with all that a bundle's program needs; None if none is known to."""
+        """Return the oldest known release with all that a bundle's program needs; None if no known release has it."""
         return None
 
 
@@ -241,18 +245,18 @@ class RuntimePlugin(ABC):
         title: Its name in sentences: what an app's developer calls it.
         program_name: Name of the program's entry in a bundle.
         distribution: The distribution on PyPI whose version is the runtime's own.
-        distributions: All distributions that nobody has but for this runtime's sake.
-        export_only: Those of them that running a bundle doesn't need.
+        distributions: All distributions that are installed for this runtime alone.
+        export_only: Those of ``distributions`` that running a bundle doesn't need.
         modules: Top-level modules that its extra brings, for the hint if one is missing.
         libraries: Distributions whose versions go into the manifest.
-        platforms: What it has releases for, as ``system-architecture``.
+        platforms: The platforms that it is released for, as ``system-architecture``.
         delegates: The delegates that it has.
         options: Its own options.
         table_keys: The keys that a target may set in a table of the runtime's name, beside its options.
-        embeds_manifest: The program's file holds the manifest, so it is packed again once that is final.
-        has_cost_model: ``gemcut plan``'s estimates of memory and disk were measured with it, so an export is refused
-            if they say that it can't end well.
-        android_library: ``android-lib`` has golden runners for the Android library that apps ship it in.
+        embeds_manifest: Whether the program's file holds the manifest, so that it is packed again once that is final.
+        has_cost_model: Whether ``gemcut plan``'s estimates of memory and disk were measured with it, so that an export
+            is refused if they say that it can't succeed.
+        android_library: Whether ``android-lib`` has golden runners for the Android library that apps ship it in.
     """
 
     name: ClassVar[str]
@@ -300,7 +304,7 @@ class RuntimePlugin(ABC):
 
     @property
     def extra(self) -> str:
-        """Gemcut's extra that installs it; a plugin of another distribution brings itself."""
+        """The extra of Gemcut that installs it; a plugin from another distribution brings itself."""
         return self.name
 
     @property
@@ -312,7 +316,7 @@ class RuntimePlugin(ABC):
         """Return the installed version.
 
         Raises:
-            LackingError: It isn't installed, or is a release that Gemcut's code doesn't hold for.
+            LackingError: It isn't installed, or is a release that Gemcut doesn't support.
         """
         try:
             return metadata.version(self.distribution)
@@ -320,11 +324,11 @@ class RuntimePlugin(ABC):
             raise LackingError(f"{self.distribution} isn't installed", hint=self.install) from error
 
     def run_obstacle(self, cpuinfo: str | None = None, machine: str | None = None) -> str:
-        """Return what a processor lacks to run it; empty if it lacks nothing.
+        """Return what a processor lacks for running it; empty if it lacks nothing.
 
         Args:
             cpuinfo: The text of ``/proc/cpuinfo``; None to read this machine's.
-            machine: As ``platform.machine()`` says; None for this one's.
+            machine: What ``platform.machine()`` returns; None for this machine.
         """
         return ""
 
@@ -333,21 +337,21 @@ class RuntimePlugin(ABC):
         return ""
 
     def check_options(self, asked: Mapping[str, bool], prefill_lengths: Sequence[int]) -> None:  # noqa: B027
-        """Refuse options that exclude each other; refuses nothing by default.
+        """Refuse options that exclude each other; nothing by default.
 
         Args:
             asked: The runtime's own options that the user asked for, by name.
-            prefill_lengths: The lengths that the user asked for.
+            prefill_lengths: The prefill lengths that the user asked for.
 
         Raises:
-            UsageError: They exclude each other.
+            UsageError: Two of them exclude each other.
         """
 
     def delegate(self, name: str) -> Delegate:
         """Return the delegate called ``name``.
 
         Raises:
-            UnsupportedError: This runtime has none of that name; the message has the nearest.
+            UnsupportedError: This runtime has no delegate of that name; the message names the nearest.
         """
         found: Delegate = self.delegates.get(name)
         return found

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Delegate(ABC):
     """What runs the matrix products of a program in place of the runtime's own kernels.
 
-    Each runtime has a subclass that says how it is brought in; this is what all of them have.
+    Each runtime has a subclass that says how a delegate is brought in; this is what they have in common.
 
     Attributes:
         name: What a target's ``delegate`` names.
@@ -26,14 +26,14 @@ class Delegate(ABC):
 
     @abstractmethod
     def check_scheme(self, scheme: Scheme, columns: int, name: str, gathered: bool) -> None:
-        """Check that the delegate, or the kernels beside it, take a weight stored so.
+        """Check that the delegate, or the kernels beside it, take a weight in this scheme.
 
         Args:
-            scheme: What the recipe gives it.
+            scheme: The scheme that the recipe gives the weight.
             columns: Elements of a row: the reduction dimension of a linear, the width of an embedding.
-            name: The module's, for the message.
-            gathered: It is an embedding.
+            name: The module's name, for the message.
+            gathered: Whether the weight is an embedding.
 
         Raises:
-            UnsupportedError: The message names the weight and what would fit.
+            UnsupportedError: They don't; the message names the weight and what would fit.
         """

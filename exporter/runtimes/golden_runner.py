@@ -1,4 +1,4 @@
-"""What runs a runtime's goldens on a device: a native program, or a module of Python. The device does the rest.
+"""What runs a runtime's goldens on a device: a native program or a Python module; the device does the rest.
 
 A device knows how to carry files and start programs; a runtime knows what to start. ``prove.wire`` says which words a
 golden runner takes and what it prints.
@@ -22,8 +22,8 @@ class Need:
     Attributes:
         what: What it is.
         command: The command that gets it.
-        package: Debian's package, if that is what lacks.
-        optional: Without it a device proves less.
+        package: The Debian package that provides it; empty if no package does.
+        optional: Whether the device works without it, but proves less.
     """
 
     what: str
@@ -43,7 +43,7 @@ class NativeGoldenRunner(ABC):
 
     @abstractmethod
     def needs(self, machine: str) -> tuple[Need, ...]:
-        """Return what building it lacks here; ``machine`` is 'aarch64' or 'x86_64'."""
+        """Return what this machine lacks for building it; ``machine`` is 'aarch64' or 'x86_64'."""
 
     @abstractmethod
     def compiler(self, machine: str) -> str:
@@ -55,7 +55,7 @@ class NativeGoldenRunner(ABC):
 
     @abstractmethod
     def build(self, machine: str, progress: Progress) -> Path:
-        """Build it unless it is kept from before; return the folder with the program and its libraries.
+        """Build it unless an earlier build is kept; return the folder with the program and its libraries.
 
         Raises:
             LackingError: A compiler or a library is missing.
@@ -67,9 +67,9 @@ class PythonGoldenRunner:
     """A golden runner in Python, which a device runs with Gemcut's own modules and wheels for its processor.
 
     Attributes:
-        module: Its module. It goes to the device with every module that it imports of its own package.
-        late: Modules that it imports only when they are needed, which go there too.
-        wheels: Distributions that it needs there, with their versions.
+        module: Its module, which goes to the device with every module of its own package that it imports.
+        wheels: Distributions that it needs on the device, with their versions.
+        late: Modules that it imports only when they are needed, which go to the device too.
     """
 
     module: str

@@ -1,4 +1,4 @@
-"""Options that one runtime alone has: each is stated once, and is a flag, a key of gemcut.toml, and a target's key."""
+"""Options of one runtime: each is stated once, and becomes a flag, a key of gemcut.toml, and a key of a target."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RuntimeOption:
-    """One option of a runtime, off unless it is chosen.
+    """An option of a runtime, off unless it is chosen.
 
     Attributes:
         name: The key in ``gemcut.toml`` and in a target's table, such as ``dynamic_shape``.
         help: What ``gemcut export --help`` says of its flag.
         description: What the schema of ``gemcut.toml`` says of its key.
         in_target: What the schema of targets says of its key in the runtime's table; empty if no target may choose it.
-        can_refuse: It has a second flag, ``--no-NAME``, that takes back what a target chose.
+        can_refuse: Whether it has a second flag, ``--no-NAME``, that overrides a target's choice.
     """
 
     name: str
@@ -34,5 +34,5 @@ class RuntimeOption:
 def chosen(
     options: tuple[RuntimeOption, ...], by_target: Mapping[str, bool], asked: Mapping[str, bool]
 ) -> dict[str, Any]:
-    """The value of each option: what was asked for, else what the target chooses, else off."""
+    """Return the value of each option: what was asked for, else what the target chooses, else off."""
     return {each.name: asked.get(each.name, by_target.get(each.name, False)) for each in options}

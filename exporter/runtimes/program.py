@@ -21,7 +21,7 @@ class Shape:
     Attributes:
         context: Prompt and reply together.
         prefill: Tokens of each prefill, ascending; a runtime whose programs take any number of tokens at once has one
-            length, the most.
+            length, the longest.
     """
 
     context: int
@@ -37,11 +37,11 @@ class BuildSpec:
         recipe: How each tensor is stored.
         shape: The program's lengths.
         cache: Its KV cache.
-        stop_ids: Ids that end a reply, the checkpoint's.
-        bos_id: The id that begins a text, the checkpoint's; None if it has none.
-        delegates: What runs the matrix products, by name, the first choice first.
-        options: The runtime's own options (``RuntimePlugin.options``) by name, every one of them.
-        adapters: Adapters that are to stay apart from the weights, by name -> folder; those that are merged are none.
+        stop_ids: The checkpoint's ids that end a reply.
+        bos_id: The checkpoint's id that begins a text; None if it has none.
+        delegates: Names of the delegates that run the matrix products, the first choice first.
+        options: The value of each of the runtime's own options (``RuntimePlugin.options``), by name.
+        adapters: Name -> folder of each adapter that stays apart from the weights; merged adapters aren't listed.
     """
 
     config: Any
@@ -71,7 +71,7 @@ class Artifacts:
 
     @classmethod
     def single(cls, path: Path) -> Artifacts:
-        """The artifacts of a program that is one file."""
+        """Return the artifacts of a program that is one file."""
         return cls(path.name, {path.name: path})
 
     @property
@@ -91,7 +91,7 @@ class Program:
 
     Attributes:
         runtime: The runtime's name.
-        runtime_version: The release that it was made with.
+        runtime_version: The runtime's release that it was made with.
         artifacts: Its files, as they were built.
         operators: What it calls outside delegates, with overload (LiteRT: with version).
         delegates: Backend id -> number of calls.
@@ -101,10 +101,10 @@ class Program:
         methods: Its methods; empty if the runtime tells them only once it is loaded.
         quantized: How many tensors of each class are quantized.
         tensors: Bytes of the program by tensor class ('embedding', 'linear', 'norm', ...).
-        schemes: By tensor class, how many are stored in which way ('int4 by 32, int8-dynamic').
+        schemes: By tensor class, how many tensors are stored in which way ('int4 by 32, int8-dynamic').
         delegated_macs: Share of a decode step's multiply-accumulates, with a full cache, that run in a delegate, 0..1.
-        kernels: All that the runtime must have registered for it, the runtime's own scalar operators included.
-        facts: Further figures, for reports alone.
+        kernels: All kernels that the runtime must have registered, including those for its own scalar operators.
+        facts: Further figures, for reports only.
     """
 
     runtime: str
@@ -139,7 +139,7 @@ class Contents:
         vocab_size: Tokens of the vocabulary.
         stop_ids: Ids that end a reply.
         generation: The generation configuration.
-        probes: Texts that every tokenizer of the bundle must cut alike.
+        probes: Texts that every tokenizer of the bundle must cut into the same tokens.
     """
 
     manifest: bytes
@@ -161,7 +161,7 @@ class Packaged:
 
     Attributes:
         artifacts: Its files, by their names in the bundle.
-        notes: What the user should know.
+        notes: What the user should know about it.
     """
 
     artifacts: Artifacts

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from gemcut.check.runtime_spec import Asked, parse
+from gemcut.check.runtime_spec import AppRuntime, parse
 from gemcut.errors import UnsupportedError, UsageError
 
 CATALOG = """[versions]
@@ -30,7 +30,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def one(text: object) -> Asked:
+def one(text: object) -> AppRuntime:
     (found,) = parse(str(text))
     return found
 
@@ -116,9 +116,9 @@ def test_variables_above(tmp_path: Path) -> None:
     [
         ("implementation \"org.pytorch:executorch-android:${versionFor('et')}\"", "can't tell the version"),
         ("implementation 'org.pytorch:executorch-android'", "can't tell the version"),
-        ("implementation 'org.pytorch:executorch-android:1.+'", "no single version"),
-        ("implementation 'org.pytorch:executorch-android:[1.0,2.0)'", "no single version"),
-        ("implementation 'org.pytorch:executorch-android:latest.release'", "no single version"),
+        ("implementation 'org.pytorch:executorch-android:1.+'", "doesn't name a single version"),
+        ("implementation 'org.pytorch:executorch-android:[1.0,2.0)'", "doesn't name a single version"),
+        ("implementation 'org.pytorch:executorch-android:latest.release'", "doesn't name a single version"),
         ("implementation libs.executorch.android", "can't tell the version"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_local_library_is_the_runtime(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="names no runtime"):
         parse(str(path))  # it isn't there
     library = write(tmp_path / "app" / "libs" / "executorch.aar", "x")
-    assert one(path) == Asked(str(path), library=str(library), file=str(path), line=2)
+    assert one(path) == AppRuntime(str(path), library=str(library), file=str(path), line=2)
 
 
 # React Native
@@ -181,7 +181,7 @@ LOCKS = {
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_range_is_what_is_locked(lock: str, tmp_path: Path) -> None:
     path = react(tmp_path, "^0.8.0")
-    with pytest.raises(UnsupportedError, match=r"package\.json:3: .*no single version"):
+    with pytest.raises(UnsupportedError, match=r"package\.json:3: .*doesn't name a single version"):
         parse(str(path))
     write(tmp_path / lock, LOCKS[lock])
     assert one(path).package_version == "0.9.3"
@@ -222,13 +222,13 @@ def test_versions(text: str, package: str, version: str) -> None:
     ("text", "error", "said"),
     [
         ("executorch-andriod==1.1.0", UnsupportedError, "did you mean 'executorch-android'"),
-        ("org.pytorch:pytorch_android:1.13", UnsupportedError, "no runtime's package"),
-        ("executorch-android==", UsageError, "which version"),
-        ("executorch-android", UsageError, "which version"),
-        ("org.pytorch:executorch-android", UsageError, "which version"),
+        ("org.pytorch:pytorch_android:1.13", UnsupportedError, "isn't a runtime's package"),
+        ("executorch-android==", UsageError, "the version is missing"),
+        ("executorch-android", UsageError, "the version is missing"),
+        ("org.pytorch:executorch-android", UsageError, "the version is missing"),
         ("executorch-android==1.+", UsageError, "not one version"),
-        ("executorch-android>=1.1", UsageError, "nothing that is known"),
-        ("1.1.0", UsageError, "nothing that is known"),
+        ("executorch-android>=1.1", UsageError, "isn't a known form"),
+        ("1.1.0", UsageError, "isn't a known form"),
         ("app/release.apk", UsageError, "there is no app/release.apk"),
     ],
 )
@@ -241,5 +241,5 @@ def test_a_file_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
     write(tmp_path / "build.gradle.kts", "")
     with pytest.raises(UsageError, match=r"did you mean 'build\.gradle\.kts'"):
         parse(str(tmp_path / "biuld.gradle.kts"))
-    with pytest.raises(UnsupportedError, match="nothing that a runtime can be read from"):
+    with pytest.raises(UnsupportedError, match="no runtime can be read from"):
         parse(str(write(tmp_path / "notes.txt", "x")))

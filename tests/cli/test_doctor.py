@@ -88,7 +88,7 @@ def test_another_torch_or_none_is_lacking_whatever_the_runtime(
     check = next(c for c in found["checks"] if c["name"] == "torch")
     assert not found["can_export"]
     assert (check["state"], check["fix"]) == ("lacking", "pip install 'gemcut[executorch,litert]'")
-    assert "==2.13.0 is wanted" in check["found"]
+    assert "==2.13.0 is required" in check["found"]
     assert [(r["can_export"], r["can_run"], r["lacking"]) for r in found["runtimes"]] == [(False, False, ["torch"])] * 2
 
 
@@ -112,7 +112,7 @@ def test_a_part_of_a_runtime_is_named_with_what_it_lacks(installed: Callable[...
     state = states()["litert"]
     assert (state.can_export, state.can_run, state.found) == (False, False, "lacks ai-edge-litert")
     assert (check("ai-edge-litert").state, check("ai-edge-litert").fix) == ("note", "pip install 'gemcut[litert]'")
-    assert "2.2.0; ==2.3.0 is wanted" in check("ai-edge-litert").found
+    assert "2.2.0; ==2.3.0 is required" in check("ai-edge-litert").found
 
 
 def test_with_no_runtime_at_all_the_first_ones_packages_are_lacking(installed: Callable[..., None]) -> None:

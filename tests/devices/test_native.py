@@ -231,7 +231,7 @@ def test_damaged_orders_are_refused(runner: Path, ordered: Any) -> None:
     header, stops = 8, struct.unpack_from("<i", whole, 20)[0]
     golden = header + 16 + 4 * stops
     cases = {
-        "no order": b"GCORDER2" + whole[8:],
+        "is not an order": b"GCORDER2" + whole[8:],
         "truncated": whole[:-4],
         "nothing to run": whole[:8] + bytes(4) + whole[12:],
         "longer than": whole + bytes(4),
@@ -246,7 +246,7 @@ def test_damaged_orders_are_refused(runner: Path, ordered: Any) -> None:
         order.write_bytes(whole[:size])
         assert "truncated" in refused(runner, program, order, result)["error"]
     order.unlink()
-    assert "there is no order" in refused(runner, program, order, result)["error"]
+    assert f"the order {order} can't be opened" in refused(runner, program, order, result)["error"]
 
 
 def test_it_says_how_it_is_used(runner: Path) -> None:

@@ -79,10 +79,10 @@ def test_publishing_and_checking_a_bundle(form: Format, tmp_path: Path) -> None:
 
 
 def test_lowering_counts_the_constants_that_it_takes() -> None:
-    from gemcut.runtimes.executorch.lower import _Told
+    from gemcut.runtimes.executorch.lower import _LoweringProgress
 
     told = Told()
-    lowering = _Told(told, 1000)
+    lowering = _LoweringProgress(told, 1000)
     lowering.step("partitioning")
     for size in (100, 300, 400):
         lowering.constant(size)

@@ -21,7 +21,7 @@ def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
     """Without shared twins, skipped re-traces and merged decompositions every logit is the same."""
     from gemcut.runtimes.executorch import lower
     from gemcut.runtimes.executorch.delegates.xnnpack import shared_partitions
-    from gemcut.runtimes.executorch.delegates.xnnpack.shared_partitions import TwinCount
+    from gemcut.runtimes.executorch.delegates.xnnpack.shared_partitions import PartitionCount
     from gemcut.runtimes.executorch.runner import ExecuTorchRunner as open_runner
 
     config = gemma3(num_hidden_layers=3, layer_types=["sliding_attention"] * 2 + ["full_attention"])
@@ -29,10 +29,10 @@ def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
 
     @contextmanager
     def plain() -> Any:
-        yield TwinCount()
+        yield PartitionCount()
 
-    monkeypatch.setattr(shared_partitions, "shared_twins", plain)
-    monkeypatch.setattr(lower, "idle_work_skipped", plain)
+    monkeypatch.setattr(shared_partitions, "equal_partitions_shared", plain)
+    monkeypatch.setattr(lower, "noop_passes_skipped", plain)
     slow = make(config)
     assert fast.lowered.facts["partitions_shared"] > 0
     assert slow.lowered.facts["partitions_shared"] == 0

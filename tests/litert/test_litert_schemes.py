@@ -65,7 +65,7 @@ def test_float32_goes_at_any_width() -> None:
     ("scheme", "columns", "gathered", "said"),
     [
         (linear("int8", 32), 64, False, ["int8 in groups of 32", "no kernel", "one scale per row (group = 0)"]),
-        (linear("int8", 64), 64, False, ["int8 in groups of 64", "leave the weight as it was"]),
+        (linear("int8", 64), 64, False, ["int8 in groups of 64", "leave the weight unquantized"]),
         (linear("int4", 16), 64, False, ["groups of 16", "32, 64, 128, 256"]),
         (linear("int4", 96), 96, False, ["groups of 96", "32, 64, 128, 256"]),
         (linear("int4", 64), 96, False, ["96 columns", "groups of 64", "Groups of 32 would fit"]),
@@ -73,8 +73,8 @@ def test_float32_goes_at_any_width() -> None:
         (linear("int8", 0, "float32"), 64, False, ["float32 activations", 'activation = "int8-dynamic"']),
         (linear("int4", 0, "float32"), 64, False, ["float32 activations", 'activation = "int8-dynamic"']),
         (linear("int4", 32, "float32"), 64, False, ["float32 activations"]),
-        (linear("int4"), 33, False, ["33 columns, an odd number", "int8"]),
-        (linear("int4"), 33, True, ["33 columns, an odd number", "int8"]),
+        (linear("int4"), 33, False, ["33 columns, but int4 needs an even number", "int8"]),
+        (linear("int4"), 33, True, ["33 columns, but int4 needs an even number", "int8"]),
         (linear("int4", 32), 64, True, ["an embedding", "one scale per row, not one per 32"]),
         (linear("int8", 32), 64, True, ["an embedding", "group = 0"]),
     ],
@@ -112,7 +112,10 @@ def export(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     [
         ('weight = "int8"\ngroup = 32\nactivation = "int8-dynamic"', "int8 in groups of 32: LiteRT has no kernel"),
         ('weight = "int8"', "int8 with float32 activations"),
-        ('weight = "int4"\ngroup = 48\nactivation = "int8-dynamic"', "groups of 48; LiteRT's kernels have 32, 64"),
+        (
+            'weight = "int4"\ngroup = 48\nactivation = "int8-dynamic"',
+            "groups of 48, but LiteRT's kernels take only 32, 64",
+        ),
         ('weight = "int4"\ngroup = 64\nactivation = "int8-dynamic"', "96 columns, which groups of 64 don't divide"),
     ],
 )

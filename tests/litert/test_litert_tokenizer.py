@@ -215,9 +215,9 @@ def without_bytes() -> Tokenizer:
 @pytest.mark.parametrize(
     ("tokenizer", "reason"),
     [
-        (Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>")), "a WordLevel model"),
-        (byte_level(), "a byte-level BPE model"),
-        (without_bytes(), 'other tokens for "Hello, world!'),
+        (Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>")), "it has a WordLevel model"),
+        (byte_level(), "it has a byte-level BPE model"),
+        (without_bytes(), 'it gives other tokens for "Hello, world!'),
     ],
 )
 def test_what_sentencepiece_can_not_do_goes_in_as_json(tokenizer: Tokenizer, reason: str, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_what_sentencepiece_can_not_do_goes_in_as_json(tokenizer: Tokenizer, rea
     assert (choice.kind, choice.source, choice.spacing.kind) == (HF_JSON, "tokenizer.json", NONE)
     assert json.loads(choice.data) == json.loads(tokenizer.to_str())
     assert reason in choice.notes[0]
-    assert "tokenizer.model: there is none" in choice.notes[0]
+    assert "tokenizer.model: the checkpoint has none" in choice.notes[0]
 
 
 def test_a_callers_probe_decides_too(tmp_path: Path) -> None:
@@ -235,7 +235,10 @@ def test_a_callers_probe_decides_too(tmp_path: Path) -> None:
     state["normalizer"] = {"type": "Sequence", "normalizers": [odd, state["normalizer"]]}
     reference = tokenizer_of(state)
     assert choose_tokenizer(tmp_path, reference, bos="<bos>").kind == SENTENCEPIECE
-    assert "other tokens for 'a qqq b'" in choose_tokenizer(tmp_path, reference, ["a qqq b"], bos="<bos>").notes[0]
+    assert (
+        "it gives other tokens for 'a qqq b'"
+        in choose_tokenizer(tmp_path, reference, ["a qqq b"], bos="<bos>").notes[0]
+    )
 
 
 def test_json_that_can_not_be_read_is_said(tmp_path: Path) -> None:

@@ -18,7 +18,15 @@ from .quantized_modules import QuantizedEmbedding, QuantizedLinear
 
 @dataclass(frozen=True)
 class Applied:
-    """One module: its tensor class, the scheme's name and what it means, whether it is quantized, and its bytes."""
+    """How the recipe stored one module.
+
+    Attributes:
+        kind: The module's tensor class ('embedding', 'linear', ...).
+        scheme: The scheme's name in the recipe.
+        stored: The scheme in words ('int4 by 32, int8-dynamic').
+        quantized: Whether the weight is quantized.
+        bytes: Bytes of the weight as stored, scales included.
+    """
 
     kind: str
     scheme: str
@@ -29,20 +37,24 @@ class Applied:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What the recipe did, by module name."""
+    """What the recipe did.
+
+    Attributes:
+        modules: How each module is stored, by the module's name.
+    """
 
     modules: dict[str, Applied]
 
     def bytes_by_class(self) -> dict[str, int]:
-        """Bytes as stored by tensor class."""
+        """Return the bytes as stored, by tensor class."""
         return self._by_class({name: applied.bytes for name, applied in self.modules.items()})
 
     def count_by_class(self) -> dict[str, int]:
-        """Number of quantized tensors by tensor class."""
+        """Return the number of quantized tensors by tensor class."""
         return self._by_class({name: int(applied.quantized) for name, applied in self.modules.items()})
 
     def schemes_by_class(self) -> dict[str, dict[str, int]]:
-        """Number of tensors by tensor class and way of storing."""
+        """Return the number of tensors by tensor class and way of storing."""
         out: dict[str, dict[str, int]] = {}
         for applied in self.modules.values():
             ways = out.setdefault(applied.kind, {})
@@ -64,17 +76,17 @@ def apply_recipe(
     scratch: Scratch | None = None,
     progress: Progress | None = None,
 ) -> Quantized:
-    """Replaces linears and embeddings of ``model`` by their quantized equals; the others become float32.
+    """Replace linears and embeddings of ``model`` by their quantized equivalents; the others become float32.
 
     Args:
-        model: the float model; its matrices may be of any float dtype.
-        recipe: its rules.
-        check: refuses what the delegate can't take.
-        scratch: takes the new matrices; None for memory.
-        progress: told of each module, in weights.
+        model: The float model; its matrices may be of any float dtype.
+        recipe: The rules to apply.
+        check: Refuses what the delegate can't take.
+        scratch: Takes the new matrices; None for memory.
+        progress: Told of each module, in weights.
 
     Raises:
-        UnsupportedError: no rule fits a module, a rule fits none, or a scheme can't be had for a tensor.
+        UnsupportedError: No rule fits a module, a rule fits no module, or a scheme isn't possible for a tensor.
     """
     scratch = scratch or InMemory()
     modules: dict[str, Applied] = {}

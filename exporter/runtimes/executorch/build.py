@@ -28,7 +28,7 @@ PROGRAM = "model.pte"
 
 
 def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program:
-    """Quantizes ``model`` in place, traces it with its cache inside, and lowers it to ``work / model.pte``."""
+    """Quantize ``model`` in place, trace it with its cache inside, and lower it to ``work / model.pte``."""
     delegates = [DELEGATES.get(name) for name in spec.delegates]
     with clock.stage("quantize", recipe=spec.recipe.name):
         split = split_experts(model, ChosenExperts)
@@ -41,7 +41,7 @@ def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program
     with graphs_released():
         program = _lowered(module, spec, delegates, work / PROGRAM, clock, size)
     products = linear_macs(module)
-    # Attention runs in ExecuTorch's own kernel, outside delegates, but where a softcap keeps it from there.
+    # Attention runs in ExecuTorch's own kernel, outside delegates, unless a softcap keeps it out of that kernel.
     attention = 0 if is_softcapped(spec.config) else attention_macs(spec.config, spec.cache)
     return dataclasses.replace(
         program,

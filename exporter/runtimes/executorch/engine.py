@@ -1,4 +1,4 @@
-"""Running ``.pte`` programs in ExecuTorch's Python runtime: it is what apps call."""
+"""Running ``.pte`` programs in ExecuTorch's Python runtime, which is the runtime that apps call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ExecuTorchEngine(Engine):
 
         if adapters:
             raise UnsupportedError(
-                "an ExecuTorch bundle applies no adapter when it runs",
+                "an ExecuTorch bundle can't apply adapters at run time",
                 hint="Merge the adapter when you export: --adapter DIR.",
             )
         return ExecuTorchRunner(program, threads)

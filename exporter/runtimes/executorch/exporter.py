@@ -45,15 +45,15 @@ class ExecuTorchExporter(Exporter):
         """See ``Exporter``; the program takes 1 to ``prefill[-1]`` tokens a call.
 
         Raises:
-            UsageError: Several prefill lengths, which a program that takes any number has no use for.
+            UsageError: Several prefill lengths, of which a program that takes any number of tokens needs only one.
         """
         from ...modeling.kv_cache import cache_spec
 
         if len(shape.prefill) > 1:
             raise UsageError(
                 f"--prefill-lengths {','.join(map(str, shape.prefill))}: an ExecuTorch program takes any number of "
-                "tokens up to the longest, so it has one length",
-                hint=f"Take --prefill-lengths {shape.prefill[-1]}.",
+                "tokens up to its longest prefill, so it has a single length",
+                hint=f"Use --prefill-lengths {shape.prefill[-1]}.",
             )
         return cache_spec(config, shape.context, min(shape.prefill[-1], shape.context))
 

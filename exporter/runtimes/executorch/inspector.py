@@ -37,7 +37,7 @@ class ExecuTorchInspector(Inspector):
         return delegates | set(read_executorch(bundle.program))
 
     def same_program(self, proven: Path, sealed: Path) -> None:
-        """See ``Inspector``; compares the files whole: a ``.pte`` holds nothing but what runs."""
+        """See ``Inspector``; compares the whole files: everything in a ``.pte`` runs."""
         if not filecmp.cmp(proven, sealed, shallow=False):
             raise ConformanceError(
                 f"{sealed.name} is not the program that was proven.", hint="Export the bundle again."
@@ -55,7 +55,7 @@ class ExecuTorchInspector(Inspector):
 
 
 def _sections(path: Path, offset: int, length: int) -> dict[str, tuple[int, str]]:
-    """The flatbuffer and the segments of a ``.pte``; nothing if it is too old to have a header that says so."""
+    """The flatbuffer and the segments of a ``.pte``; nothing if it is too old to have the header that places them."""
     with path.open("rb") as file:
         file.seek(offset)
         head = file.read(_HEADER.size)

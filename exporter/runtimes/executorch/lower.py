@@ -16,7 +16,7 @@ from .patches.constants_on_disk import constants_in_files, empty_caches
 from .patches.determinism import ordered_constants, plan_in_graph_order
 from .patches.expert_skipping import gather_parts
 from .patches.guard import require_version
-from .patches.noop_passes import idle_work_skipped
+from .patches.noop_passes import noop_passes_skipped
 from .patches.window_branch import branching_emitter
 from .requirements import read_requirements
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .delegates.base import ExecuTorchDelegate
 
 NAME = "executorch"
-# Of the whole stage, when every constant has been taken and the file is to be written; about so for a 1B model.
+# The share of the stage that is done once every constant has been taken and only the file is left to write; this is
+# about right for a 1B model.
 _LOWERED = 0.95
 
 
@@ -36,33 +37,33 @@ def lower(
     progress: Progress,
     size: int = 0,
 ) -> Program:
-    """Lower to delegates, each structure once, and write the program.
+    """Lower a traced module to delegates, each structure once, and write the program.
 
     Args:
         traced: From ``runtimes.executorch.graph.decoder.trace``.
         out: Where the ``.pte`` goes.
         constants: Constant methods by name, such as ``get_max_context_len``.
-        delegates: What takes parts of the program, the first choice first.
+        delegates: The delegates that take parts of the program, the first choice first.
         progress: Told of each step, and of each constant.
-        size: Bytes of all constants in the program, as far as they are known before; for progress alone.
+        size: Bytes of all constants in the program, as far as they are known beforehand; for progress only.
 
     Raises:
         UnsupportedError: The program calls an operator that has no kernel in ExecuTorch.
-        LackingError: Another ExecuTorch is installed than the one this was written for.
+        LackingError: The installed ExecuTorch isn't the release that this was written for.
     """
     version = require_version()
-    told = _Told(progress, size)
+    steps = _LoweringProgress(progress, size)
     empty_caches(traced.program)
-    with constants_in_files(out.parent, told.constant):
-        told.step(f"partitioning for {', '.join(each.title for each in delegates)}")
-        with idle_work_skipped(), ordered_constants(), ExitStack() as patches:
+    with constants_in_files(out.parent, steps.constant):
+        steps.step(f"partitioning for {', '.join(each.title for each in delegates)}")
+        with noop_passes_skipped(), ordered_constants(), ExitStack() as patches:
             counts = [patches.enter_context(each.patches()) for each in delegates]
             edge = _to_edge(traced, constants, [one for each in delegates for one in each.partitioners(traced.program)])
-        told.step("emitting the program")
+        steps.step("emitting the program")
         gather_parts(edge)
-        with idle_work_skipped(), branching_emitter():
+        with noop_passes_skipped(), branching_emitter():
             program = _to_program(edge)
-        told.step("writing the program", _LOWERED)
+        steps.step("writing the program", _LOWERED)
         with out.open("wb") as file:
             program.write_to_file(file)
     needs = read_requirements(program.executorch_program)
@@ -87,20 +88,20 @@ def lower(
     )
 
 
-class _Told:
-    """Tells ``progress`` how far it is, by the bytes of the constants that went into the program."""
+class _LoweringProgress:
+    """Reports how far the lowering is, by the bytes of the constants that went into the program."""
 
     def __init__(self, progress: Progress, size: int) -> None:
         self._progress, self._size = progress, max(1, size)
         self._bytes, self._share, self._what = 0, 0.0, ""
 
     def step(self, what: str, share: float = 0.0) -> None:
-        """The next step begins, of which ``share`` (0..1) of all is done at least."""
+        """Begin the next step, at which at least ``share`` (0..1) of the stage is done."""
         self._what, self._share = what, max(share, self._share)
         self._progress.update(self._share, 1.0, what)
 
     def constant(self, size: int) -> None:
-        """A constant of so many bytes has been taken."""
+        """Count a constant of so many bytes."""
         self._bytes += size
         self._share = max(self._share, _LOWERED * min(1.0, self._bytes / self._size))
         self._progress.update(self._share, 1.0, self._what)
@@ -141,6 +142,6 @@ def _to_program(edge: Any) -> Any:
         if "Missing out variants" in str(error):
             raise UnsupportedError(
                 f"The program calls an operator that has no kernel in ExecuTorch: {error}",
-                hint="This model needs an adaptation that Gemcut does not have yet; please report it.",
+                hint="Gemcut doesn't have the adaptation that this model needs yet; please report it.",
             ) from error
         raise

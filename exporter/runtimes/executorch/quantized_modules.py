@@ -38,7 +38,7 @@ class QuantizedLinear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: float32 [..., K]; returns float32 [..., N]."""
+        """Multiply ``x``, float32 [..., K]; return float32 [..., N]."""
         if self.scheme.activation == "int8-dynamic":
             scale, zero = _Q.choose_qparams_per_token_asymmetric(x, torch.int8)
             x = _Q.quantize_per_token(x, scale, zero, -128, 127, torch.int8)
@@ -66,7 +66,7 @@ class QuantizedEmbedding(nn.Module):
         self.register_buffer("scales", scales.reshape(-1) * multiplier)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """ids: int64 [B, S]; returns float32 [B, S, H]."""
+        """Gather the rows of ``ids``, int64 [B, S]; return float32 [B, S, H]."""
         gather = _Q.embedding_byte.dtype
         rows: torch.Tensor = gather(self.values, self.scales, None, -128, 127, ids, dtype=torch.float32)
         return rows

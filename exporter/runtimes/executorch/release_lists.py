@@ -1,4 +1,4 @@
-"""How the lists under ``compat/versions`` were made from an installed ExecuTorch."""
+"""Makes the lists under ``compat/versions`` from an installed ExecuTorch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def installed() -> dict[str, list[str]]:
-    """``kernels`` and ``backends`` of the installed Python runtime, with the operator libraries that ours call.
+    """Return ``kernels`` and ``backends`` of the installed Python runtime, with the operator libraries loaded.
 
     Raises:
         LackingError: ExecuTorch isn't installed.
@@ -28,7 +28,13 @@ def installed() -> dict[str, list[str]]:
 
 
 def file_text(source: str, facts: dict[str, list[str]], files: Iterable[Path]) -> str:
-    """The content of a release's file. facts: ``kernels`` and ``backends``, as the libraries in ``files`` say them."""
+    """Return the content of a release's file.
+
+    Args:
+        source: Where the libraries come from, and how they were read.
+        facts: ``kernels`` and ``backends``, as the libraries in ``files`` list them.
+        files: The libraries.
+    """
     lines = [f"source = {json.dumps(source)}"]
     for key in ("backends", "kernels"):
         lines += [f"{key} = [", *(f"    {json.dumps(name)}," for name in sorted(set(facts[key]))), "]"]

@@ -6,17 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# Arithmetic on sizes, jumps' conditions and views: the runtime has them built in (kernels/prim_ops), but not every
-# release has all of them, and a program asks for them by name as for any other.
+# Arithmetic on sizes, jumps' conditions and views: the runtime has these built in (kernels/prim_ops), but not every
+# release has all of them, and a program asks for them by name as for any other operator.
 _OWN = "executorch_prim::"
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """operators: what runs outside delegates. kernels: all that must be registered for it, names with overload.
+    """What an emitted program needs of a runtime.
 
-    delegates: backend -> calls in one step. planned_bytes: activations.
-    delegated_share: of the linear layers, 1.0 where every one runs in a delegate, else 0.0.
+    Attributes:
+        operators: Operators that run outside delegates, with overload.
+        kernels: Names, with overload, of all kernels that must be registered for the program.
+        delegates: Backend -> number of calls in one step.
+        planned_bytes: Bytes that the memory plan takes for activations.
+        delegated_share: Share of the linear layers that run in a delegate: 1.0 if all of them do, else 0.0.
     """
 
     operators: tuple[str, ...]
@@ -27,7 +31,7 @@ class Requirements:
 
 
 def read_requirements(program: Any) -> Requirements:
-    """Reads an ``executorch.exir.schema.Program``: kernels of every method, all else of ``forward``."""
+    """Read an ``executorch.exir.schema.Program``: kernels of every method, everything else of ``forward``."""
     from executorch.exir.schema import DelegateCall
 
     plan = next(p for p in program.execution_plan if p.name == "forward")
@@ -39,7 +43,7 @@ def read_requirements(program: Any) -> Requirements:
         if isinstance(call, DelegateCall):
             backend = plan.delegates[call.delegate_index].id
             delegates[backend] = delegates.get(backend, 0) + 1
-    # Every matrix product but attention's runs in a delegate, or the kernel would stand among the operators.
+    # Every matrix product but attention's runs in a delegate, or its kernel would be among the operators.
     products = {"aten::linear.out", "aten::mm.out", "aten::addmm.out", "aten::bmm.out"}
     undelegated = products.intersection(operators)
     return Requirements(operators, kernels, delegates, sum(plan.non_const_buffer_sizes), 0.0 if undelegated else 1.0)

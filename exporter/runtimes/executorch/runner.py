@@ -18,10 +18,13 @@ from ...util.arrays import FloatArray
 
 @functools.cache
 def load_kernels() -> None:
-    """Loads the operator libraries that programs of ours call, once per process.
+    """Load the operator libraries that Gemcut's programs call, once per process.
 
-    Where torch isn't loaded yet its OpenMP is kept to one thread: ``custom_sdpa`` multiplies through torch's BLAS,
+    If torch isn't loaded yet, its OpenMP is kept to one thread: ``custom_sdpa`` multiplies through torch's BLAS,
     which would otherwise start threads inside every thread of the runtime's pool.
+
+    Raises:
+        LackingError: ExecuTorch isn't installed, or can't be imported.
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,7 +38,7 @@ def load_kernels() -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Sets the size of the runtime's process-wide thread pool."""
+    """Set the size of the runtime's process-wide thread pool."""
     from executorch.extension.pybindings import portable_lib
 
     portable_lib._unsafe_reset_threadpool(threads)
@@ -71,8 +74,8 @@ class ExecuTorchProgram:
     def _refused(self, error: Exception) -> ConformanceError:
         return ConformanceError(
             f"ExecuTorch refuses {self._name}: {error}",
-            hint="The file is damaged, or needs a kernel this runtime lacks. "
-            "'gemcut validate' checks the bundle's hashes; --verbose shows the runtime's own log.",
+            hint="The file is damaged, or needs a kernel that this runtime lacks. "
+            "Check the bundle's hashes with 'gemcut validate'; show the runtime's own log with --verbose.",
         )
 
     @property
@@ -81,10 +84,10 @@ class ExecuTorchProgram:
         return {name: _described(name, self.method(name).metadata) for name in sorted(self._program.method_names)}
 
     def method(self, name: str) -> Any:
-        """ExecuTorch's own ``Method``, loaded the first time.
+        """Return ExecuTorch's own ``Method``, loaded on first use.
 
         Raises:
-            ConformanceError: The program has none of that name, or it can't be loaded.
+            ConformanceError: The program has no method of that name, or it can't be loaded.
         """
         if name not in self._loaded:
             try:
@@ -105,17 +108,17 @@ class ExecuTorchProgram:
         try:
             values = [torch.from_numpy(np.ascontiguousarray(inputs[f"input_{index}"])) for index in range(count)]
         except KeyError as error:
-            raise ConformanceError(f"'{method}' of {self._name} takes {error.args[0]}, which was not given.") from error
+            raise ConformanceError(f"'{method}' of {self._name} needs {error.args[0]}, which wasn't given.") from error
         try:
             found = loaded.execute(values)
         except RuntimeError as error:
             raise ConformanceError(
-                f"'{method}' of {self._name} failed: {error}", hint="--verbose shows the runtime's own log."
+                f"'{method}' of {self._name} failed: {error}", hint="Show the runtime's own log with --verbose."
             ) from error
         return {f"output_{index}": np.array(value) for index, value in enumerate(found)}
 
     def close(self) -> None:
-        """Frees the program."""
+        """Free the program."""
         self._loaded.clear()
         del self._program
 
@@ -145,7 +148,7 @@ class ExecuTorchRunner:
         self.vocab_size = int(self.constant("get_vocab_size"))
 
     def constant(self, name: str) -> int:
-        """The value of a constant method such as ``get_max_context_len``."""
+        """Return the value of a constant method such as ``get_max_context_len``."""
         return int(self._program.method(name).execute([])[0])
 
     def _run(self, ids: Sequence[int], position: int) -> FloatArray:
@@ -157,7 +160,7 @@ class ExecuTorchRunner:
         except RuntimeError as error:
             raise ConformanceError(
                 f"The program failed at position {position} with {len(ids)} tokens: {error}",
-                hint="--verbose shows the runtime's own log.",
+                hint="Show the runtime's own log with --verbose.",
             ) from error
         logits = outputs[0].reshape(-1).numpy()
         return np.array(logits, dtype=np.float32)
@@ -177,6 +180,6 @@ class ExecuTorchRunner:
         return self._run([token], position)
 
     def close(self) -> None:
-        """Frees the program and its cache."""
+        """Free the program and its cache."""
         del self._forward
         self._program.close()

@@ -95,7 +95,7 @@ class LiteRT(RuntimePlugin):
     def check_options(self, asked: Mapping[str, bool], prefill_lengths: Sequence[int]) -> None:
         """See ``RuntimePlugin``: a program has prefills of fixed lengths, or one of any length."""
         if asked.get(DYNAMIC_SHAPE) and prefill_lengths:
-            raise UsageError("--prefill-lengths and --dynamic-shape exclude each other", hint="Take one of them.")
+            raise UsageError("--prefill-lengths and --dynamic-shape exclude each other", hint="Use only one of them.")
 
 
 PLUGIN = LiteRT()

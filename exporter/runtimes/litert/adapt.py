@@ -1,7 +1,7 @@
 """Modules that the converter can't take, swapped for ones that compute the same; chosen by what a module does.
 
-The swaps need no values, so that they also show a model on torch's meta device as it will be converted: with one linear
-for each expert, by the names that recipes decide on.
+The swaps need no values, so a model on torch's meta device also takes the form that will be converted: with one linear
+for each expert, under the names that recipes decide by.
 """
 
 from __future__ import annotations
@@ -20,11 +20,20 @@ class DenseExperts(SplitExperts):
     A LiteRT tensor's scales are fixed with it, so a matrix that is chosen at run time (GATHER, EMBEDDING_LOOKUP) comes
     out as float32. Copying 8 of 128 int8 experts out of a table moves about half the bytes of reading all of them, of
     int4 ones as many, and a prefill would copy them for each token. So all are read: decode reads every expert of the
-    model for every token, not the few that are active, and is as slow as a dense model of the same size.
+    model for every token, not only the few that are active, and is as slow as a dense model of the same size.
     """
 
     def forward(self, x: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
-        """x: float32 [T, H]; top_k_index: int64 [T, K]; top_k_weights: float32 [T, K]; returns float32 [T, H]."""
+        """Compute all experts and mix their results.
+
+        Args:
+            x: float32 [T, H].
+            top_k_index: The experts that each token chose, int64 [T, K].
+            top_k_weights: The weights of their results, float32 [T, K].
+
+        Returns:
+            float32 [T, H].
+        """
         numbers = torch.arange(len(self.gate_up_proj), dtype=top_k_index.dtype)
         chosen = top_k_index.unsqueeze(-1) == numbers
         shares = torch.where(chosen, top_k_weights.unsqueeze(-1), 0.0).sum(dim=1)
@@ -35,15 +44,15 @@ class DenseExperts(SplitExperts):
 
 
 def adapt(model: Any) -> Any:
-    """Swaps in place what can't be converted; numerically the same to float32 rounding.
+    """Swap, in place, modules that can't be converted; numerically the same to float32 rounding.
 
     Args:
-        model: a transformers causal LM; it may be without weights (on torch's meta device).
+        model: A transformers causal LM; it may be without weights (on torch's meta device).
 
     Returns:
         The same model.
 
     Raises:
-        UnsupportedError: experts that are laid out in another way than any supported family's.
+        UnsupportedError: Its experts are laid out differently from those of every supported family.
     """
     return split_experts(split_sparse(model), DenseExperts)

@@ -1,7 +1,8 @@
 """Attention and the KV cache in operators that LiteRT has, for signatures with a fixed number of tokens.
 
 Sliding layers keep a ring of ``window + N - 1`` slots: attention and cache traffic then cost what the window costs,
-not what the context costs. Slot j holds the newest position p <= last with p = j modulo the ring's length.
+not what the context costs. Slot j holds the newest position p <= last with p = j modulo the ring's length. N is the
+number of tokens.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ NAME = "gemcut_litert"
 
 @dataclass(frozen=True)
 class Ring:
-    """A call's way into the rings.
+    """Where a call's tokens go in the rings, and what they see there.
 
-    slot: int32 [1], where a single token goes. source: int32 [slots], for several tokens: which row of
-    (ring, new tokens) each slot holds afterwards. mask: float32 [1, 1, N, slots], additive.
+    Attributes:
+        slot: The slot of a single token, int32 [1].
+        source: For several tokens, which row of (ring, new tokens) each slot holds afterwards, int32 [slots].
+        mask: Additive mask, float32 [1, 1, N, slots].
     """
 
     slot: torch.Tensor
@@ -30,11 +33,11 @@ class Ring:
 
 
 def ring_slots(input_pos: torch.Tensor, spec: CacheSpec) -> Ring:
-    """Where this call's tokens go in a ring, and what each of them sees there.
+    """Return where this call's tokens go in a ring, and what each of them sees there.
 
     Args:
-        input_pos: int32 [N], ascending, zeros behind the last real token.
-        spec: of the cache; ``ring_slots`` is at least window + N - 1.
+        input_pos: The tokens' positions, int32 [N], ascending, with zeros behind the last real token.
+        spec: The cache's shape; ``ring_slots`` is at least window + N - 1.
     """
     assert spec.window is not None
     size, count = spec.ring_slots, input_pos.shape[0]
@@ -49,7 +52,7 @@ def ring_slots(input_pos: torch.Tensor, spec: CacheSpec) -> Ring:
 
 
 def window_mask(input_pos: torch.Tensor, slots: int | torch.SymInt, window: int) -> torch.Tensor:
-    """The sliding window over a cache where position p lies in slot p: float32 [1, 1, N, slots], additive."""
+    """Return the window's additive mask for a cache with position p in slot p, float32 [1, 1, N, slots]."""
     every = torch.arange(slots) if isinstance(slots, int) else torch.ops.tfl.range(0, slots, 1)
     positions = every.to(torch.int32).unsqueeze(0)
     queries = input_pos.unsqueeze(1)
@@ -61,13 +64,13 @@ def _additive(seen: torch.Tensor) -> torch.Tensor:
 
 
 def write(cache: torch.Tensor, states: torch.Tensor, start: torch.Tensor, ring: Ring | None) -> torch.Tensor:
-    """The cache with new rows in it.
+    """Return the cache with new rows in it.
 
     Args:
         cache: [1, KV heads, slots, head dim].
-        states: [1, KV heads, N, head dim].
-        start: int32 [1], the first token's position, which is its slot where the layer has no ring.
-        ring: of a sliding layer.
+        states: The new rows, [1, KV heads, N, head dim].
+        start: The first token's position, int32 [1], which is its slot if the layer has no ring.
+        ring: A sliding layer's ring; None for a full layer.
     """
     if ring is not None and ring.source is not None:
         both = torch.cat((cache, states), dim=2)
@@ -76,7 +79,7 @@ def write(cache: torch.Tensor, states: torch.Tensor, start: torch.Tensor, ring: 
     from litert_torch.generative.custom_ops.dynamic_update_slice import dynamic_update_slice
 
     slot = (start if ring is None else ring.slot)[0]
-    # For a cache of any length the converter makes 64-bit constants, which don't go with a 32-bit slot.
+    # For a cache of any length the converter makes 64-bit constants, which can't be combined with a 32-bit slot.
     zero = torch.zeros((), dtype=torch.int32) if isinstance(cache.shape[2], int) else slot * 0
     written: torch.Tensor = dynamic_update_slice(cache, states, [zero, zero, slot, zero])
     return written
@@ -92,13 +95,22 @@ def attend(  # type: ignore[no-untyped-def]
     softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The attention function that transformers calls in every layer.
+    """Compute attention; transformers calls this function in every layer.
 
     Queries that share a key head are rows of one product, so that no key is copied.
 
-    query: [1, heads, N, head dim]; key, value: [1, KV heads, slots, head dim], the caches;
-    attention_mask: [1, 1, N, slots], additive. softcap: Gemma 2's, in logits before the mask.
-    Returns [1, N, heads, head dim].
+    Args:
+        module: The layer's attention module; not read.
+        query: [1, heads, N, head dim].
+        key: The key cache, [1, KV heads, slots, head dim].
+        value: The value cache, [1, KV heads, slots, head dim].
+        attention_mask: Additive mask, [1, 1, N, slots].
+        scaling: Factor of the scores; None for 1 / sqrt(head dim).
+        softcap: Gemma 2's, applied to the scores before the mask.
+        **kwargs: Others of transformers'; not read.
+
+    Returns:
+        [1, N, heads, head dim], and None for the attention weights.
     """
     _, heads, count, width = query.shape
     groups = heads // key.shape[1]
@@ -116,12 +128,12 @@ def attend(  # type: ignore[no-untyped-def]
 
 
 def own_mask(*args: Any, **kwargs: Any) -> Any:
-    """Registered beside ``attend``: masks are made by the program itself."""
+    """Return the mask as it is: the program makes its own. Registered beside ``attend``."""
     return kwargs.get("attention_mask")
 
 
 def register() -> None:
-    """Makes ``attn_implementation='gemcut_litert'`` known to transformers (its public registries).
+    """Make ``attn_implementation='gemcut_litert'`` known to transformers, through its public registries.
 
     Importing litert_torch's ``torch_tfl`` defines the ``tfl`` operators that the functions here trace to.
     """

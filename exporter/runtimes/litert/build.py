@@ -1,4 +1,4 @@
-"""From the float model to a ``.tflite``: convert once, then link the weights as a recipe has them."""
+"""From the float model to a ``.tflite``: convert once, then link the weights as a recipe stores them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .weight_inputs import WeightTable
 NAME = "litert"
 PROGRAM = "model.tflite"
 _KIND = "litert-skeletons"
-_CODE = b"2"  # counted up when a change of ours gives another skeleton for the same inputs
+_CODE = b"2"  # increased when a change of Gemcut's gives another skeleton for the same inputs
 _CONVERTERS = ("litert-torch", "litert-converter")  # transformers' version is in the configuration
 
 
 def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program:
-    """Converts ``model``, or takes the skeleton that a former export converted, and links its weights into it."""
+    """Convert ``model``, or reuse the skeleton of an earlier export, and link its weights into it."""
     version = require_exporter()
     skeleton, out = work / "skeleton.tflite", work / PROGRAM
     with clock.stage("convert"):
@@ -60,7 +60,7 @@ def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program
 
 
 def _key(spec: BuildSpec, model: Any, version: str) -> str:
-    """What a skeleton depends on: all but the matrices, which aren't in it, and where the checkpoint lies."""
+    """A key of all that a skeleton depends on: not the matrices, which are not in it, nor the checkpoint's path."""
     small = [*model.named_parameters(), *model.named_buffers()]
     values = [f"{name} {tuple(t.shape)}".encode() + t.detach().contiguous().numpy().tobytes() for name, t in small]
     shape = f"{spec.cache} {spec.shape.prefill} {spec.options[DYNAMIC_SHAPE]}"

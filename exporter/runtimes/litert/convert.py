@@ -16,7 +16,7 @@ _TFL_DECOMPOSITIONS = "LITERT_TORCH_FULL_TFL_DECOMPS"  # litert-torch 0.10, back
 
 @contextmanager
 def _lowered_to_tfl(wanted: bool) -> Iterator[None]:
-    """Has litert-torch lower to TensorFlow Lite's operators directly: the others take no dynamic sizes."""
+    """Makes litert-torch lower to TensorFlow Lite's operators directly: the others take no dynamic sizes."""
     before = os.environ.get(_TFL_DECOMPOSITIONS)
     if wanted:
         os.environ[_TFL_DECOMPOSITIONS] = "1"
@@ -28,12 +28,12 @@ def _lowered_to_tfl(wanted: bool) -> Iterator[None]:
 
 
 def convert(signatures: Sequence[Signature], out: Path, progress: Progress) -> None:
-    """Converts signatures through litert-torch and writes the skeleton.
+    """Convert signatures with litert-torch and write the skeleton.
 
     Args:
-        signatures: from ``program.make_signatures``.
-        out: where the ``.tflite`` goes.
-        progress: told of each step.
+        signatures: From ``program.make_signatures``.
+        out: Where the ``.tflite`` goes.
+        progress: Told of each step.
     """
     import litert_torch
 
@@ -48,4 +48,4 @@ def convert(signatures: Sequence[Signature], out: Path, progress: Progress) -> N
         warnings.simplefilter("ignore")
         model = converter.convert()
     progress.update(1, 2, "writing the skeleton")
-    out.write_bytes(model.model_content())  # its own writer ends the process where the disk is full
+    out.write_bytes(model.model_content())  # its own writer ends the process if the disk is full

@@ -1,4 +1,4 @@
-"""What an app gets from LiteRT-LM's own engine, on a device: its greedy tokens against the Interpreter's there."""
+"""What an app gets from LiteRT-LM's own engine on a device: its greedy tokens against the Interpreter's there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...bundle.reader import Bundle
     from ..base import Ask
 
-PROMPTS = 3  # the shortest: each takes seconds under emulation, and all go through the engine on the exporting machine
+PROMPTS = 3  # the shortest: each takes seconds under emulation, and the exporting machine's engine runs all of them
 PROGRAM = "identity.litertlm"
 CACHE = "engine-cache"
 JOB = "engine.json"
@@ -27,13 +27,13 @@ _TAIL = 3
 
 
 def check_engine(bundle: Bundle, goldens: Sequence[Golden], device: Sequence[Recorded], work: Path, ask: Ask) -> Check:
-    """Has the engine reply to the ``PROMPTS`` shortest goldens, through a bundle whose tokenizer takes ids.
+    """Compare the engine's replies to the ``PROMPTS`` shortest goldens, through a bundle whose tokenizer takes ids.
 
     Args:
         bundle: The bundle, with a ``.litertlm``.
-        goldens: All of them.
+        goldens: All of its goldens.
         device: What the Interpreter gave on this device.
-        work: A scratch folder of this machine's; what is to run on the device is written there.
+        work: A scratch folder on this machine; the files for the device are written there.
         ask: Runs the golden runner on the device, with files in its folder.
 
     Returns:
@@ -59,11 +59,11 @@ def check_engine(bundle: Bundle, goldens: Sequence[Golden], device: Sequence[Rec
         "threads": 1,
     }
     (work / JOB).write_text(json.dumps(job), encoding="utf-8")
-    heard = _replies(ask(("engine", JOB), (work / PROGRAM, work / JOB)))
-    if len(heard) != len(chosen):
-        raise ConformanceError(f"LiteRT-LM's engine answers {len(heard)} prompts of {len(chosen)}")
+    replies = _replies(ask(("engine", JOB), (work / PROGRAM, work / JOB)))
+    if len(replies) != len(chosen):
+        raise ConformanceError(f"LiteRT-LM's engine answered {len(replies)} of {len(chosen)} prompts")
     misses = []
-    for index, reply in zip(chosen, heard, strict=True):
+    for index, reply in zip(chosen, replies, strict=True):
         same = replace(device[index], greedy_ids=tuple(reply))
         found = compare([goldens[index]], [device[index]], [same])
         misses += [Miss(goldens[index].prompt.id, failure) for failure in found.failures]
@@ -71,19 +71,24 @@ def check_engine(bundle: Bundle, goldens: Sequence[Golden], device: Sequence[Rec
 
 
 def _replies(done: Finished) -> list[list[int]]:
-    """The worker's result, or the error that its end amounts to."""
-    said: dict[str, Any] = {}
+    """The worker's replies.
+
+    Raises:
+        ConformanceError: The engine crashed, or refused the program.
+        LackingError: The engine can't be loaded.
+    """
+    answer: dict[str, Any] = {}
     for line in done.stdout.splitlines():
         with suppress(ValueError):
-            said.update(json.loads(line))
+            answer.update(json.loads(line))
     log = " / ".join(done.stderr.strip().splitlines()[-_TAIL:])
     if done.signal:
         raise ConformanceError(f"LiteRT-LM's engine crashed on the device (signal {done.signal}): {log}")
-    if "lacking" in said:
-        raise LackingError(f"on the device {said['lacking']}", hint="gemcut device setup arm64-user fetches it")
-    if "refused" in said:
-        raise ConformanceError(f"LiteRT-LM refuses the program on the device: {said['refused']}")
-    if "result" not in said:
-        raise ConformanceError(f"LiteRT-LM's engine ended with {done.code} on the device: {log}")
-    replies: list[list[int]] = said["result"]
+    if "lacking" in answer:
+        raise LackingError(f"on the device {answer['lacking']}", hint="fetch it with gemcut device setup arm64-user")
+    if "refused" in answer:
+        raise ConformanceError(f"LiteRT-LM refuses the program on the device: {answer['refused']}")
+    if "result" not in answer:
+        raise ConformanceError(f"LiteRT-LM's engine ended with exit code {done.code} on the device: {log}")
+    replies: list[list[int]] = answer["result"]
     return replies

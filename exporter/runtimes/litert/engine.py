@@ -1,4 +1,4 @@
-"""Running ``.litertlm`` files: in LiteRT's Interpreter, and in LiteRT-LM's own engine, which is what apps call."""
+"""Running ``.litertlm`` files: in LiteRT's Interpreter, and in LiteRT-LM's own engine, which apps call."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class LiteRTEngine(Engine):
 
         if adapters:
             raise UnsupportedError(
-                "a LiteRT bundle applies no adapter when it runs",
+                "a LiteRT bundle can't apply adapters at run time",
                 hint="Merge the adapter when you export: --adapter DIR.",
             )
         return LiteRTRunner(program, threads)
 
     def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
-        """See ``Engine``: LiteRT-LM's engine, its weight cache written before."""
+        """See ``Engine``: LiteRT-LM's engine, after its weight cache is written."""
         import tempfile
 
         from .litert_lm import bench

@@ -1,4 +1,4 @@
-"""The second leg of the proof: what an app gets from LiteRT-LM's own engine."""
+"""The second part of the proof: what an app gets from LiteRT-LM's own engine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ if TYPE_CHECKING:
 def prove_engine(
     bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress
 ) -> tuple[Check, ...]:
-    """Runs the packed ``.litertlm`` in the engine.
+    """Run the packed ``.litertlm`` in the engine.
+
+    Args:
+        bundle: The bundle, with a ``.litertlm``.
+        goldens: All of its goldens.
+        recorded: What the Interpreter gave for them.
+        work: A scratch folder.
+        progress: Told of each prompt.
 
     Returns:
         ``engine_tokens``: its greedy tokens are the Interpreter's. ``engine_template``: its own template and tokenizer
-        make the prompt's ids of every chat. ``engine_text``: its tokenizer cuts odd texts alike, and joins them again.
+        give the prompt's ids for every chat. ``engine_text``: its tokenizer cuts odd texts into the same tokens, and
+        joins them to the same texts.
     """
     from ...prompt.codec import codec_of
 
@@ -51,21 +59,21 @@ def _tokens(
         progress=progress,
     )
     results = [
-        (golden.prompt.id, _token_fault(ids, heard[: len(ids)]))
-        for golden, ids, heard in zip(goldens, wanted, found, strict=True)
+        (golden.prompt.id, _token_fault(ids, reply[: len(ids)]))
+        for golden, ids, reply in zip(goldens, wanted, found, strict=True)
     ]
     return _check("engine_tokens", results)
 
 
-def _token_fault(wanted: list[int], heard: list[int]) -> str | None:
-    if heard == wanted:
+def _token_fault(wanted: list[int], reply: list[int]) -> str | None:
+    if reply == wanted:
         return None
-    at = _parting(wanted, heard)
-    return f"token {at} is {heard[at] if at < len(heard) else 'lacking'}, the Interpreter's is {wanted[at]}"
+    at = _first_difference(wanted, reply)
+    return f"token {at} is {reply[at] if at < len(reply) else 'missing'}, the Interpreter's is {wanted[at]}"
 
 
-def _parting(one: Sequence[object], other: Sequence[object]) -> int:
-    """Where two sequences part: the first place that differs, or the end of the shorter."""
+def _first_difference(one: Sequence[object], other: Sequence[object]) -> int:
+    """The first index at which two sequences differ, or the end of the shorter."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
@@ -78,47 +86,47 @@ def _prompts(
         chats += [Prompt(f"odd-{i}", "chat", ({"role": "user", "content": text},)) for i, text in enumerate(PROBES)]
     texts = (*PROBES, *(golden.prompt.text for golden in goldens if golden.prompt.kind == "text"))
     asked = [litert_lm.Chat(one.messages, one.tools or (), one.add_generation_prompt, one.thinking) for one in chats]
-    given = _given(bundle.program, texts, codec)
+    given = _spaced_texts(bundle.program, texts, codec)
     found = litert_lm.conversation_ids(bundle.program, asked, work, given, progress=progress)
-    heard = [
+    rendered = [
         (chat.id, _chat_fault(chat, answer, codec))
         for chat, answer in zip(chats, found.chats, strict=True)
         if not answer.inexpressible
     ]
     for reason in sorted({answer.inexpressible for answer in found.chats} - {""}):
-        progress.note(f"LiteRT-LM's conversation can't be asked about some chats: {reason}")
+        progress.note(f"some chats can't be checked in LiteRT-LM's engine: {reason}")
     cuts = [(repr(text[:24]), _text_fault(text, cut, codec)) for text, cut in zip(texts, found.texts, strict=True)]
-    return _check("engine_template", heard), _check("engine_text", cuts)
+    return _check("engine_template", rendered), _check("engine_text", cuts)
 
 
-def _given(program: Path, texts: Sequence[str], codec: ChatCodec) -> Sequence[str]:
-    """What the engine is given for texts that no template renders: spaced as its SentencePiece section needs them."""
+def _spaced_texts(program: Path, texts: Sequence[str], codec: ChatCodec) -> Sequence[str]:
+    """Texts that no template renders, with the spaces that the bundle's SentencePiece section needs."""
     kinds = {section.kind for section in read_sections(program)}
     return raw_texts(texts, codec.tokenizer) if SENTENCEPIECE in kinds else texts
 
 
-def _chat_fault(chat: Prompt, heard: litert_lm.Heard, codec: ChatCodec) -> str | None:
+def _chat_fault(chat: Prompt, answer: litert_lm.RenderedChat, codec: ChatCodec) -> str | None:
     try:
         text, wanted = encode_prompt(codec, chat)
     except TemplateRefused:
-        return None if heard.refused else "transformers' template refuses this chat, the engine's renders it"
-    if heard.refused:
-        return f"the engine refuses it: {heard.refused}"
-    if heard.ids is not None and list(heard.ids) == wanted:
-        fed = heard.fed
-        return None if fed is None or fed == len(wanted) else f"the engine feeds {fed} tokens, {len(wanted)} are right"
-    found = heard.text or ""
+        return None if answer.refused else "the template refuses this chat in transformers, but the engine renders it"
+    if answer.refused:
+        return f"the engine refuses it: {answer.refused}"
+    if answer.ids is not None and list(answer.ids) == wanted:
+        fed = answer.fed
+        return None if fed is None or fed == len(wanted) else f"the engine feeds {fed} tokens instead of {len(wanted)}"
+    found = answer.text or ""
     if text != found:
-        at = _parting(text, found)
+        at = _first_difference(text, found)
         near = slice(max(0, at - 10), at + 30)
-        return f"the engine renders {found[near]!r} where transformers has {text[near]!r}"
-    return f"the same text, but {len(heard.ids or ())} tokens for {len(wanted)}"
+        return f"the engine renders {found[near]!r} instead of {text[near]!r}"
+    return f"the engine renders the same text, but cuts it into {len(answer.ids or ())} tokens instead of {len(wanted)}"
 
 
-def _text_fault(text: str, cut: litert_lm.Cut, codec: ChatCodec) -> str | None:
+def _text_fault(text: str, cut: litert_lm.TokenizedText, codec: ChatCodec) -> str | None:
     wanted = codec.encode(text)
     if list(cut.ids) != wanted:
-        return f"{list(cut.ids)[:12]} instead of {wanted[:12]}"
+        return f"cut into {list(cut.ids)[:12]} instead of {wanted[:12]}"
     again = codec.decode(wanted)
     # A tokenizer that puts a space before a text takes it away again; a SentencePiece section does neither.
     return None if cut.text in (again, f" {again}") else f"joined to {cut.text!r} instead of {again!r}"

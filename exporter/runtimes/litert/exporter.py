@@ -21,7 +21,7 @@ FILE = "model.litertlm"
 
 
 class LiteRTExporter(Exporter):
-    """See ``Exporter``. ``check_release`` refuses nothing: an engine has no way to be asked for its operators."""
+    """See ``Exporter``. ``check_release`` refuses nothing: an engine can't be asked for its operators."""
 
     steps: ClassVar[Mapping[str, str]] = {"convert": "Converting for LiteRT", "quantize": "Quantizing: {recipe}"}
 
@@ -40,7 +40,7 @@ class LiteRTExporter(Exporter):
         """See ``Exporter``.
 
         A prefill writes as many rows as its signature has tokens, however many of them are padding: the full layers
-        have room for the shortest past the context, else the last tokens could be reached one by one alone.
+        have room for the shortest prefill past the context, else the last tokens could only be fed one by one.
         """
         from ...modeling.kv_cache import cache_spec
 
@@ -55,7 +55,7 @@ class LiteRTExporter(Exporter):
         return build(spec, model, work, clock)
 
     def examine(self, program: Program) -> Program:
-        """See ``Exporter``: operators, and what of them XNNPACK takes."""
+        """See ``Exporter``: operators, and which of them XNNPACK takes."""
         from .requirements import examine
 
         return examine(program)
@@ -67,7 +67,7 @@ class LiteRTExporter(Exporter):
         return {PROGRAM: program.artifacts.path} if options[PLAIN_TFLITE] else {}
 
     def package(self, program: Program, contents: Contents, out: Path, progress: Progress) -> Packaged:
-        """See ``Exporter``: program, tokenizer, metadata, and the manifest and goldens behind them."""
+        """See ``Exporter``: program, tokenizer and metadata, with the manifest and the goldens behind them."""
         from .package import package
 
         notes = package(program.artifacts.path, contents, out / FILE)

@@ -1,7 +1,7 @@
-"""The golden runner for LiteRT, as it runs on a device: Python, numpy and ai_edge_litert are all that it needs.
+"""The golden runner for LiteRT, as it runs on a device: it needs only Python, numpy and ai_edge_litert.
 
-Run as ``python -m gemcut.runtimes.litert.golden_runner`` from a folder that holds the modules which a device copies;
-see ``prove.wire`` for its verbs. What runs the goldens there is ``prove.run`` itself, with the LiteRT runner.
+Run as ``python -m gemcut.runtimes.litert.golden_runner`` from a folder with the modules that a device copies; see
+``prove.wire`` for its verbs. ``prove.run`` itself runs the goldens there, with the LiteRT runner.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _Figures = dict[str, float]
 
 
 def facts() -> dict[str, Any]:
-    """What the device's own Python sees: ``features`` of the CPU, and the ``versions`` of the packages in it."""
+    """Return what the device's own Python sees: the CPU's ``features``, the packages' ``versions``, and so on."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -59,7 +59,13 @@ def facts() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Order:
-    """goldens: with what ``run_bundle`` reads of them. context: tokens. stops: ids that end a reply."""
+    """An order to run goldens.
+
+    Attributes:
+        goldens: The goldens, with those of their fields that ``run_bundle`` reads.
+        context: Tokens that the program's context holds.
+        stops: Ids that end a reply.
+    """
 
     goldens: tuple[Golden, ...]
     context: int
@@ -67,14 +73,17 @@ class _Order:
 
 
 def read_order(path: Path) -> _Order:
-    """Reads what ``prove.wire.write_order`` wrote.
+    """Read what ``prove.wire.write_order`` wrote.
 
-    A golden's reply, which the order doesn't hold, is so many zeros as the order allows, and ended by none: then
+    A golden's reply, which the order doesn't hold, is as many zeros as the order allows and isn't ended, so that
     ``reply_budget`` gives that number.
+
+    Raises:
+        ValueError: The file isn't an order, or is longer than one.
     """
     data = path.read_bytes()
     if not data.startswith(ORDER_MAGIC):
-        raise ValueError(f"{path.name} is no order for a golden runner")
+        raise ValueError(f"{path.name} is not an order for a golden runner")
     numbers = np.frombuffer(data, "<i4", offset=len(ORDER_MAGIC))
     count, _chunk, context, stop_count = (int(number) for number in numbers[:4])
     at = 4 + stop_count
@@ -89,7 +98,7 @@ def read_order(path: Path) -> _Order:
         at += rows * width
         goldens.append(_golden(f"golden {index + 1}", tokens, prompt, first, top, most))
     if at != len(numbers):
-        raise ValueError(f"{path.name} has {len(numbers) - at} numbers too many")
+        raise ValueError(f"{path.name} is {len(numbers) - at} numbers too long")
     return _Order(tuple(goldens), context, stops)
 
 
@@ -112,7 +121,7 @@ def _golden(name: str, ids: tuple[int, ...], prompt: int, first: int, top: npt.N
 
 
 def write_result(found: Sequence[Recorded], path: Path) -> None:
-    """Writes what the goldens gave, as ``prove.wire.read_result`` reads it."""
+    """Write what the goldens gave, in the form that ``prove.wire.read_result`` reads."""
     parts = [np.array([len(found)], "<i4").tobytes()]
     for one in found:
         reply = np.array([len(one.greedy_ids), *one.greedy_ids], "<i4")
@@ -168,7 +177,7 @@ def _run_some(program: Path, threads: int, order: _Order, numbers: Sequence[int]
 
 
 class _WithParent:
-    """Ends this process after the golden at hand once its parent is gone (see ``util.progress.Progress``)."""
+    """Ends this process after the present golden if its parent is gone (see ``util.progress.Progress``)."""
 
     def __init__(self) -> None:
         self._parent = os.getppid()
@@ -195,9 +204,17 @@ def _child(pipe: Connection, program: Path, threads: int, order: _Order, numbers
 
 
 def run(program: Path, order: Path, result: Path, threads: int, processes: int = 1) -> _Figures:
-    """Runs an order's goldens; returns the figures that ``prove.wire`` names.
+    """Run an order's goldens; return the figures that ``prove.wire`` names.
 
-    Times are summed over the processes, load and peak_memory the largest's; under user mode the emulator's is in it.
+    Times are summed over the processes; ``load`` and ``peak_memory`` are the largest process's. Under user-mode
+    emulation, ``peak_memory`` includes the emulator's.
+
+    Args:
+        program: The program.
+        order: The order's file.
+        result: Where the result goes.
+        threads: Threads of each process.
+        processes: How many processes share the goldens.
 
     Raises:
         ConformanceError: The runtime refuses the program, or a process died.
@@ -223,7 +240,7 @@ def run(program: Path, order: Path, result: Path, threads: int, processes: int =
 def _run_forked(
     program: Path, threads: int, order: _Order, shares: Sequence[Sequence[int]]
 ) -> list[tuple[list[Recorded], _Figures]]:
-    context = get_context("fork")  # emulated, Python can't be started anew: its path is not the host's to run
+    context = get_context("fork")  # under emulation Python can't be started again: the host can't run its executable
     started = []
     for share in shares:
         ours, theirs = context.Pipe(duplex=False)
@@ -246,7 +263,7 @@ def _run_forked(
 
 
 def engine(job: Path) -> None:
-    """Has LiteRT-LM's engine do a job of ``litert_lm_worker``'s, which says what came out on stdout."""
+    """Run a job of ``litert_lm_worker``'s in LiteRT-LM's engine; the worker prints the result on stdout."""
     (job.parent / json.loads(job.read_bytes())["cache"]).mkdir(exist_ok=True)
     with job.open("rb") as file:
         os.dup2(file.fileno(), sys.stdin.fileno())
@@ -254,11 +271,11 @@ def engine(job: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Does what the arguments say, prints one JSON object, and returns the exit code.
+    """Carry out the arguments' verb, print one JSON object, and return the exit code.
 
     Args:
-        arguments: As ``prove.wire`` has them, or ``engine JOB``; before them perhaps ``--processes N``, to share
-            the goldens among so many processes: an emulated thread takes a core of the host, and the program has one.
+        arguments: Those of ``prove.wire``, or ``engine JOB``; ``--processes N`` may come before them, to share the
+            goldens among N processes: an emulated thread takes a core of the host, and the program has one thread.
     """
     processes = 1
     if arguments[:1] == ["--processes"]:
@@ -272,7 +289,8 @@ def main(arguments: Sequence[str]) -> int:
         elif arguments[:1] == ["engine"] and len(arguments) == 2:
             engine(Path(arguments[1]))
         else:
-            print("[--processes N] facts, run PROGRAM ORDER RESULT THREADS, or engine JOB", file=sys.stderr)
+            usage = "usage: golden_runner [--processes N] facts | run PROGRAM ORDER RESULT THREADS | engine JOB"
+            print(usage, file=sys.stderr)
             return EXIT_USAGE
     except GemcutError as error:
         print(json.dumps({"error": error.message, "code": error.exit_code}))

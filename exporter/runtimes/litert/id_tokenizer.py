@@ -1,8 +1,8 @@
-"""The packed program once more, in a `.litertlm` that takes token ids as they are.
+"""A copy of the packed program in a ``.litertlm`` that takes token ids as they are.
 
-LiteRT-LM 0.18 has no way in for ids: its C API (``litert_lm_input_data_create``) takes text, images and audio alone. So
-the very sections that run are copied, byte for byte, beside a tokenizer that names id 5 ``t5``, and beside metadata
-that neither starts prompts with a BOS nor ends replies with a stop token.
+LiteRT-LM 0.18 takes no ids: its C API (``litert_lm_input_data_create``) takes only text, images and audio. So the
+sections that run are copied, byte for byte, beside a tokenizer that names id 5 ``t5``, and beside metadata that neither
+starts prompts with a BOS nor ends replies with a stop token.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import IO, Any
 from ...errors import ConformanceError, LackingError
 from ...formats.litertlm import BINARY, HF_JSON, LLM_METADATA, SENTENCEPIECE, Section, mapped, read_header
 
-# Sessions are refused where no stop token is named ("Stop tokens are required"), so one that no model has.
-NEVER = 2**31 - 1
+# Sessions are refused if no stop token is named ("Stop tokens are required"), so this names one that no model has.
+UNUSED_STOP_TOKEN = 2**31 - 1
 _TOKENIZERS = (HF_JSON, SENTENCEPIECE)
 _WORD = re.compile(r"t(\d+)")
 _CHUNK = 1 << 20
-# What copy_file_range says where it can't, but read and write can: across file systems, on ones that lack it.
-_NOT_THIS_WAY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
-# Of LlmMetadata: what would add to a prompt, shape a reply or end it, where ids alone are to be seen.
+# Errors of copy_file_range if it can't copy but read and write can: across file systems, and on ones that lack it.
+_NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+# Fields of LlmMetadata that would add to a prompt, shape a reply or end it, though only ids are to be seen.
 _SHAPING = (
     "start_token",
     "stop_tokens",
@@ -42,14 +42,19 @@ _SHAPING = (
 
 @dataclass(frozen=True)
 class _Part:
-    """A section to write: bytes, or a range of the packed file."""
+    """A section to write.
+
+    Attributes:
+        entry: Its entry in the header, one of the builder's objects.
+        data: Its bytes, or the section of the packed file to copy.
+    """
 
     entry: Any
     data: bytes | Section
 
 
 def write_identity(program: Path, out: Path, vocab_size: int) -> int:
-    """Writes ``out``, which takes prompts of ``words_of`` and replies in them.
+    """Write ``out``, which takes prompts of ``words_of`` and replies in such words.
 
     Args:
         program: A packed ``.litertlm``; only read.
@@ -57,42 +62,51 @@ def write_identity(program: Path, out: Path, vocab_size: int) -> int:
         vocab_size: Ids are 0 .. vocab_size - 1.
 
     Returns:
-        The context in tokens that the metadata names; 0 where it leaves that to the program.
+        The context in tokens that the metadata names; 0 if it leaves that to the program.
 
     Raises:
-        ConformanceError: ``program`` is missing, cut short, or no ``.litertlm`` that runs.
-        LackingError: the disk is full.
+        ConformanceError: ``program`` is missing, cut short, or not a ``.litertlm`` that runs.
+        LackingError: The disk is full.
     """
     return _rewrite(program, out, _identity_tokenizer(vocab_size))
 
 
-def write_endless(program: Path, out: Path) -> int:
-    """Writes ``out``, which keeps its tokenizer but never stops before the tokens asked for: for measuring speed.
+def write_without_stops(program: Path, out: Path) -> int:
+    """Write ``out``, which keeps its tokenizer but never stops before the tokens asked for: for measuring speed.
 
-    Args, returns and raises as ``write_identity``.
+    Args:
+        program: As in ``write_identity``.
+        out: As in ``write_identity``.
+
+    Returns:
+        As ``write_identity``.
+
+    Raises:
+        ConformanceError: As ``write_identity``.
+        LackingError: As ``write_identity``.
     """
     return _rewrite(program, out, None)
 
 
 def words_of(ids: Sequence[int]) -> str:
-    """The text that the identity tokenizer makes ``ids`` of."""
+    """Return the text that the identity tokenizer cuts into ``ids``."""
     return " ".join(f"t{token}" for token in ids)
 
 
 def ids_of(text: str) -> list[int]:
-    """The ids of what an identity bundle replied.
+    """Return the ids of an identity bundle's reply.
 
     Raises:
-        ValueError: it isn't such a text.
+        ValueError: The text isn't such a reply.
     """
     found = [_WORD.fullmatch(word) for word in text.split()]
     if not all(found):
-        raise ValueError(f"{text[:80]!r} is no text of an identity tokenizer")
+        raise ValueError(f"{text[:80]!r} is not a text of an identity tokenizer")
     return [int(match[1]) for match in found if match]
 
 
 def _identity_tokenizer(vocab_size: int) -> bytes:
-    """A Hugging Face ``tokenizer.json``, compressed as the format wants it: uint64 length, little-endian, then zlib."""
+    """A Hugging Face ``tokenizer.json`` in the format's compression: uint64 length, little-endian, then zlib."""
     model = {"type": "WordLevel", "vocab": {f"t{index}": index for index in range(vocab_size)}, "unk_token": "t0"}
     state: dict[str, Any] = {
         "version": "1.0",
@@ -117,10 +131,10 @@ def _plain_metadata(data: bytes) -> tuple[bytes, int]:
     try:
         metadata = llm_metadata_pb2.LlmMetadata.FromString(data)
     except DecodeError as error:
-        raise ConformanceError(f"LlmMetadata is damaged: {error}", hint="export the bundle anew") from error
+        raise ConformanceError(f"LlmMetadata is damaged: {error}", hint="export the bundle again") from error
     for name in _SHAPING:
         metadata.ClearField(name)
-    metadata.stop_tokens.add().token_ids.ids.append(NEVER)
+    metadata.stop_tokens.add().token_ids.ids.append(UNUSED_STOP_TOKEN)
     return metadata.SerializeToString(deterministic=True), metadata.max_num_tokens
 
 
@@ -150,7 +164,7 @@ def _rewrite(program: Path, out: Path, tokenizer: bytes | None) -> int:
         size = sum(section.size for section in sections)
         raise LackingError(
             f"{out.parent} has no room for a copy of {program.name} ({size >> 20} MiB): {error.strerror}",
-            hint="free some disk, or point TMPDIR at another",
+            hint="free some disk space, or set TMPDIR to a folder on another disk",
         ) from error
     return context
 
@@ -158,7 +172,7 @@ def _rewrite(program: Path, out: Path, tokenizer: bytes | None) -> int:
 def _header_objects(program: Path) -> Any:
     """The header as the builder's mutable objects; ``read_header`` has checked it.
 
-    By hand, because the generated ``LiteRTLMMetaDataT.InitFromObj`` calls a function that isn't there (0.18.1).
+    By hand, because the generated ``LiteRTLMMetaDataT.InitFromObj`` calls a function that doesn't exist (0.18.1).
     """
     from litert_lm_builder import litertlm_header_schema_py_generated as schema
     from litert_lm_builder import litertlm_peek
@@ -185,12 +199,12 @@ def _pair(packed: Any) -> Any:
 def _entry(kind: int, items: list[Any]) -> Any:
     from litert_lm_builder import litertlm_header_schema_py_generated as schema
 
-    # Zeros would be left out of the flatbuffer, and the header would grow once the places are known.
+    # Zeros would be left out of the flatbuffer, so that the header would grow once the places are known.
     return schema.SectionObjectT(items=items, dataType=kind, beginOffset=1, endOffset=1)
 
 
 def _write(source: IO[bytes], file: IO[bytes], header: Any, parts: Sequence[_Part]) -> None:
-    """The sections at multiples of the block size, then the header, which names their places (``container``)."""
+    """Writes the sections at multiples of the block size, then the header, which names their places."""
     import flatbuffers
     from litert_lm_builder import litertlm_core as core
 
@@ -223,7 +237,7 @@ def _write(source: IO[bytes], file: IO[bytes], header: Any, parts: Sequence[_Par
 
 
 def _copy(source: IO[bytes], file: IO[bytes], section: Section) -> None:
-    """A section's bytes, by the kernel where it can: that shares blocks instead of copying them, or copies faster."""
+    """Copies a section's bytes, by the kernel if it can: that shares blocks instead of copying them, or is faster."""
     file.flush()
     done = 0
     for count in _copied_by_kernel(source.fileno(), file.fileno(), section, file.tell()):
@@ -239,7 +253,7 @@ def _copy(source: IO[bytes], file: IO[bytes], section: Section) -> None:
 
 
 def _copied_by_kernel(source: int, out: int, section: Section, place: int) -> Iterator[int]:
-    """Bytes of each step, as far as the kernel gets."""
+    """Bytes of each step, until the kernel can't go on."""
     if not hasattr(os, "copy_file_range"):
         return
     done = 0
@@ -247,7 +261,7 @@ def _copied_by_kernel(source: int, out: int, section: Section, place: int) -> It
         try:
             count = os.copy_file_range(source, out, section.size - done, section.begin + done, place + done)
         except OSError as error:
-            if error.errno in _NOT_THIS_WAY:
+            if error.errno in _NO_KERNEL_COPY:
                 return
             raise
         if not count:

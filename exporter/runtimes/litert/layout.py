@@ -1,4 +1,4 @@
-"""What is inside a ``.litertlm``, in words: its sections, and the signatures of its program."""
+"""Tables of what is inside a ``.litertlm``: its sections, and the signatures of its program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 
 def sections(program: Path) -> Table:
-    """Kind, name, place and size of each section."""
+    """Return kind, name, offset and size of each section."""
     rows = tuple(
         (section.kind, section.name or section.model_type or "", f"{section.begin:,}", f"{section.size:,}")
         for section in read_sections(program)
@@ -24,17 +24,17 @@ def sections(program: Path) -> Table:
 
 
 def signatures(program: Path) -> Table:
-    """Inputs and outputs of each signature; caches of one shape in one entry.
+    """Return inputs and outputs of each signature; caches of one shape are one entry.
 
     Raises:
-        ConformanceError: the ``.tflite`` is damaged; and as ``read_sections``.
+        ConformanceError: The ``.tflite`` is damaged; and as ``read_sections``.
     """
     data = mapped(program, program_section(program))
     try:
         rows = tuple(_signatures(data))
     except Exception as error:  # flatbuffers' accessors verify nothing: they fail with whatever the bytes lead to
         raise ConformanceError(
-            f"{program}: its {PROGRAM} section is damaged: {error!r}", hint="copy the file again, or export it anew"
+            f"{program}: its {PROGRAM} section is damaged: {error!r}", hint="copy or export the bundle again"
         ) from error
     return ("signature", "inputs", "outputs"), rows
 
@@ -75,7 +75,7 @@ def _named(entries: list[Any], graph: Any, types: dict[int, str]) -> str:
 
 
 def _sizes(tensor: Any) -> list[str]:
-    """A tensor's dimensions; ``any`` where it takes any size."""
+    """A tensor's dimensions; ``any`` for one that may have any size."""
     if length := _bounded(tensor.ShapeSignatureLength()):
         sizes = [tensor.ShapeSignature(k) for k in range(length)]
     else:

@@ -1,4 +1,4 @@
-"""Links weights into a skeleton: each table once, quantized row by row on its way to the file.
+"""Links weights into a skeleton: each table once, quantized a few rows at a time as it is written to the file.
 
 Format: TensorFlow Lite's flatbuffer schema (tensorflow/compiler/mlir/lite/schema/schema.fbs, version 3), with weights
 outside the flatbuffer (``Buffer.offset`` and ``Buffer.size``, counted from the start of the file).
@@ -23,7 +23,12 @@ _IDENTIFIER = b"TFL3"
 
 @dataclass
 class _Tables:
-    """Which table each weight takes. index: (data pointer, rows, columns, scheme) -> buffer's index in the model."""
+    """Which table each weight takes.
+
+    Attributes:
+        index: (data pointer, rows, columns, weight type, group) -> index of the table's buffer in the model.
+        tables: Index of a buffer -> its table.
+    """
 
     index: dict[tuple[int, int, int, str, int], int] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
@@ -32,20 +37,20 @@ class _Tables:
 def link(
     skeleton: Path, out: Path, weights: Mapping[str, Weight], schemes: Mapping[str, Scheme], progress: Progress
 ) -> dict[str, int]:
-    """Writes ``out``: the skeleton with its matrices as constants.
+    """Write ``out``: the skeleton with its matrices as constants.
 
     Args:
-        skeleton: from ``convert``.
-        out: the ``.tflite`` to write.
-        weights: by name in the table; the skeleton's signatures have ``PREFIX`` before it.
-        schemes: by module name.
-        progress: told of each table.
+        skeleton: From ``convert``.
+        out: The ``.tflite`` to write.
+        weights: The weights by name in the table; the skeleton's signatures have ``PREFIX`` before it.
+        schemes: The scheme of each weight by module name.
+        progress: Told of each table.
 
     Returns:
         Bytes in the file of each weight's table by input name; a table that is shared counts once, with the first.
 
     Raises:
-        UnsupportedError: a matrix is used by an operator that can't take it as a constant.
+        UnsupportedError: An operator that can't take a matrix as a constant uses one.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -68,16 +73,18 @@ def link(
 
 
 class _Codes:
-    """Operator codes of the model by builtin operator, added where missing."""
+    """Operator codes of the model by builtin operator, added if they are missing."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def builtin(self, index: int) -> int:
+        """Return the builtin operator of the code at ``index``."""
         code = self.model.operatorCodes[index]
         return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
     def index_of(self, operator: int, version: int) -> int:
+        """Return the index of an operator's code, of at least ``version``."""
         from ai_edge_litert import schema_py_generated as schema
 
         for index, code in enumerate(self.model.operatorCodes):
@@ -91,7 +98,7 @@ class _Codes:
 
 
 def _make_constant(model: Any, graph: Any, index: int, weight: Weight, scheme: Scheme, found: _Tables) -> int:
-    """Gives the tensor its table, quantized as the scheme says; returns the bytes that this added."""
+    """Gives the tensor its table, quantized by the scheme; returns the bytes that this added."""
     from ai_edge_litert import schema_py_generated as schema
 
     tensor = graph.tensors[index]
@@ -169,12 +176,12 @@ def _use_constant(model: Any, graph: Any, index: int, codes: _Codes, weight: Wei
             name = next((k for k, v in vars(operators).items() if v == kind), str(kind))
             raise UnsupportedError(
                 f"{weight.module}: the program passes this matrix to {name}, which can't take it as a constant.",
-                hint="This model needs an adaptation that Gemcut does not have yet; please report it.",
+                hint="Gemcut doesn't have the adaptation that this model needs yet; please report it.",
             )
 
 
 def _drop_unused(model: Any, tables: Mapping[int, Table]) -> None:
-    """Leaves out what no runtime reads: the converter's metadata, and names of what is neither in, out nor a weight."""
+    """Drops what no runtime reads: the converter's metadata, and names of all but inputs, outputs and weights."""
     model.metadata, model.description = [], b"gemcut"
     for graph in model.subgraphs:
         named = {*graph.inputs, *graph.outputs}
@@ -184,7 +191,7 @@ def _drop_unused(model: Any, tables: Mapping[int, Table]) -> None:
 
 
 def _write(model: Any, out: Path, tables: dict[int, Table], progress: Progress) -> None:
-    """Flatbuffer first, tables behind it; offsets have a fixed width, so the length is known before they are."""
+    """Writes the flatbuffer, then the tables; offsets have a fixed width, so the length is known before they are."""
     places = {}
     for buffer, table in tables.items():
         places[buffer] = (table, False)

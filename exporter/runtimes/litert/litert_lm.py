@@ -1,7 +1,7 @@
-"""LiteRT-LM's own engine on a packed `.litertlm`, in a process of its own: it may crash, and says much.
+"""LiteRT-LM's own engine on a packed ``.litertlm``, in a separate process: it may crash, and it logs a lot.
 
-All that the engine writes, the XNNPACK weight cache above all, goes to a folder under ``work`` that is gone afterwards;
-the bundle's own folder is only read.
+Everything that the engine writes, mainly the XNNPACK weight cache, goes to a folder under ``work`` that is removed
+afterwards; the bundle's own folder is only read.
 """
 
 from __future__ import annotations
@@ -25,23 +25,27 @@ from ...errors import ConformanceError, LackingError
 from ...formats.litertlm import read_header
 from ...util.progress import Progress
 from ..base import Run
-from .id_tokenizer import write_endless, write_identity
+from .id_tokenizer import write_identity, write_without_stops
 from .version import INSTALL, require_runtime
 
 Message = Mapping[str, Any]
 _TAIL = 4096  # bytes of the engine's log worth reading after a failure
-_ROOM = 1 << 16  # bytes free on a disk that is as good as full
+_ROOM = 1 << 16  # bytes free on a disk that counts as full
 _HINT = (
-    "The file is damaged, or needs what this engine lacks. 'gemcut validate' checks the bundle's hashes; "
-    "'gemcut doctor' looks at this machine."
+    "The file is damaged, or needs something that this engine lacks. Check the bundle's hashes with 'gemcut validate', "
+    "and this machine with 'gemcut doctor'."
 )
 
 
 @dataclass(frozen=True)
 class Chat:
-    """A chat to render: messages and tools as ``apply_chat_template`` takes them.
+    """A chat to render.
 
-    thinking: with the template's variable ``enable_thinking``.
+    Attributes:
+        messages: The messages, as ``apply_chat_template`` takes them.
+        tools: The tools, as ``apply_chat_template`` takes them.
+        add_generation_prompt: Whether the prompt ends with the start of the assistant's turn.
+        thinking: Whether the template's variable ``enable_thinking`` is set.
     """
 
     messages: Sequence[Message]
@@ -51,13 +55,16 @@ class Chat:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """How the engine's own conversation took a chat.
+class RenderedChat:
+    """What the engine's own conversation made of a chat.
 
-    text: the prompt that it rendered; None where it didn't. ids: the tokens that it makes of it, as the model gets them
-    (BOS included). fed: how many tokens it then fed to the model by its own count; None without a generation prompt,
-    where nothing is fed. refused: its error text where it failed; empty where it didn't. inexpressible: why its API has
-    no words for the chat; empty where it has.
+    Attributes:
+        text: The prompt that it rendered; None if it didn't.
+        ids: The prompt's tokens as the model gets them (BOS included); None if there is no prompt.
+        fed: How many tokens it then fed to the model by its own count; None without a generation prompt, because
+            nothing is fed then.
+        refused: Its error text; empty if it didn't fail.
+        inexpressible: Why its API can't express the chat; empty if it can.
     """
 
     text: str | None
@@ -68,8 +75,13 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A text in the engine's own tokenizer: its ids, without a BOS, and the text that they make again."""
+class TokenizedText:
+    """A text in the engine's own tokenizer.
+
+    Attributes:
+        ids: Its ids, without a BOS.
+        text: The text that the ids decode to.
+    """
 
     ids: tuple[int, ...]
     text: str
@@ -77,17 +89,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class Conversations:
-    """What ``conversation_ids`` found, in the order of what was asked."""
+    """What ``conversation_ids`` found.
 
-    chats: tuple[Heard, ...]
-    texts: tuple[Cut, ...]
+    Attributes:
+        chats: A result for each chat, in their order.
+        texts: A result for each text, in their order.
+    """
+
+    chats: tuple[RenderedChat, ...]
+    texts: tuple[TokenizedText, ...]
 
 
 def version() -> str:
-    """The installed engine's version, such as ``0.18.1``.
+    """Return the installed engine's version, such as ``0.18.1``.
 
     Raises:
-        LackingError: it is missing, of another release, or can't run on this processor.
+        LackingError: It is missing, isn't the supported release, or can't run on this processor.
     """
     return require_runtime()
 
@@ -101,20 +118,20 @@ def greedy(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> list[list[int]]:
-    """The engine's greedy continuations, token by token, whatever the bundle's tokenizer and stop tokens.
+    """Return the engine's greedy continuations, token by token, whatever the bundle's tokenizer and stop tokens.
 
     Args:
         program: The packed ``.litertlm``.
-        prompts: Token ids, BOS included where there is to be one; none empty.
-        max_new: Ids wanted of each; fewer come only where the context ends. Stop ids don't end a reply.
+        prompts: Token ids, BOS included if there is to be one; none may be empty.
+        max_new: Ids wanted of each; fewer come only if the context ends. Stop ids don't end a reply.
         vocab_size: Logits of the program.
-        work: An existing folder; a copy of the program and the engine's caches are there meanwhile.
-        threads: Of the CPU; None for one a core.
+        work: An existing folder; it holds a copy of the program and the engine's caches meanwhile.
+        threads: Threads of the CPU; None for one per core.
         progress: Told of each prompt.
 
     Raises:
         ConformanceError: The engine refuses the file or a prompt, crashes, or ends a reply early.
-        LackingError: The engine, memory or disk is missing.
+        LackingError: The engine is missing, or memory or disk space runs out.
         ValueError: A prompt is empty or has ids that the program can't have.
     """
     if len(prompts) != len(max_new):
@@ -137,8 +154,8 @@ def greedy(
         wanted = max_new[index] if not context else min(max_new[index], context - len(prompts[index]))
         if len(reply) != wanted:
             raise ConformanceError(
-                f"LiteRT-LM replies with {len(reply)} tokens to prompt {index + 1}, where {wanted} were asked for",
-                hint="--verbose shows the engine's own log.",
+                f"LiteRT-LM replied to prompt {index + 1} with {len(reply)} tokens instead of {wanted}",
+                hint="Show the engine's own log with --verbose.",
             )
         replies[index] = reply
     return replies
@@ -152,38 +169,39 @@ def conversation_ids(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Conversations:
-    """Chats through the engine's own conversation: the bundle's template in its minijinja, and its own tokenizer.
+    """Render chats in the engine's own conversation: the bundle's template in its minijinja, and its own tokenizer.
 
-    What a chat ends with is sent as a message, what comes before it is the conversation so far. With a generation
-    prompt the message is really sent and one token decoded, so that the engine's own count vouches for the ids.
+    A chat's last message is sent as a message; those before it are the conversation so far. With a generation prompt
+    the message is really sent and one token decoded, so that the engine's own count confirms the ids.
 
     Args:
         program: The packed ``.litertlm``.
-        chats: To render.
+        chats: The chats to render.
         work: An existing folder for the engine's caches.
-        texts: To cut into tokens by the engine's tokenizer alone.
-        threads: Of the CPU; None for one a core.
+        texts: Texts that the engine's tokenizer alone cuts into tokens.
+        threads: Threads of the CPU; None for one per core.
         progress: Told of each chat.
 
     Raises:
         ConformanceError: The engine refuses the file, or crashes; or feeds more or fewer tokens than ``ids`` has.
-        LackingError: The engine, memory or disk is missing.
+        LackingError: The engine is missing, or memory or disk space runs out.
     """
     require_runtime()
     read_header(program)
     job = {"task": "conversations", "chats": [_chat_json(chat) for chat in chats], "texts": list(texts)}
     with _workplace(work) as place:
         found = _ask(job, program, place, threads, progress, len(chats))
-    heard = []
+    rendered = []
     for index, item in enumerate(found["chats"]):
         ids = None if item["ids"] is None else tuple(item["ids"])
-        heard.append(Heard(item["text"], ids, item["fed"], item["refused"], item["inexpressible"]))
+        rendered.append(RenderedChat(item["text"], ids, item["fed"], item["refused"], item["inexpressible"]))
         if ids is not None and item["fed"] is not None and item["fed"] != len(ids):
             raise ConformanceError(
                 f"LiteRT-LM feeds {item['fed']} tokens for chat {index + 1}, which its tokenizer cuts into {len(ids)}",
-                hint="The bundle's start token is not one of its tokenizer's, most likely. Export it again.",
+                hint="Most likely the bundle's start token isn't one of its tokenizer's. Export the bundle again.",
             )
-    return Conversations(tuple(heard), tuple(Cut(tuple(item["ids"]), item["text"]) for item in found["texts"]))
+    texts_cut = tuple(TokenizedText(tuple(item["ids"]), item["text"]) for item in found["texts"])
+    return Conversations(tuple(rendered), texts_cut)
 
 
 def reply(
@@ -194,13 +212,25 @@ def reply(
     work: Path,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """The assistant's next message, greedily decoded, as a user of the engine gets it: the bundle's template, tokenizer
-    and stop tokens, and tool calls taken apart where the bundle's model type has them so.
+    """Return the assistant's next message, greedily decoded, as a user of the engine gets it.
+
+    The engine uses the bundle's template, tokenizer and stop tokens, and parses tool calls if it does so for the
+    bundle's model type.
+
+    Args:
+        program: The packed ``.litertlm``.
+        messages: The chat so far.
+        tools: The tools that the model may call.
+        max_new: The most tokens of the reply.
+        work: An existing folder for the engine's caches.
+        threads: Threads of the CPU; None for one per core.
 
     Returns:
         A message: ``role``, ``content`` (a list of ``{"type": "text", "text": ...}``) and perhaps ``tool_calls``.
 
-    Args and raises as ``conversation_ids``; ``max_new`` is in tokens.
+    Raises:
+        ConformanceError: The engine refuses the file, or crashes.
+        LackingError: The engine is missing, or memory or disk space runs out.
     """
     require_runtime()
     read_header(program)
@@ -219,29 +249,29 @@ def bench(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> list[Run]:
-    """Measures speed and memory ``runs`` times, each in a process of its own.
+    """Measure speed and memory ``runs`` times, each in a separate process.
 
     The engine's weight cache is written before the first run that counts, as it is on a device before the second start.
-    Each prompt goes to a session of its own; ``steps`` tokens are decoded after the first. ``litert_lm.Benchmark``
-    isn't used: it doesn't warm up, and where a prompt is refused it reports zeros.
+    Each prompt goes to its own session; ``steps`` tokens are decoded after the first. ``litert_lm.Benchmark`` isn't
+    used: it doesn't warm up, and if a prompt is refused it reports zeros.
 
     Args:
         program: The packed ``.litertlm``.
         prompts: Tokens of each prompt.
         steps: Tokens to decode.
-        runs: How often.
-        work: An existing folder; a copy of the program and the engine's caches are there meanwhile.
-        threads: Of the CPU; None for one a core.
+        runs: How often to measure.
+        work: An existing folder; it holds a copy of the program and the engine's caches meanwhile.
+        threads: Threads of the CPU; None for one per core.
         progress: Told of each run.
 
     Raises:
         ConformanceError: The engine refuses the file, or a prompt or reply doesn't fit its context; or it crashes.
-        LackingError: The engine, memory or disk is missing.
+        LackingError: The engine is missing, or memory or disk space runs out.
     """
     require_runtime()
     found = []
     with _workplace(work) as place:
-        write_endless(program, place / program.name)
+        write_without_stops(program, place / program.name)
         for index in range(runs + 1):
             if progress is not None:
                 progress.update(index, runs + 1, f"run {index} of {runs}" if index else "weight cache")
@@ -264,7 +294,7 @@ def _chat_json(chat: Chat) -> dict[str, Any]:
 
 @contextmanager
 def _workplace(work: Path) -> Iterator[Path]:
-    """A folder of one's own under ``work``, gone afterwards, also after a failure and Ctrl-C."""
+    """A temporary folder under ``work``, removed even after a failure or Ctrl-C."""
     with tempfile.TemporaryDirectory(dir=work, prefix="litert-lm-") as place:
         yield Path(place)
 
@@ -277,38 +307,38 @@ def _ask(
     progress: Progress | None = None,
     total: int = 0,
 ) -> Any:
-    """Has the worker do ``job`` on ``program``; its caches and its log go to ``place``."""
+    """Runs ``job`` on ``program`` in the worker; its caches and its log go to ``place``."""
     cache = place / "cache"
     cache.mkdir(exist_ok=True)
     whole = {**job, "program": str(program), "cache": str(cache), "threads": threads or _cores()}
     command = [sys.executable, "-m", f"{__package__}.litert_lm_worker"]
     log = place / "engine.log"
     with (
-        log.open("wb") as noise,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise) as worker,
+        log.open("wb") as output,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output) as worker,
     ):
         try:
-            answer = _converse(worker, json.dumps(whole).encode(), progress, total)
+            answer = _exchange(worker, json.dumps(whole).encode(), progress, total)
             code = worker.wait()
         except BaseException:
             worker.kill()
             raise
-    said = _read_tail(log)
-    if "result" not in answer and _is_full(place, f"{answer} {said}"):
+    tail = _read_tail(log)
+    if "result" not in answer and _is_full(place, f"{answer} {tail}"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
-    return _judged(answer, code, program, said)
+    return _result_of(answer, code, program, tail)
 
 
-def _is_full(place: Path, said: str) -> bool:
+def _is_full(place: Path, output: str) -> bool:
     """Whether the engine's caches have no room: it dies of that in several ways, and seldom says why."""
-    return os.strerror(errno.ENOSPC) in said or shutil.disk_usage(place).free < _ROOM
+    return os.strerror(errno.ENOSPC) in output or shutil.disk_usage(place).free < _ROOM
 
 
-def _converse(worker: subprocess.Popen[bytes], job: bytes, progress: Progress | None, total: int) -> dict[str, Any]:
-    """Hands the job over and follows the worker's messages to the last one; empty where it died before that."""
+def _exchange(worker: subprocess.Popen[bytes], job: bytes, progress: Progress | None, total: int) -> dict[str, Any]:
+    """Sends the job and follows the worker's messages to the last one; empty if it died before that."""
     assert worker.stdin is not None
     assert worker.stdout is not None
-    with suppress(BrokenPipeError):  # it died at its start, and its log says why
+    with suppress(BrokenPipeError):  # it died when it started, and its log says why
         worker.stdin.write(job)
     with suppress(BrokenPipeError):
         worker.stdin.close()
@@ -325,13 +355,14 @@ def _last_message(lines: IO[bytes], progress: Progress | None, total: int) -> di
     return {}
 
 
-def _judged(answer: dict[str, Any], code: int, program: Path, log: str) -> Any:
-    """The worker's result, or the error that its end amounts to."""
+def _result_of(answer: dict[str, Any], code: int, program: Path, log: str) -> Any:
+    """The worker's result; raises the error that its end means if there is none."""
     if code == 0 and "result" in answer:
         return answer["result"]
     if code == -signal.SIGKILL or "bad_alloc" in log:
         raise LackingError(
-            "LiteRT-LM's engine was killed, most likely because memory ran out", hint="Close other programs."
+            "LiteRT-LM's engine was killed, most likely because memory ran out",
+            hint="Close other programs and try again.",
         )
     if code < 0:
         name = signal.Signals(-code).name
@@ -339,17 +370,17 @@ def _judged(answer: dict[str, Any], code: int, program: Path, log: str) -> Any:
     if "lacking" in answer:
         raise LackingError(answer["lacking"], hint=INSTALL)
     if "refused" in answer:
-        said = _words(answer["refused"], program, log)
-        raise ConformanceError(f"LiteRT-LM refuses {program.name}: {said}", hint=_HINT)
-    raise RuntimeError(f"the process that runs LiteRT-LM's engine ended with {code}: {_last(log)}")
+        reason = _refusal(answer["refused"], program, log)
+        raise ConformanceError(f"LiteRT-LM refuses {program.name}: {reason}", hint=_HINT)
+    raise RuntimeError(f"the process that runs LiteRT-LM's engine ended with exit code {code}: {_last(log)}")
 
 
-def _words(refused: str, program: Path, log: str) -> str:
-    """The engine's error in one line, with what the layers below it wrote to stderr instead of saying it."""
-    text = refused.partition("=== Source Location Trace")[0].replace(str(program), program.name)
+def _refusal(error: str, program: Path, log: str) -> str:
+    """The engine's error in one line, with the errors that the layers below it only wrote to stderr."""
+    text = error.partition("=== Source Location Trace")[0].replace(str(program), program.name)
     below = dict.fromkeys(re.findall(r"^ERROR: (?:\[[^\]]*\] )?(.+)$", log, re.MULTILINE))
-    said = [" ".join(text.split()), *(line for line in below if line not in text)]
-    return "; ".join(said[:4])
+    parts = [" ".join(text.split()), *(line for line in below if line not in text)]
+    return "; ".join(parts[:4])
 
 
 def _last(log: str) -> str:

@@ -1,8 +1,8 @@
 """The child process in which LiteRT-LM's engine runs: ``python -m gemcut.runtimes.litert.litert_lm_worker``.
 
-A job, as JSON, comes in on stdin. Messages, one JSON object a line, go out on what was stdout: ``{"done": n, "what":
-text}`` on the way, and at the end one of ``result``, ``refused`` (the engine's own error text) and ``lacking``. Native
-code writes to descriptor 1 as it likes, so that leads to stderr here.
+A job, as JSON, comes in on stdin. Messages, one JSON object a line, go out on the original stdout: ``{"done": n,
+"what": text}`` on the way, and at the end one of ``result``, ``refused`` (the engine's own error text) and ``lacking``.
+Native code writes to descriptor 1 as it likes, so that descriptor leads to stderr here.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from .id_tokenizer import ids_of, words_of
 Job = dict[str, Any]
 Say = Callable[[dict[str, Any]], None]
 WARM_STEPS = 4
-# Texts of one token each, however often repeated, in most tokenizers.
+# Texts that most tokenizers cut into one token for each repetition.
 _UNITS = (" a", " the", "x\n", "0", ".")
 
 
 class Refused(Exception):
-    """The engine said no; the message is its own."""
+    """The engine refused something; the message is its own."""
 
 
 class _Engine:
     """An opened bundle, and what Python's binding of the engine doesn't show: why something failed.
 
     Args:
-        job: ``program`` and ``cache``, paths; ``threads``.
-        counting: keeps the counts and times that ``get_benchmark_info`` gives.
+        job: Has ``program`` and ``cache``, which are paths, and ``threads``.
+        counting: Whether to keep the counts and times that ``get_benchmark_info`` returns.
     """
 
     def __init__(self, job: Job, counting: bool = False) -> None:
@@ -51,7 +51,7 @@ class _Engine:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Turns the binding's exceptions, which name the function that failed, into the engine's own words."""
+        """Turn the binding's exceptions, which only name the function that failed, into the engine's own errors."""
         self._lib.litert_lm_clear_last_error()
         try:
             yield
@@ -59,17 +59,18 @@ class _Engine:
             raise Refused(self.last_error() or str(error)) from error
 
     def last_error(self) -> str:
-        """What the engine last complained of; empty where it didn't."""
-        said = self._lib.litert_lm_get_last_error_message()
-        return said.decode("utf-8", "replace") if said else ""
+        """Return the engine's last error; empty if there is none."""
+        message = self._lib.litert_lm_get_last_error_message()
+        return message.decode("utf-8", "replace") if message else ""
 
     @property
     def greedy_sampling(self) -> Any:
+        """A sampler that takes the likeliest token."""
         return self.api.SamplerConfig(top_k=1, top_p=1.0, temperature=1.0, seed=0)
 
     @contextmanager
     def session(self, max_new: int) -> Iterator[Any]:
-        """A session of its own for one prompt, which stands in no template."""
+        """Open a session for one prompt, to which no template is applied."""
         with self.refusing():
             session = self.engine.create_session(
                 apply_prompt_template=False, sampler_config=self.greedy_sampling, max_output_tokens=max_new
@@ -81,7 +82,13 @@ class _Engine:
 
     @contextmanager
     def conversation(self, messages: Sequence[Any], tools: Sequence[Any], thinking: bool = False) -> Iterator[Any]:
-        """A conversation that has had ``messages``. thinking: with the template's variable ``enable_thinking``."""
+        """Open a conversation that already has ``messages``.
+
+        Args:
+            messages: The conversation so far.
+            tools: The tools that the model may call.
+            thinking: Whether the template's variable ``enable_thinking`` is set.
+        """
         declared = [_tool(self.api, tool) for tool in tools]
         with self.refusing():
             conversation = self.engine.create_conversation(
@@ -97,22 +104,22 @@ class _Engine:
             conversation.close()
 
     def rendered(self, conversation: Any, message: Any) -> str:
-        """The prompt for ``message``; None for that of the conversation so far, without a generation prompt."""
+        """Return the prompt for ``message``; for None that of the conversation so far, without a generation prompt."""
         with self.refusing():
             if message is None:
                 raw = self._lib.litert_lm_conversation_render_preface_to_string(conversation._ptr)
                 text = raw.decode("utf-8") if raw else ""
             else:
                 text = conversation.render_message_to_string(message)
-            if not text and (why := self.last_error()):  # the binding takes a failure for an empty text
+            if not text and (why := self.last_error()):  # the binding returns an empty text for a failure
                 raise Refused(why)
         return text
 
     def prompt_ids(self, text: str) -> list[int]:
-        """The ids that a session makes of a conversation's first prompt (runtime/core/session_utils.cc).
+        """Return the ids that a session makes of a conversation's first prompt (runtime/core/session_utils.cc).
 
-        It puts the metadata's start token first, whatever the text. Where the text begins with that token's own text,
-        it puts the token there once more instead of cutting that into tokens.
+        It puts the metadata's start token first, whatever the text. If the text begins with that token's own text, it
+        puts the token there a second time instead of cutting that text into tokens.
         """
         start = self.engine.bos_token_id
         if start is None:
@@ -125,7 +132,7 @@ class _Engine:
 
 
 def library() -> Any:
-    """The engine's C library, with the functions declared that the binding of 0.18 leaves out."""
+    """Return the engine's C library, with the functions declared that the binding of 0.18 leaves out."""
     import ctypes
 
     import litert_lm
@@ -147,16 +154,18 @@ def _tool(api: Any, declaration: Mapping[str, Any]) -> Any:
         """A tool that is declared and never run."""
 
         def get_tool_description(self) -> dict[str, Any]:
+            """Return the tool's declaration."""
             return dict(declaration)
 
         def execute(self, param: Any) -> None:
-            raise AssertionError("tools are declared for the prompt alone; the engine is never told to run one")
+            """Fail, because tools are never run."""
+            raise AssertionError("tools are declared only for the prompt; the engine is never told to run one")
 
     return Declared()
 
 
 def greedy(job: Job, say: Say) -> list[list[int]]:
-    """``prompts`` and ``max_new`` -> the ids of each reply, through an identity bundle."""
+    """Return the ids of each reply to ``prompts`` of at most ``max_new`` tokens, through an identity bundle."""
     opened = _Engine(job)
     replies = []
     for index, (prompt, count) in enumerate(zip(job["prompts"], job["max_new"], strict=True)):
@@ -168,20 +177,20 @@ def greedy(job: Job, say: Say) -> list[list[int]]:
 
 
 def conversations(job: Job, say: Say) -> dict[str, Any]:
-    """``chats`` and ``texts`` -> how the engine renders and cuts them."""
+    """Return how the engine renders ``chats`` and cuts ``texts``."""
     opened = _Engine(job, counting=True)
-    heard = []
+    rendered = []
     for index, chat in enumerate(job["chats"]):
         say({"done": index, "what": f"chat {index + 1} of {len(job['chats'])}"})
-        heard.append(_hear(opened, chat))
+        rendered.append(_rendered_chat(opened, chat))
     with opened.refusing():
         texts = [list(opened.engine.tokenize(text)) for text in job["texts"]]
         back = [opened.engine.detokenize(ids) if ids else "" for ids in texts]
-    return {"chats": heard, "texts": [{"ids": ids, "text": text} for ids, text in zip(texts, back, strict=True)]}
+    return {"chats": rendered, "texts": [{"ids": ids, "text": text} for ids, text in zip(texts, back, strict=True)]}
 
 
-def _hear(opened: _Engine, chat: Job) -> dict[str, Any]:
-    reason = _unsayable(chat)
+def _rendered_chat(opened: _Engine, chat: Job) -> dict[str, Any]:
+    reason = _inexpressible(chat)
     found: dict[str, Any] = {"text": None, "ids": None, "fed": None, "refused": "", "inexpressible": reason}
     if reason:
         return found
@@ -203,18 +212,18 @@ def _hear(opened: _Engine, chat: Job) -> dict[str, Any]:
     return found
 
 
-def _unsayable(chat: Job) -> str:
-    """Why the engine's API has no words for a chat; empty where it has."""
+def _inexpressible(chat: Job) -> str:
+    """Why the engine's API can't express a chat; empty if it can."""
     if not chat["messages"]:
         return "a conversation of LiteRT-LM's begins with a message"
     for tool in chat["tools"]:
         if "name" not in tool.get("function", {}):
-            return "LiteRT-LM takes tools as {'function': {'name': ...}} alone"
+            return "LiteRT-LM takes tools only as {'function': {'name': ...}}"
     return ""
 
 
 def reply(job: Job, say: Say) -> dict[str, Any]:
-    """``messages``, ``tools`` and ``max_new`` -> the assistant's message, as the engine takes it apart."""
+    """Return the assistant's reply to ``messages`` with ``tools``, as the engine parses it."""
     opened = _Engine(job)
     *before, last = job["messages"]
     with opened.conversation(before, job["tools"]) as conversation, opened.refusing():
@@ -223,9 +232,10 @@ def reply(job: Job, say: Say) -> dict[str, Any]:
 
 
 def bench(job: Job, say: Say) -> dict[str, Any]:
-    """``prompts`` (lengths) and ``steps`` -> seconds and bytes, as ``runtimes.base.Run`` has them.
+    """Return the seconds and bytes that ``prompts`` (lengths) and ``steps`` take, in ``runtimes.base.Run``'s fields.
 
-    The bundle never stops by itself (``identity.write_endless``); what isn't counted comes first, to warm up.
+    The bundle never stops by itself (``id_tokenizer.write_without_stops``); a run that isn't counted comes first, to
+    warm up.
     """
     from ...util.process_memory import peak_memory
 
@@ -251,7 +261,7 @@ def bench(job: Job, say: Say) -> dict[str, Any]:
 
 
 def _measured(opened: _Engine, tokens: int, steps: int) -> tuple[float, float]:
-    """Seconds of a prompt of so many tokens, and of so many tokens after it."""
+    """Seconds of a prompt of ``tokens`` tokens, and of ``steps`` tokens after it."""
     text = _text_of(opened, tokens)
     with opened.session(max(1, steps)) as session, opened.refusing():
         began = time.perf_counter()
@@ -263,12 +273,12 @@ def _measured(opened: _Engine, tokens: int, steps: int) -> tuple[float, float]:
         info = session.get_benchmark_info()
     fed = info.last_prefill_token_count, info.last_decode_token_count if steps else 0
     if fed != (tokens, steps):
-        raise Refused(f"asked for {tokens} and {steps} tokens, it ran {fed[0]} and {fed[1]}")
+        raise Refused(f"it ran {fed[0]} and {fed[1]} tokens instead of {tokens} and {steps}")
     return middle - began, ended - middle
 
 
 def _text_of(opened: _Engine, tokens: int) -> str:
-    """A text that the bundle's tokenizer cuts into just so many tokens."""
+    """A text that the bundle's tokenizer cuts into exactly ``tokens`` tokens."""
     for unit in _UNITS:
         low, high = 0, tokens + 1
         while low < high:
@@ -279,7 +289,7 @@ def _text_of(opened: _Engine, tokens: int) -> str:
                 high = middle
         if len(opened.engine.tokenize(unit * low)) == tokens:
             return unit * low
-    raise Refused(f"no repeated text comes to {tokens} tokens in its tokenizer")
+    raise Refused(f"its tokenizer cuts no repeated text into exactly {tokens} tokens")
 
 
 TASKS: dict[str, Callable[[Job, Say], Any]] = {
@@ -291,7 +301,7 @@ TASKS: dict[str, Callable[[Job, Say], Any]] = {
 
 
 def main() -> None:
-    """Does the job on stdin."""
+    """Do the job on stdin."""
     job: Job = json.loads(sys.stdin.buffer.read())
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -1,8 +1,8 @@
 """Packs a ``.litertlm`` file: the same parts give the same bytes, on any day and in any process.
 
-The sections that run come first, in a fixed order, and extra binary ones (manifest, goldens) last, so that a file whose
-extras alone change runs the very same bytes. Extras carry their names as metadata; the engine passes over them, and
-``litert-lm unpack`` and ``pack`` keep them.
+The sections that run come first, in a fixed order, and extra binary ones (manifest, goldens) last, so that a file of
+which only the extras change runs exactly the same bytes. Extras carry their names as metadata; the engine ignores them,
+and ``litert-lm unpack`` and ``pack`` keep them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...formats.litertlm import BINARY, HF_JSON, LLM_METADATA, NAME_KEY, PROGRAM
 from .tokenizer_section import TokenizerChoice
 from .version import INSTALL, require_runtime
 
-# The header has a creation time and the builder no way to leave it out; a real one would make every file another.
+# The header has a creation time, which the builder can't leave out; a real one would make every file different.
 TIMESTAMP = "1970-01-01T00:00:00+00:00"
 
 
@@ -32,19 +32,19 @@ def pack(
     metadata: bytes,
     extras: Mapping[str, bytes | Path] | None = None,
 ) -> None:
-    """Writes ``out``; memory doesn't grow with the program, which is copied file to file.
+    """Write ``out``; memory doesn't grow with the program, which is copied file to file.
 
     Args:
-        out: Overwritten; the caller gives a temporary name and renames.
+        out: Overwritten; the caller gives a temporary name and renames the file.
         program: The ``.tflite`` with the signatures prefill and decode.
         tokenizer: From ``choose_tokenizer``.
         metadata: A serialized LlmMetadata, from ``llm_metadata``.
-        extras: Further files by the name that ``read_binary`` finds them by, such as ``manifest.json``; they go in by
-            the order of their names.
+        extras: Further files by the name that ``read_binary`` finds them by, such as ``manifest.json``; they are
+            written in the order of their names.
 
     Raises:
-        LackingError: litert-lm-builder is missing or of another release.
-        OSError: a file can't be read, or the disk is full.
+        LackingError: litert-lm-builder is missing or isn't the supported release.
+        OSError: A file can't be read, or the disk is full.
     """
     require_runtime()
     import litert_lm_builder
@@ -62,7 +62,7 @@ def pack(
 def _parts(
     place: Path, program: Path, tokenizer: TokenizerChoice, metadata: bytes, extras: Mapping[str, bytes | Path]
 ) -> list[tuple[str, str, Path]]:
-    """Kind, name and file of every section in the file's order; the builder reads files alone."""
+    """Kind, name and file of every section in the file's order; the builder reads only files."""
 
     def file_of(name: str, data: bytes | Path) -> Path:
         if isinstance(data, Path):
@@ -110,19 +110,20 @@ def _content_uuid(parts: list[tuple[str, str, Path]]) -> str:
 
 @contextmanager
 def _fixed_identity(identity: str) -> Iterator[None]:
-    """Has the builder write this uuid and ``TIMESTAMP``, for litert-lm-builder 0.18.
+    """Makes the builder write this uuid and ``TIMESTAMP``, for litert-lm-builder 0.18.
 
-    It sets a random uuid and the time of day just before it writes, over what it was given, and has no argument for it.
+    It sets a random uuid and the current time just before it writes, over what it was given, and has no argument for
+    them.
 
     Raises:
-        LackingError: upstream moved the function that does so.
+        LackingError: The function that does so is gone, so upstream has changed.
     """
     from litert_lm_builder import litertlm_builder as module
 
     original: Callable[[list[Any]], list[Any]] | None = getattr(module, "populate_system_metadata", None)
     if original is None:
         raise LackingError(
-            "litert_lm_builder has no populate_system_metadata any more: Gemcut's patch for 0.18 does not fit.",
+            "litert_lm_builder no longer has populate_system_metadata, so Gemcut's patch for 0.18 doesn't apply.",
             hint=INSTALL,
         )
     fixed = {"uuid": identity, "creation_timestamp": TIMESTAMP}

@@ -1,6 +1,6 @@
-"""LlmMetadata: what LiteRT-LM's engine knows of a model beside its program and tokenizer.
+"""LlmMetadata: what LiteRT-LM's engine knows about a model besides its program and tokenizer.
 
-Schema: litert_lm_builder.runtime.proto.llm_metadata_pb2, release 0.18. What the engine makes of each field was read in
+Schema: litert_lm_builder.runtime.proto.llm_metadata_pb2, release 0.18. What the engine does with each field was read in
 LiteRT-LM's runtime/engine/engine_settings.cc, core/session_utils.cc and conversation/, and tried with 0.18.1.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .minijinja import literal, rewrite
+from .minijinja import rewrite
+from .minijinja_expressions import literal
 from .spacing import END, MARK, Spacing
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 # The engine's data processors by text model type. The others are generic: it renders their templates as they are.
 MODEL_TYPES = {"gemma3_text": "gemma3", "gemma3n_text": "gemma3n", "gemma4_text": "gemma4"}
 GENERIC = "generic_model"
-# Gemma 3's processors hand tools to the template as Python source and arguments as its literals, whatever it wants.
+# Gemma 3's processors hand tools to the template as Python source, and arguments as Python literals, whatever it needs.
 _REWRITES_TOOLS = ("gemma3", "gemma3n")
-# Where a model thinks: what opens and closes it (litert-torch, model_ext/gemma4/metadata_builder.py, and its core).
+# Token -> start and end of a model's thoughts (litert-torch, model_ext/gemma4/metadata_builder.py, and its core).
 _CHANNELS = (("<|channel>", "<|channel>thought\n", "<channel|>"), ("<think>", "<think>", "</think>"))
 # transformers' defaults for sampling (GenerationConfig): the engine's own are 0, which it can't sample with.
 _SAMPLING = {"top_k": 50, "top_p": 1.0, "temperature": 1.0}
-_FROM_TRANSFORMERS = ("tools", "documents")  # None in every template that it renders, where not given
+_FROM_TRANSFORMERS = ("tools", "documents")  # None in every template that it renders, if they aren't given
 _BASE = "{%- for message in messages -%}\n{{- message.content -}}\n{%- endfor -%}\n"
 _FIRST, _SECOND = "gemcut part 1", "gemcut part 2"
 
@@ -54,7 +55,7 @@ _JOIN = """{%- elif message.content | rejectattr("type", "eq", "text") | list | 
 
 
 def start_token(tokenizer: PreTrainedTokenizerBase, template: str | None) -> int | None:
-    """The id that the engine is to put before every conversation: BOS where the model really gets one, else None.
+    """Return the id that the engine is to put before every conversation: BOS if the model really gets one, else None.
 
     A chat gets what the template renders, a text without a template what the tokenizer adds.
 
@@ -74,7 +75,7 @@ def start_token(tokenizer: PreTrainedTokenizerBase, template: str | None) -> int
 def engine_template(
     source: str | None, tokenizer: PreTrainedTokenizerBase, *, start: int | None, spacing: Spacing
 ) -> str:
-    """The template that makes the engine's prompts what transformers renders from ``source``.
+    """Return the template with which the engine renders the prompts that transformers renders from ``source``.
 
     The start token is left out at the front, because the engine puts it there; strings and tools come in the form that
     templates are written for; tokens that transformers names are defined; and plain text is spaced for the tokenizer.
@@ -86,7 +87,7 @@ def engine_template(
         spacing: ``TokenizerChoice.spacing``.
 
     Raises:
-        UnsupportedError: the template does what the engine's Jinja has no way to do.
+        UnsupportedError: The template uses something that the engine's Jinja can't do.
     """
     body, names = rewrite(source if source is not None else _BASE)
     joins = source is None or not _takes_parts(tokenizer, source)
@@ -98,8 +99,8 @@ def engine_template(
     ]
     tokens = tokenizer.special_tokens_map
     head += [f"{{%- set {name} = {literal(str(tokens[name]))} -%}}\n" for name in sorted(names & tokens.keys())]
-    tail = _start_cut(str(tokenizer.bos_token)) if start is not None else ""
-    tail += _spaced(spacing)
+    tail = _without_start_token(str(tokenizer.bos_token)) if start is not None else ""
+    tail += _with_spaces(spacing)
     if not tail:
         return "".join(head) + body
     return "".join(head) + f"{{%- set gemcut_text -%}}\n{body}{{%- endset -%}}\n{tail}{{{{- gemcut_text -}}}}\n"
@@ -117,11 +118,11 @@ def llm_metadata(
     generation: Mapping[str, Any],
     vocabulary: Mapping[str, int],
 ) -> bytes:
-    """A serialized LlmMetadata; the same arguments give the same bytes.
+    """Return a serialized LlmMetadata; the same arguments give the same bytes.
 
-    Stop tokens are ids alone: the engine looks for ids and turns strings into ids first, so the punctuated string
-    variants that litert-torch adds are for stop strings that are no tokens. A request's own sampling goes before the
-    one stated here.
+    Stop tokens are only ids: the engine looks for ids and turns strings into ids first, so the punctuated string
+    variants that litert-torch adds are for stop strings that aren't tokens. A request's own sampling overrides the one
+    stated here.
 
     Args:
         text_type: ``model_type`` of the text part's configuration.
@@ -130,8 +131,8 @@ def llm_metadata(
         start: From ``start_token``.
         pad: The padding token's id.
         template: From ``engine_template``.
-        tools: Whether the template renders tools: ``renders_tools``.
-        generation: generation_config.json.
+        tools: Whether the template renders tools, from ``renders_tools``.
+        generation: The contents of generation_config.json.
         vocabulary: Ids by token.
     """
     from litert_lm_builder.runtime.proto import llm_metadata_pb2, sampler_params_pb2
@@ -162,17 +163,17 @@ def llm_metadata(
 
 
 def engine_type(text_type: str, tools: bool) -> str:
-    """The engine's data processor: a field of LlmModelType.
+    """Return the engine's data processor, which is a field of LlmModelType.
 
-    Gemma 4's parses tool calls out of replies and hands tools over as they are. Gemma 3's would rewrite tools, so a
-    template that renders them goes to the generic one, which doesn't parse replies.
+    Gemma 4's parses tool calls out of replies and hands tools over unchanged. Gemma 3's would rewrite tools, so a
+    template that renders them gets the generic one, which doesn't parse replies.
     """
     found = MODEL_TYPES.get(text_type, GENERIC)
     return GENERIC if tools and found in _REWRITES_TOOLS else found
 
 
 def renders_tools(source: str | None) -> bool:
-    """Whether a chat template looks at the tools that it is given."""
+    """Return whether a chat template uses the tools that it is given."""
     return source is not None and "tools" in rewrite(source)[1]
 
 
@@ -182,23 +183,23 @@ def _render(tokenizer: PreTrainedTokenizerBase, template: str, content: Any) -> 
 
 
 def _takes_parts(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
-    """Whether a template renders the texts of a content that is a list, rather than the list."""
+    """Whether a template renders the texts in a content that is a list, rather than the list itself."""
     parts = [{"type": "text", "text": _FIRST}, {"type": "text", "text": _SECOND}]
     try:
         text = _render(tokenizer, template, parts)
-    except Exception:  # a template is a program of someone else's: it can raise anything
+    except Exception:  # a template is someone else's program: it can raise anything
         return False
     return _FIRST in text and _SECOND in text and repr(_FIRST) not in text
 
 
-def _start_cut(bos: str) -> str:
+def _without_start_token(bos: str) -> str:
     return (
         f"{{%- if gemcut_text is startingwith({literal(bos)}) -%}}\n"
         f"{{%- set gemcut_text = gemcut_text[{len(bos)}:] -%}}\n{{%- endif -%}}\n"
     )
 
 
-def _spaced(spacing: Spacing) -> str:
+def _with_spaces(spacing: Spacing) -> str:
     """``Spacing.apply`` in Jinja."""
     steps = [
         f"{literal(MARK)} ~ gemcut_text ~ {literal(END)}"

@@ -1,4 +1,4 @@
-"""Everything that a ``.litertlm`` holds, put together."""
+"""Puts together everything that a ``.litertlm`` holds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ MANIFEST = "manifest.json"
 
 
 def package(program: Path, contents: Contents, out: Path) -> tuple[str, ...]:
-    """Writes ``out``; the manifest and the goldens go in as sections that the engine passes over.
+    """Write ``out``; the manifest and the goldens go in as sections that the engine ignores.
 
     Args:
-        program: the linked ``.tflite``.
-        contents: what goes in beside it.
-        out: the ``.litertlm``.
+        program: The linked ``.tflite``.
+        contents: What goes in beside it.
+        out: The ``.litertlm``.
 
     Returns:
-        What the user should know of the tokenizer.
+        What the user should know about the tokenizer.
 
     Raises:
-        UnsupportedError: the chat template does what the engine has no way to do.
+        UnsupportedError: The chat template uses something that the engine can't do.
     """
     tokenizer, template = contents.tokenizer, contents.template
     start = start_token(tokenizer, template)

@@ -6,7 +6,7 @@ same with N = 1 and returns logits float32 [1, 1, V] too (LiteRT-LM, runtime/exe
 litert_compiled_model_executor_utils.cc). The engine pads tokens and input_pos with zeros behind the prompt's end, and
 reads the context's length off the first cache: caches are numbered with the full layers first.
 
-Every matrix is an input here (see ``weights``): the converter then never holds one.
+Every matrix is an input here (see ``weight_inputs``), so that the converter never holds one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,15 @@ from .weight_inputs import WeightTable, take_weights_as_inputs
 
 @dataclass(frozen=True)
 class Signature:
-    """One signature to convert: its module, example inputs as ``forward`` takes them, and torch.export's dynamic sizes.
+    """A signature to convert.
 
     The converter joins the names of nested inputs: ``kv_cache`` and ``k_0`` become ``kv_cache_k_0``.
+
+    Attributes:
+        name: The signature's name.
+        module: The module behind it.
+        inputs: Example inputs, as the module's ``forward`` takes them.
+        dynamic: torch.export's dynamic sizes of the inputs; None if all sizes are fixed.
     """
 
     name: str
@@ -41,9 +47,13 @@ class Signature:
 
 
 class CallState:
-    """What one call shares among its layers; read by cache and attention while tracing.
+    """What the layers of one call share; read by cache and attention while tracing.
 
-    tokens: N. start: int32 [1], the first position. ring: the sliding layers' slots, or None. rotary: tables by type.
+    Attributes:
+        tokens: N, the number of tokens.
+        start: The first token's position, int32 [1].
+        ring: The sliding layers' slots; None if no layer has a ring.
+        rotary: The call's rotary tables by layer type.
     """
 
     def __init__(self) -> None:
@@ -54,13 +64,13 @@ class CallState:
 
 
 def cache_numbers(spec: CacheSpec) -> dict[int, int]:
-    """Layer -> the number in its caches' names: full layers first, as the engine reads the context off number 0."""
+    """Return the number in the caches' names by layer: full layers first, as the engine reads the context off 0."""
     own = [(layer.ring, index) for index, layer in enumerate(spec.layers) if layer is not None]
     return {index: number for number, (_, index) in enumerate(sorted(own))}
 
 
 class CallCache(Cache):
-    """A transformers ``Cache`` over the call's inputs; ``update`` puts the written caches in their place."""
+    """A transformers ``Cache`` over the call's inputs; ``update`` replaces them by the written caches."""
 
     def __init__(self, spec: CacheSpec, state: CallState, tensors: Mapping[str, torch.Tensor]) -> None:
         super().__init__(layers=[])
@@ -70,7 +80,7 @@ class CallCache(Cache):
         self.tensors = dict(tensors)
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """key_states, value_states: [1, KV heads, N, head dim]; returns both caches [1, KV heads, slots, head dim]."""
+        """Write the states [1, KV heads, N, head dim]; return both caches [1, KV heads, slots, head dim]."""
         layer = self.spec.layers[layer_idx]
         assert layer is not None
         assert self.state.start is not None
@@ -83,6 +93,7 @@ class CallCache(Cache):
         return tuple(written)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return 0: positions come from the call's inputs."""
         return 0
 
 
@@ -90,11 +101,11 @@ class DecoderCall(nn.Module):
     """The module behind one signature.
 
     Args:
-        model: a transformers ``...ForCausalLM`` whose matrices are inputs (``take_weights_as_inputs``).
-        spec: the cache's shape; ``spec.context`` is the number of slots of a full layer.
-        table: where the model's layers find this call's weights.
-        state: shared with the attention function.
-        logits: returns them, or the cache alone.
+        model: A transformers ``...ForCausalLM`` whose matrices are inputs (``take_weights_as_inputs``).
+        spec: The cache's shape; ``spec.context`` is the number of slots of a full layer.
+        table: Where the model's layers find this call's weights.
+        state: Shared with the attention function.
+        logits: Whether the signature returns logits too, or only the cache.
     """
 
     def __init__(self, model: nn.Module, spec: CacheSpec, table: WeightTable, state: CallState, logits: bool) -> None:
@@ -113,7 +124,18 @@ class DecoderCall(nn.Module):
         kv_cache: dict[str, torch.Tensor],
         weight: dict[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
-        """See the module's docstring; ``kv_cache`` by ``k_0`` and so on, ``weight`` by the table's names."""
+        """Run the signature as the module's docstring describes it.
+
+        Args:
+            tokens: int32 [1, N].
+            input_pos: int32 [N].
+            mask: float32 [1, 1, N, slots].
+            kv_cache: The caches by name, such as ``k_0``.
+            weight: The weights by the table's names.
+
+        Returns:
+            The caches by the signature's names, and ``logits`` if the signature has them.
+        """
         self.table.tensors = weight
         state, spec = self.state, self.spec
         state.tokens, state.start, state.rotary = tokens.shape[1], input_pos[0:1], {}
@@ -134,7 +156,7 @@ class DecoderCall(nn.Module):
         return results
 
     def _masks(self, mask: torch.Tensor, input_pos: torch.Tensor) -> Any:
-        """Transformers' masks: the engine's own for full layers, the window's for sliding ones."""
+        """The masks that transformers takes: the engine's own for full layers, the window's for sliding ones."""
         if self.spec.window is None:
             return mask
         if self.state.ring is not None:
@@ -146,21 +168,21 @@ class DecoderCall(nn.Module):
 def make_signatures(
     model: Any, spec: CacheSpec, prefill_lengths: tuple[int, ...], dynamic: bool = False
 ) -> tuple[list[Signature], WeightTable]:
-    """The signatures of a model, and the table of its weights.
+    """Return the signatures of a model, and the table of its weights.
 
     Args:
-        model: a transformers causal LM in float32; its modules are replaced in place.
-        spec: the cache; its chunk must be at least the longest prefill.
+        model: A transformers causal LM in float32; its modules are replaced in place.
+        spec: The cache's shape; its chunk must be at least the longest prefill.
         prefill_lengths: N of each prefill signature, ascending.
-        dynamic: one prefill takes any number of tokens up to the context, and the cache may have any length; ``spec``
-            must be without rings.
+        dynamic: Whether one prefill takes any number of tokens up to the context, and the cache may have any length;
+            ``spec`` must then have no rings.
     """
     state = CallState()
     model = adapt(model)
     table = take_weights_as_inputs(model)
     order_rotary(model, list(getattr(model.config, "layer_types", None) or []), state)
     signatures = []
-    # decode first: LiteRT describes the first subgraph alone
+    # decode first: LiteRT describes only the first subgraph
     for length in (None, *(prefill_lengths[-1:] if dynamic else prefill_lengths)):
         call = DecoderCall(model, spec, table, state, logits=length is None).eval()
         name = DECODE if length is None else DYNAMIC_PREFILL if dynamic else PREFILL.format(length)
@@ -181,7 +203,7 @@ def _inputs(spec: CacheSpec, table: WeightTable, tokens: int) -> dict[str, Any]:
         "input_pos": torch.arange(tokens, dtype=torch.int32),
         "mask": torch.zeros(1, 1, tokens, spec.context),
         "kv_cache": caches,
-        # Shapes alone are read of these: memory that is never written to costs none.
+        # Only the shapes of these are read, and memory that is never written to takes no room.
         "weight": {name: torch.empty(weight.tensor.shape) for name, weight in table.weights.items()},
     }
 

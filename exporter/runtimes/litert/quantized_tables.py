@@ -1,7 +1,8 @@
 """Matrices as LiteRT stores them, quantized a few rows at a time so that none is in memory twice.
 
-int4 values lie two to a byte, the even one low. Scales of rows are float32 in the flatbuffer; those of groups
-bfloat16 values as float16, in a buffer of their own (ai-edge-quantizer 0.10, transformations/quantize_tensor.py).
+int4 values lie two to a byte, the even one in the low half. Scales of rows are float32 in the flatbuffer; those of
+groups are bfloat16 values stored as float16, in a separate buffer (ai-edge-quantizer 0.10,
+transformations/quantize_tensor.py).
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ _ROWS_BYTES = 1 << 25
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One matrix [rows, columns] of the model as it goes to the file. scales: buffer of the groups' scales, or None."""
+    """A matrix of the model as it goes to the file.
+
+    Attributes:
+        module: Name of the module that it belongs to.
+        weight: The matrix, [rows, columns].
+        scheme: How it is stored.
+        scales: Index of the buffer of the groups' scales; None if there are no groups.
+    """
 
     module: str
     weight: torch.Tensor
@@ -34,10 +42,12 @@ class Table:
 
     @property
     def rows(self) -> int:
+        """Rows of the matrix."""
         return int(self.weight.shape[0])
 
     @property
     def columns(self) -> int:
+        """Columns of the matrix."""
         return int(self.weight.shape[1])
 
     @property
@@ -47,7 +57,7 @@ class Table:
 
     @property
     def scale_bytes(self) -> int:
-        """Bytes of the groups' scales in the file; 0 where each row has one."""
+        """Bytes of the groups' scales in the file; 0 if there are no groups."""
         return 2 * self.rows * (self.columns // self.scheme.group) if self.scheme.group else 0
 
     @cached_property
@@ -56,7 +66,7 @@ class Table:
         return torch.cat(parts).numpy()
 
     def row_scales(self) -> npt.NDArray[np.float32]:
-        """float32 [rows]; each pass over the matrix gives the same."""
+        """Return the rows' scales, float32 [rows]; each pass over the matrix gives the same."""
         return self._row_scales
 
     def _parts(self) -> list[torch.Tensor]:
@@ -65,13 +75,13 @@ class Table:
 
 
 def table_bytes(table: Table) -> int:
-    """Bytes of a matrix in the file, scales with it."""
+    """Return the bytes of a matrix in the file, scales included."""
     rows = 0 if table.scheme.weight == "float32" or table.scheme.group else 4 * table.rows
     return table.value_bytes + table.scale_bytes + rows
 
 
 def write_table(file: BinaryIO, table: Table, scales: bool) -> None:
-    """Writes a matrix's values, or its groups' scales."""
+    """Write a matrix's values, or its groups' scales."""
     for part in table._parts():
         if table.scheme.weight == "float32":
             file.write(_raw(part.detach().float()))

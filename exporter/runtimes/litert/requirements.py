@@ -1,4 +1,4 @@
-"""What a linked program needs of a runtime, and what of it XNNPACK takes: read from the program, and from LiteRT."""
+"""What a linked program needs of a runtime, and how much of it XNNPACK runs: read from the program and from LiteRT."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from .signature_names import DECODE
 
 @dataclass(frozen=True)
 class Requirements:
-    """operators: builtin ones with the version that a runtime must have registered. delegates: calls in a decode step.
+    """What a linked program needs of a runtime.
 
-    delegated_share: of a decode step's multiply-accumulates, 0..1.
+    Attributes:
+        operators: Builtin operators with the version that a runtime must have registered.
+        delegates: Delegate -> number of calls in a decode step.
+        delegated_share: Share of a decode step's multiply-accumulates that run in a delegate, 0..1.
     """
 
     operators: tuple[str, ...]
@@ -28,21 +31,21 @@ class Requirements:
 
 
 def examine(program: Program) -> Program:
-    """The same with operators, delegates and the share of the work that is in them."""
+    """Return the program with its operators, its delegates and the share of the work that runs in them."""
     needs = read_requirements(program.artifacts.path)
     return dataclasses.replace(
         program,
         operators=needs.operators,
-        kernels=needs.operators,  # XNNPACK takes what it can when the program is loaded; all must be there nevertheless
+        kernels=needs.operators,  # all must be registered, even those that XNNPACK takes when the program is loaded
         delegates=needs.delegates,
         delegated_macs=needs.delegated_share,
     )
 
 
 def read_requirements(program: Path) -> Requirements:
-    """Reads a ``.tflite``; its decode signature must be its first subgraph, the one that LiteRT describes.
+    """Read a ``.tflite``; its decode signature must be its first subgraph, the only one that LiteRT describes.
 
-    The file is opened by the Interpreter as a phone would open it, with XNNPACK at its defaults.
+    The Interpreter opens the file as a phone would open it, with XNNPACK at its defaults.
     """
     from ai_edge_litert import schema_py_generated as schema
 

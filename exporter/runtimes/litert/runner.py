@@ -18,16 +18,16 @@ from ...prove.runner import Array, Method, TensorSpec
 from ...util.arrays import FloatArray
 from .signature_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
 
-# What the engine fills masked places with is -0.7 times float32's largest number; any that is far below will do.
+# The engine fills masked places with -0.7 times float32's largest number; any number far below zero will do.
 _MASKED = np.float32(-1.0e9)
 
 
 def chunks(count: int, lengths: Sequence[int]) -> list[int]:
-    """How the engine cuts a prompt: as many of the longest as fit, what is left by the next shorter, and so on.
+    """Cut a prompt as the engine does: as many of the longest as fit, the rest by the next shorter, and so on.
 
     Args:
-        count: tokens of the prompt.
-        lengths: of the prefill signatures.
+        count: Tokens of the prompt.
+        lengths: Lengths of the prefill signatures.
 
     Returns:
         Tokens of each call; only the last may be shorter than a signature.
@@ -44,7 +44,7 @@ class LiteRTProgram:
 
     Args:
         program: A ``.tflite`` or a ``.litertlm``.
-        threads: Of XNNPACK; None for all cores of this process.
+        threads: Threads of XNNPACK; None for all cores of this process.
 
     Raises:
         ConformanceError: The runtime refuses the program.
@@ -70,18 +70,18 @@ class LiteRTProgram:
         self._runners: dict[str, Any] = {}
 
     def refused(self, error: Exception) -> ConformanceError:
-        """The error that a refusal of the runtime's is told as."""
+        """Return the error that reports a refusal by the runtime."""
         return ConformanceError(
             f"LiteRT refuses {self.name}: {error}",
             hint="The file is damaged, or needs a kernel that this runtime lacks. "
-            "'gemcut validate' checks the bundle's hashes.",
+            "Check the bundle's hashes with 'gemcut validate'.",
         )
 
     def signature(self, name: str) -> Any:
-        """LiteRT's own ``SignatureRunner``.
+        """Return LiteRT's own ``SignatureRunner``.
 
         Raises:
-            ConformanceError: The program has none of that name, or the runtime refuses it.
+            ConformanceError: The program has no signature of that name, or the runtime refuses it.
         """
         if name not in self._runners:
             try:
@@ -101,12 +101,12 @@ class LiteRTProgram:
             found: dict[str, Array] = self.signature(method)(**inputs)
         except (ValueError, RuntimeError) as error:
             raise ConformanceError(
-                f"'{method}' of {self.name} failed: {error}", hint="--verbose shows the runtime's own log."
+                f"'{method}' of {self.name} failed: {error}", hint="Show the runtime's own log with --verbose."
             ) from error
         return found
 
     def close(self) -> None:
-        """Frees the program."""
+        """Free the program."""
         self._runners.clear()
         del self._interpreter, self._content
 
@@ -127,12 +127,12 @@ class LiteRTRunner:
     """A loaded program with its KV cache (see ``prove.runner.Runner``).
 
     Args:
-        program: a ``.tflite`` or a ``.litertlm``.
-        threads: of XNNPACK; None for all cores of this process.
-        context: tokens that the program holds at most; None for what its container says, or its mask has slots for.
+        program: A ``.tflite`` or a ``.litertlm``.
+        threads: Threads of XNNPACK; None for all cores of this process.
+        context: The most tokens that the program holds; None for what its container says, or its mask has slots for.
 
     Raises:
-        ConformanceError: the runtime refuses the program, or it lacks a signature.
+        ConformanceError: The runtime refuses the program, or it lacks a signature.
     """
 
     def __init__(self, program: Path, threads: int | None = None, context: int | None = None) -> None:
@@ -149,17 +149,19 @@ class LiteRTRunner:
         inputs, outputs = self._decode.get_input_details(), self._decode.get_output_details()
         if not self._prefill or "mask" not in inputs or "logits" not in outputs:
             raise ConformanceError(
-                f"{program.name} is no language model's: it lacks a prefill signature, a mask, or logits.",
+                f"{program.name} is not a language model's program: it lacks a prefill signature, a mask, or logits.",
                 hint="Export the bundle again.",
             )
         slots = int(inputs["mask"]["shape_signature"][-1])
         context = context or _context(program)
         self._slots = context or 0 if slots < 0 else slots
         if self._slots < 1:
-            raise ConformanceError(f"{program.name} takes a cache of any length, and nothing says which.")
+            raise ConformanceError(
+                f"{program.name} takes a cache of any length, and nothing says how long it is to be."
+            )
         self.vocab_size = int(outputs["logits"]["shape"][-1])
         self.prefill_chunk = max(self._prefill) or self._slots
-        # A prefill writes as many rows as its signature has; behind this the shortest one's would be moved to fit.
+        # A prefill writes as many rows as its signature has; past this position even the shortest's don't fit.
         most = self._slots - max(0, min(self._prefill) - 1)
         self.max_context = min(context or most, most)
         self._caches = {
@@ -169,13 +171,13 @@ class LiteRTRunner:
         }
 
     def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
-        """See ``prove.runner.Runner``. The last token of all goes through ``decode``: prefill gives no logits."""
+        """See ``prove.runner.Runner``. The very last token goes through ``decode``, because prefill gives no logits."""
         if not ids:
             raise ValueError("nothing to prefill")
         end = 0
         for part in [len(ids)] if self._dynamic else chunks(len(ids), list(self._prefill)):
             begin, end = max(0, end - 1), end + part
-            if end - 1 > begin:  # The engine keeps back each part's last token, for the next call.
+            if end - 1 > begin:  # The engine keeps each part's last token back for the next call.
                 self._feed(list(ids[begin : end - 1]), position + begin)
         return self.step(ids[-1], position + len(ids) - 1)
 
@@ -210,18 +212,18 @@ class LiteRTRunner:
         except (ValueError, RuntimeError) as error:
             raise ConformanceError(
                 f"The program failed at position {places[0]} with {count} tokens: {error}",
-                hint="--verbose shows the runtime's own log.",
+                hint="Show the runtime's own log with --verbose.",
             ) from error
         return found
 
     def close(self) -> None:
-        """Frees the program and its cache."""
+        """Free the program and its cache."""
         del self._decode, self._prefill, self._caches
         self._program.close()
 
 
 def _context(program: Path) -> int | None:
-    """Tokens that the container says fit, prompt and reply together; None of a bare program."""
+    """Tokens that fit by the container's metadata, prompt and reply together; None for a bare program."""
     if program.suffix == ".tflite" or not program.is_file():
         return None
     from google.protobuf.message import DecodeError

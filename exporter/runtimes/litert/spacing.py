@@ -1,9 +1,9 @@
 """The spaces that some tokenizers put before words, put there by Gemcut.
 
 Llama 2's kind of tokenizer puts a space before every stretch of plain text between special tokens. SentencePiece has
-``add_dummy_prefix`` for that, but once a text, and before a special token too; and LiteRT-LM's engine encodes a
-conversation in texts that start and end within stretches. So the bundle's SentencePiece model puts none, and the chat
-template writes them (``metadata.engine_template``).
+``add_dummy_prefix`` for that, but it adds one space to each text, even before a special token; and LiteRT-LM's engine
+encodes a conversation in texts that start and end within stretches. So the bundle's SentencePiece model adds no spaces,
+and the chat template writes them (``metadata.engine_template``).
 """
 
 from __future__ import annotations
@@ -21,26 +21,30 @@ UNLESS_SPACED = "unless spaced"
 ALWAYS = "always"
 FIRST = "first"
 SPACE = "\u2581"  # how tokens spell one
-MARK, END = "\ue000", "\ue001"  # for private use: no text of a chat has them
+MARK, END = "\ue000", "\ue001"  # private use: no chat's text has them
 
 
 @dataclass(frozen=True)
 class Spacing:
-    """Where a tokenizer puts a space. kind: before no stretch, before each that doesn't start with one, before each, or
-    before the text's first that doesn't start with one. specials: the tokens between stretches.
+    """Where a tokenizer puts spaces.
+
+    Attributes:
+        kind: Before which stretches of plain text it puts one: ``NONE``, ``UNLESS_SPACED`` (each that doesn't start
+            with one), ``ALWAYS`` (each), or ``FIRST`` (the text's first, if that doesn't start with one).
+        specials: The special tokens, which stand between stretches.
     """
 
     kind: str = NONE
     specials: tuple[str, ...] = ()
 
     def apply(self, text: str) -> str:
-        """The text with those spaces written out; it is without the start token's string."""
+        """Return the text with those spaces written out; it comes without the start token's string."""
         for old, new in self.steps():
             text = MARK + text + END if old is None else text.replace(old, new)
         return text
 
     def steps(self) -> Iterator[tuple[str | None, str]]:
-        """``apply`` as what to replace by what, in this order; None stands for the text's start and its end."""
+        """Return the replacements, old and new, that ``apply`` makes in order; None stands for the text's two ends."""
         if self.kind == NONE:
             return
         yield None, MARK + END
@@ -53,16 +57,16 @@ class Spacing:
 
 
 def spacing_of(tokenizer: Tokenizer) -> Spacing:
-    """What tokenizer.json states: a Metaspace pre-tokenizer, or a normalizer that prepends.
+    """Return the spacing that tokenizer.json states: by a Metaspace pre-tokenizer, or a normalizer that prepends.
 
     Raises:
-        KeyError: nothing that a tokenizer writes of itself.
+        KeyError: The JSON has a form that the tokenizers library doesn't write.
     """
     return stated_spacing(json.loads(tokenizer.to_str()))
 
 
 def stated_spacing(state: Mapping[str, Any]) -> Spacing:
-    """``spacing_of`` a tokenizer.json that is read already."""
+    """Return the spacing that a parsed tokenizer.json states (see ``spacing_of``)."""
     unknown = (state["model"].get("unk_token"), "<unk>")
     tokens = sorted(state["added_tokens"], key=lambda token: token["id"])
     specials = tuple(token["content"] for token in tokens if token["content"] not in unknown)
@@ -78,11 +82,11 @@ def stated_spacing(state: Mapping[str, Any]) -> Spacing:
 
 
 def raw_texts(texts: Iterable[str], tokenizer: Tokenizer) -> tuple[str, ...]:
-    """What to give the engine of a SentencePiece bundle instead of ``texts``, where no template is between.
+    """Return what the engine of a SentencePiece bundle needs instead of ``texts`` if no template renders them.
 
     Args:
-        texts: Without the start token's string.
-        tokenizer: The checkpoint's.
+        texts: The texts, without the start token's string.
+        tokenizer: The checkpoint's tokenizer.
     """
     spacing = spacing_of(tokenizer)
     return tuple(map(spacing.apply, texts))

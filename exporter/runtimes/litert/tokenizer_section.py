@@ -1,11 +1,12 @@
-"""The tokenizer of a `.litertlm` file: SentencePiece wherever it gives the checkpoint's own ids, else its JSON.
+"""The tokenizer of a ``.litertlm`` file: SentencePiece if it gives the checkpoint's own ids, else the JSON.
 
 LiteRT-LM 0.18 decodes a JSON tokenizer's byte tokens run by run: a reply of an emoji, a line feed and another emoji, in
 bytes, ends in "Stable text shrunk compared to released". SentencePiece decodes byte by byte and has no such trouble.
 
-The engine encodes each text that it is given by itself, after it has cut the start token's string off its front
-(runtime/core/session_utils.cc, StringToProcessedInputText), and SentencePiece sees special tokens in a text where they
-are user-defined pieces, not where they are control ones. So the added tokens of tokenizer.json become such pieces.
+The engine encodes each text that it is given separately, after it has cut the start token's string off its front
+(runtime/core/session_utils.cc, StringToProcessedInputText), and SentencePiece sees special tokens in a text if they
+are user-defined pieces, but not if they are control pieces. So the added tokens of tokenizer.json become user-defined
+pieces.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .spacing import FIRST, NONE, SPACE, Spacing, stated_spacing
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Where tokenizers part: bytes, emoji, spaces, line feeds, signs with compatibility forms, markup, and code.
+# Texts on which tokenizers differ: bytes, emoji, spaces, line feeds, signs with compatibility forms, markup, and code.
 PROBES = (
     "Hello, world! It's 12:15.",
     "two  spaces, three   spaces\tand\ttabs ",
@@ -44,9 +45,12 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 class TokenizerChoice:
     """What goes into the file, and how texts have to be spaced for it.
 
-    kind: ``SP_Tokenizer`` or ``HF_Tokenizer_Zlib``. data: the section's bytes before compression. source: the file that
-    it was made from. spacing: what the chat template has to do in the tokenizer's stead. notes: what the user should
-    know.
+    Attributes:
+        kind: ``SP_Tokenizer`` or ``HF_Tokenizer_Zlib``.
+        data: The section's bytes before compression.
+        source: The file that it was made from.
+        spacing: The spaces that the chat template has to write instead of the tokenizer.
+        notes: What the user should know about it.
     """
 
     kind: str
@@ -64,15 +68,17 @@ def choose_tokenizer(
     bos: str | None = None,
     vocab_size: int | None = None,
 ) -> TokenizerChoice:
-    """The first of these that encodes and decodes every probe as ``tokenizer`` does: the checkpoint's tokenizer.model
-    with the added tokens made pieces of it, a SentencePiece model made from tokenizer.json, tokenizer.json itself.
+    """Choose the first section that encodes and decodes every probe as ``tokenizer`` does.
+
+    In this order: the checkpoint's tokenizer.model with the added tokens made pieces of it, a SentencePiece model made
+    from tokenizer.json, tokenizer.json itself.
 
     Args:
         folder: The checkpoint's directory.
         tokenizer: What gives the right ids: ``backend_tokenizer`` of the one that transformers loaded, or the path of a
             tokenizer.json.
-        probes: Texts beside ``PROBES``: rendered prompts, with or without the start token's string.
-        bos: The start token's string where the model gets one.
+        probes: Texts besides ``PROBES``: rendered prompts, with or without the start token's string.
+        bos: The start token's string; None if the model gets none.
         vocab_size: The embedding's rows; ids that the tokenizer doesn't name get pieces that decode to nothing, so that
             the engine can decode whatever the model says.
 
@@ -89,27 +95,31 @@ def choose_tokenizer(
     for source, made in makers.items():
         try:
             proto = made()
-            _complete(proto, reference, vocab_size)
+            _add_missing_pieces(proto, reference, vocab_size)
             data: bytes = proto.SerializeToString(deterministic=True)
             _check_agreement(data, reference, texts)
-        except _CannotBe as reason:
+        except _Unsuitable as reason:
             reasons.append(f"{source}: {reason}")
             continue
         return TokenizerChoice(SENTENCEPIECE, data, source, reference.spacing, reference.notes())
     note = (
-        "the tokenizer goes into the bundle as JSON, with which LiteRT-LM 0.18 fails on some replies of bytes "
-        f"(emoji around line feeds); SentencePiece doesn't fit: {'; '.join(reasons)}"
+        "the bundle has the tokenizer as JSON, with which LiteRT-LM 0.18 fails on some replies of bytes (emoji around "
+        f"line feeds), because no SentencePiece model is equivalent: {'; '.join(reasons)}"
     )
     written = tokenizer.read_bytes() if isinstance(tokenizer, Path) else reference.tokenizer.to_str().encode()
     return TokenizerChoice(HF_JSON, written, "tokenizer.json", notes=(note,))
 
 
-class _CannotBe(Exception):
-    """Why there is no SentencePiece model of this kind."""
+class _Unsuitable(Exception):
+    """Why a SentencePiece model of this kind isn't possible."""
 
 
 class _Reference:
-    """The tokenizer whose ids count. added: text of each added token by id."""
+    """The tokenizer that gives the right ids.
+
+    Attributes:
+        added: Text of each added token by id.
+    """
 
     def __init__(self, tokenizer: Tokenizer, bos: str | None) -> None:
         self.tokenizer = tokenizer
@@ -118,21 +128,21 @@ class _Reference:
         self.added = {token["id"]: token["content"] for token in self.state["added_tokens"]}
         self.unknown = self._unknown()
         stated = stated_spacing(self.state)
-        # Behind a start token there is no first stretch to put a space before.
+        # After a start token there is no first stretch to put a space before.
         self.spacing = Spacing() if stated.kind == FIRST and bos else stated
 
     def names(self) -> dict[int, str]:
-        """The text of every id, as a SentencePiece model spells it: with marks for spaces."""
+        """Return the text of every id as a SentencePiece model spells it, with marks for spaces."""
         vocabulary = self.tokenizer.get_vocab(with_added_tokens=False)
         plain = {index: name for name, index in vocabulary.items()}
         return plain | {index: name.replace(" ", SPACE) for index, name in self.added.items()}
 
     def specials(self) -> tuple[str, ...]:
-        """The added tokens that SentencePiece can see in a text: all but the unknown one, in the order of their ids."""
+        """Return the added tokens that SentencePiece can see in a text: all but the unknown one, in the ids' order."""
         return tuple(name for _, name in sorted(self.added.items()) if name != self.unknown)
 
     def special_probes(self) -> Iterator[str]:
-        """Texts with every added token in them: all in a row, and each between words."""
+        """Return texts with every added token in them: all in a row, and each between words."""
         specials = [name for name in self.specials() if SPACE not in name]  # no text has that sign for a space
         for first in range(0, len(specials), 100):
             some = specials[first : first + 100]
@@ -140,23 +150,25 @@ class _Reference:
             yield "".join(f"word{name}Word {name} {name}\n" for name in some)
 
     def plain(self, text: str) -> str:
-        """A text without the start token's string, which the engine cuts off and puts back as an id."""
+        """Return a text without the start token's string, which the engine cuts off and puts back as an id."""
         return text.removeprefix(self.bos)
 
     def encode(self, text: str) -> list[int]:
-        """The ids behind the start token."""
+        """Return a text's ids after the start token."""
         ids: list[int] = self.tokenizer.encode(self.bos + self.plain(text), add_special_tokens=False).ids
         return ids[1:] if self.bos else ids
 
     def decode(self, ids: list[int]) -> str:
+        """Return the text of ids, special tokens included."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
 
     def notes(self) -> tuple[str, ...]:
+        """Return what the user should know about a SentencePiece model of this tokenizer."""
         if stated_spacing(self.state).kind == NONE:
             return ()
         return (
-            "the tokenizer puts a space before the first word: in the bundle the chat template does, the text of a raw "
-            "session has to start with one, and replies can",
+            "the tokenizer puts a space before the first word; in the bundle the chat template does so instead, the "
+            "text of a raw session has to start with a space, and replies can start with one",
         )
 
     def _unknown(self) -> str | None:
@@ -182,20 +194,20 @@ def _schema() -> Any:
 
 
 def _from_model(path: Path, reference: _Reference) -> Any:
-    """The checkpoint's tokenizer.model where its pieces are the JSON's tokens."""
+    """The checkpoint's tokenizer.model, if its pieces are the JSON's tokens."""
     from google.protobuf.message import DecodeError
 
     if not path.is_file():
-        raise _CannotBe("there is none")
+        raise _Unsuitable("the checkpoint has none")
     try:
         proto = _schema().ModelProto.FromString(path.read_bytes())
     except DecodeError as error:
-        raise _CannotBe("it is no SentencePiece model") from error
+        raise _Unsuitable("it isn't a SentencePiece model") from error
     names = reference.names()
     for index, piece in enumerate(proto.pieces):
         name = names.get(index, piece.piece)
         if piece.piece != name and index not in reference.added:
-            raise _CannotBe(f"id {index} is {piece.piece!r} there and {name!r} in tokenizer.json")
+            raise _Unsuitable(f"id {index} is {piece.piece!r} in it, but {name!r} in tokenizer.json")
         piece.piece = name
     return proto
 
@@ -203,14 +215,14 @@ def _from_model(path: Path, reference: _Reference) -> Any:
 def _from_json(reference: _Reference) -> Any:
     """A SentencePiece BPE model of the JSON's merges: the score of a piece is its first merge's rank.
 
-    SentencePiece joins the neighbours whose union has the best score; a piece that no merge makes is given the type
-    UNUSED where it has several characters, so that no text becomes it.
+    SentencePiece joins the neighbours whose union has the best score; a piece of several characters that no merge makes
+    gets the type UNUSED, so that no text becomes it.
     """
     model = reference.state["model"]
     if model["type"] != "BPE":
-        raise _CannotBe(f"a {model['type']} model")
+        raise _Unsuitable(f"it has a {model['type']} model")
     if "ByteLevel" in json.dumps([reference.state["pre_tokenizer"], reference.state["decoder"]]):
-        raise _CannotBe("a byte-level BPE model")
+        raise _Unsuitable("it has a byte-level BPE model")
     ranks: dict[str, int] = {}
     for rank, merge in enumerate(model["merges"]):
         left, right = merge.split(" ") if isinstance(merge, str) else merge
@@ -235,8 +247,8 @@ def _from_json(reference: _Reference) -> Any:
     return proto
 
 
-def _complete(proto: Any, reference: _Reference, vocab_size: int | None) -> None:
-    """Gives every id a piece and every added token a piece that texts can hold; spaces are the template's business."""
+def _add_missing_pieces(proto: Any, reference: _Reference, vocab_size: int | None) -> None:
+    """Gives every id a piece, and every added token a piece that texts can hold; the template writes the spaces."""
     kinds = _schema().ModelProto.SentencePiece
     names = reference.names()
     for index in range(len(proto.pieces), max(max(names) + 1, vocab_size or 0)):
@@ -250,12 +262,12 @@ def _complete(proto: Any, reference: _Reference, vocab_size: int | None) -> None
         unknown = [vocabulary[reference.unknown]]
         proto.pieces[unknown[0]].type = kinds.UNKNOWN
     if len(unknown) != 1:
-        raise _CannotBe(f"it has {len(unknown)} unknown tokens, not one")
-    _state_names(proto, unknown[0], reference)
-    proto.DiscardUnknownFields()  # one is self_test_data, of the model as it was: loading would check it
+        raise _Unsuitable(f"it has {len(unknown)} unknown tokens instead of one")
+    _set_special_ids(proto, unknown[0], reference)
+    proto.DiscardUnknownFields()  # one is self_test_data, of the original model: loading would check it
 
 
-def _state_names(proto: Any, unknown: int, reference: _Reference) -> None:
+def _set_special_ids(proto: Any, unknown: int, reference: _Reference) -> None:
     trainer = proto.trainer_spec
     trainer.vocab_size = len(proto.pieces)
     trainer.unk_id, trainer.unk_piece = unknown, proto.pieces[unknown].piece
@@ -278,14 +290,14 @@ def _check_agreement(data: bytes, reference: _Reference, texts: Sequence[str]) -
     try:
         processor = SentencePieceProcessor(model_proto=data)
     except (RuntimeError, ValueError) as error:
-        raise _CannotBe(" ".join(str(error).split()) or "it can't be loaded") from error
+        raise _Unsuitable(" ".join(str(error).split()) or "it can't be loaded") from error
     for text in texts:
         ids, decoded = reference.encode(text), reference.decode(reference.encode(text))
         if processor.encode(reference.spacing.apply(reference.plain(text))) != ids:
-            raise _CannotBe(f"other tokens for {_short(text)}")
+            raise _Unsuitable(f"it gives other tokens for {_short(text)}")
         # A tokenizer that puts a space before the first word drops it from what it decodes; this model keeps it.
         if processor.decode(ids) not in (decoded, " " + decoded):
-            raise _CannotBe(f"another text for the tokens of {_short(text)}")
+            raise _Unsuitable(f"it decodes the tokens of {_short(text)} to another text")
 
 
 def _short(text: str) -> str:

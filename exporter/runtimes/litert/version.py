@@ -1,4 +1,4 @@
-"""Which releases of LiteRT's packages this code holds for, and which machines they run on."""
+"""Which releases of LiteRT's packages this code supports, and which machines they run on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...util.platform import cpu_flags
 RUNTIME = {"ai-edge-litert": "2.3", "litert-lm-api": "0.18", "litert-lm-builder": "0.18"}
 EXPORTER = {"litert-torch": "0.10"}
 ENGINE = "litert-lm-api"
-# Distributions that a golden runner needs on a device, and the versions that this code holds for.
+# Distributions that a golden runner needs on a device, and the versions that this code supports.
 DEVICE_WHEELS = (("ai-edge-litert", "2.3.0"), ("litert-lm-api", "0.18.1"), ("numpy", "2.4.6"))
 INSTALL = "pip install 'gemcut[litert]'"
 
@@ -22,13 +22,13 @@ INSTALL = "pip install 'gemcut[litert]'"
 EXPORTER_PLATFORMS = (("linux", "x86_64"), ("darwin", "arm64"))
 WHERE = "Linux x86-64 or a Mac with Apple silicon"
 # Machine -> the flag of /proc/cpuinfo without which the wheels' code dies of an illegal instruction, and its name.
-# x86-64: "This binary was compiled with avx enabled", says LiteRT-LM 0.18.1 under qemu without it; AVX2 it needs not.
-# aarch64: the wheels are built with LSE atomics, which the Cortex-A72 (Raspberry Pi 4) and older lack.
+# x86-64: LiteRT-LM 0.18.1 says "This binary was compiled with avx enabled" under qemu without it; AVX2 isn't needed.
+# aarch64: the wheels are built with LSE atomics, which the Cortex-A72 (Raspberry Pi 4) and older cores lack.
 NEEDED_FLAGS = {"x86_64": ("avx", "AVX"), "aarch64": ("atomics", "LSE atomics")}
 
 
 def require_runtime() -> str:
-    """Checks that LiteRT bundles can be run here.
+    """Check that LiteRT bundles can be run here.
 
     Returns:
         The version that manifests record: LiteRT-LM's, such as ``0.18.1``. It is the engine that opens a
@@ -36,7 +36,7 @@ def require_runtime() -> str:
         ``versions`` has the others.
 
     Raises:
-        LackingError: a package is missing or of another release, or the processor lacks an instruction set.
+        LackingError: A package is missing or isn't the supported release, or the processor lacks an instruction set.
     """
     missing = lacking_instructions()
     if missing:
@@ -50,45 +50,47 @@ def require_runtime() -> str:
 
 
 def require_exporter() -> str:
-    """Checks that LiteRT bundles can be made here, which running them is a part of.
+    """Check that LiteRT bundles can be made here, which includes running them.
 
     Returns:
         As ``require_runtime``.
 
     Raises:
-        LackingError: as ``require_runtime``, or litert-torch is missing, of another release, or has no wheels here.
+        LackingError: As ``require_runtime``; or litert-torch is missing, isn't the supported release, or has no wheels
+            for this platform.
     """
     engine = require_runtime()
     for name, release in EXPORTER.items():
         if _installed(name) is None and not can_have_exporter():
-            raise LackingError(no_exporter(), hint=f"Export on {WHERE}; its bundles run here.")
+            raise LackingError(no_exporter(), hint=f"Export on {WHERE}; the bundles run on this machine too.")
         _require(name, release)
     return engine
 
 
 def versions() -> dict[str, str]:
-    """The installed version of each package of LiteRT's that this code calls; those that are missing are left out."""
+    """Return the installed version of each LiteRT package that this code calls; missing packages are left out."""
     found = {name: _installed(name) for name in (*RUNTIME, *EXPORTER)}
     return {name: installed for name, installed in found.items() if installed is not None}
 
 
 def can_have_exporter(system: str = sys.platform, machine: str | None = None) -> bool:
-    """Whether litert-torch can be installed on such a machine; on this one by default."""
+    """Return whether litert-torch can be installed on such a machine; on this one by default."""
     return (system, machine or platform.machine()) in EXPORTER_PLATFORMS
 
 
 def no_exporter() -> str:
-    """Why it can't, in a sentence."""
+    """Return why litert-torch can't be installed here, as a sentence."""
     here = f"{platform.system()} {platform.machine()}"
-    return f"litert-torch can't be had on {here}: litert-converter, which it needs, has no wheels for it."
+    return f"litert-torch can't be installed on {here}: litert-converter, which it needs, has no wheels for it."
 
 
 def lacking_instructions(cpuinfo: str | None = None, machine: str | None = None) -> str:
-    """The instruction set that LiteRT's wheels need and this processor lacks; empty where there is none.
+    """Return the instruction set that LiteRT's wheels need and this processor lacks; empty if it lacks none.
 
     Args:
-        cpuinfo: The text of ``/proc/cpuinfo``; None to read it. Where there is none (macOS), nothing is known to lack.
-        machine: As ``platform.machine()`` says; None for this one's.
+        cpuinfo: The text of ``/proc/cpuinfo``; None to read it. Without such a file (macOS), nothing is known to be
+            missing.
+        machine: What ``platform.machine()`` returns; None for this machine.
     """
     if cpuinfo is None:
         try:
@@ -110,8 +112,6 @@ def _installed(name: str) -> str | None:
 def _require(name: str, release: str) -> None:
     installed = _installed(name)
     if installed is None:
-        raise LackingError(f"{name} isn't installed; Gemcut's LiteRT code holds for {release}.x.", hint=INSTALL)
+        raise LackingError(f"{name} isn't installed; Gemcut needs {release}.x for LiteRT.", hint=INSTALL)
     if not installed.startswith(release + "."):
-        raise LackingError(
-            f"{name} {installed} is installed; Gemcut's LiteRT code holds for {release}.x.", hint=INSTALL
-        )
+        raise LackingError(f"{name} {installed} is installed, but Gemcut needs {release}.x for LiteRT.", hint=INSTALL)

@@ -1,7 +1,7 @@
-"""Matrices as inputs of the traced program, to be linked in afterwards (``link``).
+"""Matrices as inputs of the traced program; ``link`` puts them in afterwards.
 
 A converter that sees weights copies, folds and transposes them: 1.9 to 3.5 times the float model in memory. Here it
-sees names. ``tfl.batch_matmul(x, W, adj_y)`` with an input W becomes ``FULLY_CONNECTED`` once W is a constant.
+sees only names. ``tfl.batch_matmul(x, W, adj_y)`` with an input W becomes ``FULLY_CONNECTED`` once W is a constant.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ PREFIX = "weight_"
 
 @dataclass(frozen=True)
 class Weight:
-    """A matrix [N, K] float32 of the float model. module: its name, by which recipes decide."""
+    """A matrix of the float model.
+
+    Attributes:
+        module: Name of the module that it belongs to, by which recipes decide.
+        tensor: The matrix, float32 [N, K].
+        gathered: Whether it is an embedding.
+    """
 
     module: str
     tensor: torch.Tensor
@@ -28,13 +34,18 @@ class Weight:
 
 @dataclass
 class WeightTable:
-    """weights: by input name. tensors: what the present call was given, by input name."""
+    """The weights of a model.
+
+    Attributes:
+        weights: The weights by input name.
+        tensors: The present call's weights by input name.
+    """
 
     weights: dict[str, Weight] = field(default_factory=dict)
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def add(self, module: str, tensor: torch.Tensor, gathered: bool) -> str:
-        """Registers a matrix; returns its input's name."""
+        """Register a matrix; return its input's name."""
         name = module.replace(".", "__")
         self.weights[name] = Weight(module, tensor.detach(), gathered)
         return name
@@ -52,7 +63,7 @@ class InputLinear(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: float32 [..., K]; returns float32 [..., N]."""
+        """Multiply ``x``, float32 [..., K]; return float32 [..., N]."""
         out: torch.Tensor = torch.ops.tfl.batch_matmul(x, self.table.tensors[self.name], False, True)
         return out if self.bias is None else out + self.bias
 
@@ -67,7 +78,7 @@ class InputEmbedding(nn.Module):
         self.multiplier = multiplier
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """ids: integers [B, S]; returns float32 [B, S, H]."""
+        """Gather the rows of ``ids``, integers [B, S]; return float32 [B, S, H]."""
         flat = ids.reshape(-1).to(torch.int32)
         rows: torch.Tensor = torch.ops.tfl.embedding_lookup(flat, self.table.tensors[self.name])
         rows = rows.reshape(*ids.shape, -1)
@@ -75,7 +86,7 @@ class InputEmbedding(nn.Module):
 
 
 def take_weights_as_inputs(model: nn.Module) -> WeightTable:
-    """Replaces every linear and embedding of ``model`` in place; returns their weights."""
+    """Replace every linear and embedding of ``model`` in place; return their weights."""
     table = WeightTable()
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear):

@@ -32,5 +32,5 @@ class ExecuTorchDelegate(Delegate):
         """Return ExecuTorch partitioners for a ``torch.export.ExportedProgram``, the first choice first."""
 
     def patches(self) -> AbstractContextManager[Callable[[], Mapping[str, int]]]:
-        """Return the patches that hold while the program is partitioned; gives a function that counts what they did."""
+        """Return the patches to hold while the program is partitioned; entering them gives a count of what they did."""
         return nullcontext(dict)

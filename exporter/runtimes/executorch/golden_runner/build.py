@@ -1,4 +1,4 @@
-"""Builds the golden runner with ExecuTorch's wheel: plain compiler calls, seconds, kept from one proof to the next."""
+"""Builds the golden runner with ExecuTorch's wheel: plain compiler calls that take seconds; the result is kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIBRARIES = ("", "_kernels_optimized", "_kernels_quantized", "_backend_xnnpack",
 # RPATH rather than RUNPATH: no LD_LIBRARY_PATH puts another library in the place of these.
 _LINKING = ("-Wl,--no-as-needed", "-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN")
 _SECONDS = 300.0
-_ERRORS = 3  # lines of the compiler's that are shown
+_ERRORS = 3  # lines of the compiler's output that are shown
 _INSTALL = "pip install 'gemcut[executorch]'"
 
 
@@ -58,7 +58,7 @@ class ExecuTorchGoldenRunner(NativeGoldenRunner):
 
 
 def needs(arch: str) -> tuple[Need, ...]:
-    """What this machine lacks to build the runner for an architecture; looks only."""
+    """Return what this machine lacks for building the runner for an architecture; nothing is changed."""
     found = []
     if shutil.which(compiler(arch)) is None:
         package = _package(arch)
@@ -69,37 +69,39 @@ def needs(arch: str) -> tuple[Need, ...]:
 
 
 def compiler(arch: str) -> str:
-    """The name of the C++ compiler for an architecture: g++, or Debian's cross compiler.
+    """Return the name of the C++ compiler for an architecture: g++, or Debian's cross compiler.
 
     Raises:
-        UnsupportedError: For another architecture than ``ARCHITECTURES``.
+        UnsupportedError: The architecture isn't one of ``ARCHITECTURES``.
     """
     if arch not in ARCHITECTURES:
         raise UnsupportedError(
-            f"the golden runner isn't built for {arch}", hint=f"it is for {' and '.join(ARCHITECTURES)}"
+            f"the golden runner can't be built for {arch}", hint=f"it runs on {' and '.join(ARCHITECTURES)}"
         )
     return "g++" if arch == platform.machine() else f"{arch}-linux-gnu-g++"
 
 
 def build(arch: str, progress: Progress | None = None) -> Path:
-    """The runner and its libraries in one folder, which can be copied elsewhere as it is; made on first use.
+    """Build the runner on first use, in one folder with its libraries, which can be copied elsewhere as it is.
 
     Args:
-        arch: One of ``ARCHITECTURES``. This machine's is linked with the installed wheel, another's with the wheel of
-            the same version for that.
+        arch: One of ``ARCHITECTURES``. This machine's runner is linked with the installed wheel, another's with the
+            wheel of the same version for that architecture.
         progress: Told when something is fetched or built.
 
     Returns:
-        The folder; ``RUNNER`` in it is the program, see ``orders`` for its verbs.
+        The folder; ``RUNNER`` in it is the program, see ``prove.wire`` for its verbs.
 
     Raises:
         LackingError: A compiler or the wheel is missing, with the command that gets it; or the compiler fails.
-        UnsupportedError: For an unknown architecture.
+        UnsupportedError: The architecture isn't one of ``ARCHITECTURES``.
     """
     command = compiler(arch)
     lacking = needs(arch)
     if lacking:
-        raise LackingError(f"{lacking[0].what} is missing, which builds the golden runner", hint=lacking[0].command)
+        raise LackingError(
+            f"{lacking[0].what} is missing, but building the golden runner needs it", hint=lacking[0].command
+        )
     version = importlib.metadata.version("executorch")
     wheel = _wheel(arch, version, progress)
     libraries = _libraries(wheel, version)
@@ -126,18 +128,18 @@ def build(arch: str, progress: Progress | None = None) -> Path:
 
 
 def compile_(command: str, arguments: Sequence[str], version: str) -> None:
-    """Runs a compiler.
+    """Run a compiler.
 
     Raises:
-        LackingError: It fails, or takes minutes; with its first errors.
+        LackingError: It fails, or takes minutes; the message has its first errors.
     """
     done = _call((command, *arguments))
     if done.code:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        telling = [line for line in lines if "error" in line or "undefined" in line] or lines or ["it says nothing"]
+        errors = [line for line in lines if "error" in line or "undefined" in line] or lines or ["it printed nothing"]
         raise LackingError(
-            f"{command} can't build the golden runner with ExecuTorch {version}: " + " / ".join(telling[:_ERRORS]),
-            hint=f"this Gemcut was made for ExecuTorch 1.5, and Debian 12's compilers do: {_INSTALL}",
+            f"{command} can't build the golden runner with ExecuTorch {version}: " + " / ".join(errors[:_ERRORS]),
+            hint=f"use ExecuTorch 1.5 ({_INSTALL}) and a compiler as new as Debian 12's",
         )
 
 
@@ -145,7 +147,7 @@ def _call(command: Sequence[str]) -> Finished:
     try:
         return processes.run(command, _SECONDS)
     except ConformanceError as error:  # its time limit
-        raise LackingError(error.message, hint="this machine is very busy; try again") from error
+        raise LackingError(error.message, hint="try again when this machine is less busy") from error
 
 
 def _package(arch: str) -> str:
@@ -167,6 +169,6 @@ def _libraries(wheel: Path, version: str) -> list[Path]:
     missing = [path.name for path in found if not path.is_file()]
     if missing:
         raise LackingError(
-            f"ExecuTorch {version} has no {', '.join(missing)}, which the golden runner is linked with", hint=_INSTALL
+            f"ExecuTorch {version} lacks {', '.join(missing)}, which the golden runner is linked with", hint=_INSTALL
         )
     return found

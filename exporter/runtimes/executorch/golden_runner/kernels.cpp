@@ -2,8 +2,8 @@
 // them only in a library that needs torch.
 //
 // They do what ExecuTorch 1.5's own do (extension/llm/custom_ops, op_sdpa.cpp and op_update_cache.cpp) for the
-// arguments that our programs use, in float32, and refuse all others. What these kernels leave unproven, the app's own
-// ones, the android-lib devices prove: there this file isn't linked.
+// arguments that Gemcut's programs use, in float32, and refuse all others. What these kernels leave unproven, the app's
+// own kernels, the android-lib devices prove: this file isn't linked there.
 #include <executorch/extension/kernel_util/make_boxed_from_unboxed_functor.h>
 #include <executorch/runtime/core/exec_aten/util/tensor_util.h>
 #include <executorch/runtime/kernel/kernel_includes.h>
@@ -109,10 +109,10 @@ Tensor &custom_sdpa_out(
     Tensor &out) {
   ET_KERNEL_CHECK_MSG(
       ctx, fits(query, key, value) && out.scalar_type() == ScalarType::Float, InvalidArgument, out,
-      "custom_sdpa: this kernel takes float32 queries and caches [1, positions, heads, width] alone");
+      "custom_sdpa: this kernel takes only float32 queries and caches [1, positions, heads, width]");
   ET_KERNEL_CHECK_MSG(
       ctx, dropout == 0 && causal != mask.has_value() && scale.has_value(), InvalidArgument, out,
-      "custom_sdpa: this kernel takes no dropout, a scale, and either a mask or causal attention");
+      "custom_sdpa: this kernel needs a scale, either a mask or causal attention, and no dropout");
   const int64_t rows = query.size(1), heads = query.size(2), width = query.size(3);
   const int64_t slots = key.size(1), stride = key.size(2) * width;
   ET_KERNEL_CHECK_MSG(
@@ -168,7 +168,7 @@ Tensor &update_cache_out(
 Tensor &update_cache_with_indices_out(
     KernelRuntimeContext &ctx, const Tensor &value, Tensor &cache, const int64_t start, const Tensor &indices,
     Tensor &out) {
-  (void)start;  // upstream's kernel doesn't read it either where there are indices
+  (void)start;  // upstream's kernel doesn't read it either if there are indices
   ET_KERNEL_CHECK_MSG(
       ctx,
       fits(value, cache) && indices.dim() == 2 && indices.size(0) == 1 && indices.size(1) == value.size(1) &&

@@ -35,7 +35,7 @@ BoxedEvalueList<std::optional<executorch::aten::Tensor>>::get() const {
 }  // namespace executorch
 #endif
 
-// executorch::extension::threadpool, by its symbols: the headers want the STL, and a library may be without a pool.
+// executorch::extension::threadpool, by its symbols: the headers need the STL, and a library may have no pool.
 extern "C" {
 void *et_get_threadpool(void) __asm__("_ZN10executorch9extension10threadpool14get_threadpoolEv") __attribute__((weak));
 bool et_reset_threadpool(void *, unsigned) __asm__(
@@ -103,7 +103,7 @@ void check(Error error, const char *what) {
 void set_threads(int threads) {
   void *pool = et_get_threadpool ? et_get_threadpool() : nullptr;
   if (!pool || !et_reset_threadpool || threads < 1) return;
-  if (!et_reset_threadpool(pool, threads)) fail(kNoCode, "the runtime can't have %d threads", threads);
+  if (!et_reset_threadpool(pool, threads)) fail(kNoCode, "the runtime can't use %d threads", threads);
 }
 
 MemoryManager *memory_for(const MethodMeta &meta) {
@@ -125,7 +125,7 @@ MemoryManager *memory_for(const MethodMeta &meta) {
 }
 
 void set_input(size_t index, int64_t *values, int32_t count, int dimensions) {
-  // Made anew for each call, since the runtime takes over its sizes; it copies nothing but these.
+  // Made again for each call, because the runtime changes its sizes; it copies nothing else.
   static int32_t sizes[2][2], strides[2][2];
   static uint8_t order[2] = {0, 1};
   alignas(TensorImpl) static char room[2][sizeof(TensorImpl)];
@@ -180,7 +180,7 @@ Logits forward(const int32_t *ids, size_t count, int64_t position) {
   }
   const EValue &output = method->get_output(0);
   if (!output.isTensor() || output.toTensor().scalar_type() != ScalarType::Float) {
-    fail(kNoCode, "the program's output is no float32 tensor");
+    fail(kNoCode, "the program's output is not a float32 tensor");
   }
   const Tensor logits = output.toTensor();
   const size_t found = logits.numel();

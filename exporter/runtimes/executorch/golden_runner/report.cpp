@@ -147,8 +147,8 @@ void *allocate(size_t bytes) {
 
 }  // namespace gemcut
 
-// ExecuTorch's own hook for its log (runtime/platform/platform.h): the name of a missing operator is said nowhere else.
-// What it says at level I is of no use here.
+// ExecuTorch's own hook for its log (runtime/platform/platform.h): a missing operator is named nowhere else. Its lines
+// at level I are of no use here.
 extern "C" void et_pal_emit_log_message(
     et_timestamp_t, et_pal_log_level_t level, const char *file, const char *, size_t line, const char *message,
     size_t) {
@@ -159,7 +159,7 @@ extern "C" void et_pal_emit_log_message(
 }
 
 #ifdef GEMCUT_BIONIC
-// An Android library keeps that hook to itself and logs to liblog, whose stand-in hands each line on to this.
+// An Android library keeps that hook to itself and logs to liblog, whose stand-in passes each line on to this.
 extern "C" __attribute__((visibility("default"))) void gemcut_note(char level, const char *message) {
   gemcut::note(level, message);
 }

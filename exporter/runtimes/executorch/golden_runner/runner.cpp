@@ -1,9 +1,9 @@
 // The golden runner: runs a bundle's goldens on the machine that it is on.
 //
 //   facts                              prints what the runtime and the CPU have
-//   run PROGRAM ORDER RESULT THREADS   as exporter/devices/orders.py describes it
+//   run PROGRAM ORDER RESULT THREADS   as exporter/prove/wire.py describes it
 //
-// It uses ExecuTorch's STL-free core and the C library alone, so that one source links with the libraries of PyPI's
+// It uses only ExecuTorch's STL-free core and the C library, so that one source links with the libraries of PyPI's
 // wheel and, through shims for bionic's C library (compile with GEMCUT_BIONIC), with an app's own libexecutorch.so.
 #include <math.h>
 #include <stdio.h>
@@ -68,7 +68,7 @@ void put(const void *values, size_t count) {
 
 Reader read_order(const char *path) {
   FILE *file = fopen(path, "rb");
-  if (!file) fail(kNoCode, "there is no order %s", path);
+  if (!file) fail(kNoCode, "the order %s can't be opened", path);
   fseek(file, 0, SEEK_END);
   const long size = ftell(file);
   rewind(file);
@@ -76,7 +76,7 @@ Reader read_order(const char *path) {
   char *data = static_cast<char *>(allocate(size));
   if (fread(data, 1, size, file) != static_cast<size_t>(size)) fail(kNoCode, "the order can't be read");
   fclose(file);
-  if (memcmp(data, "GCORDER1", 8)) fail(kNoCode, "%s is no order", path);
+  if (memcmp(data, "GCORDER1", 8)) fail(kNoCode, "%s is not an order", path);
   return {reinterpret_cast<const int32_t *>(data + 8), reinterpret_cast<const int32_t *>(data + size)};
 }
 
@@ -96,12 +96,12 @@ Golden read_golden(Reader &reader) {
   }
   golden.top = reader.take(int64_t{golden.rows} * golden.width);
   if (golden.count - 1 > order.context || int64_t{golden.prompt} + golden.most > order.context) {
-    fail(kNoCode, "a golden takes more than the %d positions of the program's cache", order.context);
+    fail(kNoCode, "a golden needs more than the %d positions of the program's cache", order.context);
   }
   return golden;
 }
 
-// Feeds the ids from one position up to another, which is not the same.
+// Feeds the ids from one position up to a later one.
 Logits prefill(const int32_t *ids, int32_t from, int32_t to) {
   const double before = now();
   Logits logits = {nullptr, 0};
@@ -127,7 +127,7 @@ Logits step(int32_t token, int32_t position) {
   return logits;
 }
 
-// The first of the largest, and a not-a-number before all others, as numpy.argmax has it.
+// The first of the largest; a not-a-number counts as the largest, as in numpy.argmax.
 int32_t likeliest(const Logits &logits) {
   size_t best = 0;
   for (size_t i = 0; i < logits.count; i++) {
@@ -137,7 +137,7 @@ int32_t likeliest(const Logits &logits) {
   return static_cast<int32_t>(best);
 }
 
-// log(sum(exp(logits))) in float64; not-a-number stays that.
+// log(sum(exp(logits))) in float64; not-a-number if any logit is.
 double log_partition(const Logits &logits) {
   const double highest = logits.values[likeliest(logits)];
   double sum = 0;
@@ -172,11 +172,11 @@ constexpr int32_t kHere = -1;
 // Feeds the scored sequence and writes its rows.
 //
 // The reply starts with the whole prompt in chunks, as a user's would; the scored sequence with as much of it as comes
-// before its first row. What both have in common is computed once, and the program's memory saved there. Where they
-// have all of the prompt in common, this is the greedy reply too, step for step, for as long as the likeliest token is
-// the one that is fed next; ``reply`` grows with it, and the memory is saved where they part.
+// before its first row. What both have in common is computed once, and the program's memory saved there. If they have
+// all of the prompt in common, this is the greedy reply too, step for step, for as long as the likeliest token is the
+// one that is fed next; ``reply`` grows with it, and the memory is saved where they part.
 //
-// Returns how many positions the saved memory holds, 0 for none, or kHere where the reply goes on from here.
+// Returns how many positions the saved memory holds, 0 for none, or kHere if the reply continues from here.
 int32_t forced(const Golden &golden, Reply &reply) {
   float *logprobs = static_cast<float *>(allocate(sizeof(float) * golden.rows * golden.width));
   float *targets = static_cast<float *>(allocate(sizeof(float) * golden.rows));
@@ -214,8 +214,8 @@ int32_t forced(const Golden &golden, Reply &reply) {
   return same ? kHere : kept;
 }
 
-// Ends a reply whose last token has not been fed.
-void go_on(const Golden &golden, Reply &reply) {
+// Completes a reply whose last token has not been fed yet.
+void complete(const Golden &golden, Reply &reply) {
   while (!reply.ended()) {
     const int32_t at = golden.prompt + reply.count - 1;
     reply.ids[reply.count] = likeliest(step(reply.ids[reply.count - 1], at));
@@ -231,7 +231,7 @@ void run_golden(const Golden &golden) {
     reply.count = 0;
     if (!reply.ended()) reply.ids[reply.count++] = likeliest(prefill(golden.ids, kept, golden.prompt));
   }
-  go_on(golden, reply);
+  complete(golden, reply);
   put(&reply.count, 1);
   put(reply.ids, reply.count);
   free(reply.ids);
@@ -297,7 +297,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: %s facts | run PROGRAM ORDER RESULT THREADS\n", argv[0]);
     return 2;
   }
-  // Not by return: what a library destroys at the end is no part of the proof.
+  // Not by return: what a library destroys at the end isn't part of the proof.
   fflush(stdout);
   _exit(0);
 }

@@ -1,1 +1,1 @@
-"""The decoder as ExecuTorch's runners and delegates take it."""
+"""The decoder in the form that ExecuTorch's runners and delegates take."""

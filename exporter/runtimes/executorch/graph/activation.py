@@ -1,4 +1,4 @@
-"""GELU (tanh form) spelt out, where a delegate's own GELU is another function.
+"""GELU (tanh form) written out, because a delegate's own GELU is another function.
 
 XNNPACK's delegate serializes ``aten.gelu`` without its ``approximate`` argument and so computes the erf form
 (executorch 1.5 ``backends/xnnpack/operators/op_gelu.py``): up to 5e-4 per activation off what Gemma was trained
@@ -23,12 +23,12 @@ class DelegableGELUTanh(nn.Module):
     """``x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x³))``, elementwise."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: float32 of any shape; returns the same shape."""
+        """Apply it to ``x``, float32 of any shape; return the same shape."""
         return x * torch.sigmoid(x * (x * x * (_SCALE * _CUBIC) + _SCALE))
 
 
 def is_gelu_tanh(module: nn.Module) -> bool:
-    """Whether a module computes the tanh form of GELU, whatever class it is of."""
+    """Return whether a module computes the tanh form of GELU, whatever its class."""
     if any(True for _ in module.parameters()) or any(True for _ in module.children()):
         return False
     if "gelu" not in type(module).__name__.lower():

@@ -3,8 +3,8 @@
 ``llama::custom_sdpa`` takes queries [1, S, heads, head dim] and the cache as stored. Within the window a sliding
 layer is plain causal attention over the slots written so far; past it the ring has wrapped and a mask says which
 slots a query sees. Both are one opaque operator here, ``gemcut::window_sdpa``, which takes the choice as a tensor;
-the runtime's emitter turns it into a branch between two calls of ``llama::custom_sdpa``, so that a short
-conversation never pays for the mask and no runtime ever meets an operator that it doesn't know.
+the patched emitter (``patches.window_branch``) turns it into a branch between two calls of ``llama::custom_sdpa``, so
+that a short conversation never pays for the mask and no runtime ever meets an operator that it doesn't know.
 (``torch.cond`` itself can't be used: its branches would need the position, an unbacked symbol, which neither
 torch 2.13's retracing nor ExecuTorch 1.5's passes carry into a branch.)
 """
@@ -35,18 +35,30 @@ def attend(  # type: ignore[no-untyped-def]
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The attention function that transformers calls in every layer.
+    """Compute attention; transformers calls this function in every layer.
 
-    query: [1, heads, S, head dim]; key, value: the caches as stored.
-    attention_mask: not read; masks are the step's (``StepState``).
-    softcap: Gemma 2's, which goes another way (see ``softcap``). sliding_window: None in full layers.
-    Returns [1, S, heads, head dim]. S is 1 in layers that transformers runs for the last position alone.
+    Args:
+        module: The layer's attention module.
+        query: [1, heads, S, head dim]; S is 1 in layers that transformers runs for the last position only.
+        key: The layer's key cache as stored.
+        value: The layer's value cache as stored.
+        attention_mask: Not read; masks are the step's (``StepState``).
+        scaling: Factor of the scores; None for 1 / sqrt(head dim).
+        softcap: Gemma 2's, which takes another path (see ``softcap``).
+        sliding_window: The layer's window in tokens; None in full layers.
+        **kwargs: ``step_state``, and others of transformers', of which ``s_aux`` is refused.
+
+    Returns:
+        [1, S, heads, head dim], and None for the attention weights.
+
+    Raises:
+        UnsupportedError: The layer has attention sinks, or a window other than the configuration's.
     """
     state: StepState = kwargs["step_state"]
     if kwargs.get("s_aux") is not None:
         raise UnsupportedError(
             f"{type(module).__name__} has attention sinks, which Gemcut can't lower.",
-            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+            hint="Gemcut doesn't have the adaptation that this family needs yet; please report it.",
         )
     _refuse_other_window(module, key.shape[1], sliding_window, state)
     if softcap is not None:
@@ -64,7 +76,7 @@ def attend(  # type: ignore[no-untyped-def]
 def _refuse_other_window(  # type: ignore[no-untyped-def]
     module, slots: int, window: int | None, state: StepState
 ) -> None:
-    """What a layer asks for has to be what the cache was made for from the configuration."""
+    """Refuses a layer whose window isn't the one that the cache was made for from the configuration."""
     spec = state.spec
     if spec is None or not spec.windowed:
         return
@@ -73,17 +85,17 @@ def _refuse_other_window(  # type: ignore[no-untyped-def]
         raise UnsupportedError(
             f"{type(module).__name__} of layer {module.layer_idx} asks for a window of {window}, but config.json gives "
             f"that layer a cache of {slots} slots ('layer_types', 'sliding_window').",
-            hint="This family needs an adaptation that Gemcut does not have yet; please report it.",
+            hint="Gemcut doesn't have the adaptation that this family needs yet; please report it.",
         )
 
 
 def no_mask(*args: Any, **kwargs: Any) -> None:
-    """Registered beside ``attend``: masks are made by the traced module itself."""
+    """Make no mask: the traced module makes its own. Registered beside ``attend``."""
 
 
 @functools.cache
 def define_operators() -> None:
-    """Defines ``gemcut::window_sdpa`` for eager runs and for tracing; ExecuTorch's ``llama`` operators too."""
+    """Define ``gemcut::window_sdpa`` for eager runs and for tracing; ExecuTorch's ``llama`` operators too."""
     import executorch.extension.llm.custom_ops.custom_ops  # noqa: F401  (registers llama::*)
 
     arguments = "Tensor query, Tensor key, Tensor value, Tensor mask, Tensor in_window, SymInt start, float scale"
@@ -104,7 +116,7 @@ def define_operators() -> None:
 
 
 def register() -> None:
-    """Makes ``attn_implementation='gemcut_sdpa'`` known to transformers (its public registries)."""
+    """Make ``attn_implementation='gemcut_sdpa'`` known to transformers, through its public registries."""
     define_operators()
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -114,19 +126,20 @@ def register() -> None:
 
 
 def window_mask(last: torch.Tensor, queries: torch.Tensor, slots: torch.Tensor, spec: CacheSpec) -> torch.Tensor:
-    """Which ring slots each query sees, as an additive mask.
+    """Return which ring slots each query sees, as an additive mask.
 
     Slot j holds the newest position p <= last with p = j modulo the ring's length, so its age is
     (last - j) mod slots. A query that lies ``o`` before the last sees ages o .. o + window - 1 that were written
     (age <= last). Each violated bound adds ``MASKED`` times its distance: relu arithmetic, which delegates take.
 
     Args:
-        last: int64 [1], the position of the last token of this call.
-        queries: float32 [S, 1], o of each query: S-1 .. 0.
-        slots: int64 [ring slots], 0 .. ring slots - 1.
+        last: The position of the last token of this call, int64 [1].
+        queries: The o of each query, S-1 .. 0, float32 [S, 1].
+        slots: 0 .. ring slots - 1, int64 [ring slots].
+        spec: The cache's shape.
 
     Returns:
-        float32 [S, ring slots]: 0 where seen, at most ``MASKED`` elsewhere.
+        The mask, float32 [S, ring slots]: 0 where a slot is seen, at most ``MASKED`` elsewhere.
     """
     assert spec.window is not None
     age = torch.remainder(last - slots, spec.ring_slots)

@@ -13,13 +13,18 @@ from ....modeling.kv_cache import CacheSpec, LayerCacheSpec
 
 
 class StepState:
-    """Where the present call stands; read by the cache and the attention function while tracing.
+    """The state of the present call; read by the cache and the attention function while tracing.
 
-    spec: of the whole cache. end: position after the last of this call's tokens, a SymInt. slots: int64 [1, S], ring
-    slots of the tokens. ring_end: how many of a ring's slots softcapped attention reads: those behind are not written
-    yet. in_window: bool scalar tensor, or None where no position can lie beyond the window. window_mask: float32
-    [S, ring slots read], additive, or None there too. causal_mask: float32 [S, end], additive, for softcapped
-    attention. rotary: the call's tables by layer type.
+    Attributes:
+        spec: The shape of the whole cache.
+        start: Position of the first of this call's tokens, a SymInt.
+        end: Position after the last of this call's tokens, a SymInt.
+        ring_end: How many of a ring's slots softcapped attention reads; those behind aren't written yet.
+        slots: Ring slots of the tokens, int64 [1, S].
+        in_window: Whether all positions lie within the window, a bool scalar tensor; None if none can lie beyond it.
+        window_mask: Additive mask, float32 [S, ring slots read]; None if ``in_window`` is.
+        causal_mask: Additive mask for softcapped attention, float32 [S, end].
+        rotary: The call's rotary tables by layer type.
     """
 
     def __init__(self) -> None:
@@ -35,7 +40,7 @@ class StepState:
 
 
 def rows_for(mask: torch.Tensor | None, tokens: int | torch.SymInt) -> torch.Tensor:
-    """A step's mask [tokens, slots] for a layer's queries: all rows, or the last where it runs for that alone."""
+    """Return a step's mask [tokens, slots] for a layer's queries: all rows, or the last if the layer runs only it."""
     assert mask is not None
     return mask[-1:] if isinstance(tokens, int) and tokens == 1 else mask
 
@@ -48,7 +53,7 @@ def _untouched(shape: tuple[int, ...]) -> torch.Tensor:
 class ProgramCache(Cache):
     """A transformers ``Cache`` over mutable buffers of the traced module.
 
-    ``update`` writes with ``llama::update_cache`` and hands back the whole buffers.
+    ``update`` writes with ``llama::update_cache`` and returns the whole buffers.
     """
 
     def __init__(self, spec: CacheSpec, owner: nn.Module, state: StepState) -> None:
@@ -64,15 +69,15 @@ class ProgramCache(Cache):
                 owner.register_buffer(f"{kind}_cache_{index}", slots, persistent=False)
 
     def shape(self, kind: str, layer: LayerCacheSpec) -> tuple[int, int, int, int]:
-        """A buffer's, for ``kind`` k or v: [batch, slots, heads, width] as ``llama::update_cache`` takes it."""
+        """Return a buffer's shape, for ``kind`` k or v: [batch, slots, heads, width] for ``llama::update_cache``."""
         return 1, layer.slots, layer.heads, layer.head_dim
 
     def rows(self, kind: str, states: torch.Tensor) -> torch.Tensor:
-        """States [1, KV heads, S, head dim] as what is written into a buffer."""
+        """Return ``states`` [1, KV heads, S, head dim] in the layout that is written into a buffer."""
         return states.transpose(1, 2)
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """key_states, value_states: [1, KV heads, S, head dim]; returns both caches as stored."""
+        """Write ``key_states`` and ``value_states`` [1, KV heads, S, head dim]; return both caches as stored."""
         layer = self.spec.layers[layer_idx]
         assert layer is not None
         caches = []
@@ -89,4 +94,5 @@ class ProgramCache(Cache):
         return tuple(caches)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return 0: positions come from the step's state."""
         return 0

@@ -1,6 +1,6 @@
 """A transformers decoder as one exportable module with the contract of ExecuTorch's LLM runners.
 
-``forward(tokens [1, S] int64, input_pos [1] int64) -> logits [1, V] float32`` of the last token, the KV cache
+``forward(tokens [1, S] int64, input_pos [1] int64) -> logits [1, V] float32`` of the last token, with the KV cache
 inside. Everything family-specific is transformers' own code, reached through its public extension points: a
 registered attention function, a ``Cache`` and module swaps by class.
 """
@@ -25,7 +25,13 @@ from .routing import bind_experts
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced program. ``module`` is what was traced; ``program`` its ``torch.export.ExportedProgram``."""
+    """A traced program.
+
+    Attributes:
+        module: The module that was traced.
+        program: Its ``torch.export.ExportedProgram``.
+        spec: The shape of its KV cache.
+    """
 
     module: nn.Module
     program: torch.export.ExportedProgram
@@ -36,8 +42,8 @@ class DecoderProgram(nn.Module):
     """The module that is traced.
 
     Args:
-        model: a transformers ``...ForCausalLM`` in float32, already adapted (``adapt``) and quantized.
-        spec: the cache's shape.
+        model: A transformers ``...ForCausalLM`` in float32, already adapted (``adapt``) and quantized.
+        spec: The cache's shape.
     """
 
     ring_slots: torch.Tensor
@@ -63,7 +69,15 @@ class DecoderProgram(nn.Module):
         self.register_buffer("offsets", torch.arange(spec.chunk), persistent=False)
 
     def forward(self, tokens: torch.Tensor, input_pos: torch.Tensor) -> torch.Tensor:
-        """tokens: int64 [1, S], 1 <= S <= chunk; input_pos: int64 [1]; returns float32 [1, V]."""
+        """Feed tokens and return the logits of the last.
+
+        Args:
+            tokens: int64 [1, S], 1 <= S <= chunk.
+            input_pos: The first token's position, int64 [1].
+
+        Returns:
+            float32 [1, V].
+        """
         length = tokens.shape[1]
         start = input_pos[0].item()
         torch._check(start >= 0)  # type: ignore[no-untyped-call]
@@ -98,7 +112,7 @@ class DecoderProgram(nn.Module):
             state.slots = torch.remainder(positions, spec.ring_slots)
             state.in_window = (last < spec.window).squeeze(0)
             ring = self.ring_slots
-            if self.softcapped:  # ``custom_sdpa`` takes its mask past the window alone, where the ring is full
+            if self.softcapped:  # ``custom_sdpa`` takes its mask only past the window, where the ring is full
                 state.ring_end = torch.sym_min(state.end, spec.ring_slots)  # type: ignore[no-untyped-call]
                 ring = ring[: state.ring_end]
             state.window_mask = attention.window_mask(last, behind, ring, spec)
@@ -109,11 +123,11 @@ class DecoderProgram(nn.Module):
         """What keeps transformers from making masks: attention makes its own, from the step's state."""
         if self.layer_types:
             return dict.fromkeys(("full_attention", "sliding_attention"))
-        return torch.zeros(1, 1, 1, 1)  # of four dimensions: taken as it is, and never read
+        return torch.zeros(1, 1, 1, 1)  # of four dimensions: passed on as it is, and never read
 
 
 def adapt(model: Any) -> nn.Module:
-    """Swaps in place what delegates can't take whole; numerically the same to float32 rounding."""
+    """Swap, in place, modules that delegates can't take whole; numerically the same to float32 rounding."""
     for name, module in list(model.named_modules()):
         if is_rms_norm(module):
             parent = model.get_submodule(name.rpartition(".")[0])
@@ -131,7 +145,7 @@ def adapt(model: Any) -> nn.Module:
 
 
 def trace(model: nn.Module, spec: CacheSpec) -> Traced:
-    """Traces with a dynamic number of tokens, 1 .. chunk."""
+    """Trace a model with a dynamic number of tokens, 1 .. chunk."""
     module = DecoderProgram(model, spec).eval()
     length = min(spec.chunk, 4)
     example = (torch.zeros((1, length), dtype=torch.long), torch.zeros(1, dtype=torch.long))

@@ -1,11 +1,11 @@
-"""A mixture's experts of which a step computes those alone that its tokens chose, and each for its own tokens alone.
+"""A mixture's experts: a step computes only those that its tokens chose, each only for the tokens that chose it.
 
-Every expert is a part of the program of its own: it gathers the rows of the tokens that chose it, multiplies them, and
-writes its results where the tokens find them, one slot for each token's each choice. An expert that no token chose is
+Every expert is a separate part of the program: it gathers the rows of the tokens that chose it, multiplies them, and
+writes its results where the tokens find them, one slot for each choice of each token. An expert that no token chose is
 jumped over: ``gemcut::chosen`` marks where its part begins, ``llama::update_cache_with_indices`` is where it ends, and
-the runtime's emitter puts a jump between (the part has no other effect than that write, so nothing is missing after a
-jump). No weight is copied or unpacked for being chosen, which a gather of weights would do; a decode step of a model
-with 8 of 128 experts reads a sixteenth of them.
+the patched emitter (``patches.expert_skipping``) puts a jump between (the part has no other effect than that write, so
+nothing is missing after a jump). No weight is copied or unpacked for being chosen, which a gather of weights would do;
+a decode step of a model with 8 of 128 experts reads a sixteenth of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ....modeling.experts import SplitExperts, chosen_of
 
 
 class ChosenExperts(SplitExperts):
-    """See the module. ``bind`` comes before the first call."""
+    """The experts of one layer (see the module); ``bind`` comes before the first call."""
 
     numbers: torch.Tensor
 
@@ -31,11 +31,20 @@ class ChosenExperts(SplitExperts):
         self._share: ExpertShare | None = None
 
     def bind(self, share: ExpertShare) -> None:
-        """Sets where results are put; one for the whole program."""
+        """Set where results are put; the whole program has one such place."""
         self.__dict__["_share"] = share  # not a child: its buffers are the program's
 
     def forward(self, x: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
-        """x: float32 [T, H]; top_k_index: int64 [T, K]; top_k_weights: float32 [T, K]; returns float32 [T, H]."""
+        """Compute the chosen experts and mix their results.
+
+        Args:
+            x: float32 [T, H].
+            top_k_index: The experts that each token chose, int64 [T, K].
+            top_k_weights: The weights of their results, float32 [T, K].
+
+        Returns:
+            float32 [T, H].
+        """
         share = self._share
         assert share is not None
         tokens, each = top_k_index.shape
@@ -59,15 +68,17 @@ class ChosenExperts(SplitExperts):
 
 
 class ExpertShare(nn.Module):
-    """What all layers' experts of a program share.
+    """Buffers that the experts of all layers of a program share.
 
-    results: float32 [1, chunk · K, 1, H], a row for each token's each choice. places: int64 [chunk · K], 0, 1, …
-    token_of: int64 [chunk · K], each row's token.
+    Attributes:
+        results: A row for each choice of each token, float32 [1, chunk · K, 1, H].
+        places: 0, 1, …, int64 [chunk · K].
+        token_of: Each row's token, int64 [chunk · K].
 
     Args:
-        chunk: the most tokens of a call.
+        chunk: The most tokens of a call.
         each: K, how many experts a token chooses.
-        width: H.
+        width: H, the width of a result.
     """
 
     results: torch.Tensor
@@ -83,10 +94,10 @@ class ExpertShare(nn.Module):
 
 
 def bind_experts(model: nn.Module, chunk: int) -> ExpertShare | None:
-    """Gives all ``ChosenExperts`` of a model one place for their results; None where it has none.
+    """Give all ``ChosenExperts`` of a model one place for their results; return it, or None if it has no experts.
 
     Raises:
-        UnsupportedError: the configuration doesn't say how many experts a token chooses.
+        UnsupportedError: The configuration doesn't say how many experts a token chooses.
     """
     found = [module for module in model.modules() if isinstance(module, ChosenExperts)]
     if not found:
@@ -100,11 +111,11 @@ def bind_experts(model: nn.Module, chunk: int) -> ExpertShare | None:
 
 @functools.cache
 def define_operators() -> None:
-    """Defines ``gemcut::chosen`` for eager runs and for tracing; ExecuTorch's ``llama`` operators too.
+    """Define ``gemcut::chosen`` for eager runs and for tracing; ExecuTorch's ``llama`` operators too.
 
-    ``chosen(choices int64 [N], number, hit bool, results)`` is bool [N], ``choices == number``. ``hit``, whether any
-    is, and ``results`` are there for the emitter and for the order of things: an expert's part can't begin before the
-    one before it has written.
+    ``chosen(choices int64 [N], number, hit bool, results)`` is bool [N], ``choices == number``. The emitter needs
+    ``hit``, whether any is true; ``results`` keeps the order: an expert's part can't begin before the one before it has
+    written.
     """
     import executorch.extension.llm.custom_ops.custom_ops  # noqa: F401  (registers llama::*)
 

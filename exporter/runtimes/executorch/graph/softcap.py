@@ -1,11 +1,11 @@
 """Attention whose scores are bent by a tanh before the softmax (Gemma 2): ``cap · tanh(scores / cap)``.
 
-``llama::custom_sdpa`` has no such step, and no other kernel of a phone's library has it either. So it is spelt out in
-operators that the delegate takes: two batched matrix products with the tanh, the mask and a softmax between them.
-What a kernel of its own would do is kept where it costs most:
+``llama::custom_sdpa`` has no such step, and no other kernel of a phone's library has it either. So it is written out
+in operators that the delegate takes: two batched matrix products with the tanh, the mask and a softmax between them.
+The optimizations of a fused kernel that matter most are kept:
 
 - Keys are stored transposed, [KV heads, head dim, slots], values [KV heads, slots, head dim]: both products take the
-  cache as it lies. ``llama::update_cache`` writes both, with what comes before the slots as its batch.
+  cache as stored. ``llama::update_cache`` writes both, with what comes before the slots as its batch.
 - Queries that share a key head are rows of one product, so no key is copied.
 - A layer reads the slots written so far, not the whole context or ring.
 
@@ -23,12 +23,12 @@ from .cache import ProgramCache, StepState, rows_for
 
 
 def is_softcapped(config: Any) -> bool:
-    """Whether a configuration asks for a softcap on attention's scores."""
+    """Return whether a configuration asks for a softcap on attention's scores."""
     return getattr(config, "attn_logit_softcapping", None) is not None
 
 
 class SoftcapCache(ProgramCache):
-    """The cache as the products read it: keys [KV heads · head dim, slots], values [KV heads, slots, head dim]."""
+    """The cache in the products' layout: keys [KV heads · head dim, slots], values [KV heads, slots, head dim]."""
 
     def shape(self, kind: str, layer: LayerCacheSpec) -> tuple[int, int, int, int]:
         """See ``ProgramCache``."""
@@ -53,10 +53,19 @@ def attend(
     cap: float,
     sliding: bool,
 ) -> tuple[torch.Tensor, None]:
-    """As ``attention.attend``, for a layer with a softcap.
+    """Compute attention as ``attention.attend`` does, for a layer with a softcap.
 
-    query: [1, heads, S, head dim]; key: [KV heads · head dim, slots, 1, 1]; value: [KV heads, slots, 1, head dim].
-    sliding: a sliding layer. Returns [1, S, heads, head dim].
+    Args:
+        query: [1, heads, S, head dim].
+        key: [KV heads · head dim, slots, 1, 1].
+        value: [KV heads, slots, 1, head dim].
+        state: The step's state.
+        scaling: Factor of the scores; None for 1 / sqrt(head dim).
+        cap: The softcap.
+        sliding: Whether the layer has a sliding window.
+
+    Returns:
+        [1, S, heads, head dim], and None for the attention weights.
     """
     _, heads, tokens, width = query.shape
     kv_heads, slots = value.shape[0], value.shape[1]
@@ -76,15 +85,15 @@ def attend(
 
 
 def causal_mask(last: torch.Tensor, behind: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
-    """Which slots of a full cache each query sees, as an additive mask: those up to its own.
+    """Return which slots of a full cache each query sees, as an additive mask: those up to its own.
 
     Args:
-        last: int64 [1], the position of the last token of this call.
-        behind: float32 [S, 1], how far each query lies before the last: S-1 .. 0.
-        slots: int64 [slots], 0 .. slots - 1.
+        last: The position of the last token of this call, int64 [1].
+        behind: How far each query lies before the last, S-1 .. 0, float32 [S, 1].
+        slots: 0 .. slots - 1, int64 [slots].
 
     Returns:
-        float32 [S, slots]: 0 where seen, at most ``MASKED`` elsewhere.
+        The mask, float32 [S, slots]: 0 where a slot is seen, at most ``MASKED`` elsewhere.
     """
     ahead = (slots - last).to(torch.float32).unsqueeze(0)
     return torch.relu(ahead + behind) * MASKED

@@ -1,1 +1,1 @@
-"""Patches of ExecuTorch 1.5, one module each, bound to the version they were read in."""
+"""Patches of ExecuTorch 1.5, one module each, bound to the version that they were written against."""

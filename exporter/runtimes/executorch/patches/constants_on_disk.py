@@ -1,4 +1,4 @@
-"""Keeps a program's constants in files while it is lowered, where ExecuTorch 1.5 would keep them as bytes.
+"""Keeps a program's constants in files while it is lowered; ExecuTorch 1.5 would keep them in memory as bytes.
 
 ExecuTorch's containers take ``FileBackedData`` wherever they take bytes (``exir/_serialize/_cord.py``), and stream it
 when the program is written; but neither XNNPACK's serializer nor the emitter makes any. These places are patched:
@@ -8,7 +8,7 @@ when the program is written; but neither XNNPACK's serializer nor the emitter ma
 - ``_Emitter._save_new_const_tensor``, through which all others go (embeddings), does so too;
 - ``NodeVisitor.convert_to_qc4w``, which makes five copies of a matrix, is called for some rows at a time;
 - ``XnnpackBackend.copy_exported_program_for_preprocess``, which copies all partitions with their constants at once,
-  copies the graphs alone: XNNPACK's passes put new constants in the place of old ones and write to none.
+  copies only the graphs: XNNPACK's passes replace constants by new ones and write to none.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _PIECE = 1 << 24
 
 
 @contextmanager
-def constants_in_files(work: Path, told: Callable[[int], None] = lambda size: None) -> Iterator[None]:
-    """While it holds, large constants of every program that is lowered lie in a folder under ``work``.
+def constants_in_files(work: Path, on_constant: Callable[[int], None] = lambda size: None) -> Iterator[None]:
+    """Keep large constants of every program that is lowered within the block in a folder under ``work``.
 
-    The program must be written before the block ends: the folder ends with it.
+    The program must be written before the block ends, because the folder is removed then.
 
     Args:
-        work: where the folder is made.
-        told: of the bytes of each constant as it is written.
+        work: Where the folder is made.
+        on_constant: Called with the bytes of each constant as it is written.
 
     Raises:
-        OSError: the disk is full.
+        OSError: The disk is full.
     """
     from executorch.backends.xnnpack.operators import node_visitor
     from executorch.backends.xnnpack.xnnpack_preprocess import XnnpackBackend
@@ -54,11 +54,12 @@ def constants_in_files(work: Path, told: Callable[[int], None] = lambda size: No
     folder = Path(tempfile.mkdtemp(prefix="constants-", dir=work))
     try:
         with ExitStack() as stack:
-            stack.enter_context(replaced(NamedDataStore, "add_named_data", _named(folder, told)))
-            stack.enter_context(replaced(_emitter._Emitter, "_save_new_const_tensor", _emitted(folder, told)))
-            stack.enter_context(_put(node_visitor, "bytes", _viewed))
-            stack.enter_context(_put(_emitter, "bytes", _viewed))
-            stack.enter_context(_put(node_visitor.NodeVisitor, "convert_to_qc4w", packed))
+            stack.enter_context(replaced(NamedDataStore, "add_named_data", _named_spilled(folder, on_constant)))
+            emitted = _emitted_spilled(folder, on_constant)
+            stack.enter_context(replaced(_emitter._Emitter, "_save_new_const_tensor", emitted))
+            stack.enter_context(_attribute_set(node_visitor, "bytes", _bytes_or_view))
+            stack.enter_context(_attribute_set(_emitter, "bytes", _bytes_or_view))
+            stack.enter_context(_attribute_set(node_visitor.NodeVisitor, "convert_to_qc4w", packed))
             stack.enter_context(replaced(XnnpackBackend, "copy_exported_program_for_preprocess", _graphs_copied))
             yield
     finally:
@@ -66,7 +67,7 @@ def constants_in_files(work: Path, told: Callable[[int], None] = lambda size: No
 
 
 def empty_caches(program: Any) -> None:
-    """Gives the buffers that a traced program writes to, all of them zeros, a storage of one element.
+    """Give the buffers that a traced program writes to, all of them zeros, a storage of one element.
 
     Lowering copies every constant that it passes on; the runtime allocates these, and no file holds them.
     """
@@ -79,8 +80,8 @@ def empty_caches(program: Any) -> None:
 
 
 @contextmanager
-def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Sets an attribute that may be a builtin's name or a static method, and puts back what was there."""
+def _attribute_set(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Sets an attribute that may be a builtin's name or a static method, and restores it afterwards."""
     missing = object()
     before = vars(owner).get(name, missing)
     setattr(owner, name, value)
@@ -93,8 +94,8 @@ def _put(owner: Any, name: str, value: Any) -> Iterator[None]:
             setattr(owner, name, before)
 
 
-def _viewed(array: Any) -> bytes | memoryview:
-    """``bytes(array)``; of a large ctypes array a view, good as long as the tensor is that it points into."""
+def _bytes_or_view(array: Any) -> bytes | memoryview:
+    """``bytes(array)``; for a large ctypes array a view, valid for as long as the tensor that it points into lives."""
     if isinstance(array, ctypes.Array) and ctypes.sizeof(array) >= SMALLEST:
         return memoryview(array)
     return bytes(array)
@@ -113,7 +114,7 @@ def _by_rows(original: Any) -> Any:
 
 
 def _is_whole(tensor: Any) -> bool:
-    """Whether it is all of its storage, from the start of which XNNPACK's serializer reads; a part's copy is."""
+    """Whether a tensor is all of its storage: XNNPACK's serializer reads from the storage's start; copies are whole."""
     import torch
 
     return isinstance(tensor, torch.Tensor) and tensor.untyped_storage().nbytes() == tensor.nbytes
@@ -127,38 +128,38 @@ def _graphs_copied(original: Any) -> Any:
     return staticmethod(copy_exported_program_for_preprocess)
 
 
-def _named(folder: Path, told: Callable[[int], None]) -> Any:
+def _named_spilled(folder: Path, on_constant: Callable[[int], None]) -> Any:
     def wrap(original: Any) -> Any:
         def add_named_data(self: Any, key: str, data: Any, *rest: Any, **named: Any) -> Any:
-            return original(self, key, _spilled(data, folder, told), *rest, **named)
+            return original(self, key, _spilled(data, folder, on_constant), *rest, **named)
 
         return add_named_data
 
     return wrap
 
 
-def _emitted(folder: Path, told: Callable[[int], None]) -> Any:
+def _emitted_spilled(folder: Path, on_constant: Callable[[int], None]) -> Any:
     def wrap(original: Any) -> Any:
         def save(self: Any, spec: Any, buffer_data: Any, *rest: Any, **named: Any) -> Any:
-            return original(self, spec, _spilled(buffer_data, folder, told), *rest, **named)
+            return original(self, spec, _spilled(buffer_data, folder, on_constant), *rest, **named)
 
         return save
 
     return wrap
 
 
-def _spilled(data: Any, folder: Path, told: Callable[[int], None]) -> Any:
-    """``data`` as it is, or a file that holds it, named by what it holds."""
+def _spilled(data: Any, folder: Path, on_constant: Callable[[int], None]) -> Any:
+    """``data`` as it is, or a file that holds it, named by its hash."""
     from executorch.exir._serialize._cord import FileBackedData
 
     if not isinstance(data, bytes | memoryview):
         return data
-    told(len(data))
+    on_constant(len(data))
     if len(data) < SMALLEST:
         return bytes(data)
     digest = hashlib.sha256(data)
     path = folder / digest.hexdigest()
     if not path.exists():
         path.write_bytes(data)
-    # Without its own clean-up: programs are copied on their way, and each copy would delete the file.
+    # Without its own clean-up: programs are copied while they are lowered, and each copy would delete the file.
     return FileBackedData(str(path), cleanup=False, sha256=digest.digest())

@@ -1,9 +1,9 @@
 """Makes lowering's result the same from one process to the next.
 
 ExecuTorch 1.5 walks Python sets in two places where the order shows in the program: constants that several
-partitions share are duplicated in the order of a set of names (which hang on the process's hash seed), and tensors
-of one size are placed in the order of a set of objects (which hangs on their addresses). Both are given an order
-here: the graph's.
+partitions share are duplicated in the order of a set of names (which depends on the process's hash seed), and tensors
+of one size are placed in the order of a set of objects (which depends on their addresses). Both use the graph's order
+here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .guard import replaced
 
 @contextmanager
 def ordered_constants() -> Iterator[None]:
-    """While it holds, shared constants are duplicated in the graph's order."""
+    """Duplicate shared constants in the graph's order, within the block."""
     from executorch.exir.backend import backend_api
 
     with replaced(backend_api, "_maybe_duplicate_constant_nodes", _in_graph_order):
@@ -42,9 +42,9 @@ def _in_graph_order(original: Any) -> Any:
 def plan_in_graph_order(
     alignment: int, specs: Any, graph_module: Any, graph_signature: Any, extra_padding: int = 0
 ) -> Any:
-    """ExecuTorch's ``greedy`` memory planner over the tensors in the graph's order, not a set's.
+    """Run ExecuTorch's ``greedy`` memory planner over the tensors in the graph's order, not a set's.
 
-    For ``MemoryPlanningAlgorithmSuite(algo_list=[plan_in_graph_order])``; arguments and result as ``greedy``'s.
+    For ``MemoryPlanningAlgorithmSuite(algo_list=[plan_in_graph_order])``; arguments and result are ``greedy``'s.
     """
     import torch
     from executorch.exir.memory_planning import greedy

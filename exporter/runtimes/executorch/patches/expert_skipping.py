@@ -6,9 +6,9 @@ the emitted program the call becomes
     jump_false hit -> behind the write
     eq(choices, number) -> chosen
 
-For that the part has to lie in one piece: ``gather_parts`` moves what the partitioner's sorting has put among it (which
-can't depend on it) before it. ``Skips`` refuses a program in which anything but the results' buffer would be missing
-after a jump.
+For that the part has to be contiguous: ``gather_parts`` moves what the partitioner's sorting has put between its nodes
+(which can't depend on them) before the part. ``ExpertJumps`` refuses a program in which anything but the results'
+buffer would be missing after a jump.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _WRITE = ("llama::update_cache_with_indices", "out")
 
 
 def expert_partitioner(kind: type[Any]) -> type[Any]:
-    """``kind``, ExecuTorch's ``XnnpackPartitioner``, for what lies within experts' parts alone.
+    """Return a subclass of ``kind``, ExecuTorch's ``XnnpackPartitioner``, that takes only nodes of experts' parts.
 
-    It goes before the one for all the rest. Otherwise a partition could hold operators of an expert and of something
-    that has no dependency on it, and the jump would be over both.
+    It goes before the partitioner for all other nodes. Otherwise a partition could hold operators of an expert and of
+    something that doesn't depend on it, and the jump would skip both.
     """
 
     class ExpertPartitioner(kind):  # type: ignore[misc]
@@ -40,15 +40,15 @@ def expert_partitioner(kind: type[Any]) -> type[Any]:
 
 
 def has_experts(program: Any) -> bool:
-    """Whether a ``torch.export.ExportedProgram`` has parts that can be jumped over."""
+    """Return whether a ``torch.export.ExportedProgram`` has parts that can be jumped over."""
     return any(_calls(node, "gemcut.chosen") for node in program.graph.nodes)
 
 
 def gather_parts(edge: Any) -> None:
-    """Puts each expert's part of the partitioned program in one piece, in place.
+    """Make each expert's part of the partitioned program contiguous, in place.
 
     Args:
-        edge: ``executorch.exir.EdgeProgramManager``.
+        edge: An ``executorch.exir.EdgeProgramManager``.
     """
     program = edge.exported_program()
     if not has_experts(program):
@@ -61,7 +61,7 @@ def gather_parts(edge: Any) -> None:
 
 
 def _parts(graph: Any) -> Iterator[tuple[set[Any], Any, list[Any]]]:
-    """Each part's nodes without its last, where it begins, and what lies among it without being of it."""
+    """Each part's nodes without its last, its first node, and the nodes in between that aren't part of it."""
     for begin in [node for node in graph.nodes if _calls(node, "gemcut.chosen")]:
         inside, between, node = {begin}, [], begin.next
         while not _writes(node, inside):
@@ -85,12 +85,12 @@ def _writes(node: Any, inside: set[Any]) -> bool:
     return named and node.op == "call_function" and bool(inside.intersection(node.all_input_nodes))
 
 
-class Skips:
+class ExpertJumps:
     """The expansion of one execution plan's opaque calls.
 
     Args:
-        plan: ``executorch.exir.schema.ExecutionPlan``.
-        operator: index of ``aten::eq.Scalar_out`` among its operators.
+        plan: An ``executorch.exir.schema.ExecutionPlan``.
+        operator: Index of ``aten::eq.Scalar_out`` among its operators.
     """
 
     def __init__(self, plan: Any, operator: int) -> None:
@@ -100,10 +100,15 @@ class Skips:
         self._tensors = {i for i, value in enumerate(plan.values) if _is_planned(value)}
 
     def end(self, instructions: list[Any], begin: int, uses: dict[int, tuple[int, int]]) -> int:
-        """The instruction that ends the part which begins at ``begin``; checks that a jump over it loses nothing.
+        """Return the instruction that ends the part beginning at ``begin``; check that a jump over it loses nothing.
+
+        Args:
+            instructions: The chain's instructions.
+            begin: Index of the part's first instruction.
+            uses: From ``uses_of``.
 
         Raises:
-            GemcutError: something in it is read behind it, or it has no end.
+            GemcutError: A value that the part computes is read after it, or the part has no end.
         """
         given = instructions[begin].instr_args.args[:4]
         results = given[3]
@@ -115,14 +120,17 @@ class Skips:
                 made = {value for value in (inside & self._tensors).difference(given) if uses[value][0] >= begin}
                 leaked = [value for value in made if uses[value][1] > end]
                 if leaked:
-                    raise GemcutError(f"Jumping over an expert would leave {len(leaked)} values of others unset.")
+                    raise GemcutError(
+                        f"Jumping over an expert would leave {len(leaked)} values that are used later unset."
+                    )
                 return end
         raise GemcutError("An expert's part of the program has no end.")
 
     def instructions(self, args: list[int]) -> list[Any]:
-        """The jump, its destination still to be set, and the comparison.
+        """Return the jump, whose destination is still to be set, and the comparison.
 
-        args: value indices of choices, number, hit, results, out, (the result again).
+        Args:
+            args: Value indices of choices, number, hit, results, out, (the result again).
         """
         from executorch.exir.schema import Instruction, JumpFalseCall, KernelCall
 
@@ -134,7 +142,7 @@ class Skips:
 
 
 def uses_of(instructions: list[Any]) -> dict[int, tuple[int, int]]:
-    """Value -> the first and the last instruction that names it."""
+    """Return the first and the last instruction that names each value, by value."""
     found: dict[int, tuple[int, int]] = {}
     for place, instruction in enumerate(instructions):
         for value in getattr(instruction.instr_args, "args", ()):

@@ -1,8 +1,8 @@
-"""Lets go of the graphs that ExecuTorch 1.5 and PyTorch 2.13 would keep once a program is lowered.
+"""Frees the graphs that ExecuTorch 1.5 and PyTorch 2.13 would keep after a program is lowered.
 
 Caches of both have graphs' nodes and symbols as keys, and a node holds its graph, and with it every graph of the
-program: 80 exported programs lived on after Gemma 3 1B's lowering, and the proof ran beside them. What is emptied here
-are caches alone; the next lowering fills them again.
+program: 80 exported programs lived on after Gemma 3 1B's lowering, and the proof ran beside them. Only caches are
+emptied here; the next lowering fills them again.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _REFUSED = "executorch.backends.xnnpack.partition.config."
 
 @contextmanager
 def graphs_released() -> Iterator[None]:
-    """After the block nothing but the caller's own names keeps what was lowered in it.
+    """Free what was lowered within the block once it ends, apart from what the caller's own names hold.
 
     Raises:
-        LackingError: one of the places is gone, so upstream moved.
+        LackingError: One of the caches is gone, so upstream has changed.
     """
     try:
         yield

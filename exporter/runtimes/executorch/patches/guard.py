@@ -1,4 +1,4 @@
-"""The places where ExecuTorch has no extension point, each a context manager bound to the version it was read in."""
+"""Context managers that patch ExecuTorch where it has no extension point, for the version they were written against."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ HOLDS_FOR = "1.5"
 
 
 def require_version() -> str:
-    """Returns the installed ExecuTorch's version.
+    """Return the installed ExecuTorch's version.
 
     Raises:
-        LackingError: it is another release than the one these patches were written for.
+        LackingError: It isn't installed, or isn't the release that these patches were written for.
     """
     try:
         installed = version("executorch")
@@ -24,7 +24,7 @@ def require_version() -> str:
         raise LackingError("executorch isn't installed.", hint="pip install 'gemcut[executorch]'") from error
     if not installed.startswith(HOLDS_FOR + "."):
         raise LackingError(
-            f"executorch {installed} is installed; Gemcut's lowering holds for {HOLDS_FOR}.x.",
+            f"executorch {installed} is installed, but Gemcut's lowering needs {HOLDS_FOR}.x.",
             hint="pip install 'gemcut[executorch]'",
         )
     return installed
@@ -32,10 +32,10 @@ def require_version() -> str:
 
 @contextmanager
 def replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
-    """Replaces ``module.name`` by ``wrap(original)`` for the time of the block.
+    """Replace ``module.name`` by ``wrap(original)`` within the block.
 
     Raises:
-        LackingError: the name is gone, so upstream moved.
+        LackingError: The name is gone, so upstream has changed.
     """
     require_version()
     original = present(module, name)
@@ -51,16 +51,16 @@ def replaced(module: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[Non
 
 
 def present(module: Any, name: str) -> Any:
-    """``module.name``, which a patch is about.
+    """Return ``module.name``, which a patch is about.
 
     Raises:
-        LackingError: the name is gone, so upstream moved.
+        LackingError: The name is gone, so upstream has changed.
     """
     found = getattr(module, name, None)
     if found is None:
         where = getattr(module, "__name__", type(module).__name__)
         raise LackingError(
-            f"{where} has no {name} any more: Gemcut's patch for executorch {HOLDS_FOR} does not fit.",
+            f"{where} no longer has {name}, so Gemcut's patch for executorch {HOLDS_FOR} doesn't apply.",
             hint="pip install 'gemcut[executorch]'",
         )
     return found

@@ -5,11 +5,11 @@ Two places, found by profiling a Gemma 3 270M (72% of the processor time of a lo
 - Each of XNNPACK's 17 passes ends with a re-trace of its partition, to refresh metadata, whether or not it
   changed anything; for a decoder nearly all change nothing.
 - ``to_edge_transform_and_lower`` decomposes the whole program three times: once with an empty table to make it
-  functional, which the second does too, and once more with what the second left, which for us is nothing.
+  functional, which the second time does too, and a third time with what the second left, which here is nothing.
 
 Also, Python's cyclic garbage collector runs a hundred times less often: a lowering makes millions of objects, most of
-which live long. (Paused altogether it is hardly faster, and a Gemma 3 1B ends with 400 MB more that can't be given
-back, for what is alive then lies between what isn't.)
+which live long. (Pausing it altogether is hardly faster, and a Gemma 3 1B then ends with 400 MB more that can't be
+given back to the system, because live objects lie between the dead ones.)
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ from ....util.process_memory import give_back
 from .guard import replaced
 
 _MARK = "gemcut_retraced_as"
-# Of gc.set_threshold: new objects before the young are looked at, and how often that is before older ones are.
+# For gc.set_threshold: new objects before the youngest generation is collected, and how many collections of each
+# generation come before one of the next.
 _THRESHOLDS = (100_000, 5, 5)
 # A pass that overrides one of these does its work in the re-trace itself.
 _WORKS_WHILE_TRACING = (
-    "call_operator", "call_sym", "call_cond", "call_while", "call_map", "call_scan", "call_getitem", "call_delegate",
-    "call_submodule", "call_size_operator", "call_size_operator_all", "placeholder", "output", "inputs",
-)  # fmt: skip
+    *("call_operator", "call_sym", "call_cond", "call_while", "call_map", "call_scan", "call_getitem"),
+    *("call_delegate", "call_submodule", "call_size_operator", "call_size_operator_all"),
+    *("placeholder", "output", "inputs"),
+)
 
 
 @contextmanager
-def idle_work_skipped() -> Iterator[None]:
-    """While it holds, unchanged graphs are neither re-traced nor decomposed again."""
+def noop_passes_skipped() -> Iterator[None]:
+    """Neither re-trace nor decompose unchanged graphs again, within the block."""
     from executorch.exir import pass_base
     from torch.export import ExportedProgram
 
     with ExitStack() as stack:
         stack.enter_context(replaced(pass_base._ExportPassBase, "call", _retrace_if_changed))
         stack.enter_context(replaced(ExportedProgram, "run_decompositions", _decompose_if_needed))
-        stack.enter_context(_collector_seldom())
+        stack.enter_context(_infrequent_garbage_collection())
         yield
 
 
@@ -65,15 +67,15 @@ def _retrace_if_changed(original: Any) -> Any:
 
 
 def _digest(graph_module: Any) -> bytes:
-    """Of its wiring, which is as large as the graph itself."""
+    """A hash of a graph's wiring, which is as large as the graph itself."""
     return hashlib.sha256(repr(wiring(graph_module)).encode()).digest()
 
 
 def wiring(graph_module: Any) -> tuple[Any, ...]:
-    """A graph as a comparable value: each node's operator and arguments, with nodes as their index.
+    """Return a graph as a comparable value: each node's operator and arguments, with nodes as their index.
 
     Args:
-        graph_module: a ``torch.fx.GraphModule``.
+        graph_module: A ``torch.fx.GraphModule``.
     """
     order: dict[Any, int] = {}
     rows = []
@@ -84,7 +86,7 @@ def wiring(graph_module: Any) -> tuple[Any, ...]:
 
 
 def frozen(argument: Any, order: dict[Any, int]) -> Any:
-    """A node's argument as a comparable value; nodes as their index in ``order``."""
+    """Return a node's argument as a comparable value, with nodes as their index in ``order``."""
     import torch
 
     if isinstance(argument, torch.fx.Node):
@@ -116,15 +118,15 @@ def _operator(node: Any) -> Any:
 
 
 @contextmanager
-def _collector_seldom() -> Iterator[None]:
-    """Python's cyclic garbage collector runs seldom, and not over what was there before."""
-    was = gc.get_threshold()
+def _infrequent_garbage_collection() -> Iterator[None]:
+    """Python's cyclic garbage collector runs less often, and ignores objects that existed before."""
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:
-        gc.set_threshold(*was)
+        gc.set_threshold(*before)
         gc.unfreeze()
         give_back()

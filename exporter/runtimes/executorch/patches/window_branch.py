@@ -9,7 +9,8 @@ An emitted ``torch.cond`` is nothing but two conditional jumps (ExecuTorch 1.5 `
  A: custom_sdpa(q, k, v, 0, mask, not causal)
  B: ...
 
-The calls at which experts begin are expanded in the same walk (see ``skip``): all jumps are to places in one list.
+The calls at which experts begin are expanded in the same walk (see ``expert_skipping``), because all jumps lead to
+places in one list.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ....errors import GemcutError
-from . import expert_skipping as skip
+from . import expert_skipping as experts
 from .guard import replaced
 
 _OPAQUE = ("gemcut::window_sdpa", "out")
@@ -28,7 +29,7 @@ _REAL = ("llama::custom_sdpa", "out")
 
 @contextmanager
 def branching_emitter() -> Iterator[None]:
-    """While it holds, every program that ExecuTorch emits has its opaque calls expanded."""
+    """Expand the opaque calls of every program that ExecuTorch emits within the block."""
     from executorch.exir.program import _program
 
     def wrap(original: Any) -> Any:
@@ -45,17 +46,17 @@ def branching_emitter() -> Iterator[None]:
 
 
 def expand(plan: Any) -> int:
-    """Expands the opaque calls of one execution plan in place; returns how many there were.
+    """Expand the opaque calls of one execution plan in place; return how many there were.
 
     Args:
-        plan: ``executorch.exir.schema.ExecutionPlan``.
+        plan: An ``executorch.exir.schema.ExecutionPlan``.
     """
     names = [(operator.name, operator.overload) for operator in plan.operators]
     expanders: dict[int, Any] = {}
     if _OPAQUE in names:
-        expanders[names.index(_OPAQUE)] = _Calls(plan, _operator(plan, _REAL))
-    if skip.OPAQUE in names:
-        expanders[names.index(skip.OPAQUE)] = skip.Skips(plan, _operator(plan, skip.REAL))
+        expanders[names.index(_OPAQUE)] = _WindowBranches(plan, _operator(plan, _REAL))
+    if experts.OPAQUE in names:
+        expanders[names.index(experts.OPAQUE)] = experts.ExpertJumps(plan, _operator(plan, experts.REAL))
     if not expanders:
         return 0
     count = sum(_expand_chain(chain, expanders) for chain in plan.chains)
@@ -65,19 +66,19 @@ def expand(plan: Any) -> int:
 
 
 def _expand_chain(chain: Any, expanders: dict[int, Any]) -> int:
-    """Expands one chain's calls; destinations that are known as old instructions are set when all are placed."""
+    """Expands one chain's calls; destinations given as old instructions are set once all new ones are placed."""
     _refuse_other_jumps(chain)
     old: list[Any] = chain.instructions
     new: list[Any] = []
     place: list[int] = []
     pending: list[tuple[Any, int]] = []
-    uses = skip.uses_of(old)
+    uses = experts.uses_of(old)
     for index, instruction in enumerate(old):
         place.append(len(new))
         expander = expanders.get(getattr(instruction.instr_args, "op_index", -1))
         if expander is None:
             new.append(instruction)
-        elif isinstance(expander, skip.Skips):
+        elif isinstance(expander, experts.ExpertJumps):
             jump, comparison = expander.instructions(instruction.instr_args.args)
             pending.append((jump, expander.end(old, index, uses) + 1))
             new += [jump, comparison]
@@ -90,7 +91,7 @@ def _expand_chain(chain: Any, expanders: dict[int, Any]) -> int:
 
 
 def _operator(plan: Any, wanted: tuple[str, str]) -> int:
-    """Index of an operator in the plan's table, into which it is put if need be."""
+    """Index of an operator in the plan's table, to which it is added if it is missing."""
     from executorch.exir.schema import Operator
 
     names = [(operator.name, operator.overload) for operator in plan.operators]
@@ -101,7 +102,7 @@ def _operator(plan: Any, wanted: tuple[str, str]) -> int:
 
 
 def _drop_operator(plan: Any, index: int) -> None:
-    """Takes an operator that nothing calls any more out of the table."""
+    """Removes an operator that is no longer called from the table."""
     from executorch.exir.schema import KernelCall
 
     del plan.operators[index]
@@ -116,11 +117,11 @@ def _refuse_other_jumps(chain: Any) -> None:
     from executorch.exir.schema import JumpFalseCall
 
     if any(isinstance(i.instr_args, JumpFalseCall) for i in chain.instructions):
-        raise GemcutError("The program has jumps of its own, which the window's branch would misplace.")
+        raise GemcutError("The program has jumps of its own, which the sliding window's branch would misplace.")
 
 
-class _Calls:
-    """Writes the branch for one call; holds the constants that all branches share."""
+class _WindowBranches:
+    """Writes the branch for each call; holds the constants that all branches share."""
 
     def __init__(self, plan: Any, operator: int) -> None:
         from executorch.exir.schema import Bool, Double, EValue, Int, Null
@@ -131,7 +132,12 @@ class _Calls:
         self.null, self.true, self.false, self.zero, self.no_dropout = range(first, first + 5)
 
     def branch(self, args: list[int], at: int) -> list[Any]:
-        """args: value indices of query, key, value, mask, in_window, start, scale, out, (the result again)."""
+        """Return the branch's instructions.
+
+        Args:
+            args: Value indices of query, key, value, mask, in_window, start, scale, out, (the result again).
+            at: Index of the first of them in the chain.
+        """
         from executorch.exir.schema import Instruction, JumpFalseCall, KernelCall
 
         query, key, value, mask, in_window, start, scale, *out = args

@@ -1,10 +1,10 @@
-"""What a delegate of LiteRT offers: the Interpreter brings it in when it loads a program."""
+"""What a delegate of LiteRT offers: the Interpreter applies it when it loads a program."""
 
 from __future__ import annotations
 
 from ...delegates import Delegate
 
-# What the Interpreter applies by itself, as manifests name it.
+# The delegate that the Interpreter applies by itself, as manifests name it.
 INTERPRETER_DELEGATE = "XNNPACK"
 
 

@@ -1,4 +1,4 @@
-"""XNNPACK: what LiteRT runs matrix products with on a CPU."""
+"""XNNPACK: the delegate that runs LiteRT's matrix products on a CPU."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .....quantize.recipe import Scheme
 
 # XNNPACK nodes that ExecuTorch 1.0's delegate refuses ("Unhandled node type", error 0x11), by the operator's name. The
-# rotary embedding alone has them, once for all layers; the portable kernels compute them.
+# rotary embedding is the only part that has them, once for all layers; the portable kernels compute them.
 NEWER_NODES = frozenset({"sin.default", "cos.default"})
 
 
@@ -51,17 +51,17 @@ class Xnnpack(ExecuTorchDelegate):
         return [kind(configs=configs) for kind in kinds]
 
     def patches(self) -> AbstractContextManager[Callable[[], Mapping[str, int]]]:
-        """See ``ExecuTorchDelegate``; counts the partitions that were transformed, and those that took a twin's."""
+        """See ``ExecuTorchDelegate``; counts the partitions that were transformed, and those that reused a result."""
         return _patches()
 
 
 @contextmanager
 def _patches() -> Iterator[Callable[[], Mapping[str, int]]]:
     from .bounded_sizes import bounded_sizes_delegated
-    from .shared_partitions import shared_twins
+    from .shared_partitions import equal_partitions_shared
 
-    with bounded_sizes_delegated(), shared_twins() as twins:
-        yield lambda: {"partitions_transformed": twins.transformed, "partitions_shared": twins.shared}
+    with bounded_sizes_delegated(), equal_partitions_shared() as count:
+        yield lambda: {"partitions_transformed": count.transformed, "partitions_shared": count.shared}
 
 
 DELEGATE = Xnnpack()

@@ -1,4 +1,4 @@
-"""Lets XNNPACK take tensors of which one size is known at run time alone, where the program says that it is never 0.
+"""Lets XNNPACK take tensors with a size that is known only at run time, if the program says that it is never 0.
 
 ExecuTorch 1.5's partitioner leaves every operator on such a tensor to the portable kernels, since XNNPACK takes no
 empty tensor and the partitioner doesn't ask for the size's bounds (``_check_inputs_are_valid_dtypes`` in
@@ -17,7 +17,7 @@ from ...patches.guard import replaced
 
 @contextmanager
 def bounded_sizes_delegated() -> Iterator[None]:
-    """While it holds, a size that the program bounds (``torch._check``) to 1 or more keeps no operator from XNNPACK."""
+    """Let XNNPACK take operators on sizes that the program bounds (``torch._check``) to 1 or more, within the block."""
     from executorch.backends.xnnpack.partition.config import xnnpack_config
 
     with replaced(xnnpack_config, "has_free_unbacked_symbols", _unless_bounded):

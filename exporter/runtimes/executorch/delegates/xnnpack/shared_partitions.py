@@ -2,9 +2,10 @@
 
 A decoder's layers are the same graph with other parameters, and XNNPACK's preprocessing spends nearly all of its
 time in 17 passes per partition, each of which re-traces it. Here the passes run on the first partition of a
-structure; its twins get the transformed graph with their own parameters put in by position.
+structure; every other partition of that structure gets the transformed graph with its own parameters put in by
+position.
 
-Sharing is refused, and the passes run, wherever a pass made, dropped or reordered a parameter.
+A result isn't shared, and the passes run, if a pass made, dropped or reordered a parameter.
 """
 
 from __future__ import annotations
@@ -19,44 +20,49 @@ from typing import Any
 from ...patches.guard import replaced
 from ...patches.noop_passes import frozen
 
-_UNBACKED = re.compile(r"\bu\d+\b")  # sizes that are known at run time alone
+_UNBACKED = re.compile(r"\bu\d+\b")  # sizes that are known only at run time
 
 
 @dataclass
-class TwinCount:
-    """How many partitions went through the passes, and how many took a twin's result."""
+class PartitionCount:
+    """How partitions were transformed.
+
+    Attributes:
+        transformed: Partitions that went through the passes.
+        shared: Partitions that reused the result of an equal one.
+    """
 
     transformed: int = 0
     shared: int = 0
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Transformed:
     program: Any
     parameters: tuple[tuple[str, str | None], ...]
 
 
 @contextmanager
-def shared_twins() -> Iterator[TwinCount]:
-    """While it holds, XNNPACK's pass manager shares its work between twins."""
+def equal_partitions_shared() -> Iterator[PartitionCount]:
+    """Let XNNPACK's pass manager reuse its result for partitions of equal structure, within the block."""
     from executorch.backends.xnnpack import xnnpack_preprocess
 
-    count = TwinCount()
-    known: dict[Any, _Known] = {}
+    count = PartitionCount()
+    known: dict[Any, _Transformed] = {}
 
     def wrap(original: Any) -> Any:
         class Sharing(original):  # type: ignore[misc]
             def transform(self) -> Any:
                 program = self.exported_program
                 key = (structure(program), tuple(p.__name__ for p in self.passes))
-                twin = known.get(key)
-                if twin is not None:
+                equal = known.get(key)
+                if equal is not None:
                     count.shared += 1
-                    return _adopt(twin.program, program)
+                    return _with_own_parameters(equal.program, program)
                 result = super().transform()
                 count.transformed += 1
                 if _parameters(result) == _parameters(program):
-                    known[key] = _Known(result, _parameters(program))
+                    known[key] = _Transformed(result, _parameters(program))
                 return result
 
         return Sharing
@@ -66,10 +72,10 @@ def shared_twins() -> Iterator[TwinCount]:
 
 
 def structure(program: Any) -> tuple[Any, ...]:
-    """A partition's structure as a hashable value: operators, wiring, constants, shapes and dtypes, no names.
+    """Return a partition's structure as a hashable value: operators, wiring, constants, shapes, dtypes, no names.
 
     Args:
-        program: a ``torch.export.ExportedProgram`` of one partition.
+        program: A ``torch.export.ExportedProgram`` of one partition.
     """
     kinds = {spec.arg.name: spec.kind.name for spec in program.graph_signature.input_specs if hasattr(spec.arg, "name")}
     order: dict[Any, int] = {}
@@ -79,7 +85,7 @@ def structure(program: Any) -> tuple[Any, ...]:
         order[node] = len(order)
         target = kinds.get(node.name, "") if node.op == "placeholder" else str(node.target)
         if node.op == "get_attr":
-            # A submodule or constant by name: its content isn't compared, so it never has a twin.
+            # A submodule or constant by name: its content isn't compared, so it is equal to no other.
             target = f"{node.target}@{id(program)}"
         rows.append((node.op, target, frozen(node.args, order), frozen(node.kwargs, order), _value(node, sizes)))
     return tuple(rows)
@@ -93,7 +99,7 @@ class _Sizes:
         self._numbers: dict[str, int] = {}
 
     def text(self, size: Any) -> str:
-        """A size with its data-dependent symbols as their number in this partition, and their bounds."""
+        """Return a size, each data-dependent symbol replaced by its number in this partition and its bounds."""
         return _UNBACKED.sub(self._symbol, str(size))
 
     def _symbol(self, match: re.Match[str]) -> str:
@@ -116,21 +122,21 @@ def _parameters(program: Any) -> tuple[tuple[str, str | None], ...]:
     return tuple((spec.kind.name, spec.target) for spec in program.graph_signature.input_specs)
 
 
-def _adopt(twin: Any, program: Any) -> Any:
-    """The twin's transformed program with ``program``'s parameters: same placeholders, other targets."""
+def _with_own_parameters(transformed: Any, program: Any) -> Any:
+    """An equal partition's transformed program with ``program``'s parameters: same placeholders, other targets."""
     from torch.export import ExportedProgram
 
-    signature = copy.deepcopy(twin.graph_signature)
+    signature = copy.deepcopy(transformed.graph_signature)
     for spec, own in zip(signature.input_specs, program.graph_signature.input_specs, strict=True):
         spec.target = own.target
     return ExportedProgram(
-        root=twin.graph_module,
-        graph=copy.deepcopy(twin.graph),
+        root=transformed.graph_module,
+        graph=copy.deepcopy(transformed.graph),
         graph_signature=signature,
         state_dict=program.state_dict,
         range_constraints=program.range_constraints,
-        module_call_graph=copy.deepcopy(twin.module_call_graph),
+        module_call_graph=copy.deepcopy(transformed.module_call_graph),
         example_inputs=program.example_inputs,
         constants=program.constants,
-        verifiers=[twin.verifier],
+        verifiers=[transformed.verifier],
     )
