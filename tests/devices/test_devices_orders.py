@@ -174,7 +174,7 @@ def test_other_results_are_a_verdict(on_here: Callable[..., Any], sample: Subjec
     verdict = on_here({"result": result_bytes(wrong).hex()})
     assert not verdict.passed
     assert "a log-probability differs" in verdict.failures[0]
-    assert "on here the executorch bundle does not" in DeviceFailed(verdict, ()).message
+    assert "the executorch bundle behaves differently on here: " in DeviceFailed(verdict, ()).message
 
 
 def test_a_crash_is_a_verdict(on_here: Callable[..., Any]) -> None:
