@@ -390,7 +390,7 @@ def test_a_library_of_another_kind(
     empty = tmp_path / "empty.apk"
     with zipfile.ZipFile(empty, "w") as packed:
         packed.writestr("classes.dex", b"")
-    with pytest.raises(UnsupportedError, match="no shared library"):
+    with pytest.raises(UnsupportedError, match="is not a shared library"):
         check(sample_int4.path, str(empty), silent)
     other = tmp_path / "lib.so"
     other.write_bytes(b"text")

@@ -116,7 +116,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         (LEAST + 'context = "x"', 4, ['context = "x": should be a whole number'], 2),
         (LEAST + "runtimes = []", 4, ["runtimes: is empty"], 2),
         (LEAST + "timeout = nan", 4, ["finite"], 2),
-        (LEAST + '[bundles.a.budgets]\ndownload_size = "12 XB"', 5, ["'12 XB' is no size", "MiB"], 2),
+        (LEAST + '[bundles.a.budgets]\ndownload_size = "12 XB"', 5, ["'12 XB' is not a size", "MiB"], 2),
         (LEAST + "[bundles.a.budgets]\ntop1 = 1.5", 5, ["top1 = 1.5", "less than or equal to 1"], 2),
         (LEAST + "[bundles.a.budgets]\ndecode = 0.9", 5, ["no baseline"], 2),
         (LEAST + 'baseline = "old"', 4, ["no budget is a ratio"], 2),
