@@ -1,4 +1,4 @@
-"""``--junit``, ``--sarif``, ``--html`` and ``--summary``, for every command that finds something out.
+"""``--junit``, ``--sarif``, ``--html`` and ``--summary``, for every command that checks something.
 
 A command that has them takes :func:`report_options` and does its work within :func:`reporting`::
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _FLAGS = {
-    "junit": "JUnit XML: a test for each thing checked, as CI services show them.",
-    "sarif": "SARIF 2.1.0: what failed, beside the code that names it.",
-    "html": "One page with plots and texts side by side, that opens offline.",
-    "summary": "Markdown; $GITHUB_STEP_SUMMARY gets it too where it is set.",
+    "junit": "JUnit XML, with a test for each thing checked, as CI services show them.",
+    "sarif": "SARIF 2.1.0, with what failed, at the line that names it.",
+    "html": "one HTML page with plots and texts side by side, which opens offline.",
+    "summary": "a summary in Markdown; it also goes to $GITHUB_STEP_SUMMARY if that is set.",
 }
 
 
 def report_options(function: Function) -> Function:
-    """``--junit``, ``--sarif``, ``--html`` and ``--summary``, handed to the command as paths or None."""
+    """Add ``--junit``, ``--sarif``, ``--html`` and ``--summary``, passed to the command as paths or None."""
     for name, text in reversed(_FLAGS.items()):
         kind = click.Path(path_type=Path, dir_okay=True)
         click.option(f"--{name}", metavar="FILE", type=kind, help=f"Also write {text}")(function)
@@ -42,7 +42,7 @@ def report_options(function: Function) -> Function:
 
 
 class Bug(GemcutError):
-    """A mistake of ours, as the command line words it."""
+    """A bug in Gemcut, in the command line's words."""
 
 
 class Interrupted(GemcutError):
@@ -53,7 +53,14 @@ class Interrupted(GemcutError):
 
 @dataclass
 class Report:
-    """What a command found out so far."""
+    """What a command has found out so far.
+
+    Attributes:
+        action: The command.
+        name: The name of what it works on.
+        place: Where the user's files name that.
+        outcomes: What became of each bundle.
+    """
 
     action: Action
     name: str
@@ -61,11 +68,11 @@ class Report:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def add(self, *outcomes: Outcome) -> None:
-        """Takes what became of one bundle, or of several, into the reports."""
+        """Add what became of one or more bundles to the reports."""
         self.outcomes += outcomes
 
     def failed_by(self, error: GemcutError) -> None:
-        """Takes an error in as a finding, unless one that ends with the same exit code is there and says more."""
+        """Add an error as a finding, unless a finding with the same exit code is there already and says more."""
         from ..report.outcome import Finding, Outcome
 
         if any(finding.exit_code == error.exit_code for one in self.outcomes for finding in one.failures):
@@ -83,22 +90,25 @@ def reporting(
     place: Place | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Report]:
-    """Writes the reports at the end, whatever the end is.
+    """Write the reports at the end, however the command ends.
 
-    An error becomes a finding, of the class's name, message, hint and exit code. An interrupted command leaves reports
-    of what it had found. Where ``GITHUB_ACTIONS`` is ``true``, what failed is also annotated, on stderr: GitHub reads
-    both streams, and stdout holds results alone.
+    An error becomes a finding with the class's name, message, hint and exit code. An interrupted command leaves reports
+    of what it had found. If ``GITHUB_ACTIONS`` is ``true``, what failed is also annotated, on stderr: GitHub reads both
+    streams, and stdout only holds results.
 
     Args:
         flags: The command's parameters, of which ``junit``, ``sarif``, ``html`` and ``summary`` are read.
         action: The command.
-        name: Of what it works on, for an error that belongs to no bundle.
+        name: The name of what it works on, for an error that belongs to no bundle.
         place: Where the user's files name that.
         environ: The environment.
 
+    Yields:
+        The report to add outcomes to.
+
     Raises:
-        UsageError: Before any work, a report that couldn't be written; after it, one that wasn't.
-        LackingError: ``--html`` without the package that draws.
+        UsageError: A report can't be written: before any work if that can be known, else after it.
+        LackingError: ``--html`` is given, and the package that draws isn't installed.
     """
     from ..report.writer import ReportFiles, check_files
 
@@ -108,7 +118,7 @@ def reporting(
     try:
         yield report
     except (KeyboardInterrupt, click.Abort):
-        report.failed_by(Interrupted("interrupted before all was done"))
+        report.failed_by(Interrupted("interrupted before everything was done"))
         _write(report, files, environ, mask=True)
         raise
     except Exception as error:
@@ -119,7 +129,7 @@ def reporting(
 
 
 def _write(report: Report, files: Any, environ: Mapping[str, str], mask: bool) -> None:
-    """Writes them all. mask: another error is on its way, which this one must not hide."""
+    """Write all reports; with ``mask`` another error is being raised, which an error here must not hide."""
     from ..report.annotations import workflow_commands
     from ..report.writer import write_reports
 
@@ -135,7 +145,7 @@ def _write(report: Report, files: Any, environ: Mapping[str, str], mask: bool) -
 
 
 def _known(error: Exception) -> GemcutError:
-    """The error as the command line will show it."""
+    """The error as the command line shows it."""
     from . import as_known
 
     if isinstance(error, click.ClickException):
@@ -143,4 +153,4 @@ def _known(error: Exception) -> GemcutError:
     known = as_known(error)
     if known is not None:
         return known
-    return Bug(f"this is a bug of ours: {type(error).__name__}: {str(error).strip() or 'no message'}")
+    return Bug(f"this is a bug in gemcut: {type(error).__name__}: {str(error).strip() or 'no message'}")
