@@ -97,7 +97,7 @@ class DeviceResult:
     """What a bundle did on a device. KL divergences and log-probabilities in nats.
 
     Attributes:
-        device: The device, with defaults filled in.
+        device: The device with defaults filled in, or the phone's name.
         runtime: The runtime.
         passed: Whether the device does what the exporting machine did.
         failures: Each real difference, and why the program couldn't be run.

@@ -25,7 +25,7 @@ from ..util.processes import Finished
 
 DEFAULT_PORT = 5037  # adb's default
 CALL = 20.0  # seconds that a small call may take
-_START = 15.0  # seconds until our own server answers
+_START = 15.0  # seconds until Gemcut's own server answers
 _PROBE = 2.0
 _TRIES = 3
 _LOOPBACK = "127.0.0.1"
@@ -195,10 +195,10 @@ def require_same_version(address: Address, running: int) -> None:
     said = processes.run(("adb", "version"), CALL).stdout
     found = re.search(r"version \d+\.\d+\.(\d+)", said)
     if not found or int(found[1]) != running:
-        ours = found[1] if found else "unknown"
+        in_path = found[1] if found else "unknown"
         raise LackingError(
-            f"an adb server of version {running} is running on port {address.port}; the adb in PATH has version {ours} "
-            "and would end it",
+            f"an adb server of version {running} is running on port {address.port}; the adb in PATH has version "
+            f"{in_path} and would end it",
             hint="put the adb that started it first in PATH, or end it yourself: adb kill-server",
         )
 

@@ -36,7 +36,7 @@ class DeviceVerdict:
     """What a bundle did on a device.
 
     Attributes:
-        device: The device, with defaults filled in.
+        device: The device with defaults filled in, or the phone's name.
         runtime: The runtime.
         facts: What the device is; None if it couldn't even be asked.
         conformance: The device against the exporting machine; None if the program couldn't be run to its end.

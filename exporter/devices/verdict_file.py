@@ -90,7 +90,7 @@ class GoldenPart(_Part):
     """One golden's outputs: base64 of little-endian arrays, row by row; see ``prove.golden.Recorded``.
 
     Attributes:
-        id: The golden's prompt.
+        id: The id of the golden's prompt.
         logprobs: Float32 [P, K], in nats.
         target_logprobs: Float32 [P], in nats.
         top1: Int32 [P].

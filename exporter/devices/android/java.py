@@ -102,13 +102,13 @@ def build(library: AndroidLibrary, progress: Progress) -> Path:
     if not (jdk and library.classes and library.fbjni and library.cxx):
         raise RuntimeError(f"{library.text}: {why_not(library)}")
     fbjni = npm(*parse_npm(data()["java"]["sources"]), progress)
-    ours = {path.relative_to(java_folder()).as_posix(): path for path in sorted(java_folder().rglob("*.java"))}
+    stubs = {path.relative_to(java_folder()).as_posix(): path for path in sorted(java_folder().rglob("*.java"))}
     files = [library.file, library.fbjni, library.cxx]
     home = build_home(
         "android-java",
         *(path.read_bytes() for path in (*files, library.classes)),
-        *ours,
-        *(path.read_bytes() for path in ours.values()),
+        *stubs,
+        *(path.read_bytes() for path in stubs.values()),
         *(archive_sha256(fbjni), toolchain.identity(library.arch)),
         *(source("bionic.c"), source("log.c"), source("jvm.c"), str(jdk.javac)),
         *((Path(__file__).parent / name).read_bytes() for name in ("java.py", "shims.py")),
