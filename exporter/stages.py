@@ -1,4 +1,4 @@
-"""The one statement of the stage graph: what an export and a validation do, in order, and what each stage is made from.
+"""The stage graph, stated once: what an export and a validation do, in order, and what each stage is made from.
 
 The journal, the clock, the estimates and the documentation read it. The stages themselves are functions in
 ``pipeline``, each from frozen dataclasses to frozen dataclasses.
@@ -18,12 +18,12 @@ class Stage:
     """One stage.
 
     Attributes:
-        name: What its seconds and its memory are kept under.
+        name: The key of its seconds and its memory.
         title: What the user is shown; ``{runtime}``, ``{device}`` and ``{recipe}`` are filled in.
         inputs: The stages whose products it is made from.
         scope: 'export' if it runs once for all bundles, 'bundle' if it runs for each.
-        serializer: ``module:Class`` within the package, of how its product is kept for a run that resumes; empty if it
-            isn't kept.
+        serializer: ``module:Class`` within the package that keeps its product for a run that resumes; empty if the
+            product isn't kept.
         timed: False if its parts are timed instead: the runtime names them (``Exporter.steps``).
     """
 
@@ -37,7 +37,7 @@ class Stage:
 
 EXPORT: tuple[Stage, ...] = (
     Stage("plan", "Opening the checkpoint"),
-    Stage("resume", "Checking what a run that was killed had finished", ("plan",)),
+    Stage("resume", "Checking what the killed run had finished", ("plan",)),
     Stage("load", "Loading the float model", ("plan",)),
     Stage(
         "reference",
@@ -85,7 +85,7 @@ EXPORT: tuple[Stage, ...] = (
         serializer=f"{_SERIALIZERS}:VerdictsSerializer",
     ),
     Stage("seal", "Sealing", ("prove", "measure", "device")),
-    Stage("budgets", "Holding the {runtime} bundle against its budgets", ("seal",), scope="bundle"),
+    Stage("budgets", "Checking the {runtime} bundle against its budgets", ("seal",), scope="bundle"),
     Stage("publish", "Publishing", ("seal", "budgets")),
 )
 
@@ -110,7 +110,7 @@ def by_name(stages: tuple[Stage, ...]) -> Mapping[str, Stage]:
 def kept_inputs(name: str, stages: tuple[Stage, ...] = EXPORT) -> tuple[str, ...]:
     """Return the nearest stages before ``name`` whose products are kept, in the table's order.
 
-    A kept product holds as long as those hold that it was made from.
+    A kept product is valid as long as those that it was made from are valid.
     """
     table, found = by_name(stages), set[str]()
     waiting = list(table[name].inputs)

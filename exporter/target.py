@@ -1,6 +1,6 @@
 """Targets: kinds of devices, one TOML file each, data only.
 
-What a target may say of one runtime alone, in a table of the runtime's name, derives from that runtime's plugin.
+The table that a target may have for one runtime alone is derived from that runtime's plugin.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class RuntimeChoices:
     Attributes:
         prefill_lengths: Prompt tokens of each prefill, ascending.
         options: The runtime's own options that a target may choose, by name.
-        recipe: In place of the target's; None for that.
-        context: Slots of the KV cache in place of the target's; None for that.
+        recipe: Replaces the target's recipe; None to keep the target's.
+        context: Replaces the target's slots of the KV cache; None to keep the target's.
     """
 
     prefill_lengths: tuple[int, ...]
@@ -46,24 +46,24 @@ class RuntimeChoices:
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device, as its TOML file has it.
+    """A kind of device, as its TOML file describes it.
 
     Attributes:
         name: The file's name.
         description: What it is, in one line.
         architecture: The instruction set.
         system: The operating system.
-        runtimes: Those that can be exported for, the default first.
+        runtimes: The runtimes that it can be exported for, the default first.
         recipe: The default recipe.
         delegate: What runs the matrix products.
-        context: Slots of the KV cache, at most.
-        prefill_chunk: Most prompt tokens that one call of the program takes.
+        context: The most slots of the KV cache.
+        prefill_chunk: The most prompt tokens that one call of the program takes.
         oldest_runtime: Runtime -> the oldest release that must load the program.
-        choices: Key -> why it has the value it has.
-        memory_bandwidth: GB/s, rough, for ``gemcut plan``.
-        compute: int8 GOP/s, rough, for ``gemcut plan``.
+        choices: Key -> why it has its value.
+        memory_bandwidth: Approximate GB/s, for ``gemcut plan``.
+        compute: Approximate int8 GOP/s, for ``gemcut plan``.
         path: The file.
-        own: What is chosen for one runtime alone, by its name; of those runtimes that a target may say something of.
+        own: What is chosen for one runtime alone, by the runtime's name; only for runtimes that have a table.
     """
 
     name: str
@@ -93,9 +93,9 @@ class Target:
 
 
 class RuntimeTable(toml_file.DataFile):
-    """What a target chooses for one runtime alone; each runtime has a model of its own that is based on this."""
+    """What a target chooses for one runtime alone; each runtime has its own model based on this one."""
 
-    choices: dict[str, str] = Field(default_factory=dict, description="Key of this table -> why it is so.")
+    choices: dict[str, str] = Field(default_factory=dict, description="Key of this table -> why it has its value.")
 
     @classmethod
     def chosen_keys(cls) -> tuple[str, ...]:
@@ -110,49 +110,49 @@ class RuntimeTable(toml_file.DataFile):
     def _consistent(self) -> RuntimeTable:
         lengths = self.value("prefill_lengths") or ()
         if any(one >= other for one, other in pairwise(lengths)):
-            raise ValueError(f"prefill_lengths don't ascend: {', '.join(map(str, lengths))}")
+            raise ValueError(f"prefill_lengths must ascend, and these don't: {', '.join(map(str, lengths))}")
         return self
 
 
 # The keys that a runtime's plugin may let a target set for it (``RuntimePlugin.table_keys``).
 _TABLE_FIELDS: dict[str, Any] = {
-    "recipe": (str | None, Field(default=None, min_length=1, description="In place of the target's recipe.")),
-    "context": (int | None, Field(default=None, ge=16, description="In place of the target's context.")),
+    "recipe": (str | None, Field(default=None, min_length=1, description="Replaces the target's recipe.")),
+    "context": (int | None, Field(default=None, ge=16, description="Replaces the target's context.")),
     "prefill_lengths": (
         tuple[Length, ...] | None,
         Field(
             default=None,
             min_length=1,
-            description="Prompt tokens of each prefill signature, ascending. Without it, prefill_chunk alone.",
+            description="Prompt tokens of each prefill signature, ascending. Default: prefill_chunk alone.",
         ),
     ),
 }
 
 
 def _one_of(names: Iterable[str]) -> Any:
-    """A string that the schema lists the values of; what is refused is refused by ``load_target``."""
+    """A string whose values the schema lists; ``load_target`` refuses any other."""
     values = list(names)
     allowed = {"const": values[0]} if len(values) == 1 else {"enum": values}
     return Annotated[str, WithJsonSchema({**allowed, "type": "string"})]
 
 
 class TargetFileBase(toml_file.DataFile):
-    """What a target's TOML file holds. Its name is the file's name."""
+    """What a target's TOML file holds. The target's name is the file's name."""
 
     model_config = ConfigDict(title="Gemcut target")
 
     description: str = Field(min_length=1, description="What it is, in one line.")
     architecture: Architecture = Field(description="The instruction set.")
     system: System = Field(description="The operating system.")
-    recipe: str = Field(min_length=1, description="The default recipe: a name, or a file beside this one.")
-    context: int = Field(ge=16, description="Slots of the KV cache; capped to what the model was made for.")
-    prefill_chunk: int = Field(ge=1, description="Most prompt tokens that one call of the program takes.")
-    memory_bandwidth: float = Field(gt=0, description="GB/s that the cores read together: for plan, rough.")
-    compute: float = Field(gt=0, description="int8 GOP/s of a few big cores together: for plan, rough.")
+    recipe: str = Field(min_length=1, description="The default recipe: a name, or a file in the same folder.")
+    context: int = Field(ge=16, description="Slots of the KV cache; capped at what the model was made for.")
+    prefill_chunk: int = Field(ge=1, description="The most prompt tokens that one call of the program takes.")
+    memory_bandwidth: float = Field(gt=0, description="Approximate GB/s that all cores read together, for gemcut plan.")
+    compute: float = Field(gt=0, description="Approximate int8 GOP/s of a few big cores together, for gemcut plan.")
     oldest_runtime: dict[str, Version] = Field(
-        description="Runtime -> the oldest version that must load it; for litert a release of LiteRT-LM."
+        description="Runtime -> the oldest version that must load the program; for litert, a release of LiteRT-LM."
     )
-    choices: dict[str, str] = Field(description="Key of this file -> why it has the value it has.")
+    choices: dict[str, str] = Field(description="Key of this file -> why it has its value.")
 
     def value(self, key: str) -> Any:
         """Return a key's value."""
@@ -168,17 +168,19 @@ class TargetFileBase(toml_file.DataFile):
         _check_choices(self.choices, KEYS, "choices")
         for name in self.oldest_runtime:
             if name not in runtimes:
-                raise ValueError(f"oldest_runtime names '{name}': {nearest(name, runtimes)}")
+                raise ValueError(
+                    f"oldest_runtime names '{name}', which runtimes doesn't name: {nearest(name, runtimes)}"
+                )
         if self.prefill_chunk > self.context:
-            raise ValueError(f"prefill_chunk {self.prefill_chunk} is more than context {self.context}")
+            raise ValueError(f"prefill_chunk {self.prefill_chunk} is larger than context {self.context}")
         for name in _with_tables():
             if name in self.model_fields_set and name not in runtimes:
-                raise ValueError(f"there is a table [{name}], but runtimes doesn't name '{name}'")
+                raise ValueError(f"the file has a table [{name}], but runtimes doesn't name '{name}'")
         for name, table in self.tables().items():
             _check_choices(table.choices, table.chosen_keys(), f"{name}.choices")
             longest, slots = max(table.value("prefill_lengths") or (0,)), table.value("context") or self.context
             if longest > slots:
-                raise ValueError(f"{name}.prefill_lengths has {longest}, which is more than context {slots}")
+                raise ValueError(f"{name}.prefill_lengths has {longest}, which is larger than context {slots}")
         return self
 
 
@@ -203,7 +205,7 @@ def _check_choices(choices: Mapping[str, str], keys: Iterable[str], where: str) 
 
 
 def _with_tables(names: Iterable[str] | None = None) -> dict[str, RuntimePlugin]:
-    """The runtimes that a target may have a table for."""
+    """The plugins of the runtimes that a target may have a table for, by name."""
     wanted = set(names or runtime_names())
     return {
         plugin.name: plugin
@@ -221,7 +223,7 @@ def _table_model(plugin: RuntimePlugin) -> type[RuntimeTable]:
     made: type[RuntimeTable] = create_model(
         f"{plugin.name.capitalize()}Table",
         __base__=RuntimeTable,
-        __doc__=f"What a target chooses for {plugin.name} alone. Every key may be left out.",
+        __doc__=f"What a target chooses for {plugin.name} alone. Every key is optional.",
         **{key: _TABLE_FIELDS[key] for key in plugin.table_keys},
         **options,
     )
@@ -242,7 +244,7 @@ def target_file(names: tuple[str, ...]) -> type[TargetFileBase]:
         __doc__=TargetFileBase.__doc__,
         runtimes=(
             tuple[_one_of(names), ...],  # type: ignore[misc]
-            Field(min_length=1, description="Runtimes that can be exported for, the default first."),
+            Field(min_length=1, description="The runtimes that the target can be exported for, the default first."),
         ),
         delegate=(
             _one_of(sorted({each for plugin in runtimes for each in plugin.delegates.names()})),
@@ -254,9 +256,9 @@ def target_file(names: tuple[str, ...]) -> type[TargetFileBase]:
 
 
 def explained(target: Target) -> dict[str, Any]:
-    """Return the choices of a target: key -> value, those for a runtime alone as ``RUNTIME.KEY``.
+    """Return the choices of a target: key -> value, those for one runtime alone as ``RUNTIME.KEY``.
 
-    A key for a runtime that takes the target's own value is no choice. Each shipped file explains all of these.
+    A runtime's key that takes the target's value isn't a choice. Each shipped file explains all of its choices.
     """
     found = {key: getattr(target, key) for key in KEYS}
     for runtime, own in target.own.items():
@@ -266,17 +268,17 @@ def explained(target: Target) -> dict[str, Any]:
 
 
 def list_targets() -> dict[str, Path]:
-    """Return the shipped targets: name -> file, by name."""
+    """Return the shipped targets: name -> file, sorted by name."""
     return toml_file.shipped(PACKAGE)
 
 
 def load_target(name_or_file: str) -> Target:
-    """Load a shipped target by name, or a TOML file of the user's own.
+    """Load a shipped target by name, or the user's own TOML file.
 
     Raises:
-        UnsupportedError: An unknown name, key or value; the message has the nearest. Or a runtime or a delegate that
-            has no release for the target's system and architecture.
-        UsageError: A file that isn't there, isn't TOML, or holds a wrong value.
+        UnsupportedError: A name, key or value is unknown; the message has the nearest known one. Or a runtime or a
+            delegate has no release for the target's system and architecture.
+        UsageError: The file doesn't exist, isn't TOML, or holds a wrong value.
     """
     path = toml_file.locate(name_or_file, list_targets(), _KIND)
     read = toml_file.read(path, target_file(_named_in(path)), _KIND)
@@ -293,21 +295,23 @@ def load_target(name_or_file: str) -> Target:
 
 
 def _named_in(path: Path) -> tuple[str, ...]:
-    """The names of all runtimes, after those that the file names have been checked: an unknown one is refused first."""
+    """The names of all runtimes. Those that the file lists are checked first, so an unknown one is refused first."""
     import tomllib
 
     names = runtime_names()
     try:
         listed = tomllib.loads(path.read_text(encoding="utf-8")).get("runtimes", [])
     except (OSError, ValueError):
-        return names  # reading it in earnest says what is wrong
+        return names  # load_target reads it again, and says what is wrong
     for index, name in enumerate(listed if isinstance(listed, list) else []):
         if isinstance(name, str) and name not in RUNTIMES:
             raise UnsupportedError(f"{path}: runtimes.{index} = '{name}': {nearest(name, names)}", hint=_HINT)
     return names
 
 
-_HINT = "target.schema.json in the package says what a target file holds; gemcut targets show NAME shows one."
+_HINT = (
+    "See target.schema.json in the package for what a target file holds, or gemcut targets show NAME for an example."
+)
 
 
 def _choices(path: Path, read: TargetFileBase, table: RuntimeTable) -> RuntimeChoices:
@@ -321,11 +325,11 @@ def _choices(path: Path, read: TargetFileBase, table: RuntimeTable) -> RuntimeCh
 
 
 def _check_runtime(target: Target, runtime: RuntimePlugin) -> None:
-    """Refuses a delegate that the runtime hasn't, and a platform that one of them has no release for."""
+    """Refuse a delegate that the runtime doesn't have, and a platform that either has no release for."""
     if target.delegate not in runtime.delegates:
         raise UnsupportedError(
             f"{target.path}: delegate = '{target.delegate}': {nearest(target.delegate, runtime.delegates.names())}",
-            hint=f"These are the delegates of {runtime.name}; docs/contributing/add-a-delegate.md says how to add one.",
+            hint=f"{runtime.name} has these delegates; docs/contributing/add-a-delegate.md says how to add one.",
         )
     delegate = runtime.delegate(target.delegate)
     for title, platforms in ((runtime.title, runtime.platforms), (delegate.title, delegate.platforms)):
@@ -333,12 +337,12 @@ def _check_runtime(target: Target, runtime: RuntimePlugin) -> None:
             raise UnsupportedError(
                 f"{target.path}: {title} has no release for {target.system} on {target.architecture}: "
                 f"{nearest(target.platform, platforms)}",
-                hint="Change system and architecture, or leave the runtime out of runtimes.",
+                hint="Change system and architecture, or remove the runtime from runtimes.",
             )
 
 
 def _beside(target: Path, recipe: str) -> str:
-    """A recipe as a target's file names it: a name, or a file beside the target's."""
+    """The recipe that a target's file names: a name, or a file in the target's folder."""
     return str(target.parent / recipe) if recipe.endswith(".toml") else recipe
 
 

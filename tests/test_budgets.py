@@ -12,7 +12,7 @@ import pytest
 from gemcut.bundle.reader import open_bundle
 from gemcut.errors import ConformanceError, UsageError
 from gemcut.pipeline.budget_limits import Budgets
-from gemcut.pipeline.budgets import download_size, hold, open_baseline, rows
+from gemcut.pipeline.budgets import check_budgets, download_size, open_baseline, rows
 from gemcut.pipeline.evidence import TITLES, BudgetLine, Evidence
 from gemcut.pipeline.failures import BudgetFailed
 from gemcut.pipeline.packaging import gate_of
@@ -39,7 +39,7 @@ def evidence_of(path: Path) -> Evidence:
 def held(tmp_path: Path, silent: Any) -> Callable[..., dict[str, BudgetLine]]:
     def run(path: Path, **limits: Any) -> dict[str, BudgetLine]:
         with open_bundle(path) as bundle:
-            lines = hold(bundle, evidence_of(path), Budgets(**limits), tmp_path, silent)
+            lines = check_budgets(bundle, evidence_of(path), Budgets(**limits), tmp_path, silent)
         return {line.name: line for line in lines}
 
     return run

@@ -206,7 +206,7 @@ def test_the_command_prints_a_table_or_a_document(tmp_path: Path, capsys: pytest
     shown = capsys.readouterr().out
     for word in ("linux-arm64", "recipe int8", "context 128", "per-layer embedding", "KV cache", "decode", "prefill"):
         assert word in shown
-    for word in ("making it, here", "memory", "disk", "time", "fits", "note: the size of the tokenizer is guessed"):
+    for word in ("making it, here", "memory", "disk", "time", "fits", "note: the tokenizer's size is a guess"):
         assert word in shown
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

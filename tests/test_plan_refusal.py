@@ -118,7 +118,7 @@ def test_a_disk_that_is_too_small(large: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", str(disk)], check=True)
     assert refused.returncode == 8, refused.stderr
     assert f"of disk at {disk / 'bundles'}" in refused.stderr
-    assert "67.1 MB are free" in refused.stderr
+    assert "only 67.1 MB is free there" in refused.stderr
     assert not left
 
 
@@ -203,7 +203,7 @@ def test_limits_of_control_groups_of_both_versions(
     (tmp_path / "cgroup").write_text(lines)
     monkeypatch.setattr(machine, "_GROUPS", tmp_path / "cgroup")
     monkeypatch.setattr(machine, "_CGROUP", groups)
-    ((left, why),) = machine._groups()
+    ((left, why),) = machine._cgroup_limits()
     assert left == 1500
     assert str(groups / folder) in why
 

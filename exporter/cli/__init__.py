@@ -1,4 +1,4 @@
-"""The command line. Commands load only when they run, so that ``gemcut --help`` answers at once."""
+"""The command line. Commands are imported only when they run, so that ``gemcut --help`` answers at once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import click
 from ..errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GemcutError, LackingError, UsageError, nearest
 from ..util.native_output import noise
 
-EXIT_BROKEN_PIPE = 141  # as shells have it: 128 + SIGPIPE
+EXIT_BROKEN_PIPE = 141  # as in shells: 128 + SIGPIPE
 NOISE_LINES = 20
 
 COMMANDS = {
     "init": "Write a gemcut.toml that lists an app's bundles.",
-    "export": "Cut MODEL to a proven bundle for a target; or build what gemcut.toml lists.",
+    "export": "Cut MODEL to a proven bundle for a target, or build what gemcut.toml lists.",
     "validate": "Prove a bundle again from its own goldens, here or on a device.",
     "inspect": "Show what is in a bundle.",
     "diff": "Show what changed between two bundles, and whether it matters.",
@@ -33,8 +33,8 @@ COMMANDS = {
     "plan": "Estimate size, memory and speed of MODEL on a target, without its weights.",
     "targets": "List targets, or explain one.",
     "recipes": "List quantization recipes, or explain one.",
-    "devices": "List where bundles can be proven, and what each place proves.",
-    "device": "Set a device up.",
+    "devices": "List the devices that bundles can be proven on, and what each proves.",
+    "device": "Set up a device.",
     "doctor": "Show what this machine can and can't do.",
 }
 
@@ -43,9 +43,11 @@ class LazyGroup(click.Group):
     """A group whose commands are modules of this package, imported when they run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, without importing them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f".{cmd_name}", __name__).command
@@ -55,14 +57,20 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a command line's command.
+
+        Raises:
+            UsageError: There is no such command; the message has the nearest.
+        """
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise UsageError(
                 f"unknown command '{args[0]}': {nearest(args[0], COMMANDS)}",
-                hint="gemcut --help says what each does.",
+                hint="See gemcut --help for what each command does.",
             )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands in ``--help``, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -70,22 +78,22 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 proven, 1 a bug of ours, 2 usage, 3 checkpoint, 4 not supported, 5 gate failed, "
+    epilog="Exit codes: 0 proven, 1 a bug in gemcut, 2 usage, 3 checkpoint, 4 not supported, 5 gate failed, "
     "6 conformance failed, 7 over a budget, 8 the environment lacks something, 130 interrupted.",
 )
 @click.version_option(package_name="gemcut", prog_name="gemcut")
 def cli() -> None:
-    """Cuts open models to fit the device. No bundle leaves without proof."""
+    """Cut open models to fit the device. No bundle leaves without proof."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line; whatever goes wrong becomes a message and an exit code.
+    """Run one command line; whatever goes wrong becomes a message and an exit code.
 
     Args:
-        argv: The words after ``gemcut``; ``sys.argv`` where None.
+        argv: The words after ``gemcut``; None for those of ``sys.argv``.
 
     Returns:
-        The exit code, as :mod:`gemcut.errors` has them.
+        The exit code, one of those in :mod:`gemcut.errors`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     previous = _handle_terminate()
@@ -101,10 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        hint = f"{context.command_path} --help" if context else "gemcut --help"
+        hint = f"See {context.command_path} --help." if context else "See gemcut --help."
         return _report(words, "UsageError", error.format_message(), hint, EXIT_USAGE)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; nothing to say to it at exit either
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 1
+        )  # the reader is gone, so Python must not write to it at exit either
         return EXIT_BROKEN_PIPE
     except Exception as error:
         known = as_known(error)
@@ -119,27 +129,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _handle_terminate() -> Any:
-    """Makes SIGTERM end a command as Ctrl-C does, so that cleaning up runs. Returns the handler before."""
+    """Make SIGTERM end a command like Ctrl-C, so that cleaning up runs; returns the previous handler."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     try:
         return signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: an application's business
+    except ValueError:  # not the main thread: signals are the application's business
         return None
 
 
 def as_known(error: Exception) -> GemcutError | None:
-    """The error that a user can act on, for one that says so in another way."""
+    """Return the error as one that a user can act on; None if it is a bug."""
     if isinstance(error, GemcutError):
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({error.filename})" if error.filename else ""
-        return LackingError(f"the disk is full{where}", hint="Free some space and run it again.")
+        return LackingError(f"the disk is full{where}", hint="Free some space and try again.")
     if isinstance(error, MemoryError):
         return LackingError(
-            "this machine has not enough memory for it", hint="gemcut plan says how much a model needs."
+            "this machine doesn't have enough memory", hint="See gemcut plan for how much a model needs."
         )
     if isinstance(error, ModuleNotFoundError) and error.name:
         root = error.name.partition(".")[0]
@@ -165,6 +175,6 @@ def _report_bug(words: list[str], error: Exception) -> int:
     said = noise().splitlines()[-NOISE_LINES:]
     if said and "--verbose" not in words:
         click.echo("\n".join(["the libraries said:", *(f"  {line}" for line in said)]), err=True)
-    hint = None if "--verbose" in words else "Run it again with --verbose for the traceback."
+    hint = None if "--verbose" in words else "Run the command again with --verbose for the traceback."
     text = str(error).strip() or "no message"
-    return _report(words, "Bug", f"this is a bug of ours: {type(error).__name__}: {text}", hint, EXIT_BUG)
+    return _report(words, "Bug", f"this is a bug in gemcut: {type(error).__name__}: {text}", hint, EXIT_BUG)

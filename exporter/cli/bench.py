@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--prompt", "prompts", type=click.IntRange(min=1), multiple=True, metavar="N",
-              help="Tokens of a prompt to prefill; may be given several times. Default: 128 and 512.")  # fmt: skip
-@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh processes.")
-@click.option("--threads", type=click.IntRange(min=1), help="Default: the runtime's own choice.")
+@click.option(
+    "--prompt",
+    "prompts",
+    type=click.IntRange(min=1),
+    multiple=True,
+    metavar="N",
+    help="Tokens of a prompt to prefill; may be repeated. Default: 128 and 512.",
+)
+@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Runs, each in a fresh process.")
+@click.option("--threads", type=click.IntRange(min=1), help="Number of threads. Default: the runtime's own choice.")
 @json_option
 def command(bundle: Path, prompts: tuple[int, ...], runs: int, threads: int | None, as_json: bool) -> None:
     """Measure prefill and decode speed, load time and peak memory of BUNDLE on this host."""

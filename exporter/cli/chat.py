@@ -26,14 +26,27 @@ ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: t
 
 @click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--prompt", metavar="TEXT", help="Say this, and end. Default: ask, or one message per line of stdin.")
-@click.option("--system", metavar="TEXT", help="A system turn before all others.")
-@click.option("--tools", type=click.Path(path_type=Path), metavar="FILE.json",
-              help="A list of tool declarations that the model may call.")  # fmt: skip
-@click.option("--thinking/--no-thinking", default=None,
-              help="Whether the model thinks before it answers. Default: as its chat template has it.")  # fmt: skip
-@click.option("--max-new-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Of one reply.")
-@click.option("--threads", type=click.IntRange(min=1), help="Default: the runtime's own choice.")
+@click.option(
+    "--prompt",
+    metavar="TEXT",
+    help="Send this message and exit. Default: ask for messages, or read one per line of stdin.",
+)
+@click.option("--system", metavar="TEXT", help="A system message before all others.")
+@click.option(
+    "--tools",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="A list of declarations of the tools that the model may call.",
+)
+@click.option(
+    "--thinking/--no-thinking",
+    default=None,
+    help="Whether the model thinks before it answers. Default: what its chat template does.",
+)
+@click.option(
+    "--max-new-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="The most tokens of one reply."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Number of threads. Default: the runtime's own choice.")
 @json_option
 def command(
     bundle: Path,
@@ -58,7 +71,9 @@ def command(
         stack.callback(runner.close)
         chat = open_chat(opened, runner, max_new_tokens, system, declared, thinking)
         if thinking and not chat.tells_thoughts:
-            warn("This bundle's prompt.json doesn't say what thoughts stand in: they are shown within the reply.")
+            warn(
+                "This bundle's prompt.json doesn't say how thoughts are marked, so they are shown as part of the reply."
+            )
         turns = [_say(chat, message, show=not as_json) for message in _messages(prompt)]
         if as_json:
             emit(ChatLog(str(bundle), opened.manifest.proven, tuple(turns)))
@@ -84,13 +99,13 @@ def _read_tools(path: Path | None) -> list[dict[str, Any]]:
 
 
 def _messages(prompt: str | None) -> Iterator[str]:
-    """The given prompt alone, or what comes from stdin, a message a line; asked for on a terminal."""
+    """The given prompt alone, or the lines of stdin, one message each; a terminal gets a prompt."""
     if prompt is not None:
         yield prompt
         return
     asking = sys.stdin.isatty()
     if asking:
-        warn("One message a line; Ctrl-D ends.")
+        warn("Enter one message per line; Ctrl-D ends the chat.")
     while True:
         if asking:
             streams().err.write("> ")

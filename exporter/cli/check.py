@@ -22,34 +22,38 @@ _VERDICTS = {
     "unknown": "isn't known to run this bundle",
 }
 _WAYS = {
-    "release": "by what is known of the release",
-    "library": "by the library itself, loaded and asked",
-    "strings": "by the library's strings, which may name more than it has",
+    "release": "from what is known about the release",
+    "library": "from the library itself, loaded and asked",
+    "strings": "from the library's strings, which may name more than it has",
 }
 
 
-@click.command(cls=Command)
+# click keeps the lines of a paragraph that begins with a backspace.
+_HELP = """Say whether an app's runtime will run BUNDLE, and if not, what it lacks.
+
+\b
+R is one of
+  a version     executorch-android==1.1.0, litertlm-android==0.11.0,
+                react-native-executorch==0.8.4, org.pytorch:executorch-android:1.1.0
+  a file        build.gradle, build.gradle.kts, libs.versions.toml, package.json
+  a folder      the app's folder: all such files in it
+  a library     app-release.apk, .aab, .aar, libexecutorch.so, npm:PACKAGE@VERSION
+
+A version is compared with what is known about that release. A library is loaded and asked; if this machine
+can't load it, its strings are read, and the verdict is only that it may run. The bundle itself isn't run:
+gemcut validate --on android-lib:LIBRARY does that.
+
+Exit codes: 0 it runs or may run, 6 it doesn't run, 4 nobody can know.
+"""
+
+
+@click.command(cls=Command, help=_HELP)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--runtime", "asked", required=True, metavar="R", help="What the app ships; see above.")
+@click.option("--runtime", "asked", required=True, metavar="R", help="The runtime that the app ships; see above.")
 @report_options
 @json_option
 def command(bundle: Path, asked: str, as_json: bool, **reports: Any) -> int:
-    """Say whether an app's runtime will run BUNDLE, and if not, what it lacks.
-
-    \b
-    R is one of
-      a version     executorch-android==1.1.0, litertlm-android==0.11.0,
-                    react-native-executorch==0.8.4, org.pytorch:executorch-android:1.1.0
-      a file        build.gradle, build.gradle.kts, libs.versions.toml, package.json
-      a folder      the app's: all such files in it
-      the library   app-release.apk, .aab, .aar, libexecutorch.so, npm:PACKAGE@VERSION
-
-    A version is held against what is known of that release. A library is loaded and asked; where this machine
-    can't load it, its strings are read, and the verdict is only that it may run. Nothing of the bundle is run:
-    gemcut validate --on android-lib:LIBRARY does that.
-
-    Exit code: 0 it runs, or may; 6 it doesn't; 4 it can't be known.
-    """
+    """Run ``gemcut check``, whose help is ``_HELP``."""
     from ..check import check
     from ..check.outcome import outcome
 

@@ -1,4 +1,4 @@
-"""What every command shares: ``--json`` and ``--verbose``, and where results go."""
+"""What all commands share: ``--json`` and ``--verbose``, and where results go."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(click.Command):
-    """A command within which nothing but Gemcut speaks to the user."""
+    """A command during which only Gemcut writes to the terminal."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, with the libraries' output held back unless ``--verbose`` is given."""
         ctx.meta["verbose"] = bool(ctx.params.pop("verbose", False))
         with quiet(verbose=ctx.meta["verbose"]):
             return super().invoke(ctx)
 
 
 class Group(click.Group):
-    """``list`` and ``show`` of one kind of thing; ``list`` where neither is named."""
+    """``list`` and ``show`` of one kind of thing; ``list`` if neither is named."""
 
     command_class = Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line, with ``list`` added if no command is named."""
         helped = any(word in ctx.help_option_names for word in args[:1])
         if not helped and (not args or args[0].startswith("-")):
             args = ["list", *args]
@@ -43,26 +45,35 @@ class Group(click.Group):
 
 
 def json_option(function: Function) -> Function:
-    """``--json``, handed to the command as ``as_json``, and ``--verbose``, which :class:`Command` consumes."""
-    click.option("--verbose", is_flag=True, help="Show what the libraries say, and tracebacks.")(function)
-    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(function)
+    """Add ``--json``, passed to the command as ``as_json``, and ``--verbose``, which :class:`Command` consumes."""
+    click.option("--verbose", is_flag=True, help="Show what the libraries print, and tracebacks.")(function)
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
     return function
 
 
 def device_options(function: Function) -> Function:
-    """``--timeout`` and ``--memory``, which ``parse_devices`` takes."""
-    click.option("--memory", metavar="SIZE", help="Of arm64-vm, such as 2G.")(function)
-    click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS",
-                 help="For the goldens on each device; 600 unless said.")(function)  # fmt: skip
+    """Add ``--timeout`` and ``--memory``, which ``parse_devices`` takes."""
+    click.option("--memory", metavar="SIZE", help="The memory of arm64-vm, such as 2G.")(function)
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=1),
+        metavar="SECONDS",
+        help="Time limit of the goldens on each device. Default: 600.",
+    )(function)
     return function
 
 
 def parse_devices(flag: str, specs: Sequence[str], values: Mapping[str, Any]) -> Options:
-    """The devices' options; refuses those that no device takes.
+    """Return the devices' options, if a device takes each that is set.
+
+    Args:
+        flag: The flag that names devices, for messages.
+        specs: The devices, as the user wrote them.
+        values: The command's parameters, of which ``timeout`` and ``memory`` are read.
 
     Raises:
-        UnsupportedError: A device that isn't known.
-        UsageError: One named twice, or an option that none of them takes.
+        UnsupportedError: A device is unknown.
+        UsageError: A device is named twice, or none of them takes an option.
     """
     from ..devices import Options, kind_of
     from ..errors import UsageError
@@ -70,40 +81,40 @@ def parse_devices(flag: str, specs: Sequence[str], values: Mapping[str, Any]) ->
     kinds = [kind_of(spec) for spec in specs]
     for spec in specs:
         if specs.count(spec) > 1:
-            raise UsageError(f"{flag} {spec} is there twice")
+            raise UsageError(f"{flag} {spec} is given twice")
     if values["timeout"] is not None and not any(not kind.is_host for kind in kinds):
-        raise UsageError(f"--timeout is for devices: name one with {flag}", hint="gemcut devices lists them.")
+        raise UsageError(f"--timeout is for devices, and {flag} names none", hint="See gemcut devices for a list.")
     if values["memory"] is not None and not any(kind.takes_memory for kind in kinds):
-        raise UsageError(f"--memory is for arm64-vm: name it with {flag}", hint="gemcut devices lists them.")
+        raise UsageError(f"--memory is for arm64-vm, which {flag} doesn't name", hint=f"Add {flag} arm64-vm.")
     return Options(values["timeout"], values["memory"])
 
 
 def console_progress() -> ConsoleProgress:
-    """Progress on stderr; plain lines with ``--verbose``, which the libraries' own would tear a bar apart."""
+    """Return progress on stderr; plain lines with ``--verbose``, since the libraries' lines would break up a bar."""
     from ..report.console import ConsoleProgress
 
     return ConsoleProgress(plain=click.get_current_context().meta["verbose"])
 
 
 def say(text: str = "") -> None:
-    """A line of the result, to stdout."""
+    """Write a line of the result to stdout."""
     click.echo(text, file=streams().out)
 
 
 def warn(text: str) -> None:
-    """A line beside the result, to stderr."""
+    """Write a line that isn't part of the result to stderr."""
     click.echo(text, file=streams().err)
 
 
 def emit(document: Any) -> None:
-    """The result as one JSON document, to stdout. ``document``: one of :data:`..report.documents.DOCUMENTS`."""
+    """Write the result to stdout as one JSON document, an instance of one of ``documents.DOCUMENTS``."""
     from .documents import to_json
 
     say(to_json(document))
 
 
 def warn_unproven(manifest: Manifest, bundle: Path) -> None:
-    """Says loudly, on stderr, that a bundle was published without its proof."""
+    """Warn on stderr if a bundle was published without its proof."""
     if manifest.proven:
         return
     warn(f"UNPROVEN: {bundle} was published although it failed its gate. Don't ship it.")
@@ -113,7 +124,10 @@ def warn_unproven(manifest: Manifest, bundle: Path) -> None:
 
 @contextmanager
 def open_checked(bundle: Path, progress: Progress) -> Iterator[Bundle]:
-    """A bundle of which every byte has been checked: a runtime verifies no program itself.
+    """Open a bundle and check every byte of it, since a runtime itself verifies no program.
+
+    Yields:
+        The bundle.
 
     Raises:
         ConformanceError: Something in it was changed or is missing.

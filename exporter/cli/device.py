@@ -13,17 +13,17 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 def command() -> None:
-    """Set a device up; gemcut devices lists them."""
+    """Set up a device; gemcut devices lists them."""
 
 
 @command.command("setup")
 @click.argument("name", metavar="DEVICE")
 @json_option
 def setup_command(name: str, as_json: bool) -> None:
-    """Fetch and build all that DEVICE needs here, through apt, pip and npm.
+    """Fetch and build everything that DEVICE needs on this machine, through apt, pip and npm.
 
-    Debian's packages are installed, as root or by sudo without a password; all else goes to the cache
-    ($GEMCUT_CACHE), checked by hash. What is there already is left as it is.
+    Debian's packages are installed as root or by sudo without a password; everything else goes to the cache
+    ($GEMCUT_CACHE), checked by hash. What is already there is not changed.
     """
     from ..devices.setup import set_up
     from .documents import DeviceSetup

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @json_option
 def command(as_json: bool) -> None:
-    """List where a bundle can be proven, what each device proves, and what it lacks here.
+    """List the devices that a bundle can be proven on, what each proves, and what it lacks here.
 
     Nothing is fetched or started. gemcut device setup NAME gets what a device lacks.
     """

@@ -13,7 +13,7 @@ from .reporting import report_options, reporting
 
 
 class _DiffCommand(Command):
-    """Lists the names that ``--fail-on`` takes, from where they are defined."""
+    """Lists the names that ``--fail-on`` takes, from the modules that define them."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from ..diff.document import AREAS
@@ -28,22 +28,27 @@ class _DiffCommand(Command):
 @click.command(cls=_DiffCommand)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--fail-on", "limits", multiple=True, metavar="LIMIT[,LIMIT...]",
-              help="Exit with 7 where a limit is passed, such as size>+5%; any number of times.")  # fmt: skip
+@click.option(
+    "--fail-on",
+    "limits",
+    multiple=True,
+    metavar="LIMIT[,LIMIT...]",
+    help="Exit with 7 if a limit is exceeded, such as size>+5%; may be repeated.",
+)
 @report_options
 @json_option
 def command(a: Path, b: Path, limits: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Show what changed from bundle A to bundle B, and whether it matters.
 
     Checks every byte of both, then compares size, recipe, operators, versions, template, tokenizer, and what the two
-    do: fidelity, replies and tool calls, from the records inside them. Nothing is run. Each change is the same,
-    harmless or matters, and the reason is told.
+    do: fidelity, replies and tool calls, from the records inside them. Nothing is run. Each area is the same, has a
+    harmless change, or has a change that matters, and the reason is given.
 
-    --fail-on is for a CI. LIMIT is an area, and then means any change in it; or a figure with a limit. With a sign
+    --fail-on is for CI. LIMIT is an area, which means any change in it, or a figure with a limit. With a sign
     (size>+5%, mean_kl>+0.001, top1<-0.01) the limit is on the change from A to B, without one (size>10MB,
-    mean_kl>0.01) on B alone. Sizes take B, kB, MB and GB. Quote them: a shell takes > for itself.
+    mean_kl>0.01) on B alone. Sizes take B, kB, MB and GB. Quote them, since a shell interprets >.
 
-    Exit codes: 0 no limit was passed, 6 a bundle was changed or is damaged, 7 a limit was passed.
+    Exit codes: 0 no limit was exceeded, 6 a bundle was changed or is damaged, 7 a limit was exceeded.
     """
     from ..diff.compare import diff_bundles
     from ..diff.outcome import outcome

@@ -19,9 +19,9 @@ YES_NO = {True: "yes", False: "no"}
 @click.command(cls=Command)
 @json_option
 def command(as_json: bool) -> int:
-    """Show what this machine can and can't do, and the command that mends it.
+    """Show what this machine can and can't do, and the commands that fix it.
 
-    Ends with 0 where an export to at least one runtime can run here, else with 8.
+    Exit codes: 0 an export to at least one runtime can run here, 8 none can.
     """
     from ..doctor import examine
     from .views.table import table
@@ -47,5 +47,5 @@ def _verdict(diagnosis: Diagnosis) -> str:
         names = [runtime.name for runtime in diagnosis.runtimes if runtime.can_export]
         return f"This machine can export: {', '.join(names)}."
     if any(runtime.can_run for runtime in diagnosis.runtimes):
-        return "This machine can run bundles, but something that an export needs is lacking."
-    return "Something that an export needs is lacking."
+        return "This machine can run bundles, but it lacks something that an export needs."
+    return "This machine lacks something that an export needs."

@@ -1,6 +1,6 @@
 """The JSON documents that commands print with ``--json``, each with a JSON Schema under ``schemas/``.
 
-``python -m gemcut.cli.documents`` writes the schemas again, those of targets and recipes too.
+``python -m gemcut.cli.documents`` writes the schemas again, including those of targets and recipes.
 """
 
 from __future__ import annotations
@@ -44,21 +44,36 @@ Target = target_document.document_type(RUNTIMES.packaged)
 
 @dataclass(frozen=True)
 class TargetList:
-    """``gemcut targets --json``."""
+    """``gemcut targets --json``.
+
+    Attributes:
+        targets: The shipped targets.
+    """
 
     targets: tuple[Target, ...]  # type: ignore[valid-type]
 
 
 @dataclass(frozen=True)
 class RecipeList:
-    """``gemcut recipes --json``."""
+    """``gemcut recipes --json``.
+
+    Attributes:
+        recipes: The shipped recipes.
+    """
 
     recipes: tuple[Recipe, ...]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong. kind: the error's class; hint: what to do next."""
+    """What went wrong.
+
+    Attributes:
+        kind: The error's class.
+        message: What is wrong.
+        hint: What to do next; null if there is nothing to say.
+        exit_code: The command's exit code.
+    """
 
     kind: str
     message: str
@@ -68,7 +83,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Failure:
-    """Any command with ``--json`` that fails."""
+    """Any command with ``--json`` that fails.
+
+    Attributes:
+        error: What went wrong.
+    """
 
     error: Problem
 
@@ -77,10 +96,19 @@ class Failure:
 class DeviceResult:
     """What a bundle did on a device. KL divergences and log-probabilities in nats.
 
-    failures: each real difference, and why it couldn't be run. facts: what the device is; null where it couldn't be
-    asked. tolerance: how far it may be from the exporting machine; differences: how far it is, prompt by prompt.
-    checks: beyond the program itself, the share of the prompts on which each held. peak_memory: bytes, of the process
-    that ran the program. seconds: of the proof; those of an emulated device say nothing of a real one.
+    Attributes:
+        device: The device with defaults filled in, or the phone's name.
+        runtime: The runtime.
+        passed: Whether the device does what the exporting machine did.
+        failures: Each real difference, and why the program couldn't be run.
+        facts: What the device is; null if it couldn't be asked.
+        tolerance: How far it may be from the exporting machine.
+        max_logprob_diff: The largest difference of a log-probability.
+        mean_kl: The mean KL divergence.
+        differences: How far it is from the exporting machine, prompt by prompt.
+        checks: Checks beyond the program itself, each with the share of the prompts on which it held.
+        peak_memory: The most bytes resident in the process that ran the program.
+        seconds: Seconds of the proof; those of an emulated device say nothing about a real one.
     """
 
     device: str
@@ -99,10 +127,18 @@ class DeviceResult:
 
 @dataclass(frozen=True)
 class ExportedBundle:
-    """One bundle of an export. size in bytes; speed in tokens per second on this host.
+    """One bundle of an export.
 
-    proven: the gate was kept; unproven: how it was not. fidelity, behaviour: as in the manifest. devices: those that
-    it was proven on besides this machine.
+    Attributes:
+        bundle: Where it is.
+        runtime: The runtime.
+        size: Bytes of the bundle.
+        proven: Whether its gate was kept.
+        unproven: How the gate was not kept.
+        fidelity: As in the manifest.
+        behaviour: As in the manifest.
+        speed: Tokens per second on this host, by name.
+        devices: What it did on each device, besides this machine, that it was proven on.
     """
 
     bundle: str
@@ -118,14 +154,24 @@ class ExportedBundle:
 
 @dataclass(frozen=True)
 class DeviceList:
-    """``gemcut devices --json``."""
+    """``gemcut devices --json``.
+
+    Attributes:
+        devices: The kinds of devices.
+    """
 
     devices: tuple[DeviceEntry, ...]
 
 
 @dataclass(frozen=True)
 class DeviceSetup:
-    """``gemcut device setup --json``. ready: the runtimes that it can prove now. seconds: by step."""
+    """``gemcut device setup --json``.
+
+    Attributes:
+        device: The device.
+        ready: The runtimes whose bundles it can prove now.
+        seconds: Seconds by step.
+    """
 
     device: str
     ready: tuple[str, ...]
@@ -134,10 +180,15 @@ class DeviceSetup:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """``gemcut export --json``: a bundle for each runtime. seconds, memory (most bytes that no file backs): by stage.
+    """``gemcut export --json``.
 
-    peak_memory: bytes, of this process. resumed: stages, or parts of them, that a run which was killed had finished;
-    their seconds and memory are that run's, and so may be the peak.
+    Attributes:
+        bundles: A bundle for each runtime.
+        seconds: Seconds by stage.
+        memory: The most bytes that no file backs, by stage.
+        peak_memory: The most bytes of this process.
+        resumed: Stages, or parts of them, that a run that was killed had finished; their seconds and memory are that
+            run's, and so may be the peak.
     """
 
     bundles: tuple[ExportedBundle, ...]
@@ -151,9 +202,19 @@ class ExportResult:
 class HereResult:
     """What a bundle did on this machine. KL divergences and log-probabilities in nats.
 
-    fidelity, behaviour: measured here; violations: of the manifest's limits; unmeasured: limits on figures that the
-    goldens alone don't give. tolerance: how far this machine may be from the exporting one; differences: how far it
-    is; failures: where that is too far.
+    Attributes:
+        passed: Whether it conforms and keeps the manifest's limits.
+        fidelity: The fidelity that was measured here.
+        positions: The number of positions that were scored.
+        violations: How the manifest's limits are not kept.
+        unmeasured: Limits on figures that the goldens alone don't give.
+        behaviour: The checks of behaviour, each with the share of the prompts on which it held.
+        tool_calls: The share of the float model's tool calls that it makes exactly.
+        tolerance: How far this machine may be from the exporting one.
+        max_logprob_diff: The largest difference of a log-probability.
+        mean_kl: The mean KL divergence.
+        failures: Where it is too far from the exporting machine.
+        differences: How far it is, prompt by prompt.
     """
 
     passed: bool
@@ -174,8 +235,13 @@ class HereResult:
 class ValidateResult:
     """``gemcut validate --json``.
 
-    passed: bytes, conformance and, on this machine, the gate. proven: what the manifest says of the export. here: this
-    machine; null where only devices were asked for.
+    Attributes:
+        bundle: Where it is.
+        passed: Whether bytes, conformance and, on this machine, the gate are as they should be.
+        proven: What the manifest says about the export.
+        here: What it did on this machine; null if only devices were asked for.
+        devices: What it did on each device.
+        seconds: Seconds by stage.
     """
 
     bundle: str
@@ -187,7 +253,7 @@ class ValidateResult:
 
 
 def here_result(here: ProvenHere) -> HereResult:
-    """This machine's part of a validation as a document."""
+    """Return this machine's part of a validation as a document."""
     conformance, verdict = here.conformance, here.verdict
     return HereResult(
         passed=conformance.passed and verdict.passed,
@@ -206,7 +272,7 @@ def here_result(here: ProvenHere) -> HereResult:
 
 
 def device_result(verdict: DeviceVerdict) -> DeviceResult:
-    """A device's verdict as a document."""
+    """Return a device's verdict as a document."""
     conformance = verdict.conformance
     return DeviceResult(
         device=verdict.device,
@@ -226,10 +292,16 @@ def device_result(verdict: DeviceVerdict) -> DeviceResult:
 
 @dataclass(frozen=True)
 class Contents:
-    """``gemcut inspect --json``. size: bytes of all files. manifest: as ``manifest.schema.json`` has it.
+    """``gemcut inspect --json``.
 
-    oldest_runtime: the oldest known version of the runtime that has every operator and backend that the program needs.
-    layout: tables of what is inside the program's own file (sections and signatures of a LiteRT one).
+    Attributes:
+        bundle: Where it is.
+        format: Whether it is a folder or a zip.
+        size: Bytes of all files.
+        oldest_runtime: The oldest known version of the runtime that has every operator and backend that the program
+            needs.
+        manifest: As ``manifest.schema.json`` has it.
+        layout: Tables of what is inside the program's own file (sections and signatures of a LiteRT one).
     """
 
     bundle: str
@@ -263,12 +335,12 @@ DOCUMENTS: dict[str, type] = {
 
 
 def to_json(document: Any) -> str:
-    """A document as JSON text, two spaces of indentation; a figure that is no number becomes null."""
+    """Return a document as JSON text, indented by two spaces; a figure that isn't a number becomes null."""
     return TypeAdapter(type(document)).dump_json(document, indent=2).decode()
 
 
 def schemas() -> dict[Path, str]:
-    """Every shipped JSON Schema but the manifest's: its file -> its text."""
+    """Return every shipped JSON Schema but the manifest's: file -> text."""
     found = {PACKAGE / "schemas" / f"{name}.schema.json": _schema(kind) for name, kind in DOCUMENTS.items()}
     found[next(iter(target.list_targets().values())).with_name("target.schema.json")] = target.schema()
     found[Path(recipe.__file__).with_name("recipe.schema.json")] = recipe.schema()
@@ -279,12 +351,12 @@ def schemas() -> dict[Path, str]:
 
 
 class _WithDocstrings(GenerateJsonSchema):
-    """A plain dataclass's docstring is its description: pydantic before 2.12 leaves it out, later ones don't."""
+    """Uses a plain dataclass's docstring as its description: pydantic before 2.12 leaves it out, later ones don't."""
 
     def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
         found = super().dataclass_schema(schema)
         written = inspect.cleandoc(schema["cls"].__doc__ or "")
-        if written and not written.startswith(f"{schema['cls'].__name__}("):  # else dataclass made it up
+        if written and not written.startswith(f"{schema['cls'].__name__}("):  # else dataclass generated it
             found["description"] = written
         return found
 
@@ -296,7 +368,7 @@ def _schema(kind: type) -> dict[str, Any]:
 
 
 def _closed(node: Any) -> Any:
-    """The same schema with no object that may hold more than its properties."""
+    """The same schema, in which no object may hold more than its properties."""
     if isinstance(node, list):
         return [_closed(item) for item in node]
     if not isinstance(node, dict):

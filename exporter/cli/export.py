@@ -24,36 +24,62 @@ _OF_PROJECTS = ("only", "locked")
 
 @click.command(cls=Command)
 @click.argument("model", required=False)
-@click.option("--target", metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
+@click.option("--target", metavar="NAME|FILE.toml", help="The kind of device; see gemcut targets.")
 @click.option(
     "--runtime",
     default=DEFAULT,
     show_default=True,
     metavar="NAME[,NAME]",
-    help=f"What runs it there: {', '.join(runtime_names())}.",
+    help=f"The runtimes that it is made for: {', '.join(runtime_names())}.",
 )
 @click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
-@click.option("--prefill-lengths", metavar="N[,N]",
-              help="LiteRT: tokens of each prefill signature, most first use; ExecuTorch: one, the most per call. "
-                   "Default: the target's.")  # fmt: skip
+@click.option(
+    "--prefill-lengths",
+    metavar="N[,N]",
+    help="For LiteRT the tokens of each prefill signature; for ExecuTorch one number, the most per call. "
+    "Default: the target's.",
+)
 @runtime_options
-@click.option("--format", "form", type=click.Choice(["dir", "zip"]), default="dir", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH",
-              help="Default: bundles/<model>-<target>-<runtime>, with .gemcut for a zip. With several "
-                   "runtimes: the folder that holds a bundle each.")  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace a bundle that is there.")
-@click.option("--fresh", is_flag=True,
-              help="Begin anew: take nothing over from a run of this export that was killed.")  # fmt: skip
-@click.option("--chat-template", metavar="FILE|none", help="In place of the model's own; none for base models.")
-@click.option("--gate", type=click.Choice(["enforce", "report"]), default="enforce", show_default=True,
-              help="report: publish a bundle that fails, marked as unproven.")  # fmt: skip
-@click.option("--prove-on", multiple=True, metavar="DEVICE",
-              help="Prove each bundle there too before it is published; any number of times. "
-                   "See gemcut devices.")  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Of gemcut.toml: this bundle alone; any number of times.")
-@click.option("--locked", is_flag=True, help="Of gemcut.toml: refuse anything that is not as gemcut.lock has it.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["dir", "zip"]),
+    default="dir",
+    show_default=True,
+    help="A folder, or one .gemcut file.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where the bundle goes; with several runtimes, the folder that holds a bundle for each. "
+    "Default: bundles/<model>-<target>-<runtime>, with .gemcut for a zip.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option(
+    "--fresh", is_flag=True, help="Start from scratch: reuse nothing from a run of this export that was killed."
+)
+@click.option("--chat-template", metavar="FILE|none", help="Replaces the model's own; none for base models.")
+@click.option(
+    "--gate",
+    type=click.Choice(["enforce", "report"]),
+    default="enforce",
+    show_default=True,
+    help="report: publish a bundle that fails its gate, marked as unproven.",
+)
+@click.option(
+    "--prove-on",
+    multiple=True,
+    metavar="DEVICE",
+    help="Also prove each bundle on this device before it is published; may be repeated. See gemcut devices.",
+)
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="With gemcut.toml: build only this bundle; may be repeated."
+)
+@click.option("--locked", is_flag=True, help="With gemcut.toml: refuse anything that differs from gemcut.lock.")
 @device_options
 @report_options
 @json_option
@@ -62,20 +88,20 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
     """Cut MODEL to a bundle for a target, prove it, and publish it.
 
     MODEL is a directory or a hub id, org/name[@revision]; without it, the sample that ships with Gemcut.
-    With --runtime executorch,litert there is a bundle each, from one run of the float model.
-    If anything fails, nothing is published. An export that was killed goes on from its finished stages when it is
-    run again.
+    --runtime executorch,litert makes a bundle for each, from one run of the float model.
+    If anything fails, nothing is published. An export that was killed continues from its finished stages when it
+    is run again.
 
-    With neither MODEL nor --target, in a folder that has a gemcut.toml: builds every bundle of it that is out of
-    date, and says why for each. gemcut init writes one.
+    Without MODEL and --target, in a folder with a gemcut.toml, it builds every bundle in that file that is out of
+    date, and says why for each. gemcut init writes such a file.
     """
     if model is None and flags["target"] is None:
         return _export_project(ctx, as_json, flags)
     for name in _OF_PROJECTS:
         if flags[name]:
-            raise UsageError(f"--{name} is for {PROJECT_FILE}: leave out MODEL and --target")
+            raise UsageError(f"--{name} only applies to {PROJECT_FILE}: leave out MODEL and --target")
     if flags["target"] is None:
-        raise UsageError("Missing option '--target'.", hint="gemcut targets lists them; gemcut export --help.")
+        raise UsageError("Missing option '--target'.", hint="See gemcut targets for a list, and gemcut export --help.")
     with reporting(flags, "export", Path(model).name if model else "sample") as report:
         published = _export(_request(model, flags), report)
     for one in published:
@@ -90,12 +116,12 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
 
 
 def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) -> int:
-    """Builds what ``gemcut.toml`` lists; a flag that its keys stand for is refused by name."""
+    """Build what ``gemcut.toml`` lists; a flag that is a key there is refused by name."""
     if not Path(PROJECT_FILE).is_file():
         raise UsageError(
-            f"no --target, and no {PROJECT_FILE} here",
-            hint="gemcut export MODEL --target NAME makes one bundle (gemcut targets lists them); "
-            f"gemcut init writes a {PROJECT_FILE} that lists an app's bundles.",
+            f"there is no --target, and no {PROJECT_FILE} in this folder",
+            hint="Run gemcut export MODEL --target NAME for one bundle (gemcut targets lists the targets), or gemcut "
+            f"init for a {PROJECT_FILE} that lists an app's bundles.",
         )
     taken = {"only", "locked", "force", "fresh", "as_json", "verbose", "model", *FORMATS.names()}
     for name in flags:
@@ -103,8 +129,8 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
         if given and name not in taken:
             flag = {"form": "format", "devices": "on"}.get(name, name).replace("_", "-")
             raise UsageError(
-                f"--{flag} without MODEL and --target: with {PROJECT_FILE} it is a key of a bundle there",
-                hint=f"docs/configuration.md has the keys of {PROJECT_FILE}, and so has .gemcut/gemcut.schema.json.",
+                f"--{flag} needs MODEL or --target: with {PROJECT_FILE}, set it as a key of a bundle",
+                hint="See docs/reference/configuration.md or .gemcut/gemcut.schema.json for its keys.",
             )
     from .project import export_project
 
@@ -136,7 +162,7 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
 
 
 def _export(request: ExportRequest, report: Report) -> tuple[Published, ...]:
-    """Exports; what held it back goes to stderr and into the reports."""
+    """Export; what held it back goes to stderr and into the reports."""
     from ..pipeline.export import export  # after the flags: it loads a lot
     from ..pipeline.failures import HeldBack
     from ..report import outcome

@@ -17,17 +17,17 @@ IGNORED = "bundles/"
 
 
 @click.command(cls=Command)
-@click.option("--force", is_flag=True, help="Replace a gemcut.toml that is there.")
-@click.option("--schema", "schema_alone", is_flag=True, help="Write .gemcut/gemcut.schema.json alone, for editors.")
+@click.option("--force", is_flag=True, help="Replace an existing gemcut.toml.")
+@click.option("--schema", "schema_alone", is_flag=True, help="Only write .gemcut/gemcut.schema.json, for editors.")
 @json_option
 def command(force: bool, schema_alone: bool, as_json: bool) -> None:
-    """Write a commented gemcut.toml here, the list of an app's bundles.
+    """Write a commented gemcut.toml in this folder, the list of an app's bundles.
 
-    It works as it is: gemcut export then builds the sample. Beside it goes .gemcut/gemcut.schema.json, which the file's
-    first line points editors to. Commit both, and the gemcut.lock that gemcut export writes.
+    It works as it is: gemcut export then builds the sample. The command also writes .gemcut/gemcut.schema.json, which
+    the file's first line points editors to. Commit both, and the gemcut.lock that gemcut export writes.
     """
     if force and schema_alone:
-        raise UsageError("--force is for gemcut.toml, and --schema leaves that alone")
+        raise UsageError("--force replaces gemcut.toml, and --schema doesn't write it: use one of them")
     written = _write(Path(), force, schema_alone)
     if as_json:
         from ..project.outcomes import ProjectStarted
@@ -65,22 +65,24 @@ def _write_starter(path: Path, force: bool) -> None:
         with path.open("w" if force else "x", encoding="utf-8", newline="\n") as sink:
             sink.write(text)
     except FileExistsError as error:
-        raise UsageError(f"{path} is there already; it is left as it is", hint="--force replaces it.") from error
+        raise UsageError(f"{path} already exists and was not changed", hint="Replace it with --force.") from error
 
 
 def _show_next(root: Path) -> None:
     from .views.table import table
 
     say("next:")
-    steps = [("gemcut export", "build what is out of date, and say why"),
-             ("git add gemcut.toml gemcut.lock .gemcut", "keep both with the app; editors read .gemcut")]  # fmt: skip
+    steps = [
+        ("gemcut export", "build what is out of date, and say why"),
+        ("git add gemcut.toml gemcut.lock .gemcut", "keep both with the app; editors read .gemcut"),
+    ]
     if not _ignored(root):
         steps.append((f"echo {IGNORED} >> .gitignore", "bundles are made, not kept in version control"))
     table((f"  {what}", f"# {why}") for what, why in steps)
 
 
 def _ignored(root: Path) -> bool:
-    """Whether .gitignore has the bundles' folder."""
+    """Whether .gitignore has the folder of the bundles."""
     try:
         lines: Iterable[str] = (root / ".gitignore").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

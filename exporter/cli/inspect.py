@@ -40,9 +40,9 @@ def command(bundle: Path, as_json: bool) -> None:
 
 
 def _of_runtime(opened: Bundle) -> tuple[Layout, str | None]:
-    """What only its runtime can say: what is inside the program's file, and the oldest known release that can load it.
+    """What only its runtime knows: what is inside the program's file, and the oldest known release that can load it.
 
-    A note where that runtime isn't installed.
+    If that runtime isn't installed, there is a note instead.
     """
     from ..errors import LackingError
     from ..runtimes import get_runtime
@@ -52,7 +52,7 @@ def _of_runtime(opened: Bundle) -> tuple[Layout, str | None]:
         inspector = get_runtime(manifest.runtime.name).inspector
         return inspector.layout(opened.program), inspector.oldest_loading(opened.program, manifest)
     except LackingError as error:
-        say(f"note: what is inside {manifest.program} isn't shown: {error.message} {error.hint or ''}")
+        say(f"note: the content of {manifest.program} isn't shown: {error.message} {error.hint or ''}")
         return (), None
 
 
@@ -67,7 +67,7 @@ def _adapter(manifest: Manifest) -> tuple[tuple[str, str], ...]:
 
 
 def _needs(manifest: Manifest, oldest: str | None) -> tuple[tuple[str, str], ...]:
-    """What the program needs of a runtime, as rows."""
+    """What the program needs from a runtime, as rows."""
     own = [name for name in manifest.kernels if name not in manifest.operators]
     calls = ", ".join(f"{name} x{count}" for name, count in manifest.delegates.items()) or "none"
     rows = [
@@ -77,7 +77,9 @@ def _needs(manifest: Manifest, oldest: str | None) -> tuple[tuple[str, str], ...
     if own:
         rows.append(("and built in", ", ".join(own)))
     if oldest:
-        rows.append(("all of them in", f"{manifest.runtime.name} {oldest}, the oldest known that has them, and later"))
+        rows.append(
+            ("all of them in", f"{manifest.runtime.name} {oldest}, the oldest known release that has them, and later")
+        )
     return tuple(rows)
 
 
@@ -87,7 +89,7 @@ def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout, oldest: s
     from .views.table import table
 
     model, runtime = manifest.model, manifest.runtime
-    meant = f", meant to load from {runtime.oldest} on" if runtime.oldest else ""
+    meant = f", must load in {runtime.oldest} and later" if runtime.oldest else ""
     say(f"{bundle}: {size_text(size)}\n")
     table(
         (
@@ -111,8 +113,10 @@ def _show(bundle: Path, manifest: Manifest, size: int, layout: Layout, oldest: s
         show_fidelity(manifest.fidelity, manifest.gate.limits)
     if manifest.behaviour:
         show_behaviour(manifest.behaviour)
-    table(((name, size_text(f.size), f.sha256[:16]) for name, f in sorted(manifest.files.items())),
-          ("file", "size", "sha256 begins"))  # fmt: skip
+    table(
+        ((name, size_text(f.size), f.sha256[:16]) for name, f in sorted(manifest.files.items())),
+        ("file", "size", "sha256 begins"),
+    )
     for note in manifest.notes:
         say(f"note: {note}")
 

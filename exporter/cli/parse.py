@@ -6,11 +6,11 @@ from ..errors import UnsupportedError, UsageError, nearest
 
 
 def parse_runtimes(text: str) -> tuple[str, ...]:
-    """``--runtime``'s names, in order.
+    """Return the names in ``--runtime``, in order.
 
     Raises:
-        UnsupportedError: A name that isn't a runtime's; the message has the nearest.
-        UsageError: No name, or one twice.
+        UnsupportedError: A runtime is unknown; the message has the nearest.
+        UsageError: There is no name, or a name is given twice.
     """
     from ..runtimes import runtime_names
 
@@ -18,24 +18,24 @@ def parse_runtimes(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(","))
     for name in names:
         if not name or names.count(name) > 1:
-            raise UsageError(f"--runtime '{text}': each runtime once, with a comma between two")
+            raise UsageError(f"--runtime '{text}': name each runtime once, separated by commas")
         if name not in known:
             raise UnsupportedError(f"unknown runtime '{name}': {nearest(name, known)}", hint="See --runtime in --help.")
     return names
 
 
 def parse_lengths(text: str | None) -> tuple[int, ...]:
-    """``--prefill-lengths``' numbers, ascending; none where the flag isn't given.
+    """Return the numbers in ``--prefill-lengths``, ascending; empty if the flag isn't given.
 
     Raises:
-        UsageError: Not numbers with commas between, or one twice.
+        UsageError: The text isn't numbers separated by commas, or has one twice.
     """
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts) or len(set(parts)) < len(parts):
         raise UsageError(
-            f"--prefill-lengths '{text}': numbers of tokens, each once, with commas between",
-            hint="For example --prefill-lengths 16,128",
+            f"--prefill-lengths '{text}': give each number of tokens once, separated by commas",
+            hint="For example: --prefill-lengths 16,128",
         )
     return tuple(sorted(map(int, parts)))

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("model", required=False)
-@click.option("--target", required=True, metavar="NAME|FILE.toml", help="What kind of device; see gemcut targets.")
-@click.option("--recipe", metavar="NAME|FILE.toml", help="Default: the target's.")
-@click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter that is to be merged into MODEL.")
+@click.option("--target", required=True, metavar="NAME|FILE.toml", help="The kind of device; see gemcut targets.")
+@click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize. Default: the target's.")
+@click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter to merge into MODEL.")
 @click.option("--context", type=click.IntRange(min=1), help="Slots of the KV cache. Default: the target's.")
 @json_option
 def command(
     model: str | None, target: str, recipe: str | None, adapter: str | None, context: int | None, as_json: bool
 ) -> None:
-    """Estimate what a bundle of MODEL will be on a target, and what it takes to make it, from its config.json alone.
+    """Estimate a bundle of MODEL on a target, and what it takes to make it, from its config.json alone.
 
-    MODEL is a directory or a hub id, org/name[@revision]; without it, the sample. No weight is read.
+    MODEL is a directory or a hub id, org/name[@revision]; without it, the sample. No weights are read.
 
-    All of it is about ExecuTorch bundles. Sizes follow from the shapes and hold to a few percent; memory and disk
-    within 20%. The speeds are the target's, rough. The seconds are this machine's, for a look of less than a second
-    at how fast it is just now, and as rough as that: close other programs first. Before it begins, gemcut export
-    refuses (exit code 8) what surely won't fit.
+    All figures are for ExecuTorch bundles. Sizes follow from the shapes and are right to a few percent; memory and
+    disk are right within 20%. Speeds are rough figures of the target. Seconds are this machine's, from a measurement
+    of less than a second of how fast it is now, and just as rough: close other programs first. Before it begins,
+    gemcut export refuses (exit code 8) whatever surely won't fit.
     """
     from ..estimate.overview import estimate
     from ..quantize.recipe import load_recipe
@@ -64,10 +64,10 @@ def _show(plan: Plan) -> None:
     table(
         (
             ("parameters", f"{count_text(plan.parameters)} (a tied head counted once)"),
-            ("size", f"{size_text(plan.bundle)}, of it {size_text(plan.program)} the program"),
+            ("size", f"{size_text(plan.bundle)}, of which the program is {size_text(plan.program)}"),
             (
                 "memory, running",
-                f"{size_text(plan.memory)} with its context full, of it {size_text(plan.cache)} KV cache",
+                f"{size_text(plan.memory)} with a full context, of which the KV cache is {size_text(plan.cache)}",
             ),
             ("decode", f"roughly {plan.decode:.0f} tokens/s: {size_text(plan.read)} read per token"),
             ("prefill", f"roughly {plan.prefill:.0f} tokens/s"),
@@ -84,10 +84,10 @@ def _export_rows(cost: ExportCost) -> tuple[tuple[str, str], ...]:
 
     stage = max(cost.memory_by_stage, key=lambda name: cost.memory_by_stage[name])
     longest = sorted(cost.seconds_by_stage.items(), key=lambda item: -item[1])[:3]
-    verdict = {True: "yes", False: "NO: gemcut export refuses", None: "too close to say"}[cost.fits]
+    verdict = {True: "yes", False: "NO: gemcut export refuses it", None: "too close to say"}[cost.fits]
     return (
-        ("memory", f"{size_text(cost.memory)} (stage {stage}); there are {size_text(cost.memory_left)}"),
-        ("disk", f"{size_text(cost.disk)}; {size_text(cost.disk_left)} are free in this folder"),
+        ("memory", f"{size_text(cost.memory)} (stage {stage}); {size_text(cost.memory_left)} is available"),
+        ("disk", f"{size_text(cost.disk)}; {size_text(cost.disk_left)} is free in this folder"),
         ("time", f"roughly {_time(cost.seconds)}: {', '.join(f'{name} {_time(each)}' for name, each in longest)}"),
         ("fits", verdict),
     )

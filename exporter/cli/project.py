@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path()) -> int:
-    """Builds what is out of date in ``root``, and shows what became of each bundle.
+    """Build what is out of date in ``root``, and show what became of each bundle.
 
     Args:
-        flags: The command's parameters: ``only``, ``locked``, ``force``, ``fresh`` and the reports' are read.
-        as_json: One document instead of a table.
+        flags: The command's parameters, of which ``only``, ``locked``, ``force``, ``fresh`` and the reports' are read.
+        as_json: Whether to print a JSON document instead of a table.
         root: The folder of ``gemcut.toml``.
 
     Returns:
         The exit code: that of the first bundle that failed, in the file's order.
 
     Raises:
-        GemcutError: Nothing could be built at all: the file, the lock or a name is wrong.
+        GemcutError: Nothing could be built, because the file, the lock or a name is wrong.
     """
     from ..project.entries import FILE
     from ..project.rebuild import build_project
@@ -61,14 +61,20 @@ def _build(build_project: Any, root: Path, flags: Mapping[str, Any], known: Any,
 
 
 def _mistaken(error: Any) -> Any:
-    """What is wrong with gemcut.toml, each mistake a finding at its line."""
+    """What is wrong with gemcut.toml, with a finding for each mistake at its line."""
     from ..report.outcome import Finding, Outcome, Place
 
     findings = tuple(
-        Finding("error.ProjectError", False, one.message, one.exit_code, hint=one.hint,
-                place=Place(str(error.path), one.line))
+        Finding(
+            "error.ProjectError",
+            False,
+            one.message,
+            one.exit_code,
+            hint=one.hint,
+            place=Place(str(error.path), one.line),
+        )
         for one in error.mistakes
-    )  # fmt: skip
+    )
     return Outcome("export", str(error.path), "failed", findings, place=findings[0].place)
 
 
@@ -87,7 +93,7 @@ def _warn(built: tuple[Built, ...], root: Path) -> None:
             if one.error.hint:
                 warn(f"hint: {one.error.hint}")
     if old := outdated(root):
-        warn(f"note: {old} is another gemcut's: gemcut init --schema writes it anew")
+        warn(f"note: {old} was written by another version of gemcut: update it with gemcut init --schema")
 
 
 def _emit(built: tuple[Built, ...], root: Path, flags: Mapping[str, Any]) -> None:

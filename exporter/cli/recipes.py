@@ -27,14 +27,14 @@ def list_command(as_json: bool) -> None:
         emit(RecipeList(recipes))
         return
     table(((r.name, r.description) for r in recipes), ("recipe", ""))
-    say("gemcut recipes show NAME explains each rule; a TOML file of your own may stand for NAME.")
+    say("gemcut recipes show NAME explains each rule; NAME may also be your own TOML file.")
 
 
 @command.command("show")
 @click.argument("name")
 @json_option
 def show_command(name: str, as_json: bool) -> None:
-    """Explain the rules and limits of the recipe NAME, a shipped one or a TOML file."""
+    """Explain the rules and limits of the recipe NAME, a shipped recipe or a TOML file."""
     from ..quantize.recipe import load_recipe
     from .views.table import table
 
@@ -42,17 +42,18 @@ def show_command(name: str, as_json: bool) -> None:
     if as_json:
         emit(recipe)
         return
-    say(f"{recipe.name}: {recipe.description}\n\nThe first rule that matches a module's whole name decides:")
+    say(f"{recipe.name}: {recipe.description}\n\nThe first rule that matches a module's full name decides:")
     table(
         ((r.match, r.scheme.weight, str(r.scheme.group or "row"), r.scheme.activation, r.reason) for r in recipe.rules),
         ("module", "weight", "group", "activation", "why"),
     )
-    say("A bundle must keep, against the float model:")
+    say("A bundle must keep these limits against the float model:")
     gate = recipe.gate
     limits = ((f.name, getattr(gate, f.name)) for f in fields(gate) if f.name != "reason")
-    table(
-        ((name, f"{'>=' if name in ('top1', 'tool_calls') else '<='} {limit:g}") for name, limit in limits
-         if limit is not None),
-        ("figure", "limit"),
-    )  # fmt: skip
+    rows = (
+        (name, f"{'>=' if name in ('top1', 'tool_calls') else '<='} {limit:g}")
+        for name, limit in limits
+        if limit is not None
+    )
+    table(rows, ("figure", "limit"))
     say(gate.reason)

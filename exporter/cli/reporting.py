@@ -1,4 +1,4 @@
-"""``--junit``, ``--sarif``, ``--html`` and ``--summary``, for every command that finds something out.
+"""``--junit``, ``--sarif``, ``--html`` and ``--summary``, for every command that checks something.
 
 A command that has them takes :func:`report_options` and does its work within :func:`reporting`::
 
@@ -28,7 +28,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def report_options(function: Function) -> Function:
-    """``--junit``, ``--sarif``, ``--html`` and ``--summary``, handed to the command as paths or None."""
+    """Add a flag for each report format (``--junit`` and so on), passed to the command as a path or None."""
     for each in reversed(list(FORMATS)):
         kind = click.Path(path_type=Path, dir_okay=True)
         click.option(f"--{each.name}", metavar="FILE", type=kind, help=f"Also write {each.help}")(function)
@@ -36,7 +36,7 @@ def report_options(function: Function) -> Function:
 
 
 class Bug(GemcutError):
-    """A mistake of ours, as the command line words it."""
+    """A bug in Gemcut, in the command line's words."""
 
 
 class Interrupted(GemcutError):
@@ -47,7 +47,14 @@ class Interrupted(GemcutError):
 
 @dataclass
 class Report:
-    """What a command found out so far."""
+    """What a command has found out so far.
+
+    Attributes:
+        action: The command.
+        name: The name of what it works on.
+        place: Where the user's files name that.
+        outcomes: What became of each bundle.
+    """
 
     action: Action
     name: str
@@ -55,11 +62,11 @@ class Report:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def add(self, *outcomes: Outcome) -> None:
-        """Takes what became of one bundle, or of several, into the reports."""
+        """Add what became of one or more bundles to the reports."""
         self.outcomes += outcomes
 
     def failed_by(self, error: GemcutError) -> None:
-        """Takes an error in as a finding, unless one that ends with the same exit code is there and says more."""
+        """Add an error as a finding, unless a finding with the same exit code is there already and says more."""
         from ..report.outcome import Finding, Outcome
 
         if any(finding.exit_code == error.exit_code for one in self.outcomes for finding in one.failures):
@@ -77,22 +84,25 @@ def reporting(
     place: Place | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Report]:
-    """Writes the reports at the end, whatever the end is.
+    """Write the reports at the end, however the command ends.
 
-    An error becomes a finding, of the class's name, message, hint and exit code. An interrupted command leaves reports
-    of what it had found. Where ``GITHUB_ACTIONS`` is ``true``, what failed is also annotated, on stderr: GitHub reads
-    both streams, and stdout holds results alone.
+    An error becomes a finding with the class's name, message, hint and exit code. An interrupted command leaves reports
+    of what it had found. If ``GITHUB_ACTIONS`` is ``true``, what failed is also annotated, on stderr: GitHub reads both
+    streams, and stdout only holds results.
 
     Args:
         flags: The command's parameters, of which ``junit``, ``sarif``, ``html`` and ``summary`` are read.
         action: The command.
-        name: Of what it works on, for an error that belongs to no bundle.
+        name: The name of what it works on, for an error that belongs to no bundle.
         place: Where the user's files name that.
         environ: The environment.
 
+    Yields:
+        The report to add outcomes to.
+
     Raises:
-        UsageError: Before any work, a report that couldn't be written; after it, one that wasn't.
-        LackingError: ``--html`` without the package that draws.
+        UsageError: A report can't be written: before any work if that can be known, else after it.
+        LackingError: ``--html`` is given, and the package that draws isn't installed.
     """
     from ..report.writer import ReportFiles, check_files
 
@@ -102,7 +112,7 @@ def reporting(
     try:
         yield report
     except (KeyboardInterrupt, click.Abort):
-        report.failed_by(Interrupted("interrupted before all was done"))
+        report.failed_by(Interrupted("interrupted before everything was done"))
         _write(report, files, environ, mask=True)
         raise
     except Exception as error:
@@ -113,7 +123,7 @@ def reporting(
 
 
 def _write(report: Report, files: Any, environ: Mapping[str, str], mask: bool) -> None:
-    """Writes them all. mask: another error is on its way, which this one must not hide."""
+    """Write all reports; with ``mask`` another error is being raised, which an error here must not hide."""
     from ..report.annotations import workflow_commands
     from ..report.writer import write_reports
 
@@ -129,7 +139,7 @@ def _write(report: Report, files: Any, environ: Mapping[str, str], mask: bool) -
 
 
 def _known(error: Exception) -> GemcutError:
-    """The error as the command line will show it."""
+    """The error as the command line shows it."""
     from . import as_known
 
     if isinstance(error, click.ClickException):
@@ -137,4 +147,4 @@ def _known(error: Exception) -> GemcutError:
     known = as_known(error)
     if known is not None:
         return known
-    return Bug(f"this is a bug of ours: {type(error).__name__}: {str(error).strip() or 'no message'}")
+    return Bug(f"this is a bug in gemcut: {type(error).__name__}: {str(error).strip() or 'no message'}")

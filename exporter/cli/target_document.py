@@ -1,4 +1,4 @@
-"""A target as a JSON document: each runtime that a target may say something of has an object of its own."""
+"""A target as a JSON document, with an object for each runtime that a target may have a table for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 
 @functools.cache
 def document_type(names: tuple[str, ...]) -> type:
-    """Return the dataclass of the document, with these runtimes' objects."""
+    """Return the document's dataclass, with an object for each of these runtimes."""
     fields: list[tuple[str, Any, Any]] = [
         (field.name, field.type, field) for field in dataclasses.fields(Target) if field.name != "own"
     ]
@@ -30,7 +30,7 @@ def document_type(names: tuple[str, ...]) -> type:
 
 
 def to_document(target: Target) -> Any:
-    """Return a target as a document; what it says of runtimes of other distributions is left out."""
+    """Return a target as a document, without what it says about runtimes of other distributions."""
     kind = document_type(RUNTIMES.packaged)
     values = {field.name: getattr(target, field.name) for field in dataclasses.fields(Target) if field.name != "own"}
     types = _choices_types(RUNTIMES.packaged)
@@ -52,7 +52,7 @@ def _default(field: Any) -> Any:
 
 @functools.cache
 def _choices_types(names: tuple[str, ...]) -> dict[str, type]:
-    """The dataclass of each runtime's object, by the runtime's name; of those that a target may have a table for."""
+    """The dataclass of each runtime's object, by the runtime's name; only for runtimes with a table in targets."""
     found = {}
     for name in names:
         runtime = find_runtime(name)

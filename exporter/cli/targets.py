@@ -29,14 +29,14 @@ def list_command(as_json: bool) -> None:
         ((t.name, t.description, ", ".join(t.runtimes), t.recipe, str(t.context)) for t in targets),
         ("target", "", "runtimes", "recipe", "context"),
     )
-    say("gemcut targets show NAME explains each choice; a TOML file of your own may stand for NAME.")
+    say("gemcut targets show NAME explains each choice; NAME may also be your own TOML file.")
 
 
 @command.command("show")
 @click.argument("name")
 @json_option
 def show_command(name: str, as_json: bool) -> None:
-    """Explain each choice of the target NAME, a shipped one or a TOML file."""
+    """Explain each choice of the target NAME, a shipped target or a TOML file."""
     from ..target import explained, load_target
     from .target_document import to_document
     from .views.table import table

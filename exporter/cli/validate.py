@@ -28,22 +28,33 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--on", "devices", multiple=True, metavar="DEVICE",
-              help="Where to run it, any number of times; see gemcut devices. Default: host.")  # fmt: skip
-@click.option("--from", "verdicts", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
-              help="A verdict that the demo app wrote on a phone; any number of times.")  # fmt: skip
+@click.option(
+    "--on",
+    "devices",
+    multiple=True,
+    metavar="DEVICE",
+    help="The device to run it on; may be repeated. See gemcut devices. Default: host.",
+)
+@click.option(
+    "--from",
+    "verdicts",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A verdict that the demo app wrote on a phone; may be repeated.",
+)
 @device_options
 @report_options
 @json_option
 def command(bundle: Path, devices: tuple[str, ...], verdicts: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Prove BUNDLE again, from its own goldens; its checkpoint isn't needed.
 
-    Checks every byte, runs the program through the bundle's own tokenizer and template, and holds the
-    results against the float model's and against what the exporting machine recorded.
+    Checks every byte, runs the program through the bundle's own tokenizer and template, and compares the
+    results with the float model's and with what the exporting machine recorded.
 
-    With --on DEVICE that happens in the app's own Android library, in arm64 code under emulation, in a
-    virtual machine or on a phone: gemcut devices lists them and says what each proves. With --from FILE it is
-    what an app found out on its phone that is held against the exporting machine's record.
+    With --on DEVICE the program runs in the app's own Android library, in arm64 code under emulation, in a
+    virtual machine or on a phone: gemcut devices lists them and says what each proves. With --from FILE, what
+    an app recorded on its phone is compared with the exporting machine's record.
     """
     from ..pipeline.validate import validate
     from ..report import outcome
@@ -93,7 +104,7 @@ def _show(found: Validated) -> None:
         here = found.here
         show_fidelity(here.verdict.fidelity, found.manifest.gate.limits)
         for name in here.verdict.unmeasured:
-            say(f"{name} was measured at the export alone: the goldens hold no raw logits")
+            say(f"{name} was only measured at the export: the goldens hold no raw logits")
         show_behaviour(here.behaviour)
         show_conformance(here.conformance)
         if not here.verdict.passed:

@@ -32,14 +32,14 @@ def kind_of(text: str) -> DeviceKind:
     """Return the kind that ``NAME[:ARGUMENT]`` names.
 
     Raises:
-        UnsupportedError: There is none of that name; the message has the nearest.
-        UsageError: An argument is given to a kind that takes none, or is empty.
+        UnsupportedError: There is no kind of that name; the message has the nearest.
+        UsageError: The argument is empty, or the kind takes none.
     """
     name, colon, argument = text.partition(":")
     try:
         kind = DEVICES.get(name)
     except UnsupportedError as error:
-        raise UnsupportedError(error.message, hint="gemcut devices lists them.") from error
+        raise UnsupportedError(error.message, hint="See gemcut devices for a list.") from error
     if colon and not kind.argument:
         raise UsageError(f"--on {text}: {name} takes nothing after its name")
     if colon and not argument:
@@ -51,8 +51,8 @@ def make_device(text: str, options: Options | None = None) -> Device:
     """Return the device that ``NAME[:ARGUMENT]`` names; nothing is fetched or started.
 
     Raises:
-        UnsupportedError: There is none of that name.
-        UsageError: It can't take that argument or option.
+        UnsupportedError: There is no device of that name.
+        UsageError: The device can't take that argument or option, or is this machine itself.
     """
     kind, options = kind_of(text), options or Options()
     if kind.is_host:

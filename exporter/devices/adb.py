@@ -6,10 +6,10 @@ That proves the device's processor (the kernels that it chooses, its arithmetic)
 wheel's runtime. It does not prove the library that an app ships, nor Android's C library, nor the sandbox of an app:
 ``android-lib`` proves the first.
 
-Which server: a device that is given as HOST:PORT is reached through an adb server of our own on a free port. One on
-USB, and an emulator, can be held by one server only; where the user's runs, it is asked, and left running. Where none
-runs, ours is started, with the user's key (``~/.android/adbkey``) read and never written, so that a phone that trusts
-this machine needs no new consent.
+Which server: a device that is given as HOST:PORT is reached through Gemcut's own adb server on a free port. A device on
+USB, or an emulator, can be held by one server only; if the user's is running, it is used and left running. If none is
+running, Gemcut starts its own, with the user's key (``~/.android/adbkey``) read and never written, so that a phone that
+trusts this machine needs no new consent.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from ..prove.golden import Golden, Recorded
 
 _ROOTS = ("/data/local/tmp", "/tmp")  # what Android's shell user may write and execute in; what any Linux has
-_SLOWEST = 1e6  # bytes a second that a push or pull reaches at least
+_SLOWEST = 1e6  # the least bytes per second of a push or pull
 _SETTLE = 30.0  # seconds until a connected device answers
 _APPEAR = 10.0  # seconds until a server that was just started has seen what is attached
 _PID = ".pid"
-_LOOK = "adb devices -l says what is attached"
+_LOOK = "run adb devices -l to see what is attached"
 _MACHINES = {"aarch64": "aarch64", "arm64": "aarch64", "x86_64": "x86_64"}
 _NETWORK = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}")
 _MARK = "--gemcut--"
@@ -70,36 +70,40 @@ class AdbFolder:
     """A folder on a device behind adb, made on entry: what ``base.Device`` asks of push, run and pull."""
 
     def __init__(self, spec: str, client: Client, before: str = "") -> None:
-        """Makes it.
+        """Make the folder.
 
         Args:
             spec: The device, as messages name it.
-            client: Calls on it.
+            client: Calls on the device.
             before: Shell commands that precede each program.
 
         Raises:
-            ConformanceError: The device is lost, or has nowhere to put files.
+            ConformanceError: The device was lost, or has no folder for files.
         """
         self.spec, self._client, self._before, self.path = spec, client, before, ""
         self._mark = f"gemcut-end-{secrets.token_hex(6)} "
-        self._last_word = f"echo {self._mark}$? >&2"
+        self._end_marker = f"echo {self._mark}$? >&2"
         name = f"gemcut-{secrets.token_hex(6)}"
         roots = " ".join(_ROOTS)
         made = self.line(f"for d in {roots}; do mkdir -m 700 $d/{name} 2>/dev/null && echo $d/{name} && break; done")
         self.path = made.stdout.strip()
         if not self.path:
-            raise ConformanceError(f"{spec} lets nobody write in {' or '.join(_ROOTS)}: {made.stderr.strip()}")
+            raise ConformanceError(f"{spec} has no writable folder in {' or '.join(_ROOTS)}: {made.stderr.strip()}")
 
     def line(self, line: str, seconds: float = CALL) -> Finished:
-        """A line of shell; raises ConformanceError where the device is lost or too slow."""
-        return self._ended(f"{line}\n{self._last_word}", line.split()[0], seconds)
+        """Run a line of shell.
+
+        Raises:
+            ConformanceError: The device was lost, or is too slow.
+        """
+        return self._ended(f"{line}\n{self._end_marker}", line.split()[0], seconds)
 
     def _ended(self, script: str, what: str, seconds: float) -> Finished:
-        """Runs a script that ends with ``_last_word``: adb itself exits with 0 when it loses a device on the way."""
+        """Run a script that ends with ``_end_marker``: adb itself exits with 0 when it loses a device on the way."""
         try:
             done = self._client.shell(script, seconds)
         except ConformanceError as error:
-            raise self._late(what, seconds) from error
+            raise self._timed_out(what, seconds) from error
         errors, mark, code = done.stderr.rpartition(self._mark)
         if not mark:
             said = (done.stderr.strip().splitlines() or ["the connection ended"])[-1]
@@ -107,7 +111,7 @@ class AdbFolder:
         return Finished(int(code), done.stdout, errors)
 
     def push(self, source: Path, name: str) -> None:
-        """See ``base.Device``; ``name`` may be in a folder below, and a folder is copied whole."""
+        """See ``base.Device``; ``name`` may have folders in it, and a folder is copied with all that is in it."""
         size = sum(f.stat().st_size for f in ([source] if source.is_file() else source.rglob("*")) if f.is_file())
         if "/" in name:
             self.line(f"mkdir -p {shlex.quote(f'{self.path}/{Path(name).parent}')}")
@@ -118,34 +122,34 @@ class AdbFolder:
         path = f"{self.path}/{name}"
         said = self.line(f"stat -c %s {shlex.quote(path)}")
         if said.code:
-            raise ConformanceError(f"{self.spec} has no file {name}: the program wrote none")
+            raise ConformanceError(f"{self.spec} has no file {name}: the program didn't write it")
         size = int(said.stdout)
         self._copy("pull", path, str(target), size)
         if target.stat().st_size != size:
-            raise ConformanceError(f"{self.spec}: of {name}'s {size} bytes {target.stat().st_size} came")
+            raise ConformanceError(f"{self.spec}: only {target.stat().st_size} of the {size} bytes of {name} arrived")
 
     def _copy(self, verb: str, source: str, target: str, size: int) -> None:
         limit = CALL + size / _SLOWEST
         try:
             done = self._client.call(verb, source, target, seconds=limit)
         except ConformanceError as error:
-            raise self._late(f"adb {verb}", limit) from error
+            raise self._timed_out(f"adb {verb}", limit) from error
         if done.code:
             if not self._client.is_there():
                 raise ConformanceError(f"{self.spec} was lost during adb {verb}", hint=_LOOK)
             lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.code}"]
             raise ConformanceError(
                 f"{self.spec}: adb {verb} of {Path(source).name} failed: {lines[-1]}",
-                hint="the device's disk may be full: adb shell df",
+                hint="check that the device's disk isn't full: adb shell df",
             )
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
         """See ``base.Device``."""
-        # adbd hangs up on the shell, which leads a session, when we are gone: the program must not outlive us there.
+        # adbd hangs up on the shell, which leads a session, when this process ends: the program must not outlive it.
         script = (
             f"cd {shlex.quote(self.path)} && echo $$ > {_PID} && export HOME=$PWD TMPDIR=$PWD\n{self._before}\n"
             f"trap 'kill -9 -$$ || kill -9 $program' HUP\n{shlex.join(command)} & program=$!\nwait $program\ncode=$?\n"
-            f"rm -f {_PID}\n(exit $code)\n{self._last_word}"
+            f"rm -f {_PID}\n(exit $code)\n{self._end_marker}"
         )
         try:
             return self._ended(script, Path(command[0]).name, seconds)
@@ -154,48 +158,48 @@ class AdbFolder:
             raise
 
     def _kill(self) -> None:
-        """Ends what ``run`` started, and its children: adbd gives every shell a session of its own."""
+        """End what ``run`` started, and its children: adbd gives every shell its own session."""
         note = shlex.quote(f"{self.path}/{_PID}")
         with suppress(ConformanceError):
             self._client.shell(f"p=$(cat {note}) && rm {note} && {{ kill -9 -$p || kill -9 $p; }}", CALL / 4)
 
-    def _late(self, what: str, seconds: float) -> ConformanceError:
-        """What a call that took too long comes to; ends on the device what it may have left there."""
+    def _timed_out(self, what: str, seconds: float) -> ConformanceError:
+        """The error of a call that took too long; ends what it may have left running on the device."""
         if not self._client.is_there():
-            said = f"{self.spec} was lost: {what} gave no answer in {seconds:.0f} seconds"
+            said = f"{self.spec} was lost: {what} gave no answer within {seconds:.0f} seconds"
             return ConformanceError(said, hint=_LOOK)
         self._kill()
         return ConformanceError(
             f"{self.spec}: {what} took more than {seconds:.0f} seconds and was ended",
-            hint="the program hangs there, or the device is slow; --timeout SECONDS allows more",
+            hint="the program hangs, or the device is slow: allow more time with --timeout SECONDS",
         )
 
     def remove(self) -> None:
-        """Removes it; does nothing where the device is lost."""
+        """Remove the folder; does nothing if the device was lost."""
         with suppress(ConformanceError):
             self._client.shell(f"rm -rf {shlex.quote(self.path)}")
 
     def facts(self) -> Facts:
-        """System, processor and memory, without a runtime's."""
+        """Return system, processor and memory, without a runtime's facts."""
         return read_facts(self.line(_ASK).stdout)
 
     def machine(self) -> str:
-        """'aarch64' or 'x86_64'.
+        """Return the device's machine, 'aarch64' or 'x86_64'.
 
         Raises:
-            UnsupportedError: It is another.
+            UnsupportedError: It is another machine.
         """
         said = self.line("uname -m").stdout.strip()
         if said not in _MACHINES:
             raise UnsupportedError(
-                f"{self.spec} is a {said or 'nameless'} machine; there are runners for aarch64 and x86_64",
-                hint="take a device, or an emulator's image, of 64 bits",
+                f"{self.spec} is of machine type {said or 'unknown'}; there are runners only for aarch64 and x86_64",
+                hint="use a 64-bit device, or a 64-bit image of the emulator",
             )
         return _MACHINES[said]
 
 
 def read_facts(said: str) -> Facts:
-    """Facts from what Android's properties, uname, /proc/cpuinfo and /proc/meminfo say."""
+    """Return facts from what Android's properties, uname, /proc/cpuinfo and /proc/meminfo say."""
     parts = [part.strip(" \n\r").splitlines() for part in f"{said}{3 * _MARK}".split(_MARK)]
     props, kernel, cpus, memory = said.partition(_MARK)[0].splitlines(), *parts[1:4]
     release, model, chip, qemu = (part.strip() for part in [*props, "", "", "", ""][:4])
@@ -236,15 +240,15 @@ class AdbDevice:
 
     def _runner(self, runtime: str) -> NativeGoldenRunner:
         runner = golden_runner(runtime, self.spec)
-        assert isinstance(runner, NativeGoldenRunner), "refuse comes first"
+        assert isinstance(runner, NativeGoldenRunner), "refuse must come first"
         return runner
 
     def refuse(self, runtime: str, version: str) -> None:
         """See ``base.Device``."""
         if runtime not in self.runtimes:
             raise UnsupportedError(
-                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} ones",
-                hint="arm64-user and arm64-vm also run those whose golden runner is in Python.",
+                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} bundles",
+                hint="Use arm64-user or arm64-vm: they also run bundles whose golden runner is in Python.",
             )
 
     def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
@@ -254,7 +258,7 @@ class AdbDevice:
         self._folder.push(stage_native(self._runner(runtime), self._folder.machine(), work, progress), FOLDER)
 
     def _client(self, work: Path) -> Client:
-        """Calls on the device that the user means, once it answers."""
+        """A client of the device that the user means, once it answers."""
         if _NETWORK.fullmatch(self._serial):
             self._server = OwnServer(work, everything=False, keys=users_key())
             client = self._server.client(self._serial)
@@ -271,38 +275,38 @@ class AdbDevice:
 
     def push(self, source: Path, name: str) -> None:
         """See ``base.Device``."""
-        self._there.push(source, name)
+        self._opened_folder.push(source, name)
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
         """See ``base.Device``."""
-        return self._there.run(command, seconds)
+        return self._opened_folder.run(command, seconds)
 
     def pull(self, name: str, target: Path) -> None:
         """See ``base.Device``."""
-        self._there.pull(name, target)
+        self._opened_folder.pull(name, target)
 
     @property
-    def _there(self) -> AdbFolder:
+    def _opened_folder(self) -> AdbFolder:
         if self._folder is None:
             raise RuntimeError("the device isn't prepared")
         return self._folder
 
     def runner(self, runtime: str) -> tuple[str, ...]:
         """See ``base.Device``."""
-        return native_command(self._runner(runtime), self._there.machine())
+        return native_command(self._runner(runtime), self._opened_folder.machine())
 
     def facts(self, runtime: str) -> Facts:
         """See ``base.Device``."""
-        return with_runtime(self._there.facts(), runtime, self.run((*self.runner(runtime), "facts"), CALL * 3))
+        return with_runtime(self._opened_folder.facts(), runtime, self.run((*self.runner(runtime), "facts"), CALL * 3))
 
     def more(
         self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
-        """None beyond the program."""
+        """See ``base.Device``: none."""
         return ()
 
     def close(self) -> None:
-        """See ``base.Device``; a server that isn't ours runs on."""
+        """See ``base.Device``; a server that isn't Gemcut's keeps running."""
         folder, self._folder = self._folder, None
         server, self._server = self._server, None
         try:

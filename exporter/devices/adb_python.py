@@ -1,4 +1,4 @@
-"""An arm64 Python with a runtime's wheels as it lies on a device behind adb: on a disk of its own, or pushed."""
+"""An arm64 Python with a runtime's wheels as a device behind adb has it: on its own disk, or pushed."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ PACKAGE = "package"  # the folder of Gemcut's own modules, within the device's
 _SITE = "site"
 _LOADER = "lib/ld-linux-aarch64.so.1"
 _LIBRARIES = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu")
-_LAYOUT = "1"  # of what ``tree`` makes
-# Documents, and what only a whole Debian needs.
+_LAYOUT = "1"  # version of what ``tree`` makes
+# Documents, and what only a complete Debian needs.
 _LEFT_OUT = ("usr/share", "var", "etc", "boot", "home", "root", "srv", "mnt", "media", "opt", "run", "tmp")
 
 
 def tree_home(kind: str, wheels: Wheels) -> Path:
-    """Where something made of ``tree`` is kept; it need not be there yet."""
+    """Return where something made of ``tree`` is cached; it need not exist yet."""
     return fetching.build_home(kind, sysroot_home().name, *(f"{name}=={version}" for name, version in wheels), _LAYOUT)
 
 
 def tree(wheels: Wheels, progress: Progress, out: Path) -> Path:
-    """Debian's arm64 Python with the wheels in ``site``: hard links to the cache where it is of one file system.
+    """Make Debian's arm64 Python with the wheels in ``site``, as hard links to the cache if the file system allows it.
 
     Args:
         wheels: Distributions with their versions.
-        progress: Told what is fetched.
-        out: The folder; it is made.
+        progress: Receives a note of what is fetched.
+        out: The folder, which is created.
+
+    Returns:
+        ``out``.
 
     Raises:
         LackingError: Something can't be fetched.
@@ -55,14 +58,14 @@ def _link(source: str, target: str) -> None:
         return
     try:
         os.link(source, target)
-    except FileExistsError:  # two wheels' notes on themselves
+    except FileExistsError:  # metadata that two wheels have
         return
     except OSError:
         shutil.copy2(source, target)
 
 
 def python_command(root: str) -> tuple[str, ...]:
-    """Python's, where ``root`` is the tree's folder on the device, for what lies in ``PACKAGE`` and the wheels."""
+    """Return the command of a Python with ``PACKAGE`` and the wheels; ``root`` is the tree's folder on the device."""
     settings = {
         "PYTHONHOME": f"{root}/usr",
         "PYTHONPATH": f"{PACKAGE}:{root}/{_SITE}",
@@ -76,11 +79,11 @@ def python_command(root: str) -> tuple[str, ...]:
 
 
 def guest_command(root: str, runner: PythonGoldenRunner) -> tuple[str, ...]:
-    """A golden runner's in Python."""
+    """Return the command of a golden runner in Python."""
     return (*python_command(root), "-m", runner.module)
 
 
 def package(runner: PythonGoldenRunner, work: Path) -> Path:
-    """Gemcut's own modules for the device, to be pushed as ``PACKAGE``."""
+    """Write Gemcut's own modules for the device, to be pushed as ``PACKAGE``, and return their folder."""
     write_package((runner.module, *runner.late), work / PACKAGE)
     return work / PACKAGE

@@ -1,4 +1,4 @@
-"""The golden runners as they lie on a device behind adb: with their libraries, a C library and its own loader."""
+"""The golden runners as they are put on a device behind adb: with their libraries, a C library and its loader."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .base import Facts, Need
 
 FOLDER = "runtime"  # within the device's folder
 LOADERS = {"aarch64": "ld-linux-aarch64.so.1", "x86_64": "ld-linux-x86-64.so.2"}
-# What the wheel's libraries and the runner ask of the system, whether or not one of them does today.
+# What the wheel's libraries and the runner may need of the system, whether or not one of them does today.
 _SYSTEM = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1")
 _ASK = 30.0
 
 
 def need_packages(*names: str) -> tuple[Need, ...]:
-    """Debian packages that aren't here."""
+    """Return a need for each of these Debian packages that isn't installed."""
     return tuple(Need(name, apt_command((name,)), name) for name in missing_packages(*names))
 
 
 def stage(machine: str, compiler: str, built: Path, out: Path) -> None:
-    """Puts the native runner, its libraries, and the C library of the compiler with its loader in one folder.
+    """Put the native runner, its libraries, and the compiler's C library with its loader in one folder.
 
     Args:
         machine: 'aarch64' or 'x86_64'.
-        compiler: The one that built the runner.
-        built: What the runner's ``build`` made.
-        out: The folder; it is made.
+        compiler: The compiler that built the runner.
+        built: The folder that the runner's ``build`` made.
+        out: The folder, which is created.
 
     Raises:
         LackingError: The compiler lacks a library.
@@ -45,29 +45,29 @@ def stage(machine: str, compiler: str, built: Path, out: Path) -> None:
             shutil.copy(path, out / path.name)
     for name in (LOADERS[machine], *_SYSTEM):
         found = Path(processes.run((compiler, f"-print-file-name={name}"), _ASK).stdout.strip())
-        if not found.is_absolute():  # GCC's way to say that it has none
-            raise LackingError(f"{compiler} has no {name}", hint="reinstall its package")
+        if not found.is_absolute():  # GCC's way of saying that it has none
+            raise LackingError(f"{compiler} has no {name}", hint="reinstall the compiler's package")
         shutil.copy(found, out / name)
     (out / LOADERS[machine]).chmod(0o755)
 
 
 def stage_native(runner: NativeGoldenRunner, machine: str, work: Path, progress: Progress) -> Path:
-    """Builds a native golden runner for a machine unless it is kept, and puts it with all it needs in one folder."""
+    """Build a native golden runner for a machine unless it is cached, and put all that it needs in one folder."""
     out = work / FOLDER
     stage(machine, runner.compiler(machine), runner.build(machine, progress), out)
     return out
 
 
 def native_command(runner: NativeGoldenRunner, machine: str) -> tuple[str, ...]:
-    """The runner's, seen from the device's folder."""
+    """Return the runner's command, as seen from the device's folder."""
     return (f"{FOLDER}/{LOADERS[machine]}", "--library-path", FOLDER, f"{FOLDER}/{runner.executable}")
 
 
 def with_runtime(facts: Facts, runtime: str, done: Finished) -> Facts:
-    """Facts with what a golden runner's ``facts`` said.
+    """Return facts with what a golden runner's ``facts`` printed.
 
     Raises:
-        ConformanceError: It said nothing: it doesn't run there.
+        ConformanceError: It printed nothing: it doesn't run there.
     """
     said = last_object(done.stdout)
     if done.code or not said:

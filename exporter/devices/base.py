@@ -1,8 +1,8 @@
-"""What every device offers: one module a kind, behind this Protocol.
+"""What every device offers: each kind is a module behind this Protocol.
 
-A device is a place where a bundle's program can be run: it has a folder of its own for one proof, takes files, runs
-commands in that folder, and gives files back. What runs there is a *golden runner*, one for each runtime, that the
-device puts in place itself (``Device.runner``); see ``orders`` for what it reads and writes.
+A device is a place where a bundle's program can be run: it has its own folder for one proof, takes files, runs commands
+in that folder, and gives files back. What runs there is a *golden runner*, one for each runtime, which the device puts
+in place itself (``Device.runner``); see ``prove.wire`` for what it reads and writes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Library:
-    """The runtime's library under proof, as it ships. name: the file's. version: of the runtime, as far as known."""
+    """The runtime's library under proof, as it ships.
+
+    Attributes:
+        name: The file's name.
+        version: The runtime's version, as far as it is known.
+        sha256: SHA-256 of the file.
+    """
 
     name: str
     version: str
@@ -37,9 +43,18 @@ class Library:
 class Facts:
     """What a device is.
 
-    system: operating system and its version. cpu: its name, or the emulated one's. features: of the CPU, as Linux
-    names them in /proc/cpuinfo. memory: bytes. emulated: its speed says nothing of a device's. runtimes: versions by
-    name. kernels, backends: those that the runtime has registered, empty where it has no such registry.
+    Attributes:
+        system: The operating system and its version.
+        architecture: The instruction set.
+        cpu: The processor's name; of an emulated device, the emulated processor's.
+        features: The processor's features, as Linux names them in /proc/cpuinfo.
+        cores: The number of cores.
+        memory: Bytes of memory.
+        emulated: Whether it is emulated, so that its speed says nothing about a real device's.
+        runtimes: Version of each runtime, by name.
+        library: The library under proof; None if the device runs none that an app ships.
+        kernels: The kernels that the runtime has registered; empty if it has no such registry.
+        backends: The backends that the runtime has registered; empty if it has no such registry.
     """
 
     system: str
@@ -56,10 +71,12 @@ class Facts:
 
 
 class Device(Protocol):
-    """A place where bundles can be run. Used as a context manager: leaving it stops and removes all it started.
+    """A place where bundles can be run; ``close`` stops and removes everything that it started.
 
-    spec: as the user wrote it, defaults filled in (``arm64-user:cortex-a76``). runtimes: those it can run. seconds:
-    the time limit of a whole run of a bundle's goldens.
+    Attributes:
+        spec: The device as the user wrote it, with defaults filled in (``arm64-user:cortex-a76``).
+        runtimes: The runtimes whose bundles it can run.
+        seconds: The time limit of a whole run of a bundle's goldens.
     """
 
     spec: str
@@ -67,60 +84,65 @@ class Device(Protocol):
     seconds: float
 
     def needs(self, runtime: str) -> tuple[Need, ...]:
-        """What this machine lacks for it; looks, fetches and starts nothing."""
+        """Return what this machine lacks for it; nothing is fetched or started."""
 
     def refuse(self, runtime: str, version: str) -> None:
-        """Raises UnsupportedError, from its description alone, where it can't run that runtime."""
+        """Check, from the device's description alone, that it can run a version of a runtime.
+
+        Raises:
+            UnsupportedError: It can't.
+        """
 
     def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
-        """Fetches, builds and starts what it takes, into its cache or below ``work``.
+        """Fetch, build and start whatever it takes, in the cache or below ``work``.
 
-        Raises LackingError with the command that gets what is missing.
+        Raises:
+            LackingError: Something is missing; the hint is the command that gets it.
         """
 
     def push(self, source: Path, name: str) -> None:
-        """Copies (or links) a file into the device's folder."""
+        """Copy or link a file into the device's folder."""
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
-        """Runs a command in the device's folder, and ends it and its children after so many seconds.
+        """Run a command in the device's folder, and stop it and its children at the time limit.
 
         Raises:
-            ConformanceError: it took longer, or the device was lost.
+            ConformanceError: It took longer, or the device was lost.
         """
 
     def pull(self, name: str, target: Path) -> None:
-        """Copies a file from the device's folder.
+        """Copy a file from the device's folder.
 
         Raises:
-            ConformanceError: there is none.
+            ConformanceError: There is no such file.
         """
 
     def runner(self, runtime: str) -> tuple[str, ...]:
-        """The command that the golden runner's arguments follow."""
+        """Return the command that the golden runner's arguments are appended to."""
 
     def facts(self, runtime: str) -> Facts:
-        """What it is; runs the golden runner's ``facts`` where that knows."""
+        """Return what the device is; the golden runner's ``facts`` is run for what only that knows."""
 
     def more(
         self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
-        """Checks that this kind of device alone can make, such as the Java classes of an Android library."""
+        """Return checks that only this kind of device can make, such as of an Android library's Java classes."""
 
     def close(self) -> None:
-        """Stops and removes all that it started."""
+        """Stop and remove everything that it started."""
 
 
 class DeviceKind(ABC):
-    """A kind of device: one module each, and one row in the package's registry.
+    """A kind of device: a module, and a row in the package's registry.
 
     Attributes:
-        name: What ``--on`` and ``--prove-on`` take.
-        argument: What may follow its name and a colon; empty for nothing.
+        name: Its name, as ``--on`` and ``--prove-on`` take it.
+        argument: What may follow its name and a colon; empty if nothing may.
         proves: What it proves, in one line.
         leaves_out: What it doesn't prove, in one line.
-        takes_memory: The user may set its memory.
-        here: All of it is on this machine, and can be made ready before it is used.
-        is_host: It is this machine itself.
+        takes_memory: Whether the user may set its memory.
+        here: Whether all of it is on this machine, so that it can be made ready before it is used.
+        is_host: Whether it is this machine itself.
     """
 
     name: ClassVar[str]
@@ -136,12 +158,12 @@ class DeviceKind(ABC):
         """Return the device that ``text`` names; nothing is fetched or started.
 
         Args:
-            text: As the user wrote it.
+            text: The device, as the user wrote it.
             options: What the user set.
 
         Raises:
-            UnsupportedError: There is none of that argument.
-            UsageError: It can't take that argument or option.
+            UnsupportedError: The argument names nothing that is known.
+            UsageError: The kind can't take that argument or option.
         """
 
 

@@ -16,12 +16,12 @@ def golden_runner(runtime: str, spec: str) -> GoldenRunner:
     """Return a runtime's golden runner.
 
     Raises:
-        UnsupportedError: It has none, so the device can't run it.
+        UnsupportedError: The runtime has none, so the device can't run its bundles.
     """
     found = find_runtime(runtime).golden_runner
     if found is None:
         raise UnsupportedError(
             f"{spec} can't run {runtime} bundles: the runtime has no golden runner",
-            hint="gemcut devices says what each device proves.",
+            hint="See gemcut devices for what each device proves.",
         )
     return found

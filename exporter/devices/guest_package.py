@@ -1,4 +1,4 @@
-"""The modules that a device's Python runs, as packages of their own without what they don't need."""
+"""The modules that a device's Python runs, as separate packages without anything that they don't need."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .. import __version__
 
 
 def write_package(modules: Sequence[str], folder: Path) -> None:
-    """Copy modules, and all that they import of their own packages, below ``folder``.
+    """Copy modules, and everything that they import from their own packages, below ``folder``.
 
     Only imports at the top of a module count, outside ``if TYPE_CHECKING``. The packages' own ``__init__`` modules,
     which import runtimes, are left empty.
 
     Args:
         modules: Dotted names, such as ``gemcut.runtimes.litert.golden_runner``.
-        folder: Where to; it is made.
+        folder: The destination, which is created.
     """
     for name, source in sorted(closure(modules).items()):
         out = folder / Path(*name.split(".")).with_suffix(".py")
@@ -32,7 +32,7 @@ def write_package(modules: Sequence[str], folder: Path) -> None:
 
 
 def closure(modules: Sequence[str]) -> dict[str, Path]:
-    """Return each module that these import of the packages that they are in, themselves included: name -> file."""
+    """Return each module that these import from their own packages, themselves included: name -> file."""
     roots = {name.partition(".")[0] for name in modules}
     found: dict[str, Path] = {}
     waiting = list(modules)
@@ -47,9 +47,9 @@ def closure(modules: Sequence[str]) -> dict[str, Path]:
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module; None for a package, and for what is no module."""
+    """The file of a module; None for a package, and for anything that isn't a module."""
     top, _, rest = name.partition(".")
-    spec = importlib.util.find_spec(top)  # of the top alone: looking for a submodule would import its packages
+    spec = importlib.util.find_spec(top)  # only of the top: looking for a submodule would import its packages
     for root in (spec.submodule_search_locations or ()) if spec is not None else ():
         path = Path(root, *rest.split(".")).with_suffix(".py")
         if rest and path.is_file():

@@ -16,7 +16,11 @@ class Host(DeviceKind):
     is_host = True
 
     def make(self, text: str, options: Options) -> Device:
-        """Refuse: there is nothing to make."""
+        """Refuse, since there is nothing to make.
+
+        Raises:
+            UsageError: Always.
+        """
         raise UsageError(f"{text} is this machine itself: gemcut validate without --on runs there")
 
 

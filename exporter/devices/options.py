@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TIMEOUT = 600.0  # seconds that the goldens may take on a device, unless the user says otherwise
+TIMEOUT = 600.0  # seconds that the goldens may take on a device unless the user sets another limit
 
 
 @dataclass(frozen=True)
@@ -12,8 +12,8 @@ class Options:
     """What the user may set for any device.
 
     Attributes:
-        seconds: Time limit of a run; None for ``TIMEOUT``.
-        memory: Of a virtual machine, as QEMU writes it (``2G``); None for its default.
+        seconds: The time limit of a run; None for ``TIMEOUT``.
+        memory: The memory of a virtual machine, as QEMU writes it (``2G``); None for the device's default.
     """
 
     seconds: float | None = None

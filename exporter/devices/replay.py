@@ -1,4 +1,4 @@
-"""Proving a bundle on a device: its goldens run there, and what comes out is held against the exporter's record."""
+"""Proves a bundle on a device: its goldens run there, and the outputs are compared with the exporter's record."""
 
 from __future__ import annotations
 
@@ -35,10 +35,15 @@ _MOST_THREADS = 4
 class DeviceVerdict:
     """What a bundle did on a device.
 
-    facts: None where it couldn't even be asked. conformance: the device against the exporting machine; None where the
-    program couldn't be run to its end, and then refused says why. checks: beyond the program itself. peak_memory: bytes
-    resident at most in the process that ran it. seconds: of the whole proof there; of an emulated device they
-    say nothing of a real one.
+    Attributes:
+        device: The device with defaults filled in, or the phone's name.
+        runtime: The runtime.
+        facts: What the device is; None if it couldn't even be asked.
+        conformance: The device against the exporting machine; None if the program couldn't be run to its end.
+        checks: Checks beyond the program itself.
+        peak_memory: The most bytes resident in the process that ran the program.
+        seconds: Seconds of the whole proof there; those of an emulated device say nothing about a real one.
+        refused: Why the program couldn't be run to its end; empty if it could.
     """
 
     device: str
@@ -52,10 +57,10 @@ class DeviceVerdict:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Each difference that is a real one; empty if there is none."""
+        """Each real difference, in words; empty if there is none."""
         missed = tuple(
-            f"{check.name.replace('_', ' ')} held on {check.rate:.1%} (prompt {check.misses[0].prompt!r}: "
-            f"{check.misses[0].detail})"
+            f"{check.name.replace('_', ' ')} held on {check.rate:.1%} of the prompts "
+            f"(prompt {check.misses[0].prompt!r}: {check.misses[0].detail})"
             for check in self.checks
             if not check.passed and check.rate is not None
         )
@@ -73,7 +78,14 @@ class DeviceVerdict:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be proven. host: what the exporting machine recorded. decode: text of token ids."""
+    """What is to be proven.
+
+    Attributes:
+        bundle: The bundle, opened.
+        goldens: Its goldens.
+        host: What the exporting machine recorded.
+        decode: Turns token ids into text.
+    """
 
     bundle: Bundle
     goldens: Sequence[Golden]
@@ -87,20 +99,20 @@ class Subject:
 
     @property
     def share(self) -> float:
-        """Of the quantization noise that machines may differ by (``conformance.share_of``)."""
+        """The share of the quantization noise that machines may differ by (``conformance.share_of``)."""
         return share_of((rule.weight, rule.activation) for rule in self.bundle.manifest.recipe.rules)
 
 
 def check_devices(specs: Sequence[str], runtimes: Mapping[str, str], options: Options | None = None) -> None:
-    """Refuses, before any work, a device that can't prove any of these bundles, or that this machine can't provide.
+    """Refuse, before any work, a device that can't prove any of these bundles, or that this machine can't provide.
 
     Args:
-        specs: As the user wrote them.
+        specs: The devices, as the user wrote them.
         runtimes: Name of each runtime -> its version.
-        options: Of the devices.
+        options: The devices' options.
 
     Raises:
-        UnsupportedError: It can run none of the runtimes.
+        UnsupportedError: A device can run none of the runtimes.
         LackingError: Something is missing here; the hint is the command that gets it.
     """
     for spec in specs:
@@ -110,8 +122,8 @@ def check_devices(specs: Sequence[str], runtimes: Mapping[str, str], options: Op
         able = [name for name in runtimes if name in device.runtimes]
         if not able:
             raise UnsupportedError(
-                f"{spec} runs {', '.join(device.runtimes)} bundles, not {', '.join(runtimes)} ones",
-                hint="gemcut devices says what each device proves.",
+                f"{spec} runs {', '.join(device.runtimes)} bundles, not {', '.join(runtimes)} bundles",
+                hint="See gemcut devices for what each device proves.",
             )
         for name in able:
             device.refuse(name, runtimes[name])
@@ -119,27 +131,34 @@ def check_devices(specs: Sequence[str], runtimes: Mapping[str, str], options: Op
 
 
 def require_needs(device: Device, runtime: str) -> None:
-    """Raises LackingError, with the one command that mends it, where this machine lacks what the device needs."""
+    """Check that this machine has what the device needs.
+
+    Raises:
+        LackingError: It lacks something; the hint is the command that gets it.
+    """
     lacking = [need for need in device.needs(runtime) if not need.optional]
     if lacking:
         kind = device.spec.partition(":")[0]
         raise LackingError(
-            f"{device.spec} needs {', '.join(need.what for need in lacking)} here",
-            hint=f"gemcut device setup {kind} gets all of it; or: {lacking[0].command}",
+            f"{device.spec} needs {', '.join(need.what for need in lacking)} on this machine",
+            hint=f"Run gemcut device setup {kind} for all of it, or: {lacking[0].command}",
         )
 
 
 def prove_on(
     subject: Subject, spec: str, work: Path, progress: Progress, options: Options | None = None
 ) -> DeviceVerdict:
-    """Runs every golden of a bundle on a device. That it can't be run there, or crashes, is a verdict too.
+    """Run every golden of a bundle on a device.
 
     Args:
         subject: The bundle, its goldens and the exporting machine's record.
         spec: The device, as the user wrote it.
         work: A scratch folder.
-        progress: Told what happens.
-        options: Of the device.
+        progress: Receives notes.
+        options: The device's options.
+
+    Returns:
+        The verdict; that the bundle can't be run there, or crashes, is a verdict too.
 
     Raises:
         LackingError: Something is missing here.
@@ -169,7 +188,7 @@ def prove_on(
 
 
 def missing_kernels(required: Sequence[str], registered: Sequence[str]) -> tuple[str, ...]:
-    """Those required that aren't registered; a runtime without a registry lacks none that we could know of."""
+    """Return those required that aren't registered; none for a runtime without a registry, since nobody can know."""
     return tuple(sorted(set(required) - set(registered))) if registered else ()
 
 
@@ -183,7 +202,7 @@ def _require_kernels(manifest: Manifest, facts: Facts, spec: str) -> None:
     library = f" ({facts.library.name}, {title} {facts.library.version})" if facts.library else ""
     raise ConformanceError(
         f"{spec}{library} lacks {', '.join(what)}, so the program can't be loaded there",
-        hint="Ship a newer runtime with the app, or export for a target whose oldest_runtime is that of the app.",
+        hint="Ship a newer runtime with the app, or export for a target whose oldest_runtime is the app's.",
     )
 
 
@@ -208,7 +227,7 @@ def _run(subject: Subject, device: Device, facts: Facts, work: Path) -> tuple[tu
 def _checks(
     subject: Subject, device: Device, recorded: Sequence[Recorded], work: Path, progress: Progress
 ) -> tuple[Check, ...]:
-    """What the runtime checks beyond its golden runner, and what this kind of device alone can."""
+    """What the runtime checks beyond its golden runner, and what only this kind of device can check."""
 
     def ask(words: Sequence[str], files: Sequence[Path]) -> Finished:
         for file in files:
@@ -226,16 +245,16 @@ def _failed(device: Device, runtime: str, facts: Facts, done: Finished, figures:
     log = " / ".join(line.strip() for line in done.stderr.strip().splitlines()[-_TAIL:])
     if done.signal == 9:
         return ConformanceError(
-            f"{device.spec}: the program was killed, most likely because {facts.memory / 1e9:.1f} GB are too little",
-            hint="gemcut plan says what a bundle needs; a coarser recipe or a shorter --context needs less.",
+            f"{device.spec}: it was killed, probably because {facts.memory / 1e9:.1f} GB of memory is too little",
+            hint="Choose a coarser recipe or a shorter --context; gemcut plan says how much memory a bundle needs.",
         )
     if done.signal:
         return ConformanceError(
             f"{device.spec}: the runtime{library} crashed on this program (signal {done.signal}): {log}",
-            hint="The shipped library doesn't verify what it loads: check the bundle's hashes first (gemcut validate).",
+            hint="Check the bundle's hashes first (gemcut validate): the shipped library doesn't verify what it loads.",
         )
-    said = figures.get("error") or log or f"it ended with {done.code}"
+    said = figures.get("error") or log or f"exit code {done.code}"
     return ConformanceError(
         f"{device.spec}: the program can't be run{library}: {said}",
-        hint="gemcut inspect lists the operators and backends that it needs; --verbose shows the runtime's own log.",
+        hint="See gemcut inspect for the operators and backends that it needs, or --verbose for the runtime's own log.",
     )

@@ -1,4 +1,4 @@
-"""What a kind of device lacks here, and getting it."""
+"""What a kind of device lacks on this machine, and how to get it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,15 @@ _TITLES = {"packages": "Installing {packages}", "runtime": "Making {spec} ready 
 
 @dataclass(frozen=True)
 class DeviceEntry:
-    """A kind of device. argument: what may follow its name. needs: what this machine lacks for it, by runtime.
+    """A kind of device.
 
-    ready: the runtimes whose bundles it can prove here now.
+    Attributes:
+        name: Its name, as ``--on`` takes it.
+        argument: What may follow its name and a colon; empty if nothing may.
+        proves: What it proves.
+        leaves_out: What it doesn't prove.
+        ready: The runtimes whose bundles it can prove here now.
+        needs: What this machine lacks for it, by runtime.
     """
 
     name: str
@@ -36,7 +42,7 @@ class DeviceEntry:
 
 
 def entry(kind: DeviceKind) -> DeviceEntry:
-    """A kind of device as ``gemcut devices`` lists it."""
+    """Return a kind of device as ``gemcut devices`` lists it."""
     if kind.is_host:
         needs = {name: _host_needs(name) for name in runtime_names()}
     else:
@@ -47,7 +53,7 @@ def entry(kind: DeviceKind) -> DeviceEntry:
 
 
 def lacking_for(kind: DeviceKind) -> list[str]:
-    """What this machine lacks for a kind of device, each once; nothing is fetched or started."""
+    """Return what this machine lacks for a kind of device, each once; nothing is fetched or started."""
     device = make_device(kind.name)
     needs = (need for name in device.runtimes for need in device.needs(name) if not need.optional)
     return list(dict.fromkeys(need.what for need in needs))
@@ -62,17 +68,17 @@ def _host_needs(runtime: str) -> tuple[Need, ...]:
 
 
 def set_up(spec: str, progress: Progress) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Gets what a device lacks here: Debian's packages, then what it fetches and builds itself.
+    """Get what a device lacks here: Debian's packages, then what it fetches and builds itself.
 
     Args:
-        spec: The device, as for ``--on``.
-        progress: Told what happens.
+        spec: The device, as ``--on`` takes it.
+        progress: Receives the steps.
 
     Returns:
-        The runtimes that it can prove now, and the seconds of each step.
+        The runtimes whose bundles it can prove now, and the seconds of each step.
 
     Raises:
-        LackingError: Something can't be had; the hint is the command that would get it.
+        LackingError: Something can't be got; the hint is the command that would get it.
     """
     from ..util.fetching import apt_install
 
@@ -83,18 +89,18 @@ def set_up(spec: str, progress: Progress) -> tuple[tuple[str, ...], dict[str, fl
     if packages:
         with clock.stage("packages", packages=", ".join(packages)):
             apt_install(packages, progress)
-    for runtime in _able(device):
+    for runtime in _runnable(device):
         lacking = [need for need in device.needs(runtime) if not need.optional]
         if lacking:
             raise LackingError(f"{spec} still needs {lacking[0].what}", hint=lacking[0].command)
         if not kind_of(spec).here:
-            continue  # what is made for a phone is made when there is one
+            continue  # what a phone needs is made once there is one
         with clock.stage("runtime", runtime, spec=spec, runtime=runtime), tempfile.TemporaryDirectory() as work:
-            _try(spec, runtime, Path(work), progress)
-    return _able(device), clock.seconds
+            _try_out(spec, runtime, Path(work), progress)
+    return _runnable(device), clock.seconds
 
 
-def _try(spec: str, runtime: str, work: Path, progress: Progress) -> None:
+def _try_out(spec: str, runtime: str, work: Path, progress: Progress) -> None:
     device = make_device(spec)
     try:
         device.prepare(runtime, work, progress)
@@ -103,8 +109,8 @@ def _try(spec: str, runtime: str, work: Path, progress: Progress) -> None:
         device.close()
 
 
-def _able(device: Device) -> tuple[str, ...]:
-    """The runtimes that its processor can run."""
+def _runnable(device: Device) -> tuple[str, ...]:
+    """The runtimes that the device's processor can run."""
     found = []
     for name in device.runtimes:
         try:

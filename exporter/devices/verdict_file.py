@@ -1,8 +1,8 @@
 """The verdict of a phone: what an app that replayed a bundle's goldens wrote down, read and judged here.
 
-The file is JSON (``verdict.schema.json``). It says what came out there, and what the app made of it; the latter is
-never trusted: the outputs are held against the exporting machine's record by ``prove.conformance`` as those of any
-device, and texts are decoded anew from the token ids.
+The file is JSON (``verdict.schema.json``). It holds the outputs, and the app's own judgement, which is never trusted:
+the outputs are compared with the exporting machine's record by ``prove.conformance`` like those of any device, and the
+texts are decoded again from the token ids.
 """
 
 from __future__ import annotations
@@ -56,7 +56,18 @@ class RuntimePart(_Part):
 
 
 class DevicePart(_Part):
-    """The phone. ``memory`` in bytes; ``emulated``: an emulator, whose speed says nothing of a phone's."""
+    """The phone.
+
+    Attributes:
+        maker: Who made it.
+        model: Its model.
+        system: The operating system and its version.
+        abi: The Android ABI of the app's process.
+        cpu: The processor's name.
+        cores: The number of cores.
+        memory: Bytes of memory.
+        emulated: Whether it is an emulator, whose speed says nothing about a phone's.
+    """
 
     maker: str
     model: str
@@ -76,10 +87,15 @@ class AppPart(_Part):
 
 
 class GoldenPart(_Part):
-    """One golden's outputs: base64 of little-endian arrays, row by row.
+    """One golden's outputs: base64 of little-endian arrays, row by row; see ``prove.golden.Recorded``.
 
-    ``logprobs``: float32 [P, K], nats; ``target_logprobs``: float32 [P]; ``top1``: int32 [P]; see
-    ``prove.golden.Recorded``. ``greedy_text``: null where the app could not decode it.
+    Attributes:
+        id: The id of the golden's prompt.
+        logprobs: Float32 [P, K], in nats.
+        target_logprobs: Float32 [P], in nats.
+        top1: Int32 [P].
+        greedy_ids: The tokens of the greedy reply.
+        greedy_text: The text of the greedy reply; null if the app couldn't decode it.
     """
 
     id: str
@@ -93,10 +109,22 @@ class GoldenPart(_Part):
 class VerdictFile(_Part):
     """What an app writes.
 
-    ``manifest_sha256``: of the bundle's manifest, which stands for the whole bundle. ``library``: SHA-256 of the
-    runtime's library in the app. ``tokens_per_second``: of single steps. ``peak_memory``: bytes that were resident at
-    most, 0 where that isn't known. ``refused``: why the program couldn't be run to its end; then there are no goldens.
-    ``passed``, ``max_logprob_diff``, ``mean_kl``, ``failures``: the app's own judgement; null where not a number.
+    Attributes:
+        format: Says that this is a verdict.
+        schema_version: The version of this format.
+        manifest_sha256: SHA-256 of the bundle's manifest, which stands for the whole bundle.
+        runtime: The runtime that ran the program.
+        library: SHA-256 of the runtime's library in the app; null if that isn't known.
+        device: The phone.
+        app: The app.
+        goldens: Each golden's outputs, in the bundle's order; none if the program couldn't be run to its end.
+        tokens_per_second: Tokens per second of single steps; null if that isn't known.
+        peak_memory: The most bytes that were resident; 0 if that isn't known.
+        refused: Why the program couldn't be run to its end; null if it could.
+        passed: The app's own judgement.
+        max_logprob_diff: The app's own figure; null if it isn't a number.
+        mean_kl: The app's own figure; null if it isn't a number.
+        failures: The app's own list of failures.
     """
 
     format: Literal["gemcut-verdict"]
@@ -120,9 +148,11 @@ class VerdictFile(_Part):
 class PhoneRun:
     """A verdict file that fits its bundle.
 
-    file: as written, without the app's word being trusted. recorded: each golden's outputs, its text decoded here;
-    empty where the program was refused. texts_differ: ids of the goldens whose text in the file isn't that of its
-    tokens.
+    Attributes:
+        file: The file as it was written; the app's judgement in it isn't trusted.
+        facts: What the phone is.
+        recorded: Each golden's outputs, its text decoded here; empty if the program was refused.
+        texts_differ: Ids of the goldens whose text in the file isn't that of its tokens.
     """
 
     file: VerdictFile
@@ -135,21 +165,21 @@ class PhoneRun:
         """The phone, as a person would call it."""
         device = self.file.device
         maker = "" if device.model.lower().startswith(device.maker.lower()) else device.maker
-        return _plain(f"{maker} {device.model}".strip()) or "a phone without a name"
+        return _plain(f"{maker} {device.model}".strip()) or "an unnamed phone"
 
 
 def _plain(text: str) -> str:
-    """Text of a stranger's file, for a terminal: nothing in it that isn't printed."""
+    """Text of a stranger's file for a terminal, without anything that isn't printable."""
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def read_file(path: Path) -> VerdictFile:
-    """Reads a verdict file by itself.
+    """Read a verdict file by itself.
 
     Raises:
-        UsageError: There is none, or it is something else.
+        UsageError: There is no such file, or it isn't a verdict.
         UnsupportedError: A newer app wrote it.
-        ConformanceError: It is one, but damaged: a field is missing, misspelt or of the wrong kind.
+        ConformanceError: It is a verdict, but damaged: a field is missing, misspelt or of the wrong type.
     """
     try:
         data = path.read_bytes()
@@ -159,13 +189,13 @@ def read_file(path: Path) -> VerdictFile:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
         kind = ConformanceError if FORMAT.encode() in data[:200] else UsageError
-        raise kind(f"{path} is truncated or no JSON: {error}", hint=AGAIN) from error
+        raise kind(f"{path} is truncated or not JSON: {error}", hint=AGAIN) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise UsageError(f"{path} is not a verdict of a phone", hint="name the file that the app shared")
+        raise UsageError(f"{path} is not a phone's verdict", hint="name the file that the app shared")
     version = found.get("schema_version")
     if type(version) is int and version > SCHEMA_VERSION:
         raise UnsupportedError(
-            f"{path} has schema version {version}; this gemcut reads up to {SCHEMA_VERSION}",
+            f"{path} has schema version {version}; this gemcut reads versions up to {SCHEMA_VERSION}",
             hint="upgrade gemcut: pip install --upgrade gemcut",
         )
     try:
@@ -184,7 +214,7 @@ def _array(text: str, kind: str, shape: tuple[int, ...], what: str) -> npt.NDArr
     try:
         data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise _Damaged(f"{what} is truncated or no base64: {error}") from error
+        raise _Damaged(f"{what} is truncated or not base64: {error}") from error
     wanted = 4 * math.prod(shape)
     if len(data) != wanted:
         raise _Damaged(f"{what} has {len(data):,} bytes instead of {wanted:,} (shape {list(shape)})")
@@ -200,7 +230,7 @@ def _recorded(
     top1 = _array(part.top1, "<i4", (rows,), "top1")
     ids = [*part.greedy_ids, *(int(token) for token in top1)]
     if strange := [token for token in ids if not 0 <= token < vocab_size]:
-        raise _Damaged(f"it names token {strange[0]}; the vocabulary has {vocab_size}")
+        raise _Damaged(f"it has token {strange[0]}, and the vocabulary has {vocab_size} tokens")
     words, ended = strip_stop(part.greedy_ids, stops)
     return Recorded(logprobs, targets, top1, part.greedy_ids, decode(words), ended)
 
@@ -212,7 +242,7 @@ def _all_recorded(file: VerdictFile, subject: Subject, path: Path) -> tuple[Reco
         lacking = next((f"{name!r} is missing" for name in wanted if name not in there), "their order differs")
         more = next((f"{name!r} doesn't belong there" for name in there if name not in wanted), lacking)
         raise ConformanceError(
-            f"{path} has {len(there)} goldens, the bundle {len(wanted)}: "
+            f"{path} has {len(there)} goldens, and the bundle has {len(wanted)}: "
             f"{lacking if len(there) < len(wanted) else more}",
             hint=AGAIN,
         )
@@ -247,7 +277,7 @@ def _require_same_bundle(file: VerdictFile, bundle: Bundle, path: Path) -> None:
     here = hashlib.sha256(bundle.read(MANIFEST)).hexdigest()
     if file.manifest_sha256 != here:
         raise ConformanceError(
-            f"{path} is of another bundle: its manifest's SHA-256 is {file.manifest_sha256[:12]}…, that of "
+            f"{path} is for another bundle: its manifest's SHA-256 is {file.manifest_sha256[:12]}…, and that of "
             f"{bundle.path} is {here[:12]}…",
             hint="name the bundle that is in the app, or prove this one on the phone",
         )
@@ -260,22 +290,22 @@ def _require_same_bundle(file: VerdictFile, bundle: Bundle, path: Path) -> None:
 
 
 def read_verdict(path: Path, subject: Subject) -> PhoneRun:
-    """Reads a verdict file and holds it against the bundle that it says to be of; judges nothing.
+    """Read a verdict file, and check that it fits the bundle; nothing is judged.
 
     Args:
-        path: What the app shared.
+        path: The file that the app shared.
         subject: The bundle, every byte of it checked, and its goldens.
 
     Raises:
-        UsageError: There is no such file, or it is something else.
+        UsageError: There is no such file, or it isn't a verdict.
         UnsupportedError: A newer app wrote it.
-        ConformanceError: It is damaged, or of another bundle.
+        ConformanceError: It is damaged, or for another bundle.
     """
     file = read_file(path)
     _require_same_bundle(file, subject.bundle, path)
     if file.refused is not None:
         if file.goldens:
-            raise ConformanceError(f"{path} has goldens of a program that it says was not run", hint=AGAIN)
+            raise ConformanceError(f"{path} has outputs of a program that, it says, was not run", hint=AGAIN)
         return PhoneRun(file, _facts(file), (), ())
     recorded = _all_recorded(file, subject, path)
     differ = tuple(
@@ -287,11 +317,11 @@ def read_verdict(path: Path, subject: Subject) -> PhoneRun:
 
 
 def disagreements(run: PhoneRun, conformance: Conformance) -> Iterator[str]:
-    """Where the app's own judgement isn't what its outputs give here, in words."""
+    """Yield, in words, where the app's own judgement differs from what its outputs give here."""
     file = run.file
     if file.passed != conformance.passed:
         word, found = ("passed", "don't") if file.passed else ("failed", "do")
-        yield f"the file says that {run.name} {word}; its outputs {found} pass here, and that is what counts"
+        yield f"the file says that {run.name} {word}; its outputs {found} pass here, which is what counts"
     for name, said, here in (
         ("largest log-probability difference", file.max_logprob_diff, conformance.max_logprob_diff),
         ("mean KL", file.mean_kl, conformance.mean_kl),
@@ -300,28 +330,28 @@ def disagreements(run: PhoneRun, conformance: Conformance) -> Iterator[str]:
         if not (known == here or math.isclose(known, here, rel_tol=_AGREES, abs_tol=1e-12)):
             yield f"the file says {name} {known:.4g}; its outputs give {here:.4g} here"
     if run.texts_differ:
-        yield f"the file's text of {run.texts_differ[0]!r} is not that of its tokens, which are what counts"
+        yield f"the file's text of {run.texts_differ[0]!r} differs from that of its tokens, which are what counts"
 
 
 def verdict_from(subject: Subject, path: Path, progress: Progress | None = None) -> DeviceVerdict:
-    """A phone's verdict, judged here from the outputs that the app wrote down.
+    """Return a phone's verdict, judged here from the outputs that the app wrote down.
 
     Args:
         subject: The bundle, every byte of it checked, its goldens and the exporting machine's record.
-        path: What the app shared.
-        progress: Told where the app's own judgement isn't ours.
+        path: The file that the app shared.
+        progress: Receives a note of each difference between the app's own judgement and this one.
 
     Returns:
-        ``seconds`` is 0: the file doesn't say how long the proof took.
+        The verdict; its ``seconds`` is 0, since the file doesn't say how long the proof took.
 
     Raises:
-        UsageError: There is no such file, or it is something else.
+        UsageError: There is no such file, or it isn't a verdict.
         UnsupportedError: A newer app wrote it.
-        ConformanceError: It is damaged, or of another bundle.
+        ConformanceError: It is damaged, or for another bundle.
     """
     run = read_verdict(path, subject)
     if run.file.refused is not None:
-        refused = f"{run.name}: the program can't be run: {_plain(run.file.refused) or 'no reason given'}"
+        refused = f"{run.name}: the program can't be run: {_plain(run.file.refused) or 'no reason is given'}"
         return DeviceVerdict(run.name, subject.runtime, run.facts, None, (), run.file.peak_memory, 0.0, refused)
     conformance = compare(subject.goldens, subject.host, run.recorded, subject.share)
     if progress is not None:
@@ -331,10 +361,10 @@ def verdict_from(subject: Subject, path: Path, progress: Progress | None = None)
 
 
 def verdict_schema() -> dict[str, Any]:
-    """The JSON Schema that is shipped as ``verdict.schema.json``."""
+    """Return the JSON Schema that is shipped as ``verdict.schema.json``."""
     return schema.titled_schema(VerdictFile, "Gemcut verdict of a phone")
 
 
 def schema_text() -> str:
-    """The content that ``verdict.schema.json`` should have."""
+    """Return the content that ``verdict.schema.json`` should have."""
     return schema.schema_text(verdict_schema())

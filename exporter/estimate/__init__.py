@@ -1,1 +1,1 @@
-"""What an export and its bundle take, part by part, from shapes alone; ``plan`` puts it together."""
+"""What an export and its bundle take, part by part, from shapes alone; ``overview`` puts it together."""

@@ -1,4 +1,4 @@
-"""Bytes on the disk: of a bundle, and of what lies beside it while it is made."""
+"""Bytes on the disk: of a bundle, and of what is beside it while it is made."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from .constants import constants
 if TYPE_CHECKING:
     from .shapes import Shapes
 
-# Files of the checkpoint that a bundle carries as they are (see ``packing``).
+# Files of the checkpoint that a bundle carries unchanged (see ``pipeline.packaging``).
 _CARRIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
-# Bytes; tensors and constants below lie in memory (see ``scratch`` and ExecuTorch's ``spill``).
+# Bytes; smaller tensors and constants stay in memory (see ``util.file_tensors`` and ExecuTorch's ``spill``).
 SMALLEST_TENSOR, _SMALLEST_CONSTANT = 1 << 20, 1 << 18
 _FLOAT = 4
 
 
 @dataclass(frozen=True)
 class Files:
-    """Bytes. program: its file. bundle: all files. logits: the float model's for one row of each golden, which lie
-    beside it to the end.
+    """Bytes of files.
 
-    lowering: tensors and constants that lie beside it while it is lowered. tokenizer_known: its size is that of the
-    checkpoint's files, not guessed from the vocabulary.
+    Attributes:
+        program: Bytes of the program's file.
+        bundle: Bytes of all files of the bundle.
+        logits: Bytes of the float model's logits for one row of each golden, which are beside the bundle to the end.
+        lowering: Bytes of tensors and constants that are beside the program while it is lowered.
+        tokenizer_known: Whether the tokenizer's size is that of the checkpoint's files rather than a guess from the
+            vocabulary.
     """
 
     program: int
@@ -34,9 +38,11 @@ class Files:
     tokenizer_known: bool
 
     def disk(self, form: str = "dir", least: bool = False) -> int:
-        """Most bytes at the output's place at once; a zip lies there beside the files that went into it.
+        """Return the most bytes at the output's place at once; a zip is beside the files that went into it.
 
-        ``least``: where every reply of the float model is short.
+        Args:
+            form: 'dir' or 'zip'.
+            least: Assume that every reply of the float model is short.
         """
         goldens = constants().goldens
         return (
@@ -47,7 +53,7 @@ class Files:
 
 
 def files_of(shapes: Shapes, folder: Path) -> Files:
-    """The files of a model whose checkpoint, or config.json alone, lies in ``folder``."""
+    """Return the bytes of a model's files; ``folder`` has its checkpoint, or only config.json."""
     known = constants().files
     program = shapes.stored + known.module * shapes.modules + known.program
     tokenizer, sure = _tokenizer(folder, shapes.vocabulary)
@@ -58,7 +64,7 @@ def files_of(shapes: Shapes, folder: Path) -> Files:
 
 
 def _lowering(shapes: Shapes) -> int:
-    """The quantized tensors, which lie there until the program is written, and its constants."""
+    """The quantized tensors, which are there until the program is written, and the program's constants."""
     tensors = sum(size for w in shapes.weights for size in w.unpacked if size >= SMALLEST_TENSOR)
     kept = sum(w.stored for w in shapes.weights if w.stored >= _SMALLEST_CONSTANT)
     return tensors + kept

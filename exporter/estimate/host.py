@@ -1,4 +1,4 @@
-"""What this machine has for an export: memory that a process can still take, and disk."""
+"""What this machine has for an export: the memory that a process can still take, and disk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from pathlib import Path
 
 _GROUPS = Path("/proc/self/cgroup")
 _CGROUP = Path("/sys/fs/cgroup")
-# Version 1 writes the largest number of pages where there is no limit.
+# Version 1 writes the largest number of pages if there is no limit.
 _NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True)
 class Machine:
-    """memory: bytes that this process can have, with those it has. limit: what sets that. disk: bytes free there."""
+    """Memory and disk of this machine.
+
+    Attributes:
+        memory: Bytes that this process can have, including those that it has.
+        limit: What limits the memory, in words.
+        disk: Bytes that are free on the disk.
+    """
 
     memory: int
     limit: str
@@ -23,23 +29,23 @@ class Machine:
 
 
 def this_machine(place: Path) -> Machine:
-    """Looks at it.
+    """Return what this machine has now.
 
     Args:
-        place: Where an export would write; it need not be there yet.
+        place: Where an export would write; it need not exist yet.
     """
     import psutil
 
     from ..util.process_memory import anonymous_memory
 
     free = psutil.virtual_memory().available + psutil.swap_memory().free
-    limits = [(free, "so much is free, with swap"), *_groups(), *_resources()]
+    limits = [(free, "that is what is free, with swap"), *_cgroup_limits(), *_ulimits()]
     left, limit = min(limits)
     present = next(p for p in (place, *place.parents) if p.exists())
     return Machine(max(0, left) + (anonymous_memory() or 0), limit, shutil.disk_usage(present).free)
 
 
-def _resources() -> Iterator[tuple[int, str]]:
+def _ulimits() -> Iterator[tuple[int, str]]:
     """What is left of the limits that ``ulimit -v`` and ``ulimit -d`` set."""
     try:
         import resource
@@ -54,7 +60,7 @@ def _resources() -> Iterator[tuple[int, str]]:
             yield soft - size, f"ulimit {flag}"
 
 
-def _groups() -> Iterator[tuple[int, str]]:
+def _cgroup_limits() -> Iterator[tuple[int, str]]:
     """What is left of the memory limits of this process's control groups, of both versions (cgroups(7))."""
     try:
         lines = _GROUPS.read_text().splitlines()
@@ -63,14 +69,14 @@ def _groups() -> Iterator[tuple[int, str]]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            yield from _left(_CGROUP, path, "memory.max", "memory.current", "inactive_file")
+            yield from _group_limits(_CGROUP, path, "memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
             root, names = _CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            yield from _left(root, path, *names, "total_inactive_file")
+            yield from _group_limits(root, path, *names, "total_inactive_file")
 
 
-def _left(root: Path, path: str, limit: str, usage: str, cached: str) -> Iterator[tuple[int, str]]:
-    """Of the group and all above it; in a container its own may be the root that is to be seen."""
+def _group_limits(root: Path, path: str, limit: str, usage: str, cached: str) -> Iterator[tuple[int, str]]:
+    """What is left of the limits of a group and all above it; in a container its own may be the visible root."""
     folder = root / path.lstrip("/")
     for group in (folder, *folder.parents):
         most = _number(group / limit)
@@ -84,12 +90,12 @@ def _left(root: Path, path: str, limit: str, usage: str, cached: str) -> Iterato
 def _number(file: Path) -> int | None:
     try:
         return int(file.read_text())
-    except (OSError, ValueError):  # "max": none is set
+    except (OSError, ValueError):  # "max": no limit is set
         return None
 
 
 def _droppable(file: Path, name: str) -> int:
-    """Bytes of files' pages in a group, which count as its own until another needs the room."""
+    """Bytes of files' pages in a group, which count as used until another process needs the room."""
     try:
         lines = file.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Bytes of memory: of the exporting process by stage (what no file backs), and of a process that runs the bundle."""
+"""Bytes of memory: of the exporting process by stage (only what no file backs), and of a process that runs a bundle."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ _FLOAT, _STORED = 4, 2  # bytes of an element
 
 
 def prompt_tokens(shapes: Shapes) -> int:
-    """Of all golden prompts together; where there is a window, one of them is longer."""
+    """Return the tokens of all golden prompts together; if there is a window, one of them is longer than it."""
     goldens, cache = constants().goldens, shapes.cache
     return goldens.tokens + (cache.window + goldens.past if cache.windowed and cache.window else 0)
 
 
 def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
-    """Most bytes by stage, of those in which it differs.
+    """Return the most bytes of each stage whose memory differs from that of the stage before.
 
-    ``least``: as if lowering a mixture's experts, which differ by their weights alone, took nothing.
+    Args:
+        shapes: The model's shapes.
+        least: Assume that lowering a mixture's experts, which differ only by their weights, takes nothing.
     """
     from ..quantize.methods.base import PIECE
 
@@ -35,7 +37,7 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
     piece = known.piece * min(PIECE, max(w.elements for w in shapes.weights))
     pieces = piece + min(known.unreturned_most, int(known.unreturned * sum(w.elements for w in shapes.weights)))
     quantized = loaded + known.quantizing + pieces
-    # XNNPACK's serializer packs the largest matrix in memory, in pieces that are then put together.
+    # XNNPACK's serializer packs the largest matrix in memory, in pieces that are joined afterwards.
     packing = 2 * max((w.stored for w in shapes.linears), default=0)
     kept = loaded + known.left + small + known.kept * modules
     return {
@@ -51,10 +53,10 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
 
 
 def run_memory(shapes: Shapes) -> int:
-    """Most bytes resident of a program that is loaded and whose cache is full.
+    """Return the most bytes resident of a program that is loaded and whose cache is full.
 
-    Rows are gathered from pages of the program's file; other weights XNNPACK repacks into memory of its own, and while
-    it does so for the largest, that is there twice.
+    Rows are gathered from pages of the program's file. XNNPACK repacks the other weights into its own memory, and while
+    it repacks the largest, that one is there twice.
     """
     gathered = sum(w.stored for w in shapes.weights if w.gathered)
     twice = max((w.stored for w in shapes.linears), default=0)
@@ -62,14 +64,14 @@ def run_memory(shapes: Shapes) -> int:
 
 
 def _run(shapes: Shapes) -> int:
-    """What a loaded program takes beside its file. The runtime fills the cache with zeros as it loads."""
+    """What a loaded program takes besides its file. The runtime fills the cache with zeros when it loads."""
     packed = sum(w.packed for w in shapes.linears)
     activations = _FLOAT * shapes.cache.chunk * (3 * shapes.wide + 6 * shapes.hidden)
     return packed + shapes.cache.bytes + activations + constants().memory.run
 
 
 def _reference(shapes: Shapes) -> int:
-    """Caches of all prompts, side by side as far as ``reference`` lets them, and what they hold between products."""
+    """The caches of all prompts, as many at once as ``reference`` allows, and what they hold between products."""
     from ..reference.lockstep import MOST
     from ..reference.transformers_model import CACHES, CACHES_OF_PARAMETER
 

@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from .disk import Files
     from .shapes import Shapes
 
-REACHED = 0.6  # of the bandwidth, in a decode step of a 270M model: ExecuTorch 1.5 on two cores
+REACHED = 0.6  # share of the bandwidth that a decode step of a 270M model reaches: ExecuTorch 1.5 on two cores
 FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)
 class TensorClass:
-    """Tensors of one kind. bytes: in the bundle. read: bytes of them that one decode step reads."""
+    """Tensors of one kind.
+
+    Attributes:
+        name: The kind.
+        parameters: The number of their elements.
+        bytes: Their bytes in the bundle.
+        read: Their bytes that one decode step reads.
+    """
 
     name: str
     parameters: int
@@ -36,12 +43,19 @@ class TensorClass:
 
 @dataclass(frozen=True)
 class ExportCost:
-    """What making the bundle takes, each by stage too.
+    """What making the bundle takes.
 
-    memory: most bytes that no file backs; pages of mapped files are dropped when another process needs the room. disk:
-    most bytes at the output's place at once, the bundle with them. seconds: on this machine, if nothing else runs.
-    memory_left, memory_limit: bytes that an export could have here, and what sets that. disk_left: bytes free here.
-    fits: whether it has all of it; None where it is too close to say.
+    Attributes:
+        memory: The most bytes that no file backs; pages of mapped files are dropped when another process needs the
+            room.
+        memory_by_stage: The same for each stage.
+        disk: The most bytes at the output's place at once, including the bundle.
+        seconds: Seconds on this machine, if nothing else runs.
+        seconds_by_stage: The same for each stage.
+        memory_left: Bytes of memory that an export could have here.
+        memory_limit: What limits that memory.
+        disk_left: Bytes of disk that are free here.
+        fits: Whether this machine has enough of both; null if it is too close to say.
     """
 
     memory: int
@@ -59,10 +73,24 @@ class ExportCost:
 class Plan:
     """An estimate; sizes in bytes, speeds in tokens per second.
 
-    adapter: what is merged in. parameters: of the model, a tied head not counted twice. program: its file. bundle: all
-    files, a zip as well. cache: KV cache, as it is allocated. memory: most bytes resident, beside the runtime's own
-    code, of a process that runs the bundle and fills its context. read: bytes that one decode step reads, the cache
-    half full; of experts those that a token chooses. notes: what the configuration doesn't say.
+    Attributes:
+        model: The model's name.
+        adapter: The name of the adapter that is merged in; null if there is none.
+        target: The target's name.
+        recipe: The recipe's name.
+        context: Slots of the KV cache.
+        parameters: Parameters of the model; a tied head is counted once.
+        tensors: The tensors by kind.
+        program: Bytes of the program's file.
+        bundle: Bytes of all files of the bundle, which are those of a zip too.
+        cache: Bytes of the KV cache, as it is allocated.
+        memory: The most bytes resident, besides the runtime's own code, of a process that runs the bundle and fills
+            its context.
+        read: Bytes that one decode step reads with the cache half full; of experts, those that a token chooses.
+        decode: Tokens per second of a reply.
+        prefill: Tokens per second of a prompt.
+        export: What making the bundle takes.
+        notes: What the configuration doesn't say.
     """
 
     model: str
@@ -91,16 +119,21 @@ def estimate(
     progress: Progress,
     adapter: Path | None = None,
 ) -> Plan:
-    """Estimates an export that isn't made.
+    """Estimate an export without making it.
 
     Args:
-        model: A directory that holds a config.json, or a hub id, of which only that is fetched.
-        context: Slots of the cache; None for the target's, or the model's own where that is shorter.
+        model: A directory that holds a config.json, or a hub id, of which only that file is fetched.
+        target: The kind of device.
+        recipe: How to quantize.
+        context: Slots of the KV cache; None for the target's, or the model's if that is shorter.
+        progress: Receives the stages.
         adapter: The folder of a PEFT adapter to merge in; all of it is checked against the model.
 
     Raises:
-        CheckpointError, UnsupportedError, LackingError: As ``checkpoint.describe``, the adapter and the recipe have it.
-        UsageError: A context that the model wasn't made for.
+        CheckpointError: The configuration or the adapter is wrong.
+        UnsupportedError: The model, the adapter or the recipe isn't supported.
+        LackingError: The configuration can't be fetched, or this machine lacks something.
+        UsageError: The model wasn't made for the context.
     """
     from ..checkpoint.opening import check_context, describe
     from .memory import run_memory
@@ -141,7 +174,7 @@ def estimate(
 
 
 def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
-    """What the export takes, and what there is for it here: in the folder that ``export`` writes to unless told."""
+    """What the export takes, and what this machine has, in the folder that ``export`` writes to by default."""
     from .disk import files_of
     from .fit import room_for
     from .host import this_machine
@@ -169,14 +202,14 @@ def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
 def _notes(files: Files, shapes: Shapes) -> tuple[str, ...]:
     found = []
     if not files.tokenizer_known:
-        found.append("the size of the tokenizer is guessed from the vocabulary: there is no tokenizer.json")
+        found.append("the tokenizer's size is a guess from the vocabulary, since there is no tokenizer.json")
     if shapes.experts:
-        found.append("memory and seconds of lowering so many experts are extrapolated from models without any")
+        found.append("memory and seconds of lowering the experts are extrapolated from models without experts")
     return tuple(found)
 
 
 def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, Adapter]:
-    """The configuration with an adapter merged in, which has a head of its own where the adapter unties it."""
+    """The configuration with an adapter merged in; its head is separate if the adapter unties it."""
     from ..checkpoint.adapters.adapter import HEAD, Base, open_adapter
     from ..checkpoint.adapters.overlay import spare_tensors
     from ..modeling.parts import TEXT_DECODER

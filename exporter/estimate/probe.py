@@ -1,4 +1,4 @@
-"""How fast this machine is, found in less than a second: the figures that an export's seconds hang on."""
+"""How fast this machine is, measured in less than a second: the figures that an export's seconds depend on."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ROUNDS = 100_000
 
 
 def measure_speed(folder: Path) -> Speed:
-    """Measures it; what other programs take meanwhile is missing.
+    """Measure this machine's speed as it is now, slowed down by whatever else is running.
 
     Args:
-        folder: Where an export would write. Where that can't be, the constants' disk is taken.
+        folder: Where an export would write; if it can't be written to, the constants' disk speed is used.
     """
     import torch
 
@@ -31,19 +31,19 @@ def measure_speed(folder: Path) -> Speed:
     target = torch.empty_like(source)
     part = bytes(_BYTES // 8)
     found: dict[str, Any] = {
-        "multiply": 2 * _SIDE**3 / _least(lambda: first @ second, 5),
-        "copy": 2 * _BYTES / _least(lambda: target.copy_(source), 4),
-        "interpreter": _ROUNDS / _least(_loop, 5),
-        "hash": len(part) / _least(lambda: hashlib.sha256(part).digest(), 3),
+        "multiply": 2 * _SIDE**3 / _fastest(lambda: first @ second, 5),
+        "copy": 2 * _BYTES / _fastest(lambda: target.copy_(source), 4),
+        "interpreter": _ROUNDS / _fastest(_loop, 5),
+        "hash": len(part) / _fastest(lambda: hashlib.sha256(part).digest(), 3),
         "disk": constants().speed.disk,
     }
     with suppress(OSError):
-        found["disk"] = _BYTES / _least(lambda: _write(folder, part), 1)
+        found["disk"] = _BYTES / _fastest(lambda: _write(folder, part), 1)
     return Speed(**found)
 
 
-def _least(work: Callable[[], Any], times: int) -> float:
-    """Seconds of the fastest of so many runs: what disturbs makes it slower, never faster."""
+def _fastest(work: Callable[[], Any], times: int) -> float:
+    """Seconds of the fastest of several runs: disturbances make a run slower, never faster."""
     found = []
     for _ in range(times + 1):  # the first warms up
         began = time.perf_counter()

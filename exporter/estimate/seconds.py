@@ -1,4 +1,4 @@
-"""Seconds of an export, by stage: each stage's work over the rate of what it hangs on."""
+"""Seconds of an export, by stage: each stage's work over the rate of what it depends on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STORED = 2  # bytes of a checkpoint's elements
 
 
 def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, float]:
-    """Seconds by stage on a machine of that speed that does nothing else."""
+    """Return the seconds by stage on a machine of that speed that does nothing else."""
     known, then = constants().seconds, constants().speed
     slow = {name: getattr(then, name) / getattr(speed, name) for name in ("multiply", "interpreter", "hash", "disk")}
     slow["copy"] = then.copy_ / speed.copy_
@@ -41,7 +41,7 @@ def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, floa
 
 
 def _reference(shapes: Shapes, slow: dict[str, float]) -> float:
-    """All prompts side by side: of each matrix as many rows as there are tokens, and its reading once a step."""
+    """All prompts at once: each matrix is multiplied by as many rows as there are tokens, and read once a step."""
     known, goldens = constants().seconds, constants().goldens
     steps = goldens.reply
     replies = goldens.prompts * goldens.reply
@@ -54,7 +54,7 @@ def _reference(shapes: Shapes, slow: dict[str, float]) -> float:
 
 
 def _prove(shapes: Shapes, slow: dict[str, float]) -> float:
-    """Each golden twice: its prompt, and its reply step by step; once on the float model's tokens, once on its own."""
+    """Each golden twice, prompt and then reply step by step: on the float model's tokens, and on its own."""
     known, goldens = constants().seconds, constants().goldens
     replies = goldens.prompts * goldens.reply
     prompts = 2 * prompt_tokens(shapes) * sum(w.operations for w in shapes.linears if w.kind != "head")

@@ -1,4 +1,4 @@
-"""What a model's shapes say of it: every weight as its recipe stores it, and how many modules there are. No values."""
+"""What a model's shapes say without any values: every weight as its recipe stores it, and the number of modules."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ _FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Weight:
-    """One matrix [rows, columns]. gathered: rows are read from it by number. share: of such matrices that a token
-    reads, 1.0 but for experts.
+    """One matrix [rows, columns].
+
+    Attributes:
+        kind: The kind of tensor.
+        rows: The number of rows.
+        columns: The number of columns.
+        scheme: How it is stored.
+        gathered: Whether rows are read from it by number, as from an embedding.
+        share: The share of such matrices that a token reads; 1.0 except for experts.
     """
 
     kind: str
@@ -34,6 +41,7 @@ class Weight:
 
     @property
     def elements(self) -> int:
+        """The number of elements."""
         return self.rows * self.columns
 
     @property
@@ -50,18 +58,18 @@ class Weight:
 
     @property
     def operations(self) -> int:
-        """Of one token, in those of int8 products."""
+        """Operations of one token, counted in those of int8 products."""
         cost = 1 if self.scheme.activation == "int8-dynamic" else FLOAT_COST
         return 0 if self.gathered else int(2 * self.elements * cost * self.share)
 
     @property
     def packed(self) -> int:
-        """Bytes in XNNPACK's own layout: a bias and a sum for each row beside the values and their scales."""
+        """Bytes in XNNPACK's own layout: a bias and a sum for each row besides the values and their scales."""
         return self.stored + 2 * _FLOAT * self.rows
 
     @property
     def unpacked(self) -> tuple[int, ...]:
-        """Bytes of each tensor that it is while it is lowered: one byte a value, float32 scales, their zero points."""
+        """Bytes of its tensors while it is lowered: the values with one byte each, float32 scales, zero points."""
         if self.scheme.weight == "float32":
             return (_FLOAT * self.elements,)
         if self.gathered:
@@ -74,12 +82,21 @@ class Weight:
 
 @dataclass(frozen=True)
 class Shapes:
-    """A model at a context. others: elements of all parameters but the weights. parameters: a tied head counted once.
+    """A model at a context.
 
-    modules: those that compute: linears, embeddings, norms, activations; of experts each one's. experts: of them, the
-    experts' matrices. cache: as it is in the
-    program. states: bytes of key-value cache that one token takes in transformers. hidden, wide: elements of a token
-    between and within layers, at most.
+    Attributes:
+        weights: Its matrices.
+        others: Elements of all parameters but the weights.
+        parameters: All parameters; a tied head is counted once.
+        modules: The number of modules that compute (linears, embeddings, norms, activations), with those of each
+            expert.
+        experts: The number of the experts' matrices among them.
+        layers: The number of layers.
+        vocabulary: The number of tokens in the vocabulary.
+        hidden: The most elements of a token between layers.
+        wide: The most elements of a token within a layer.
+        states: Bytes of key-value cache that one token takes in transformers.
+        cache: The KV cache as it is in the program.
     """
 
     weights: tuple[Weight, ...]
@@ -101,12 +118,19 @@ class Shapes:
 
     @property
     def stored(self) -> int:
-        """Bytes of all that the program keeps."""
+        """Bytes of all parameters in the program."""
         return sum(w.stored for w in self.weights) + _FLOAT * self.others
 
 
 def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int, check: Checker) -> Shapes:
-    """Reads the shapes of a text configuration; a tied head counts as stored, as the delegate keeps its own.
+    """Return the shapes of a text configuration; a tied head counts as stored, since the delegate keeps its own.
+
+    Args:
+        config: The text configuration.
+        recipe: How to quantize.
+        context: Slots of the KV cache.
+        chunk: The most prompt tokens that one call takes.
+        check: Whether the delegate can run a scheme.
 
     Raises:
         UnsupportedError: The recipe doesn't fit the model.
@@ -116,9 +140,9 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
     from ..modeling.parts import TEXT_DECODER
     from ..modeling.sparse import split_sparse
 
-    # Experts as the matrices that a program has.
+    # Experts become the separate matrices that a program has.
     empty = split_experts(split_sparse(TEXT_DECODER.empty(config)), SplitExperts)
-    weights = tuple(_weights(empty, recipe, _chosen(config), check))
+    weights = tuple(_weights(empty, recipe, _chosen_share(config), check))
     inside = {id(parameter) for parameter in empty.parameters() if parameter.dim() == 2}
     others = sum(p.numel() for p in empty.parameters() if id(p) not in inside)
     longest = cache_spec(config, 1, 1)
@@ -138,8 +162,8 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
     )
 
 
-def _chosen(config: PreTrainedConfig) -> float:
-    """The share of experts that a token chooses; 1.0 where there are none."""
+def _chosen_share(config: PreTrainedConfig) -> float:
+    """The share of experts that a token chooses; 1.0 if there are none."""
     of = next((n for key in ("num_experts", "num_local_experts") if (n := getattr(config, key, None))), None)
     each = next((n for key in ("top_k_experts", "num_experts_per_tok") if (n := getattr(config, key, None))), None)
     return int(each) / int(of) if each and of else 1.0

@@ -13,11 +13,19 @@ SIZE_PATTERN = r"^\s*\d+(\.\d+)?\s*(B|kB|KB|MB|GB|KiB|MiB|GiB)\s*$"
 
 @dataclass(frozen=True)
 class Budgets:
-    """Limits of one bundle; None where there is none.
+    """Limits of one bundle; None for no limit.
 
-    download_size, device_size, peak_memory: bytes, at most. load_time: a ratio to the baseline's, at most. prefill,
-    decode: ratios to the baseline's tokens per second, at least. mean_kl: nats, at most. top1, tool_calls: 0..1, at
-    least. baseline: the bundle that the ratios are of, run in turns with this one: a speed alone says nothing.
+    Attributes:
+        download_size: The most bytes as a download, compressed.
+        device_size: The most bytes on the device, with what the runtime writes beside the bundle.
+        peak_memory: The most bytes of memory of a process that runs the bundle.
+        load_time: The largest ratio to the baseline's load time.
+        prefill: The smallest ratio to the baseline's prefill tokens per second.
+        decode: The smallest ratio to the baseline's decode tokens per second.
+        mean_kl: The largest mean KL divergence from the float model, in nats.
+        top1: The smallest top-1 agreement with the float model, 0..1.
+        tool_calls: The smallest share of the float model's tool calls that are made exactly, 0..1.
+        baseline: The bundle that the ratios are relative to. The two run in turns: a speed alone says nothing.
     """
 
     download_size: int | None = None
@@ -32,7 +40,7 @@ class Budgets:
     baseline: Path | None = None
 
     def set(self) -> dict[str, float]:
-        """The limits that are set, by name."""
+        """Return the limits that are set, by name."""
         found = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "baseline"}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -41,19 +49,19 @@ RATIOS = ("load_time", "prefill", "decode")
 
 
 def parse_size(text: str) -> int:
-    """Bytes of ``"12 MB"`` (powers of 1000, as stores and file managers count) or ``"1.5 GiB"`` (powers of 1024).
+    """Return the bytes of ``"12 MB"`` (powers of 1000, as stores and file managers count) or ``"1.5 GiB"`` (of 1024).
 
     Raises:
-        ValueError: Something else.
+        ValueError: The text isn't a size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     if match is None or match[2] not in UNITS:
-        raise ValueError(f"'{text}' is no size: write bytes, or a number and one of {', '.join(UNITS)}, as in '12 MB'")
+        raise ValueError(f"'{text}' is not a size: write a number and one of {', '.join(UNITS)}, as in '12 MB'")
     return round(float(match[1]) * UNITS[match[2]])
 
 
 def baseline_places(path: Path, runtime: str) -> Iterator[Path]:
-    """Where a runtime's baseline may lie: ``path`` itself, or in it where that is the folder of several runtimes'."""
+    """Yield where a runtime's baseline may be: ``path`` itself, or in it if it is a folder of bundles."""
     if path.is_file() or (path / "manifest.json").is_file():
         yield path
     elif path.is_dir():

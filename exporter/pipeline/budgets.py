@@ -1,7 +1,8 @@
-"""Budgets of a bundle: limits that an app team sets in ``gemcut.toml``, held before anything is published.
+"""Budgets of a bundle: limits that an app team sets in ``gemcut.toml``, checked before anything is published.
 
-Sizes and memory are absolute. Speeds are not: this host is no phone, and today's host is not yesterday's. They are
-ratios to a *baseline*, a bundle that the team keeps (the last release, say), measured in the same run, in turns.
+Sizes and memory are absolute. Speeds are not: this host isn't a phone, and it isn't as fast today as it was yesterday.
+They are ratios to a *baseline*, a bundle that the team keeps (the last release, say), measured in the same run, in
+turns.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ MEASURED = (*RATIOS, "peak_memory", "device_size")
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one bundle, medians over the runs: bytes, and ratios to the baseline's where there is one.
+    """What was measured of one bundle: medians over the runs.
 
-    written: bytes that the runtime writes beside the bundle at its first use.
+    Attributes:
+        peak_memory: The most bytes of memory of a process that runs it.
+        written: Bytes that the runtime writes beside the bundle at its first use.
+        ratios: Ratios to the baseline's figures, by budget; empty without a baseline.
     """
 
     peak_memory: float
@@ -44,22 +48,27 @@ class Measured:
     ratios: dict[str, float]
 
 
-def hold(bundle: Bundle, evidence: Evidence, budgets: Budgets, work: Path, progress: Progress) -> list[BudgetLine]:
-    """Holds a finished bundle against its budgets; measures only what they ask for.
+def check_budgets(
+    bundle: Bundle, evidence: Evidence, budgets: Budgets, work: Path, progress: Progress
+) -> list[BudgetLine]:
+    """Check a finished bundle against its budgets; only what they limit is measured.
 
     Args:
-        bundle: All of its files in their place.
+        bundle: The bundle, with all of its files in place.
         evidence: What the proof found.
         budgets: The limits.
         work: A scratch folder.
-        progress: Told of each run.
+        progress: Receives a report of each round of runs.
+
+    Returns:
+        A line for each limit that is set.
 
     Raises:
-        UsageError: The baseline is not of the same runtime, or isn't a bundle.
-        ConformanceError: One of the two can't be run here, or the baseline was changed.
+        UsageError: The baseline is for another runtime, or isn't a bundle.
+        ConformanceError: The bundle or the baseline can't be run here, or the baseline was changed.
     """
     wanted = budgets.set()
-    found = _known(evidence)
+    found = _proof_figures(evidence)
     if "download_size" in wanted:
         found["download_size"] = float(download_size(bundle))
     if any(name in wanted for name in MEASURED):
@@ -70,14 +79,16 @@ def hold(bundle: Bundle, evidence: Evidence, budgets: Budgets, work: Path, progr
     return [_line(name, found.get(name), limit, evidence) for name, limit in wanted.items()]
 
 
-def _known(evidence: Evidence) -> dict[str, float | None]:
+def _proof_figures(evidence: Evidence) -> dict[str, float | None]:
     fidelity = evidence.verdict.fidelity.figures() if evidence.verdict else {}
     rate = evidence.behaviour.tool_calls if evidence.behaviour else None
     return {"mean_kl": fidelity.get("mean_kl"), "top1": fidelity.get("top1"), "tool_calls": rate}
 
 
 def _line(name: str, measured: float | None, limit: float, evidence: Evidence) -> BudgetLine:
-    why = "" if measured is not None else "the float model makes no tool call on the goldens" * (name == "tool_calls")
+    why = ""
+    if measured is None and name == "tool_calls":
+        why = "the float model makes no tool call on the goldens"
     behaviour = evidence.behaviour
     if name == "tool_calls" and behaviour and behaviour.tool_call_misses and measured is not None and measured < limit:
         miss = behaviour.tool_call_misses[0]
@@ -86,12 +97,12 @@ def _line(name: str, measured: float | None, limit: float, evidence: Evidence) -
 
 
 def bundle_bytes(bundle: Bundle) -> int:
-    """Bytes of all files of a bundle."""
+    """Return the bytes of all files of a bundle."""
     return sum(record.size for record in bundle.manifest.files.values())
 
 
 def download_size(bundle: Bundle) -> int:
-    """Bytes of all files, each deflated as stores and web servers do (zlib, level 6; RFC 1951)."""
+    """Return the bytes of all files, each deflated as stores and web servers do (zlib, level 6; RFC 1951)."""
     return sum(_deflated(bundle, name) for name in bundle.manifest.files)
 
 
@@ -107,7 +118,7 @@ def _deflated(bundle: Bundle, name: str) -> int:
 
 
 def _measure(bundle: Bundle, baseline: Path | None, work: Path, progress: Progress) -> Measured:
-    """Runs the bundle, and the baseline in turns with it, each time in a fresh process."""
+    """Run the bundle, in turns with the baseline if there is one, each time in a fresh process."""
     with ExitStack() as stack:
         bundles = [bundle]
         if baseline is not None:
@@ -127,7 +138,7 @@ def _measure(bundle: Bundle, baseline: Path | None, work: Path, progress: Progre
 
 
 def _ratios(own: list[Run], base: list[Run]) -> dict[str, float]:
-    """Ours to the baseline's: seconds of loading, and speeds."""
+    """The bundle's seconds of loading and its speeds, relative to the baseline's."""
     return {
         "load_time": _median(r.load for r in own) / _median(r.load for r in base),
         "prefill": _median(r.prefill[0] for r in base) / _median(r.prefill[0] for r in own),
@@ -140,15 +151,19 @@ def _median(values: Iterable[float]) -> float:
 
 
 def open_baseline(path: Path, runtime: str) -> Bundle:
-    """The baseline's bundle, every byte checked. With several runtimes, ``path`` may be the folder that holds each's.
+    """Open the baseline's bundle and check every byte of it.
+
+    Args:
+        path: The bundle; with several runtimes, it may be the folder that holds a bundle for each.
+        runtime: The runtime that it must be for.
 
     Raises:
-        UsageError: There is none, or it is for another runtime.
+        UsageError: There is no baseline, or it is for another runtime.
         ConformanceError: It was changed.
     """
     from ..bundle.reader import open_bundle
 
-    hint = "Keep a bundle as the baseline: export without the ratios once, and copy it there."
+    hint = "Export once without the budgets that are ratios, and copy that bundle there as the baseline."
     places = list(baseline_places(path, runtime))
     if not places:
         raise UsageError(f"there is no baseline at {path}", hint=hint)
@@ -156,20 +171,24 @@ def open_baseline(path: Path, runtime: str) -> Bundle:
     if bundle.manifest.runtime.name != runtime:
         of = bundle.manifest.runtime.name
         bundle.close()
-        raise UsageError(f"the baseline {places[0]} is of {of}, not of {runtime}", hint=hint)
+        raise UsageError(f"the baseline {places[0]} is for {of}, not for {runtime}", hint=hint)
     bundle.verify()
     return bundle
 
 
-def failed(evidence: Sequence[Evidence]) -> bool:
-    """Whether any budget isn't kept."""
+def any_over(evidence: Sequence[Evidence]) -> bool:
+    """Return whether any bundle is over any of its budgets."""
     return any(not line.passed for one in evidence for line in one.budgets)
 
 
 def rows(lines: Iterable[BudgetLine]) -> list[tuple[str, str, str, str]]:
-    """Table rows: budget, measured, limit, verdict."""
+    """Return table rows: budget, measured, limit, verdict."""
     return [
-        (TITLES[line.name], line.text(line.measured), f"{line.sign} {line.text(line.limit)}",
-         "kept" if line.passed else "OVER" if line.measured is not None else "NOT MEASURED")
+        (
+            TITLES[line.name],
+            line.text(line.measured),
+            f"{line.sign} {line.text(line.limit)}",
+            "kept" if line.passed else "OVER" if line.measured is not None else "NOT MEASURED",
+        )
         for line in lines
-    ]  # fmt: skip
+    ]

@@ -1,4 +1,4 @@
-"""The stage that makes a program: what of it is the same for every runtime."""
+"""The stage that makes a program: the part of it that is the same for every runtime."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def build(plan: ExportPlan, model: Any, work: Path, clock: StageClock) -> Built:
     """Make a program.
 
     Args:
-        plan: What it is to be.
+        plan: What to make.
         model: The float model, which is used up.
-        work: A scratch folder, in which the program lies afterwards.
-        clock: Told of the runtime's own steps.
+        work: A scratch folder, which holds the program afterwards.
+        clock: Times the runtime's own steps.
     """
     parameters = sum(p.numel() for p in model.parameters())
     exporter = plan.runtime.exporter

@@ -1,4 +1,4 @@
-"""What an export or a validation found out about one bundle, kept for reports also where nothing was published."""
+"""What an export or a validation found out about one bundle; reports show it even if nothing was published."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TITLES = {
     "download_size": "download size",
     "device_size": "size on the device",
     "peak_memory": "peak memory at run time",
-    "load_time": "load time, of the baseline's",
-    "prefill": "prefill speed, of the baseline's",
-    "decode": "decode speed, of the baseline's",
+    "load_time": "load time relative to the baseline",
+    "prefill": "prefill speed relative to the baseline",
+    "decode": "decode speed relative to the baseline",
     "mean_kl": "mean KL divergence (nats)",
     "top1": "top-1 agreement",
-    "tool_calls": "tool calls as the float model's",
+    "tool_calls": "tool calls like the float model's",
 }
 
 
@@ -35,9 +35,14 @@ TITLES = {
 class BudgetLine:
     """One limit and what was measured against it.
 
-    name: ``download_size``, ``device_size`` and ``peak_memory`` in bytes; ``load_time``, ``prefill`` and ``decode`` as
-    a ratio to the baseline's, measured in the same run; ``mean_kl`` in nats; ``top1`` and ``tool_calls`` in 0..1.
-    at_least: the limit is the least, not the most. measured: None where it could not be; why says why.
+    Attributes:
+        name: The budget: ``download_size``, ``device_size`` and ``peak_memory`` in bytes; ``load_time``, ``prefill``
+            and ``decode`` as a ratio to the baseline's, measured in the same run; ``mean_kl`` in nats; ``top1`` and
+            ``tool_calls`` in 0..1.
+        measured: The figure; None if it couldn't be measured.
+        limit: The limit.
+        at_least: Whether the limit is the smallest allowed figure rather than the largest.
+        why: Why the limit isn't kept, or why nothing could be measured; empty if there is nothing to say.
     """
 
     name: str
@@ -48,18 +53,18 @@ class BudgetLine:
 
     @property
     def passed(self) -> bool:
-        """Whether the limit is kept; what couldn't be measured doesn't keep it."""
+        """Whether the limit is kept; a figure that couldn't be measured doesn't keep it."""
         if self.measured is None:
             return False
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
     @property
     def sign(self) -> str:
-        """How the figure must stand to the limit."""
+        """How the figure must compare with the limit."""
         return ">=" if self.at_least else "<="
 
     def text(self, value: float | None) -> str:
-        """A figure of this budget for people."""
+        """Return a figure of this budget for people to read."""
         from ..util.text import size_text
 
         if value is None:
@@ -79,11 +84,20 @@ class BudgetLine:
 class Evidence:
     """One bundle, whether it passed or not.
 
-    manifest: as far as it was known. goldens, recorded: the float model's and the bundle's outputs, prompt by prompt.
-    verdict: of the gate, with the fidelity. conformance: this machine against the exporting one; None at an export.
-    devices: where else it was run. budgets: each limit of ``gemcut.toml`` and what was measured.
-    speed: figures on this host in tokens per second. size: bytes of the bundle, 0 where it was not finished. seconds,
-    memory (most bytes that no file backs): by stage, so far.
+    Attributes:
+        manifest: The manifest, as far as it was known.
+        goldens: The float model's outputs, prompt by prompt.
+        recorded: The bundle's outputs, prompt by prompt.
+        verdict: The gate's verdict, with the fidelity.
+        behaviour: What was checked of its behaviour.
+        conformance: This machine against the exporting one; None at an export.
+        devices: What it did on each device that it was run on.
+        budgets: Each limit of ``gemcut.toml`` and what was measured.
+        speed: Figures on this host in tokens per second, by name.
+        size: Bytes of the bundle; 0 if it was not finished.
+        bundle: Where the bundle is; None if nothing was published.
+        seconds: Seconds so far, by stage.
+        memory: The most bytes that no file backs, by stage so far.
     """
 
     manifest: Manifest

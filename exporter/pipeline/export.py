@@ -1,4 +1,4 @@
-"""An export, stage by stage, as ``stages.EXPORT`` lists them. It reads like the table of contents.
+"""An export, stage by stage, in the order of ``stages.EXPORT``; this module reads like a table of contents.
 
 checkpoint -> plan -> reference -> graph -> quantize -> lower -> pack -> prove -> publish
 """
@@ -32,11 +32,18 @@ from .request import ExportRequest, Published
 def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     """Cut a model to a bundle for each runtime, prove the packed bundles, and publish them.
 
-    One run of the float model and one set of goldens serve all of them. What a run of the same export had finished when
-    it was killed is reused; see ``pipeline.journal``.
+    One run of the float model and one set of goldens serve all of the bundles. What an earlier run of the same export
+    had finished before it was killed is reused; see ``pipeline.journal``.
+
+    Args:
+        request: What to export.
+        progress: Receives the stages and notes.
+
+    Returns:
+        The published bundles, in the order of the request's runtimes.
 
     Raises:
-        GemcutError: Nothing was published, and the output paths hold what they held before.
+        GemcutError: The export failed: nothing was published, and the output paths hold what they held before.
     """
     clock = StageClock(progress, titles(EXPORT))
     with clock.stage("plan"):
@@ -67,7 +74,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
 def _open_jobs(
     plans: Sequence[ExportPlan], stagings: Sequence[Staging], journals: Sequence[Journal]
 ) -> list[BundleJob]:
-    """Each bundle's job, with the tokenizer's files in the bundle."""
+    """Each bundle's job; the tokenizer's files are put into the bundle."""
     return [
         BundleJob(plan, staging, journal, packaging.add_tokenizer(staging, plan.checkpoint))
         for plan, staging, journal in zip(plans, stagings, journals, strict=True)
@@ -80,7 +87,7 @@ def _load(job: BundleJob, clock: StageClock) -> Any:
 
 
 def _share(jobs: Sequence[BundleJob], model: Lazy[Any], clock: StageClock) -> Shared:
-    """The goldens and the compiled template, made once, in every bundle."""
+    """The goldens and the compiled template, made once and put into every bundle."""
     journal = jobs[0].journal
     goldens = journal.step("reference", partial(_reference, jobs, model, clock))
     prompt = journal.step("prompt", partial(_prompt, jobs[0], goldens, clock))
@@ -103,7 +110,7 @@ def _prompt(job: BundleJob, goldens: Goldens, clock: StageClock) -> CompiledProm
 
 
 def _build(job: BundleJob, last: bool, model: Lazy[Any], clock: StageClock) -> Built:
-    """One runtime's program; the last one uses the float model up, the others a copy."""
+    """One runtime's program; the last runtime uses up the float model, the others use a copy."""
     make = partial(_built, job, last, model, clock)
     built: Built = job.journal.step("build", make, job.staging.work)
     plan = job.plan
@@ -119,7 +126,7 @@ def _built(job: BundleJob, last: bool, model: Lazy[Any], clock: StageClock) -> B
 def _prove(
     job: BundleJob, built: Built, shared: Shared, request: ExportRequest, before: Sequence[Evidence], clock: StageClock
 ) -> Proven:
-    """Pack one bundle, run it, and hold it to its gate and to the devices; ``before`` is that of the former ones."""
+    """Pack one bundle, run it, and check its gate and the devices; ``before`` is the evidence of those before it."""
     runtime, goldens = job.plan.runtime.name, shared.goldens
     with clock.stage("pack", runtime=runtime):
         packed = packaging.pack(job, built, shared, clock.progress)

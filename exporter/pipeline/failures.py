@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class HeldBack(GemcutError):
-    """An export that was proven wanting: nothing was published. ``evidence``: of each bundle that was run, in order."""
+    """An export whose proof failed: nothing was published.
+
+    Attributes:
+        evidence: The evidence of each bundle that was run, in order.
+    """
 
     evidence: tuple[Evidence, ...]
 
@@ -25,7 +29,7 @@ class BudgetFailed(HeldBack, BudgetError):
     def __init__(self, evidence: Sequence[Evidence]) -> None:
         over = [f"{e.manifest.runtime.name}: {line}" for e in evidence for line in e.budgets if not line.passed]
         super().__init__(
-            f"over {len(over)} of its budgets, nothing was published: " + "; ".join(over),
+            f"the export is over {len(over)} of its budgets, nothing was published: " + "; ".join(over),
             hint="Raise the budget in gemcut.toml, or make the bundle smaller: a coarser recipe, a shorter context.",
         )
         self.evidence = tuple(evidence)
@@ -34,13 +38,14 @@ class BudgetFailed(HeldBack, BudgetError):
 class GateFailed(HeldBack, GateError):
     """An export that its gate held back: nothing was published.
 
-    ``verdict``, of the last bundle of the evidence, says where it was worst.
+    Attributes:
+        verdict: The gate's verdict on the last bundle of the evidence, with where it was worst.
     """
 
     def __init__(self, verdict: Verdict, runtime: str, evidence: Sequence[Evidence]) -> None:
         super().__init__(
             f"the {runtime} bundle failed its gate, nothing was published: " + "; ".join(verdict.reasons()),
-            hint="Try a finer recipe (gemcut recipes), or publish it marked as unproven with --gate report.",
+            hint="Try a finer recipe (gemcut recipes), or publish the bundle marked as unproven with --gate report.",
         )
         self.verdict = verdict
         self.evidence = tuple(evidence)
@@ -51,8 +56,7 @@ class DeviceFailed(HeldBack, ConformanceError):
 
     def __init__(self, verdict: DeviceVerdict, evidence: Sequence[Evidence]) -> None:
         super().__init__(
-            f"on {verdict.device} the {verdict.runtime} bundle does not what it did here: "
-            + "; ".join(verdict.failures),
-            hint="docs/devices.md says what each device proves; gemcut validate --on shows every prompt.",
+            f"the {verdict.runtime} bundle behaves differently on {verdict.device}: " + "; ".join(verdict.failures),
+            hint="See docs/reference/devices.md for what each device proves; gemcut validate --on shows every prompt.",
         )
         self.evidence = tuple(evidence)

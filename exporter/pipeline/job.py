@@ -1,4 +1,4 @@
-"""One bundle of an export: its plan, the place where it is made, and its journal."""
+"""One bundle of an export: its plan, the folder where it is made, and its journal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class BundleJob:
     """One bundle of an export.
 
     Attributes:
-        plan: What it is to be.
-        staging: Entered; where its files lie until it is published.
-        journal: What of it is finished, by this run or by one that was killed.
+        plan: What to make.
+        staging: Where its files are until it is published; already entered.
+        journal: What is finished, by this run or by an earlier one that was killed.
         codec: The tokenizer and the chat template, read from the files in the bundle.
     """
 

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from ..checkpoint.records import Checkpoint
     from .plan import ExportPlan
 
-# As they are, where the checkpoint has them; the tokenizer and the template in use are written apart.
+# Copied unchanged if the checkpoint has them; the tokenizer and the template in use are written separately.
 _CARRIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "config.json")
 _LIMITS = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logit_diff", "tool_calls")
 
 
 def add_tokenizer(staging: Staging, checkpoint: Checkpoint) -> ChatCodec:
-    """Puts tokenizer, template and generation config into the bundle; returns the codec read from there."""
+    """Put tokenizer, template and generation config into the bundle, and return the codec that is read from there."""
     for name in _CARRIED:
         if (checkpoint.path / name).is_file():
             staging.add(name, checkpoint.path / name)
@@ -60,27 +60,27 @@ def add_tokenizer(staging: Staging, checkpoint: Checkpoint) -> ChatCodec:
 
 
 def special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
-    """What the chat template may use by name: ``bos_token`` and so on."""
+    """Return the tokens that the chat template may use by name: ``bos_token`` and so on."""
     named = checkpoint.tokenizer.special_tokens_map
     return {name: str(token) for name, token in sorted(named.items()) if isinstance(token, str)}
 
 
 def add_papers(staging: Staging, checkpoint: Checkpoint, manifest: Manifest) -> None:
-    """Puts licence, notice and model card into the bundle."""
+    """Put licence, notice and model card into the bundle."""
     staging.add("LICENSE", license_text(manifest, checkpoint.licence.text).encode())
     staging.add("NOTICE", notice(manifest).encode())
     staging.add("README.md", model_card(manifest).encode())
 
 
 def add_shared(staging: Staging, shared: Shared) -> None:
-    """Puts what all bundles share into this one: the float model's side of the goldens, and the compiled template."""
+    """Put what all bundles share into this one: the float model's side of the goldens, and the compiled template."""
     for name, data in shared.goldens.files.items():
         staging.add(name, data)
     staging.add(PROMPT_FILE, shared.prompt.data)
 
 
 def pack(job: BundleJob, built: Built, shared: Shared, progress: Progress) -> Packed:
-    """Makes the program's files as they ship, with all of the manifest but figures and verdict."""
+    """Make the program's files as they ship, with all of the manifest but figures and verdict."""
     plan, staging = job.plan, job.staging
     exporter = plan.runtime.exporter
     program = job.journal.step("examine", partial(exporter.examine, built.program), built.program)
@@ -95,7 +95,7 @@ def pack(job: BundleJob, built: Built, shared: Shared, progress: Progress) -> Pa
 
 
 def seal(job: BundleJob, proven: Proven, goldens: Goldens, progress: Progress) -> Sealed:
-    """Adds what only a proven bundle has; what runs stays byte for byte what was proven."""
+    """Add what only a proven bundle has; the parts that run stay byte for byte what was proven."""
     staging, manifest, evidence = job.staging, proven.manifest, proven.evidence
     for name, data in save_recorded(evidence.recorded).items():
         staging.add(name, data)
@@ -108,7 +108,7 @@ def seal(job: BundleJob, proven: Proven, goldens: Goldens, progress: Progress) -
 
 
 def _package(job: BundleJob, program: Program, manifest: Manifest, goldens: Goldens, progress: Progress) -> Packaged:
-    """(Re)makes the program's files with this manifest inside, if the runtime's file can hold one."""
+    """Make the program's files, or make them again, with this manifest inside if the runtime's file can hold one."""
     plan, staging = job.plan, job.staging
     own = {manifest.program, *manifest.program_files}
     inner = manifest.model_copy(update={"files": {k: v for k, v in manifest.files.items() if k not in own}})
@@ -141,7 +141,7 @@ def _contents(job: BundleJob, manifest: Manifest, goldens: Goldens, files: dict[
 
 
 def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, parameters: int) -> Manifest:
-    """The manifest before the proof: everything but figures and verdict."""
+    """Return the manifest before the proof: everything but figures and verdict."""
     checkpoint = plan.checkpoint
     bos = checkpoint.tokenizer.bos_token
     return Manifest(
@@ -188,7 +188,7 @@ def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, paramet
 
 
 def adapter_record(checkpoint: Checkpoint) -> AdapterRecord | None:
-    """What the manifest says of the adapter that was merged in."""
+    """Return what the manifest says about the adapter that was merged in; None if there is none."""
     adapter = checkpoint.adapter
     if adapter is None:
         return None
@@ -198,12 +198,12 @@ def adapter_record(checkpoint: Checkpoint) -> AdapterRecord | None:
 
 
 def limits(gate: Gate) -> dict[str, float]:
-    """The gate's limits by figure."""
+    """Return the gate's limits by figure."""
     return {name: value for name in _LIMITS if (value := getattr(gate, name)) is not None}
 
 
 def gate_of(record: GateRecord) -> Gate:
-    """The gate that a manifest holds."""
+    """Return the gate that a manifest holds."""
     return Gate(**record.limits, reason=record.reason)
 
 

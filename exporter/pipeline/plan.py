@@ -1,4 +1,4 @@
-"""Decides everything that an export will do before anything slow begins."""
+"""Decides everything that an export will do, before anything slow begins."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALLEST_PREFILL = 1
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """What will be made for one runtime.
+    """What to make for one runtime.
 
     Attributes:
         checkpoint: The opened checkpoint.
@@ -40,9 +40,9 @@ class ExportPlan:
         recipe: How each tensor is stored.
         runtime: The runtime.
         shape: The program's lengths.
-        cache: Its KV cache.
-        output: Where the bundle goes.
-        options: The runtime's own options, every one of them.
+        cache: The layout of its KV cache.
+        output: Where the bundle is published.
+        options: All of the runtime's own options, by name.
     """
 
     checkpoint: Checkpoint
@@ -61,7 +61,7 @@ class ExportPlan:
 
     @property
     def spec(self) -> BuildSpec:
-        """What the runtime is asked to make."""
+        """What the runtime has to make."""
         checkpoint = self.checkpoint
         return BuildSpec(
             config=checkpoint.text_config,
@@ -76,10 +76,11 @@ class ExportPlan:
 
 
 def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
-    """Open the checkpoint and settle target, recipe, lengths and place for each runtime.
+    """Open the checkpoint, and decide target, recipe, lengths and output path for each runtime.
 
     Raises:
-        GemcutError: Whatever is wrong with the request or the checkpoint, or lacking on this machine, before any work.
+        GemcutError: Something is wrong with the request or the checkpoint, or this machine lacks something; nothing
+            slow has begun.
     """
     target = load_target(request.target)
     names = [_offered(name, target) for name in request.runtimes]
@@ -96,7 +97,7 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
 
 
 def recipe_of(asked: str | None, target: Target, runtime: str) -> str:
-    """Return the recipe for a runtime: the one that was asked for, else the target's for that runtime, else its own."""
+    """Return the recipe for a runtime: the requested one, else the target's for that runtime, else the target's."""
     return asked or target.choices_for(runtime).recipe or target.recipe
 
 
@@ -108,7 +109,7 @@ def _plan(
     options = chosen(runtime.options, target.choices_for(runtime.name).options, asked)
     shape = _shape(request, checkpoint, target, runtime, asked)
     oldest = target.oldest_runtime.get(runtime.name)
-    # What can't be kept is said now, not in minutes.
+    # What can't be done is refused now rather than in minutes.
     runtime.exporter.check(checkpoint.text_config, recipe, (target.delegate,), oldest)
     return ExportPlan(
         checkpoint=checkpoint,
@@ -123,17 +124,17 @@ def _plan(
 
 
 def _check_options(request: ExportRequest, names: Sequence[str]) -> None:
-    """Refuses an option of a runtime that isn't asked for, and one that no runtime has."""
+    """Refuse an option of a runtime that isn't requested, and one that no runtime has."""
     owners = {option.name: runtime for runtime in RUNTIMES for option in runtime.options}
     for name in request.options:
         owner = owners.get(name)
         if owner is None:
-            raise UsageError(f"no runtime has an option '{name}': {nearest(name, owners)}")
+            raise UsageError(f"no runtime has the option '{name}': {nearest(name, owners)}")
         if owner.name not in names:
             flag = next(option.flag for option in owner.options if option.name == name)
             raise UsageError(
                 f"{flag} is an option of {owner.name}, which --runtime doesn't name",
-                hint=f"Leave it out, or add {owner.name} to --runtime.",
+                hint=f"Remove {flag}, or add {owner.name} to --runtime.",
             )
 
 
@@ -149,14 +150,14 @@ def _shape(
     for length in lengths:
         if not SMALLEST_PREFILL <= length <= context:
             raise UsageError(
-                f"--prefill-lengths {length}: a prefill takes {SMALLEST_PREFILL} to {context} tokens, the context",
-                hint="Take shorter ones, or a larger --context.",
+                f"--prefill-lengths {length}: a prefill takes from {SMALLEST_PREFILL} to {context} tokens, the context",
+                hint="Choose shorter lengths, or a larger --context.",
             )
     return Shape(context, lengths or tuple(sorted({min(length, context) for length in own.prefill_lengths})))
 
 
 def _output(request: ExportRequest, name: str) -> Path:
-    """Where a bundle goes; with several runtimes ``-o`` names the folder that holds a bundle each."""
+    """Where a bundle is published; with several runtimes ``-o`` names the folder that holds a bundle for each."""
     file = f"{name}.gemcut" if request.format == "zip" else name
     if request.output is None:
         place = Path("bundles") / file
@@ -174,7 +175,7 @@ def _offered(name: str, target: Target) -> str:
 
 
 def _open(request: ExportRequest) -> Checkpoint:
-    """The checkpoint; with an adapter, under both of their names."""
+    """The checkpoint; with an adapter, its name is made of both names."""
     model = str(sample_path()) if request.model is None else request.model
     adapter = None if request.adapter is None else adapter_path(request.adapter)
     checkpoint = open_checkpoint(model, chat_template=request.chat_template, adapter=adapter)
@@ -186,10 +187,14 @@ def _open(request: ExportRequest) -> Checkpoint:
 
 
 def check_fits(plan: ExportPlan, form: str) -> None:
-    """Refuse an export that this machine can't do, before anything slow; nothing if that isn't sure.
+    """Refuse an export that this machine surely can't do, before anything slow begins.
+
+    Args:
+        plan: What would be made.
+        form: 'dir' or 'zip'.
 
     Raises:
-        LackingError: Memory or disk; says how much is needed, what there is, and what to do.
+        LackingError: Memory or disk doesn't suffice; the message says how much is needed and how much there is.
     """
     from ..estimate.disk import files_of
     from ..estimate.shapes import shapes_of
@@ -205,7 +210,7 @@ def check_fits(plan: ExportPlan, form: str) -> None:
 
 
 def _held(output: Path) -> int:
-    """Bytes that a killed run of this export left there: it is resumed, or they are freed."""
+    """Bytes that a killed run of this export left there; that run is resumed, or its bytes are freed."""
     partials = output.parent.glob(f".{output.name}.partial*")
     found = [file.lstat() for partial in partials for file in partial.rglob("*") if file.is_file()]
-    return sum({one.st_ino: one.st_size for one in found}.values())  # some are there under two names
+    return sum({one.st_ino: one.st_size for one in found}.values())  # hard links count once

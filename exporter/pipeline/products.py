@@ -1,4 +1,4 @@
-"""What the stages of an export hand to each other: frozen, and free of any runtime."""
+"""What the stages of an export pass to each other: frozen, and independent of any runtime."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Goldens:
     """The float model's side of the proof.
 
     Attributes:
-        records: One for each prompt.
-        files: As they go into the bundle, by name.
+        records: A golden for each prompt.
+        files: The contents of the files that go into the bundle, by name.
         logits: Opens the float model's logits [N, V] of all scored positions.
-        prompts: What the model was asked.
+        prompts: The prompts that the model was given.
     """
 
     records: tuple[Golden, ...]
@@ -36,7 +36,7 @@ class CompiledPrompt:
 
     Attributes:
         data: The bytes of ``prompt.json``.
-        notes: What of the template it can't say, and why.
+        notes: What it can't express of the template, and why.
     """
 
     data: bytes
@@ -49,7 +49,7 @@ class Built:
 
     Attributes:
         program: The program.
-        parameters: Of the float model.
+        parameters: The number of parameters of the float model.
     """
 
     program: Program
@@ -75,7 +75,7 @@ class Packed:
 
     Attributes:
         program: The program, as it was built and examined.
-        manifest: All of it but figures and verdict.
+        manifest: The manifest without figures and verdict.
     """
 
     program: Program
@@ -84,12 +84,12 @@ class Packed:
 
 @dataclass(frozen=True)
 class Proven:
-    """A bundle that has been run, whatever came out.
+    """A bundle that has been run, whatever the result.
 
     Attributes:
         packed: What was run.
-        manifest: With figures, verdict, and what devices did.
-        evidence: All that was found out.
+        manifest: The manifest with figures, verdict, and what devices did.
+        evidence: Everything that was found out.
     """
 
     packed: Packed
@@ -102,8 +102,8 @@ class Sealed:
     """A bundle with all of its files, ready to be published.
 
     Attributes:
-        manifest: As it is published.
-        evidence: All that was found out.
+        manifest: The manifest as it is published.
+        evidence: Everything that was found out.
     """
 
     manifest: Manifest

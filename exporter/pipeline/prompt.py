@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def compile_prompt(codec: ChatCodec, stop_ids: Iterable[int], prompts: Sequence[Prompt]) -> CompiledPrompt:
-    """Compiles a template by probing it, and proves the result on the goldens' prompts and on generated chats."""
+    """Compile a template by probing it, and prove the result on the goldens' prompts and on generated chats."""
     from ..prompt.format import prompt_text
     from ..prompt.verification import make_prompt
 

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def load_model(checkpoint: Checkpoint, work: Path, progress: Progress | None = None) -> Any:
-    """The transformers model of the checkpoint, its matrices in the mapped files; see ``map_float_model``."""
+    """Return the checkpoint's transformers model, with its matrices in mapped files; see ``map_float_model``."""
     from ..util.file_tensors import Scratch
 
     return map_float_model(checkpoint, Scratch(work), progress)
 
 
 def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:
-    """Runs the float model on the checkpoint's own prompts and the built-in ones, as far as every plan holds them."""
+    """Run the float model on the checkpoint's own prompts and the built-in ones, as far as they fit every plan."""
     checkpoint, window = plans[0].checkpoint, plans[0].cache.window
     context = min(plan.shape.context for plan in plans)
     own_file = own_prompts(checkpoint)
@@ -46,6 +46,6 @@ def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work
 
 
 def copy_of(model: Any) -> Any:
-    """A copy of the float model's modules, which shares every parameter and buffer with it: a runtime uses it up."""
+    """Return a copy of the float model's modules for a runtime to use up; it shares every parameter and buffer."""
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, shared)

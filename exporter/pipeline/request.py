@@ -1,4 +1,4 @@
-"""What the pipeline is asked for, and what it hands back to whoever asked."""
+"""What callers ask of the pipeline, and what they get back."""
 
 from __future__ import annotations
 
@@ -23,21 +23,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """The command line of ``gemcut export``, parsed but not yet looked at.
+    """The command line of ``gemcut export``, parsed but not yet checked.
 
-    model: directory or hub id with an optional ``@revision``; None for the packaged sample.
-    adapter: folder of a PEFT adapter to merge in, or 'sample' for the packaged one.
-    target, recipe: a shipped name or a TOML file; recipe None takes the target's.
-    runtimes: in the order given, a bundle each. context: tokens of prompt and reply together, None takes the target's.
-    prefill_lengths: tokens that a prefill takes, none takes the target's. options: of runtimes alone, by name; one that
-    is missing takes the target's.
-    output: None puts the bundle under ``bundles/``; with several runtimes, the folder that holds a bundle each.
-    force: may replace a bundle that is there. fresh: takes nothing over from a run of this export that was killed.
-    chat_template: a file, 'none' for a base model, None for the checkpoint's own.
-    gate: 'report' publishes a bundle that failed the gate, marked as unproven.
-    prove_on: devices to prove each bundle on that they can run, besides this machine, and their options.
-    budgets: what each bundle must keep, besides the recipe's gate. sealed: told of each finished manifest before
-    anything is published; it may raise.
+    Attributes:
+        model: A directory, or a hub id with an optional ``@revision``; None for the packaged sample.
+        adapter: The folder of a PEFT adapter to merge in; 'sample' for the packaged one.
+        target: The name of a shipped target, or a TOML file.
+        runtimes: The runtimes to make a bundle for, in this order.
+        recipe: The name of a shipped recipe, or a TOML file; None for the target's.
+        context: Tokens of prompt and reply together; None for the target's.
+        prefill_lengths: Tokens that each prefill takes; empty for the target's.
+        options: The runtimes' own options, by name; the target decides those that are missing.
+        format: 'dir' for a folder, 'zip' for one file.
+        output: Where the bundle goes, or with several runtimes the folder that holds a bundle for each; None for a
+            place under ``bundles/``.
+        force: Whether an existing bundle may be replaced.
+        fresh: Whether to reuse nothing from a run of this export that was killed.
+        chat_template: A file; 'none' for a base model; None for the checkpoint's own.
+        gate: 'report' publishes a bundle that failed the gate, marked as unproven.
+        prove_on: Devices, besides this machine, to prove each bundle on if they can run it.
+        device_options: The options of those devices.
+        budgets: What each bundle must keep besides the recipe's gate.
+        sealed: Called with each finished manifest before anything is published; it may raise.
     """
 
     model: str | None = None
@@ -62,10 +69,16 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Published:
-    """A bundle in its place.
+    """A published bundle.
 
-    size: bytes. seconds, memory (most bytes of the exporting process that no file backs): by stage.
-    evidence: all that was found out about it. resumed: stages that a former run did, which was killed.
+    Attributes:
+        bundle: Where it is.
+        size: Its bytes.
+        manifest: Its manifest.
+        evidence: Everything that was found out about it.
+        seconds: Seconds of the export, by stage.
+        memory: The most bytes of the exporting process that no file backs, by stage.
+        resumed: Stages that were reused from an earlier run, which was killed.
     """
 
     bundle: Path
@@ -78,7 +91,7 @@ class Published:
 
     @property
     def peak_memory(self) -> int:
-        """Most bytes that the exporting process had resident in any stage."""
+        """The most bytes that the exporting process had resident in any stage."""
         return max(self.memory.values(), default=0)
 
     @property
@@ -88,7 +101,7 @@ class Published:
 
     @property
     def devices(self) -> tuple[DeviceVerdict, ...]:
-        """What it did on each device that it was proven on."""
+        """What the bundle did on each device that it was proven on."""
         return self.evidence.devices
 
 
@@ -96,8 +109,10 @@ class Published:
 class ProvenHere:
     """What a bundle did on this machine.
 
-    verdict: this machine's fidelity against the limits that the manifest holds. conformance: this machine
-    against the exporting one.
+    Attributes:
+        verdict: This machine's fidelity against the manifest's limits.
+        behaviour: What was checked of its behaviour.
+        conformance: This machine against the exporting one.
     """
 
     verdict: Verdict
@@ -107,10 +122,15 @@ class ProvenHere:
 
 @dataclass(frozen=True)
 class Validated:
-    """A bundle proven again: every byte as it was, and run on its own goldens.
+    """A bundle that was proven again: every byte unchanged, and run on its own goldens.
 
-    here: on this machine; None where only devices were asked for. devices: on each of those. seconds: by stage.
-    evidence: all that was found out.
+    Attributes:
+        bundle: Where it is.
+        manifest: Its manifest.
+        here: What it did on this machine; None if only devices were asked for.
+        devices: What it did on each device.
+        seconds: Seconds of the validation, by stage.
+        evidence: Everything that was found out.
     """
 
     bundle: Path
@@ -122,10 +142,10 @@ class Validated:
 
     @property
     def conforms(self) -> bool:
-        """Whether every machine that was asked does what the exporting one did."""
+        """Whether every machine that ran it does what the exporting one did."""
         return all(one.passed for one in self.devices) and (self.here is None or self.here.conformance.passed)
 
     @property
     def passed(self) -> bool:
-        """Whether it conforms, and keeps the limits here."""
+        """Whether it conforms, and keeps the gate's limits here."""
         return self.conforms and (self.here is None or self.here.verdict.passed)

@@ -1,4 +1,4 @@
-"""Runs a packed bundle, reopened from disk, against its goldens, here and on devices."""
+"""Runs a packed bundle, opened again from disk, against its goldens, here and on devices."""
 
 from __future__ import annotations
 
@@ -39,15 +39,18 @@ if TYPE_CHECKING:
 
 
 def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logits: LogitRows | None = None) -> Proof:
-    """Runs every golden through the bundle's program.
+    """Run every golden through the bundle's program.
 
     Args:
-        bundle: opened from disk.
-        gate: the limits to hold it to.
-        work: a scratch folder.
-        progress: told after each prompt.
-        float_logits: the float model's logits [N, V] float32, at export; without them the figures are over
-            the float model's top 64.
+        bundle: The bundle, opened from disk.
+        gate: The limits to check it against.
+        work: A scratch folder.
+        progress: Receives a report after each prompt.
+        float_logits: The float model's logits [N, V] float32, at an export; without them the figures are over the
+            float model's top 64.
+
+    Returns:
+        What was recorded and measured, with the gate's verdict; a failed gate raises nothing.
     """
     goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
     codec, manifest = codec_of(bundle), bundle.manifest
@@ -80,7 +83,7 @@ def _run(
 
 
 def measure_speed(bundle: Bundle, work: Path, progress: Progress) -> dict[str, float]:
-    """Tokens per second of one fresh process: one prefill chunk, and the decode steps after it."""
+    """Return the tokens per second of one fresh process: one prefill chunk, and the decode steps after it."""
     manifest = bundle.manifest
     prompt = min(manifest.prefill_chunk, manifest.context // 2)
     job = Job(manifest.runtime.name, str(bundle.program), (prompt,), decode_steps(manifest.context), None, str(work))
@@ -89,13 +92,13 @@ def measure_speed(bundle: Bundle, work: Path, progress: Progress) -> dict[str, f
 
 
 def timed_prove(bundle: Bundle, gate: Gate, work: Path, clock: StageClock, goldens: Goldens) -> Proof:
-    """``prove`` as a stage of an export, against the float model's own logits."""
+    """Run ``prove`` as a stage of an export, against the float model's own logits."""
     with clock.stage("prove", runtime=bundle.manifest.runtime.name):
         return prove(bundle, gate, work, clock.progress, goldens.logits())
 
 
 def timed_speed(bundle: Bundle, work: Path, clock: StageClock) -> dict[str, float]:
-    """``measure_speed`` as a stage of an export."""
+    """Run ``measure_speed`` as a stage of an export."""
     with clock.stage("measure"):
         return measure_speed(bundle, work, clock.progress)
 
@@ -103,7 +106,7 @@ def timed_speed(bundle: Bundle, work: Path, clock: StageClock) -> dict[str, floa
 def prove_on_each(
     job: BundleJob, bundle: Bundle, proof: Proof, request: ExportRequest, clock: StageClock
 ) -> tuple[DeviceVerdict, ...]:
-    """What the bundle does on each device that was asked for; that one of them fails raises nothing."""
+    """Return what the bundle does on each requested device; a device that fails raises nothing."""
     subject, work, options = subject_of_proof(bundle, proof), job.staging.work, request.device_options
     found: tuple[DeviceVerdict, ...] = ()
     for spec in request.prove_on:
@@ -113,12 +116,12 @@ def prove_on_each(
 
 
 def versions_of(manifest: Manifest) -> dict[str, str]:
-    """The bundle's runtime, and the version that made it."""
+    """Return the bundle's runtime -> the version that made it."""
     return {manifest.runtime.name: manifest.runtime.version}
 
 
 def subject_of(bundle: Bundle) -> Subject:
-    """A published bundle as devices prove it: with its goldens, and what the exporting machine recorded."""
+    """Return a published bundle as devices prove it: with its goldens, and what the exporting machine recorded."""
     goldens = load_goldens({name: bundle.read(name) for name in GOLDENS})
     host = load_recorded({name: bundle.read(name) for name in RECORDED})
     return Subject(bundle, goldens, host, codec_of(bundle).decode)
@@ -127,13 +130,13 @@ def subject_of(bundle: Bundle) -> Subject:
 def prove_on_devices(
     subject: Subject, specs: Sequence[str], work: Path, clock: StageClock, options: Options | None
 ) -> tuple[DeviceVerdict, ...]:
-    """Runs the goldens on each device that can run the bundle; those that can't are noted."""
+    """Run the goldens on each device that can run the bundle; a note names each that can't."""
     found = []
     for spec in specs:
         if spec == HOST:
             continue
         if subject.runtime not in make_device(spec, options).runtimes:
-            clock.progress.note(f"{spec} doesn't run {subject.runtime} bundles: not proven there")
+            clock.progress.note(f"{spec} doesn't run {subject.runtime} bundles, so this one isn't proven there")
             continue
         with clock.stage("device", spec, runtime=subject.runtime, device=spec):
             found.append(prove_on(subject, spec, work, clock.progress, options))
@@ -141,12 +144,12 @@ def prove_on_devices(
 
 
 def subject_of_proof(bundle: Bundle, proof: Proof) -> Subject:
-    """A new bundle as devices prove it, against what it did here."""
+    """Return a new bundle as devices prove it, against what it did here."""
     return Subject(bundle, proof.goldens, proof.recorded, codec_of(bundle).decode)
 
 
 def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:
-    """The manifest with figures and verdict."""
+    """Return the manifest with figures and verdict."""
     figures = {name: getattr(proof.fidelity, name) for name in FidelityRecord.model_fields}
     rates = dict(proof.behaviour.rates())
     behaviour = BehaviourRecord(passed=proof.behaviour.passed, rates=rates, tool_calls=proof.behaviour.tool_calls)
@@ -162,10 +165,10 @@ def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:
 
 
 def device_record(verdict: DeviceVerdict) -> DeviceRecord:
-    """A device's verdict as the manifest has it: nothing that says when, or how fast."""
+    """Return a device's verdict as the manifest has it: nothing that says when, or how fast."""
     conformance, facts = verdict.conformance, verdict.facts
-    assert conformance is not None, "only what passed is recorded"
-    assert facts is not None, "what ran has said what it is"
+    assert conformance is not None, "only a device that passed is recorded"
+    assert facts is not None, "a device that ran the bundle has given its facts"
     return DeviceRecord(
         device=verdict.device,
         runtimes=dict(facts.runtimes),
@@ -180,7 +183,7 @@ def device_record(verdict: DeviceVerdict) -> DeviceRecord:
 
 
 def bundle_size(path: Path) -> int:
-    """Bytes of a bundle: a file's, or all files' of a folder."""
+    """Return the bytes of a bundle: of a file, or of all files in a folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

@@ -29,19 +29,22 @@ def validate(
     options: Options | None = None,
     verdicts: Sequence[Path] = (),
 ) -> Validated:
-    """Proves a bundle again from its own goldens, with no access to the checkpoint.
+    """Prove a bundle again from its own goldens, without access to the checkpoint.
 
     Args:
         path: The bundle.
-        progress: Told what happens.
-        on: Devices to prove it on; this machine where none is named.
-        options: Of the devices.
+        progress: Receives the stages and notes.
+        on: Devices to prove it on; this machine if there is none.
+        options: The devices' options.
         verdicts: Files that the demo app wrote on phones.
 
+    Returns:
+        What was found out. A verdict that failed raises nothing.
+
     Raises:
-        ConformanceError: a byte of it changed, or its program can't be run here. A verdict that failed raises nothing.
-        LackingError: a device needs what this machine lacks.
-        UnsupportedError: a device can't run this runtime.
+        ConformanceError: A byte of the bundle changed, or its program can't be run here.
+        LackingError: A device needs what this machine lacks.
+        UnsupportedError: A device can't run this runtime.
     """
     clock = StageClock(progress, titles(VALIDATE))
     with open_bundle(path) as bundle, tempfile.TemporaryDirectory(prefix="gemcut-") as work:
@@ -57,8 +60,13 @@ def validate(
             with clock.stage("compare"):
                 conformance = compare(subject.goldens, subject.host, proof.recorded, subject.share)
                 here = ProvenHere(proof.verdict, proof.behaviour, conformance)
-                evidence = replace(evidence, recorded=proof.recorded, verdict=proof.verdict, behaviour=proof.behaviour,
-                                   conformance=conformance)  # fmt: skip
+                evidence = replace(
+                    evidence,
+                    recorded=proof.recorded,
+                    verdict=proof.verdict,
+                    behaviour=proof.behaviour,
+                    conformance=conformance,
+                )
         found = run.prove_on_devices(subject, on, Path(work), clock, options)
         found += tuple(verdict_from(subject, file, progress) for file in verdicts)
         evidence = replace(evidence, devices=found, size=bundle_bytes(bundle))

@@ -1,4 +1,4 @@
-"""What a checkpoint's files are now, without loading it: as ``Checkpoint.hashes`` names them, in milliseconds."""
+"""The hashes of a checkpoint's files now, named as in ``Checkpoint.hashes``, in milliseconds and without loading it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .entries import ModelSource
 from .hash_cache import Hashes
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SECONDS = 3.0  # for the hub to say which commit a branch is at
+SECONDS = 3.0  # within which the hub must say which commit a branch is at
 _TEMPLATES = "chat_template"
 
 
 def file_hashes(folder: Path, hashes: Hashes, own_template: bool) -> dict[str, str]:
-    """SHA-256 of every file that an export of this folder would read, by name.
+    """Return the SHA-256 of every file that an export of this folder would read, by name.
 
-    Where the checkpoint's own template is used (``own_template``), the files that it may come from are among them as
-    they lie there; a manifest has the template in use instead, under the name chat_template.jinja.
+    If the checkpoint's own template is used (``own_template``), the files that it may come from are included as they
+    are; a manifest has the template in use instead, under the name chat_template.jinja.
     """
     found = {}
     for path in _files(folder):
@@ -50,19 +50,20 @@ def _shards(index: Path) -> list[Path]:
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         return sorted(index.parent / name for name in names)
-    except (ValueError, KeyError, TypeError, AttributeError):  # the export says what is wrong with it
+    except (ValueError, KeyError, TypeError, AttributeError):  # the export reports what is wrong with it
         return sorted(index.parent.glob("model-*.safetensors"))
 
 
 def resolve(model: ModelSource, locked: str | None) -> tuple[str | None, tuple[str, ...]]:
-    """The commit that a hub id means now, and notes.
+    """Find the commit that a hub id means now.
 
     Args:
         model: A hub id, at a commit, a branch or a tag, or at none (the default branch).
-        locked: The commit that gemcut.lock has for it; what it is where the hub can't be asked.
+        locked: The commit that gemcut.lock has for it, which is used if the hub can't be asked.
 
     Returns:
-        None where nobody knows: the hub can't be asked, and neither the lock nor the hub's cache here has it.
+        The commit, and notes. The commit is None if nobody knows it: the hub can't be asked, and neither the lock nor
+        the hub's cache on this machine has it.
     """
     if model.revision and COMMIT.fullmatch(model.revision):
         return model.revision, ()
@@ -70,18 +71,18 @@ def resolve(model: ModelSource, locked: str | None) -> tuple[str | None, tuple[s
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
-        why = "HF_HUB_OFFLINE forbids the network"
+        why = "HF_HUB_OFFLINE forbids network access"
     else:
         try:
             info = huggingface_hub.HfApi().model_info(model.hub_id, revision=model.revision, timeout=SECONDS)
             return info.sha, ()
-        except Exception as error:  # whatever it is, the export itself will say it better
-            why = f"{constants.ENDPOINT} didn't say ({type(error).__name__})"
+        except Exception as error:  # the export itself reports it better
+            why = f"{constants.ENDPOINT} gave no answer ({type(error).__name__})"
     kept = locked or _cached(model)
-    where = "gemcut.lock" if locked else "the hub's cache here"
+    where = "gemcut.lock" if locked else "the hub's cache on this machine"
     if kept is None:
         return None, ()
-    return kept, (f"whether {model.text} has moved is not known: {why}; taken as {where} has it, {kept[:12]}",)
+    return kept, (f"can't tell whether {model.text} has moved: {why}; using the commit in {where}, {kept[:12]}",)
 
 
 def _cached(model: ModelSource) -> str | None:

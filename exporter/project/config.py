@@ -1,4 +1,4 @@
-"""Reading ``gemcut.toml``: every mistake at once, each with file, line and the nearest right word."""
+"""Reads ``gemcut.toml``, and reports every mistake at once, each with file, line and the nearest valid word."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _TYPES = {
     "too_short": "is empty",
     "string_too_short": "is empty",
 }
-_FIRST = {"extra_forbidden": 0, "literal_error": 1}  # a misspelt key is why another is missing
+_FIRST = {"extra_forbidden": 0, "literal_error": 1}  # a misspelt key is the reason why another is missing
 
 
 def read_project(root: Path) -> Project:
-    """Reads ``gemcut.toml`` in ``root``, and looks at all that it names: targets, recipes, templates, devices.
+    """Read ``gemcut.toml`` in ``root``, and check everything that it names: targets, recipes, templates, devices.
 
     Raises:
-        UsageError: There is none, or it can't be read.
-        ProjectError: It is no TOML, or anything in it is wrong; all of it is told.
+        UsageError: There is no such file, or it can't be read.
+        ProjectError: It isn't TOML, or something in it is wrong; the error has every mistake.
     """
     path = root / FILE
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise UsageError(f"there is no {path}", hint="gemcut init writes one.") from error
+        raise UsageError(f"there is no {path}", hint="Run gemcut init to write one.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text: {error.reason}", hint="Save it as UTF-8.") from error
     except OSError as error:
@@ -68,7 +68,7 @@ def _parsed(path: Path, text: str) -> tuple[dict[str, Any], dict[tuple[str, ...]
 
 
 def _validated(path: Path, data: dict[str, Any], lines: dict[tuple[str, ...], int]) -> dict[str, Any]:
-    """The file as its tables have it, only what is set; raises ProjectError with all that they don't take."""
+    """The content of the file, only what is set; raises ProjectError with everything that its tables don't allow."""
     from pydantic import ValidationError
 
     from .tables import tables
@@ -97,9 +97,9 @@ def _explain(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> Mistake:
         choices = runtime_names() if kind == UNKNOWN_RUNTIME else ("dir", "zip")
         return Mistake(line, f"{where} = '{error['input']}': {nearest(str(error['input']), choices)}", EXIT_UNSUPPORTED)
     if loc == ("bundles",) and kind in ("missing", "too_short"):
-        return Mistake(line, "it lists no bundle", hint="Add a table [bundles.NAME] with model and target.")
+        return Mistake(line, "it lists no bundles", hint="Add a table [bundles.NAME] with model and target.")
     if error["loc"][-1:] == ("[key]",):
-        return Mistake(line, f"'{loc[-1]}' is no name for a bundle: letters, digits, - and _ ({NAME_PATTERN})")
+        return Mistake(line, f"'{loc[-1]}' is not a valid bundle name: use letters, digits, - and _ ({NAME_PATTERN})")
     value = error["input"]
     shown = f" = {json.dumps(value, ensure_ascii=False)}" if isinstance(value, str | int | float) else ""
     message = _TYPES.get(kind) or error["msg"].removeprefix("Value error, ").replace("Input should", "should")
@@ -129,7 +129,9 @@ def _project(root: Path, path: Path, tables: dict[str, Any], lines: dict[tuple[s
         where = dict(_lines(name, values, lines))
         missing = [key for key in ("model", "target") if key not in values]
         if missing:
-            mistakes += [Mistake(where[""], f"bundles.{name} has no {key}", hint=_lacks(key)) for key in missing]
+            mistakes += [
+                Mistake(where[""], f"bundles.{name} has no {key}", hint=_missing_key_hint(key)) for key in missing
+            ]
             continue
         entry = _entry(root, path, name, values, where)
         found = list(check_entry(entry))
@@ -141,13 +143,13 @@ def _project(root: Path, path: Path, tables: dict[str, Any], lines: dict[tuple[s
     return Project(root, path, tuple(entries))
 
 
-def _lacks(key: str) -> str:
+def _missing_key_hint(key: str) -> str:
     examples = {"model": 'model = "org/name@revision"', "target": 'target = "android-arm64"'}
     return f"Add {examples[key]}, here or in [defaults]."
 
 
 def _lines(name: str, values: dict[str, Any], lines: dict[tuple[str, ...], int]) -> Iterator[tuple[str, int]]:
-    """The line of each key that holds for a bundle: its own, else that in [defaults]; '' is the table's."""
+    """The line of each key that applies to a bundle: its own, else that in [defaults]; '' is the table's line."""
     table = lines.get(("bundles", name), 1)
     yield "", table
     keys = [(key,) for key in values] + [("budgets", key) for key in values["budgets"]]
@@ -187,7 +189,7 @@ def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dic
 
 
 def _options(values: dict[str, Any]) -> dict[str, bool]:
-    """The runtimes' own options that are set: without a second flag that takes it back, false is as if it weren't."""
+    """The runtimes' own options that are set; false counts only for an option that can be refused."""
     known = [option for runtime in RUNTIMES for option in runtime.options]
     return {
         option.name: values[option.name]
@@ -197,7 +199,7 @@ def _options(values: dict[str, Any]) -> dict[str, bool]:
 
 
 def _model(root: Path, text: str) -> ModelSource:
-    """What ``model`` means: the sample, else a directory that is there, else a hub id, else a directory that isn't."""
+    """What ``model`` means: the sample, else an existing directory, else a hub id, else a missing directory."""
     if text == SAMPLE:
         from ..sample import sample_path
 
@@ -218,6 +220,6 @@ def _adapter(root: Path, text: str) -> Path:
 
 
 def _name_or_file(root: Path, text: str) -> str:
-    """A shipped name as it is, a file relative to the project's; told apart as ``config.toml_file.locate`` does."""
+    """A shipped name unchanged, or a file relative to the project's folder, as ``config.toml_file.locate`` decides."""
     is_file = text.endswith(".toml") or "/" in text or "\\" in text
     return str(root / Path(text).expanduser()) if is_file else text

@@ -12,12 +12,19 @@ from ..pipeline.budget_limits import Budgets
 
 FILE = "gemcut.toml"
 SAMPLE = "sample"
-HINT = "docs/configuration.md explains every key; gemcut init writes a file to begin with."
+HINT = "See docs/reference/configuration.md for every key; gemcut init writes a file to start from."
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing wrong in the file. line: from 1. exit_code: of an error that is this alone."""
+    """One thing that is wrong in the file.
+
+    Attributes:
+        line: Its line, from 1.
+        message: What is wrong.
+        exit_code: The exit code if this is the only mistake.
+        hint: What to do next.
+    """
 
     line: int
     message: str
@@ -26,7 +33,12 @@ class Mistake:
 
 
 class ProjectError(GemcutError):
-    """``gemcut.toml`` can't be taken. ``mistakes`` are in the file's order; the first decides the exit code."""
+    """``gemcut.toml`` has mistakes; the first decides the exit code.
+
+    Attributes:
+        path: The file.
+        mistakes: The mistakes, in the file's order.
+    """
 
     def __init__(self, path: Path, mistakes: list[Mistake]) -> None:
         self.path = path
@@ -39,9 +51,14 @@ class ProjectError(GemcutError):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a checkpoint comes from. text: as the file has it.
+    """Where a checkpoint comes from.
 
-    folder: of the sample or a directory; None for a hub id. hub_id, revision: as written; a revision may be a branch.
+    Attributes:
+        text: The text in the file.
+        kind: What the text is.
+        folder: The folder of the sample or the directory; None for a hub id.
+        hub_id: The hub id, as written; empty if it isn't one.
+        revision: The hub id's revision, as written; it may be a branch.
     """
 
     text: str
@@ -55,9 +72,27 @@ class ModelSource:
 class BundleEntry:
     """One bundle of ``gemcut.toml``, its defaults filled in; paths are ready to use.
 
-    file, line: of its table; lines: of its keys (``budgets.mean_kl``), wherever they stand. output: the bundle's place,
-    or with several runtimes the folder that holds one each. adapter: its folder. timeout: seconds. Else as
-    ``ExportRequest``.
+    Attributes:
+        name: Its name in the file.
+        file: The file.
+        line: The line of its table.
+        model: Where the checkpoint comes from.
+        target: As in ``ExportRequest``.
+        runtimes: As in ``ExportRequest``.
+        output: Where the bundle goes, or with several runtimes the folder that holds a bundle for each.
+        adapter: The adapter's folder.
+        recipe: As in ``ExportRequest``.
+        context: As in ``ExportRequest``.
+        prefill_lengths: As in ``ExportRequest``.
+        options: As in ``ExportRequest``.
+        chat_template: As in ``ExportRequest``.
+        format: As in ``ExportRequest``.
+        prove_on: As in ``ExportRequest``.
+        timeout: Seconds for the goldens on each device.
+        device_memory: The memory of a virtual machine.
+        budgets: What the bundle must keep.
+        written: The values as they are written in the file.
+        lines: The line of each key (``budgets.mean_kl``), whichever table it is in.
     """
 
     name: str
@@ -84,20 +119,26 @@ class BundleEntry:
 
 @dataclass(frozen=True)
 class Project:
-    """``gemcut.toml``, read and checked. root: the folder that it lies in; entries: in the file's order."""
+    """``gemcut.toml``, read and checked.
+
+    Attributes:
+        root: The folder of the file.
+        path: The file.
+        entries: Its bundles, in the file's order.
+    """
 
     root: Path
     path: Path
     entries: tuple[BundleEntry, ...]
 
     def select(self, names: tuple[str, ...]) -> tuple[BundleEntry, ...]:
-        """The named entries in the file's order; all where none is named.
+        """Return the named entries in the file's order; all if no name is given.
 
         Raises:
-            UsageError: A name that isn't there; the message has the nearest.
+            UsageError: The file has no such bundle; the message has the nearest name.
         """
         known = {entry.name: entry for entry in self.entries}
         for name in names:
             if name not in known:
-                raise UsageError(f"--only {name}: {self.path} has no such bundle: {nearest(name, known)}")
+                raise UsageError(f"--only {name}: {self.path} has no bundle of that name: {nearest(name, known)}")
         return tuple(entry for entry in self.entries if not names or entry.name in names)

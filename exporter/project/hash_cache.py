@@ -1,7 +1,7 @@
-"""SHA-256 of files, each read once: what was hashed is kept with the file's size, times and inode.
+"""SHA-256 of files, each read once: a hash is cached with the file's size, times and inode.
 
-A kept hash counts only where the file had not been touched for two seconds when it was hashed: a later change within
-one tick of the filesystem's clock would leave no trace in its times.
+A hash is cached only if the file had not been touched for two seconds when it was hashed: a later change within one
+tick of the file system's clock would leave no trace in its times.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import Any
 from ..util import result_cache as cachedir
 
 SETTLED = 2_000_000_000  # nanoseconds; FAT's times tick every two seconds
-SMALL = 1 << 20  # bytes; below, hashing takes less than asking
+SMALL = 1 << 20  # bytes; hashing a smaller file is faster than a lookup
 MOST = 4096
 _NAME = "hashes.json"
 
 
 class Hashes:
-    """Hashes of files by path; ``save`` keeps them for the next run. Losing them costs time alone."""
+    """Hashes of files by path; ``save`` keeps them for the next run. Losing them only costs time."""
 
     def __init__(self) -> None:
         self._kept: dict[str, list[Any]] | None = None
         self._new: dict[str, list[Any]] = {}
 
     def of(self, path: Path) -> str:
-        """The SHA-256 of a file, in hex.
+        """Return the SHA-256 of a file, in hex.
 
         Raises:
             OSError: It can't be read.
@@ -52,7 +52,7 @@ class Hashes:
         return digest
 
     def save(self) -> None:
-        """Keeps what was hashed anew. A full or read-only disk is no error."""
+        """Write the new hashes to the cache. A full or read-only disk isn't an error."""
         if not self._new:
             return
         whole = {**self._read(), **self._new}

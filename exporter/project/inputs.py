@@ -1,4 +1,4 @@
-"""What a bundle would be made from now: everything that gemcut.lock records, found out without torch."""
+"""What a bundle would be made from now: everything that gemcut.lock records, found without torch."""
 
 from __future__ import annotations
 
@@ -29,13 +29,19 @@ if TYPE_CHECKING:
     from ..target import Target
 
 GEMCUT = "gemcut"
-# Of a target's file: what explains it to people, what only gemcut plan reads, and the recipe, which has its own hash.
+# Left out of a target's hash: explanations, what only gemcut plan reads, and the recipe, which has its own hash.
 _ASIDE = ("path", "description", "choices", "memory_bandwidth", "compute", "recipe")
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The inputs of one entry, by runtime. revision: the commit of a hub id. notes: what couldn't be found out."""
+    """The inputs of one entry.
+
+    Attributes:
+        inputs: What each bundle is made from, by runtime.
+        revision: The commit of a hub id; None if it isn't one, or isn't known.
+        notes: What couldn't be found out.
+    """
 
     inputs: dict[str, Inputs]
     revision: str | None = None
@@ -43,15 +49,15 @@ class Found:
 
 
 def inputs_of(entry: BundleEntry, locked: dict[str, LockedBundle], hashes: Hashes) -> Found:
-    """What the entry's bundles would be made from now.
+    """Return what an entry's bundles would be made from now.
 
     Args:
-        entry: Read and checked.
-        locked: What gemcut.lock has of it: which libraries count, and a hub's commit where the hub can't be asked.
-        hashes: Of files.
+        entry: The entry, read and checked.
+        locked: What gemcut.lock has for it: which libraries count, and the commit to use if the hub can't be asked.
+        hashes: The hashes of files.
 
     Raises:
-        GemcutError: Whatever is wrong with target, recipe or baseline.
+        GemcutError: Target, recipe or baseline is wrong.
         OSError: A file of the checkpoint can't be read.
     """
     first = next((one for one in locked.values() if one.model == entry.model.text), None)
@@ -74,7 +80,7 @@ def inputs_of(entry: BundleEntry, locked: dict[str, LockedBundle], hashes: Hashe
 
 
 def versions(known: dict[str, str] | Iterable[str]) -> dict[str, str]:
-    """The installed versions of these packages. One that isn't installed has not moved: it keeps the known one."""
+    """Return the installed versions of these packages; a package that isn't installed keeps its known version."""
     found = {}
     for name in known:
         try:
@@ -88,11 +94,11 @@ def versions(known: dict[str, str] | Iterable[str]) -> dict[str, str]:
 def locked_bundle(
     entry: BundleEntry, found: Found, manifest: Manifest, place: Path, root: Path, hashes: Hashes, processor: str
 ) -> LockedBundle:
-    """What gemcut.lock is to say of a bundle that has just been published."""
+    """Return what gemcut.lock has to record of a bundle that has just been published."""
     runtime = manifest.runtime.name
     inputs = found.inputs[runtime]
     names = (GEMCUT, *manifest.libraries, find_runtime(runtime).distribution)
-    # The manifest has the files as they were read; of the template, only the one in use.
+    # The manifest has the files as they were read, but only the template that is in use.
     read = {name: sha for name, sha in manifest.model.files.items() if "chat_template" not in name}
     return LockedBundle(
         **inputs.model_copy(update={"files": {**inputs.files, **read}, "versions": versions(names)}).model_dump(),
@@ -105,7 +111,7 @@ def locked_bundle(
 
 
 def relative(path: Path, root: Path) -> str:
-    """A path as the lock has it: from the project's folder, with slashes, also where it climbs out of it."""
+    """Return a path as the lock has it: relative to the project's folder, with slashes, even if it is outside."""
     return Path(os.path.relpath(path.resolve(), root.resolve())).as_posix()
 
 
@@ -138,7 +144,7 @@ def _inputs(
 
 
 def _adapter_files(entry: BundleEntry, hashes: Hashes) -> dict[str, str]:
-    """SHA-256 of the adapter's files, by name; one that isn't there the export itself will miss."""
+    """SHA-256 of the adapter's files, by name; the export itself reports a missing one."""
     if entry.adapter is None:
         return {}
     from ..checkpoint.adapters.adapter_config import FILES
@@ -147,7 +153,7 @@ def _adapter_files(entry: BundleEntry, hashes: Hashes) -> dict[str, str]:
 
 
 def _target_hash(target: Target, runtime: str) -> str:
-    """Of what decides something; of a runtime's own table all but the recipe, which has its own hash."""
+    """The hash of what affects a bundle; of a runtime's own table all but the recipe, which has its own hash."""
     said = {key: value for key, value in dataclasses.asdict(target).items() if key not in (*_ASIDE, "own")}
     own = target.own.get(runtime)
     if own is not None:
@@ -160,7 +166,7 @@ def _hash(data: Any) -> str:
 
 
 def _options(entry: BundleEntry) -> dict[str, Option]:
-    """Everything else that changes the bundle, where it is set; what only says how to work on it is left out."""
+    """Everything else that is set and changes the bundle; what only says how to make it is left out."""
     asked: dict[str, Any] = {
         "chat_template": entry.written.get("chat_template"),
         "context": entry.context,
@@ -176,7 +182,7 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
 
 
 def _baseline(entry: BundleEntry, runtime: str, locked: LockedBundle | None) -> str | None:
-    """The SHA-256 of the baseline's manifest. One that isn't here has not moved; a build that needs it says so."""
+    """The SHA-256 of the baseline's manifest. A missing one counts as unchanged; a build that needs it reports it."""
     if entry.budgets.baseline is None:
         return None
     place = next(baseline_places(entry.budgets.baseline, runtime), None)

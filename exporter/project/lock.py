@@ -1,4 +1,4 @@
-"""``gemcut.lock``: what each bundle was made from, and what came out. TOML, the same bytes for the same facts."""
+"""``gemcut.lock``: what each bundle was made from, and the result, in TOML; the same facts give the same bytes."""
 
 from __future__ import annotations
 
@@ -36,10 +36,20 @@ Option = str | int | bool | list[str] | list[int]
 class Inputs(DataFile):
     """What one runtime's bundle is made from.
 
-    model, adapter: as gemcut.toml has them; revision: the commit of a hub id. adapter_files: SHA-256 of each of the
-    adapter's. target, recipe: their names; the hashes are of what
-    their files say, comments left out. options, budgets: those that are set. baseline: of its manifest. versions: of
-    Gemcut and its libraries. files: SHA-256 of each of the checkpoint's files.
+    Attributes:
+        model: The model, as gemcut.toml has it.
+        revision: The commit of a hub id.
+        adapter: The adapter, as gemcut.toml has it; 'none' if there is none.
+        adapter_files: SHA-256 of each of the adapter's files.
+        target: The target's name.
+        target_sha256: SHA-256 of what the target's file says, without comments.
+        recipe: The recipe's name.
+        recipe_sha256: SHA-256 of what the recipe's file says, without comments.
+        baseline: SHA-256 of the baseline's manifest.
+        options: The options that are set.
+        budgets: The budgets that are set.
+        versions: The versions of Gemcut and its libraries.
+        files: SHA-256 of each of the checkpoint's files.
     """
 
     model: str
@@ -60,9 +70,12 @@ class Inputs(DataFile):
 class LockedBundle(Inputs):
     """A bundle as it was made.
 
-    place: from the folder of gemcut.toml. bundle: SHA-256 of its manifest, which has those of all its files; zip: of
-    the .gemcut file. processor: where it was made; goldens are floats, which processors round differently. contents:
-    SHA-256 of each file in it.
+    Attributes:
+        place: Where it is, relative to the folder of gemcut.toml.
+        bundle: SHA-256 of its manifest, which has those of all its files.
+        zip: SHA-256 of the .gemcut file.
+        processor: The processor that made it; goldens are floats, which processors round differently.
+        contents: SHA-256 of each file in it.
     """
 
     place: str
@@ -73,19 +86,30 @@ class LockedBundle(Inputs):
 
 
 class Lock(DataFile):
-    """All of gemcut.lock: name -> runtime -> bundle."""
+    """All of gemcut.lock.
+
+    Attributes:
+        version: The version of this format.
+        bundles: Name -> runtime -> bundle.
+    """
 
     version: Literal[1] = 1
     bundles: dict[str, dict[str, LockedBundle]] = Field(default_factory=dict)
 
     def of(self, name: str) -> dict[str, LockedBundle]:
-        """Its bundles by runtime; none where it was never made."""
+        """Return the bundles of an entry by runtime; empty if it was never made."""
         return self.bundles.get(name, {})
 
 
 @dataclass(frozen=True)
 class Move:
-    """One thing that is not what gemcut.lock has. old, new: '' for a thing that wasn't there, or is gone."""
+    """One thing that differs from gemcut.lock.
+
+    Attributes:
+        what: The thing, in words.
+        old: Its value in gemcut.lock; empty if it is new.
+        new: Its value now; empty if it is gone.
+    """
 
     what: str
     old: str
@@ -100,28 +124,32 @@ class Move:
 
     @property
     def full(self) -> str:
-        """With the hashes."""
+        """The difference in words, with the hashes."""
         if _is_hash(self.old) and _is_hash(self.new):
             return f"{self.what} changed ({self.old[:_SHORT]} -> {self.new[:_SHORT]})"
         return str(self)
 
 
 class LockError(UsageError):
-    """``--locked``: gemcut.lock doesn't fit what is here. ``moves``: each thing that moved, in words."""
+    """``--locked``: what is here differs from gemcut.lock.
+
+    Attributes:
+        moves: Each difference, in words.
+    """
 
     def __init__(self, moves: Sequence[str]) -> None:
-        super().__init__(f"--locked: not as {FILE} has it: {'; '.join(moves)}", hint=AGAIN)
+        super().__init__(f"--locked: this differs from {FILE}: {'; '.join(moves)}", hint=AGAIN)
         self.moves = tuple(moves)
 
 
 def read_lock(root: Path) -> Lock | None:
-    """``gemcut.lock`` in ``root``; None where there is none.
+    """Return ``gemcut.lock`` in ``root``; None if there is none.
 
     Raises:
-        UsageError: It can't be read, or somebody else than Gemcut wrote in it.
+        UsageError: It can't be read, or something other than Gemcut edited it.
         UnsupportedError: A newer Gemcut wrote it.
     """
-    path, again = root / FILE, "Take it from version control again, or remove it and run gemcut export."
+    path, again = root / FILE, "Restore it from version control, or remove it and run gemcut export."
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -129,13 +157,15 @@ def read_lock(root: Path) -> Lock | None:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}", hint=again) from error
     if re.search(r"^(<{7} |>{7} |={7}$)", text, re.MULTILINE):
-        raise UsageError(f"{path} has conflict markers of a merge in it", hint=again)
+        raise UsageError(f"{path} contains conflict markers of a merge", hint=again)
     try:
         data = tomllib.loads(text)
         version = data.get("version")
         if type(version) is int and version > VERSION:
-            raise UnsupportedError(f"{path} has version {version}; this gemcut reads up to {VERSION}",
-                                   hint="Upgrade gemcut: pip install --upgrade gemcut")  # fmt: skip
+            raise UnsupportedError(
+                f"{path} has version {version}; this gemcut reads versions up to {VERSION}",
+                hint="Upgrade gemcut: pip install --upgrade gemcut",
+            )
         return Lock.model_validate(data)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}", hint=again) from error
@@ -146,7 +176,7 @@ def read_lock(root: Path) -> Lock | None:
 
 
 def lock_text(lock: Lock) -> str:
-    """The lock's one written form: sorted by name, nothing that is not set."""
+    """Return the lock's only written form: sorted by name, without anything that isn't set."""
     import tomli_w
 
     data = lock.model_dump(exclude_none=True, exclude_defaults=False)
@@ -154,13 +184,20 @@ def lock_text(lock: Lock) -> str:
 
 
 def write_lock(root: Path, project: Project, name: str, made: dict[str, LockedBundle]) -> None:
-    """Takes what was made of one bundle into ``gemcut.lock``, in one rename; drops what gemcut.toml has no more.
+    """Record one bundle in ``gemcut.lock``, with one rename; entries that gemcut.toml no longer has are dropped.
+
+    Args:
+        root: The folder of ``gemcut.lock``.
+        project: ``gemcut.toml``.
+        name: The entry's name.
+        made: Its bundles by runtime.
 
     Raises:
-        UsageError, UnsupportedError: As ``read_lock``.
+        UsageError: The lock can't be read; see ``read_lock``.
+        UnsupportedError: A newer Gemcut wrote the lock.
         LackingError: The folder can't be written.
     """
-    before = (read_lock(root) or Lock()).bundles  # read again: another --only may have written since
+    before = (read_lock(root) or Lock()).bundles  # read again: another run with --only may have written it since
     known = {entry.name for entry in project.entries}
     kept = {key: value for key, value in before.items() if key in known}
     text = lock_text(Lock(bundles={**kept, name: made}))
@@ -185,39 +222,39 @@ def write_lock(root: Path, project: Project, name: str, made: dict[str, LockedBu
 
 
 def moves(locked: LockedBundle, now: Inputs) -> tuple[Move, ...]:
-    """What is not as gemcut.lock has it, in the order of its keys."""
-    found = [Move(key, *_texts(locked, now, key)) for key in ("model", "adapter", "target", "recipe")]
+    """Return what differs from gemcut.lock, in the order of its keys."""
+    found = [Move(key, *_key_texts(locked, now, key)) for key in ("model", "adapter", "target", "recipe")]
     for key, name in (("target_sha256", f"target {now.target}"), ("recipe_sha256", f"recipe {now.recipe}")):
         if getattr(locked, key.partition("_")[0]) == getattr(now, key.partition("_")[0]):
             found.append(Move(name, getattr(locked, key), getattr(now, key)))
     if locked.model == now.model:
         found.append(Move(f"the commit of {now.model}", locked.revision or "", now.revision or ""))
         if locked.revision == now.revision:
-            found += _table("", locked.files, now.files)
+            found += _table_moves("", locked.files, now.files)
     if locked.adapter == now.adapter:
-        found += _table("the adapter's ", locked.adapter_files, now.adapter_files)
+        found += _table_moves("the adapter's ", locked.adapter_files, now.adapter_files)
     found.append(Move("the baseline bundle", locked.baseline or "", now.baseline or ""))
-    found += _table("", _spelt(locked.options), _spelt(now.options), unset="default")
-    found += _table("budgets.", _spelt(locked.budgets), _spelt(now.budgets), unset="none")
-    found += _table("", locked.versions, now.versions)
+    found += _table_moves("", _as_texts(locked.options), _as_texts(now.options), unset="default")
+    found += _table_moves("budgets.", _as_texts(locked.budgets), _as_texts(now.budgets), unset="none")
+    found += _table_moves("", locked.versions, now.versions)
     return tuple(move for move in found if move.old != move.new)
 
 
 def manifest_sha256(manifest: Manifest) -> str:
-    """The SHA-256 of a manifest as it is written: the bundle's, since it has those of all files."""
+    """Return the SHA-256 of a manifest as it is written; it stands for the bundle, as it has those of all files."""
     return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
 
 
 def check_sealed(name: str, locked: LockedBundle, manifest: Manifest) -> str | None:
-    """Holds a finished bundle against the one that gemcut.lock has.
+    """Compare a finished bundle with the one that gemcut.lock has.
 
     Args:
-        name: In gemcut.toml.
-        locked: What the lock has of this runtime.
-        manifest: Whole, with all files.
+        name: The entry's name in gemcut.toml.
+        locked: What the lock has for this runtime.
+        manifest: The complete manifest, with all files.
 
     Returns:
-        None where they are the same; a note where they differ only in what was measured, on another processor.
+        None if they are the same; a note if they differ only in what was measured, on another processor.
 
     Raises:
         ConformanceError: They are not the same bundle.
@@ -230,17 +267,19 @@ def check_sealed(name: str, locked: LockedBundle, manifest: Manifest) -> str | N
     different = sorted(file for file in both if here.get(file) != locked.contents.get(file))
     measured = [file for file in different if is_measured(file)]
     what = f"{name} ({manifest.runtime.name}) is not the bundle in {FILE} ({locked.bundle[:_SHORT]} -> {sha[:_SHORT]})"
-    which = f"{', '.join(different) or 'manifest.json alone'} differ{'s' * (len(different) < 2)}"
+    which = f"{', '.join(different) or 'only manifest.json'} differ{'s' * (len(different) < 2)}"
     elsewhere = processor() != locked.processor
     if measured == different and elsewhere:
-        return (f"{what}: {which}, which hold what was measured; locked on {locked.processor}, this is {processor()}, "
-                "and processors round differently")  # fmt: skip
+        return (
+            f"{what}: {which}, which hold measured figures: the bundle was locked on {locked.processor}, this is "
+            f"{processor()}, and processors round differently"
+        )
     where = f" (locked on {locked.processor}, this is {processor()})" if elsewhere else ""
     raise ConformanceError(f"{what}: {which}{where}", hint=AGAIN)
 
 
 def is_measured(file: str) -> bool:
-    """Whether a file of a bundle holds floats that were measured: goldens, the card, and what embeds them."""
+    """Return whether a file of a bundle holds floats that were measured: goldens, the card, and what embeds them."""
     return file.startswith("goldens/") or file == "README.md" or file in _embedding()
 
 
@@ -253,15 +292,15 @@ def _is_hash(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) is not None
 
 
-def _texts(locked: Inputs, now: Inputs, key: str) -> tuple[str, str]:
+def _key_texts(locked: Inputs, now: Inputs, key: str) -> tuple[str, str]:
     return str(getattr(locked, key)), str(getattr(now, key))
 
 
-def _spelt(values: Mapping[str, Any]) -> dict[str, str]:
-    return {key: _word(value) for key, value in values.items()}
+def _as_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: _value_text(value) for key, value in values.items()}
 
 
-def _word(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, bool):
@@ -269,13 +308,13 @@ def _word(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and value >= _LONG else str(value)
 
 
-def _table(prefix: str, old: dict[str, str], new: dict[str, str], unset: str = "") -> Iterable[Move]:
+def _table_moves(prefix: str, old: dict[str, str], new: dict[str, str], unset: str = "") -> Iterable[Move]:
     for key in [*old, *(key for key in new if key not in old)]:
         yield Move(prefix + key, old.get(key, unset), new.get(key, unset))
 
 
 def _sorted(data: Any) -> Any:
-    """Tables by name, plain values before tables, as TOML wants them."""
+    """Tables sorted by name, plain values before tables, as TOML needs them."""
     if not isinstance(data, dict):
         return data
     keys = sorted(data, key=lambda key: (isinstance(data[key], dict), key))

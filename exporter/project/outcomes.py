@@ -10,7 +10,14 @@ from .rebuild import Built
 
 @dataclass(frozen=True)
 class ProjectProblem:
-    """Why a bundle failed. kind: the error's class; hint: what to do next."""
+    """Why a bundle failed.
+
+    Attributes:
+        kind: The error's class.
+        message: What is wrong.
+        hint: What to do next.
+        exit_code: The exit code of such an error.
+    """
 
     kind: str
     message: str
@@ -20,7 +27,17 @@ class ProjectProblem:
 
 @dataclass(frozen=True)
 class MadeBundle:
-    """One runtime's bundle that was made. size: bytes; sha256: of its manifest; speed: tokens per second, this host."""
+    """One runtime's bundle that was made.
+
+    Attributes:
+        bundle: Where it is.
+        runtime: The runtime.
+        size: Bytes of the bundle.
+        sha256: SHA-256 of its manifest.
+        fidelity: As in the manifest.
+        behaviour: As in the manifest.
+        speed: Tokens per second on this host, by name.
+    """
 
     bundle: str
     runtime: str
@@ -35,8 +52,16 @@ class MadeBundle:
 class ProjectBundle:
     """What became of one table of gemcut.toml.
 
-    line: of its table. reasons: why it was out of date. places: its bundles, a runtime each. made: what was built in
-    this run. error: null unless it failed. seconds: of its build.
+    Attributes:
+        name: Its name.
+        line: The line of its table.
+        state: What became of it.
+        reasons: Why it was out of date.
+        notes: What the user should know.
+        places: Where its bundles are, one for each runtime.
+        made: The bundles that this run built.
+        error: Why it failed; null if it didn't.
+        seconds: Seconds of its build.
     """
 
     name: str
@@ -52,7 +77,14 @@ class ProjectBundle:
 
 @dataclass(frozen=True)
 class ProjectResult:
-    """``gemcut export --json`` of a project. passed: every bundle that was asked for is up to date or published."""
+    """``gemcut export --json`` of a project.
+
+    Attributes:
+        project: The file.
+        locked: Whether ``--locked`` was given.
+        passed: Whether every requested bundle is up to date or published.
+        bundles: What became of each requested bundle, in the file's order.
+    """
 
     project: str
     locked: bool
@@ -62,13 +94,17 @@ class ProjectResult:
 
 @dataclass(frozen=True)
 class ProjectStarted:
-    """``gemcut init --json``: the files that were written."""
+    """``gemcut init --json``.
+
+    Attributes:
+        written: The files that were written.
+    """
 
     written: tuple[str, ...]
 
 
 def record_of(built: Built) -> ProjectBundle:
-    """One entry's part of the document."""
+    """Return one entry's part of the document."""
     from .lock import manifest_sha256
 
     error = built.error

@@ -1,4 +1,4 @@
-"""Where in a TOML file each key stands. tomllib reads values and forgets their lines; tree-sitter keeps them."""
+"""Where in a TOML file each key is. tomllib reads values without their lines; tree-sitter has the lines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _AT = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 def lines_of(text: str) -> dict[Path, int]:
-    """The first line of every table and key, from 1; items of arrays have their number as a part of their path.
+    """Return the first line of every table and key, from 1; an array's item has its number as part of its path.
 
     Args:
-        text: What tomllib could read: the two agree on what is a key.
+        text: A text that tomllib could read, so that the two agree on what is a key.
     """
     found: dict[Path, int] = {}
     for path, line in _written(text):
@@ -30,22 +30,22 @@ def lines_of(text: str) -> dict[Path, int]:
 
 
 def line_of(lines: dict[Path, int], path: Path) -> int:
-    """The line of ``path``, or of the nearest thing around it that stands in the file; 1 where nothing does."""
+    """Return the line of ``path``, or of the nearest thing around it that is in the file; 1 if nothing is."""
     return next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), 1)
 
 
 def mistake_of(text: str, error: tomllib.TOMLDecodeError) -> tuple[int, str]:
-    """The line and the words for a file that isn't TOML.
+    """Return line and message for a file that isn't TOML.
 
-    tomllib notices a repeated table or key once it has passed it, and says "at end of document" without a line where
-    a bracket or a quote is never closed; the line then is that of the repeated key, or the first that nothing fits.
+    tomllib notices a repeated table or key once it has passed it, and says "at end of document" without a line if a
+    bracket or a quote is never closed; the line is then that of the repeated key, or the first that can't be parsed.
     """
     said = _AT.search(str(error))
     reason = re.sub(r"\s*\(at [^)]*\)$", "", str(error))
     repeated = _repeated(text)
     if repeated is not None and reason.startswith("Cannot"):
         path, line, first = repeated
-        return line, f"'{'.'.join(path)}' is there twice, first in line {first}"
+        return line, f"'{'.'.join(path)}' is defined twice, first in line {first}"
     if said is not None:
         return int(said[1]), reason
     return _broken(_parse(text)) or max(1, len(text.splitlines())), reason
@@ -59,7 +59,7 @@ def _parse(text: str) -> Node:
 
 
 def _written(text: str) -> Iterator[tuple[Path, int]]:
-    """Every key as it is written, with its whole path and line, in the file's order."""
+    """Every key as it is written, with its full path and line, in the file's order."""
     counts: dict[Path, int] = {}
     for node in _parse(text).named_children:
         if node.type == "pair":
@@ -76,7 +76,7 @@ def _written(text: str) -> Iterator[tuple[Path, int]]:
 
 def _pair(node: Node, around: Path) -> Iterator[tuple[Path, int]]:
     key, value = node.children[0], node.children[-1]
-    if value.type == "comment":  # one that stands after the value
+    if value.type == "comment":  # a comment after the value
         value = next(child for child in reversed(node.children) if child.type != "comment")
     path = (*around, *_path(key))
     yield path, _line(node)
@@ -109,7 +109,7 @@ def _line(node: Node) -> int:
 
 
 def _repeated(text: str) -> tuple[Path, int, int] | None:
-    """The first key or table that is there a second time, its line, and that of the first."""
+    """The first key or table that is defined a second time, its line, and that of the first."""
     seen: dict[Path, int] = {}
     try:
         for path, line in _written(text):
@@ -122,7 +122,7 @@ def _repeated(text: str) -> tuple[Path, int, int] | None:
 
 
 def _broken(node: Node) -> int | None:
-    """The line of the first thing that is no TOML."""
+    """The line of the first thing that isn't TOML."""
     if node.type == "ERROR" or node.is_missing:
         return _line(node)
     return next((line for child in node.children if (line := _broken(child)) is not None), None)

@@ -1,4 +1,4 @@
-"""``gemcut export`` in a folder with a ``gemcut.toml``: builds what is out of date, and says why."""
+"""``gemcut export`` in a folder with a ``gemcut.toml``: builds each bundle that is out of date, and says why."""
 
 from __future__ import annotations
 
@@ -36,8 +36,16 @@ Known = Callable[[Exception], GemcutError | None]
 class Built:
     """What became of one entry of ``gemcut.toml``.
 
-    reasons: why it was out of date. notes: what the user should know. published: a bundle for each runtime, where it
-    was built; places: where they lie now. error: why it failed. outcomes: for reports. seconds: all of it.
+    Attributes:
+        entry: The entry.
+        state: What became of it.
+        reasons: Why it was out of date.
+        notes: What the user should know.
+        published: The bundle of each runtime, if it was built.
+        places: Where the bundles are now.
+        error: Why it failed.
+        outcomes: The outcomes for reports.
+        seconds: Seconds in total.
     """
 
     entry: BundleEntry
@@ -61,26 +69,26 @@ def build_project(
     known: Known | None = None,
     fresh: bool = False,
 ) -> tuple[Built, ...]:
-    """Builds every bundle of ``gemcut.toml`` that is out of date; one that fails doesn't stop the others.
+    """Build every bundle of ``gemcut.toml`` that is out of date; a bundle that fails doesn't stop the others.
 
     Args:
         root: The folder of ``gemcut.toml``.
-        only: Names; all where there is none.
-        locked: Refuses, before any work, whatever is not as ``gemcut.lock`` has it, and after it a bundle that is
-            another; the lock is not written.
-        force: Builds those too that are up to date.
-        progress: Told what is built and why.
-        export: Makes a bundle; the pipeline's where None.
-        known: The error that a user can act on, for one that isn't a GemcutError; None where it is a bug.
-        fresh: Takes nothing over from a run that was killed.
+        only: The names of the bundles to build; all if it is empty.
+        locked: Refuse, before any work, whatever differs from ``gemcut.lock``, and after the work a bundle that
+            differs; the lock is not written.
+        force: Also build bundles that are up to date.
+        progress: Receives what is built and why.
+        export: The function that makes a bundle; None for the pipeline's.
+        known: Turns an error that isn't a GemcutError into one that a user can act on, or into None for a bug.
+        fresh: Reuse nothing from a run that was killed.
 
     Returns:
-        What became of each, in the file's order. Nothing is raised for a bundle that failed.
+        What became of each entry, in the file's order. Nothing is raised for a bundle that failed.
 
     Raises:
-        ProjectError: ``gemcut.toml`` can't be taken.
-        UsageError: No such file or name, or a lock that can't be read, or none and ``locked``.
-        LockError: ``gemcut.lock`` has a bundle that ``gemcut.toml`` has no more, and ``locked``.
+        ProjectError: ``gemcut.toml`` has mistakes.
+        UsageError: The file or a name doesn't exist, the lock can't be read, or ``locked`` is set without a lock.
+        LockError: ``locked`` is set, and ``gemcut.lock`` has a bundle that ``gemcut.toml`` no longer has.
     """
     project = read_project(root)
     entries = project.select(tuple(only))
@@ -88,21 +96,21 @@ def build_project(
     if locked:
         _refuse_stale(project, lock)
     hashes = Hashes()
-    progress.stage("Looking for what is out of date")
-    looked = [(entry, _look(entry, lock, root, hashes)) for entry in entries]
+    progress.stage("Checking what is out of date")
+    examined = [(entry, _examined(entry, lock, root, hashes)) for entry in entries]
     hashes.save()
-    if locked and any(isinstance(found, Status) and _moved(found, lock) for _, found in looked):
-        return tuple(_refused(entry, found, lock, root) for entry, found in looked)
+    if locked and any(isinstance(found, Status) and _moved(found, lock) for _, found in examined):
+        return tuple(_refused(entry, found, lock, root) for entry, found in examined)
     builder = _Builder(project, lock, locked, force, progress, export, known, hashes, fresh)
     built = tuple(
-        builder.build(found) if isinstance(found, Status) else _failed(entry, found) for entry, found in looked
+        builder.build(found) if isinstance(found, Status) else _failed(entry, found) for entry, found in examined
     )
     hashes.save()
     return built
 
 
 def request_of(entry: BundleEntry, revision: str | None) -> ExportRequest:
-    """The export that an entry asks for. revision: the commit of a hub id, which a branch's name gives way to."""
+    """Return the export that an entry asks for; ``revision``, a hub id's commit, replaces a branch's name."""
     model = entry.model
     text: str | None = f"{model.hub_id}@{revision}" if revision else model.text
     if model.folder is not None:
@@ -118,7 +126,7 @@ def request_of(entry: BundleEntry, revision: str | None) -> ExportRequest:
         options=entry.options,
         format=entry.format,
         output=entry.output,
-        force=True,  # the place is the project's: only bundles of Gemcut's are ever replaced
+        force=True,  # the place is the project's: only Gemcut's own bundles are ever replaced
         chat_template=entry.chat_template,
         prove_on=entry.prove_on,
         device_options=Options(entry.timeout, entry.device_memory),
@@ -127,7 +135,7 @@ def request_of(entry: BundleEntry, revision: str | None) -> ExportRequest:
 
 
 def place_of(entry: BundleEntry, key: str = "") -> Place:
-    """The line of ``gemcut.toml`` that a key of the entry has; without a key, or without that key, its table's."""
+    """Return where a key of the entry is in ``gemcut.toml``; where its table is without a key, or if it isn't set."""
     return Place(str(entry.file), entry.lines.get(key, entry.line))
 
 
@@ -144,13 +152,13 @@ class _Builder:
     fresh: bool
 
     def build(self, status: Status) -> Built:
-        """Builds one entry if it is out of date."""
+        """Build one entry if it is out of date."""
         entry, reasons = status.entry, status.reasons
         if not reasons and not self.force:
             self.progress.note(f"{entry.name} is up to date")
             return _up_to_date(status, self.lock, self.project.root)
         reasons = reasons or ("--force",)
-        self.progress.note(f"{entry.name} is built: {'; '.join(reasons)}")
+        self.progress.note(f"building {entry.name}: {'; '.join(reasons)}")
         began = time.monotonic()
         try:
             return self._made(status, reasons, began)
@@ -171,7 +179,7 @@ class _Builder:
             if self.locked:
                 notes.extend(filter(None, [check_sealed(entry.name, then[runtime], manifest)]))
             elif not status.moved and runtime in then and manifest_sha256(manifest) != then[runtime].bundle:
-                notes.append(f"the {runtime} bundle is another than {FILE} had, though nothing that it names has moved")
+                notes.append(f"the {runtime} bundle differs from that in {FILE}, although none of its inputs changed")
 
         request = dataclasses.replace(request_of(entry, status.found.revision), sealed=sealed, fresh=self.fresh)
         published = self._export()(request, self.progress)
@@ -190,19 +198,21 @@ class _Builder:
             (*status.notes, *notes, *dict.fromkeys(note for one in published for note in one.manifest.notes)),
             published,
             tuple(self.project.root / relative(one.bundle, self.project.root) for one in published),
-            outcomes=tuple(_placed(outcome.published(one, entry.name, place_of(entry)), entry) for one in published),
+            outcomes=tuple(
+                _at_budget_lines(outcome.published(one, entry.name, place_of(entry)), entry) for one in published
+            ),
             seconds=time.monotonic() - began,
         )
 
     def _export(self) -> Export:
         if self.export is None:
-            from ..pipeline.export import export  # loads torch: an up-to-date project never does
+            from ..pipeline.export import export  # this loads torch, which an up-to-date project never does
 
             self.export = export
         return self.export
 
 
-def _look(entry: BundleEntry, lock: Lock | None, root: Path, hashes: Hashes) -> Status | GemcutError:
+def _examined(entry: BundleEntry, lock: Lock | None, root: Path, hashes: Hashes) -> Status | GemcutError:
     try:
         return examine(entry, lock, root, hashes)
     except GemcutError as error:
@@ -215,25 +225,25 @@ def _refuse_stale(project: Project, lock: Lock | None) -> None:
     known = {entry.name for entry in project.entries}
     gone = [name for name in lock.bundles if name not in known]
     if gone:
-        raise LockError([f"bundles.{name} is gone from {project.path}" for name in gone])
+        raise LockError([f"bundles.{name} is no longer in {project.path}" for name in gone])
 
 
 def _moved(status: Status, lock: Lock | None) -> tuple[str, ...]:
     """What ``--locked`` refuses of an entry."""
     if lock is not None and not lock.of(status.entry.name):
-        return (f"{FILE} doesn't have it",)
+        return (f"{FILE} has no such bundle",)
     return tuple(move.full for move in status.moved)
 
 
 def _refused(entry: BundleEntry, status: Status | GemcutError, lock: Lock | None, root: Path) -> Built:
-    """With ``--locked``, where anything moved: nothing is built."""
+    """What becomes of an entry with ``--locked`` if anything moved: nothing is built."""
     if isinstance(status, GemcutError):
         return _failed(entry, status)
     found = _moved(status, lock)
     if not found:
         if not status.reasons:
             return _up_to_date(status, lock, root)
-        return Built(entry, "not built", status.reasons, ("not built: --locked refused another bundle",))
+        return Built(entry, "not built", status.reasons, ("not built, because --locked refused another bundle",))
     refusal = LockError(found)
     findings = tuple(
         Finding("lock.moved", False, one, refusal.exit_code, hint=AGAIN, place=place_of(entry)) for one in found
@@ -246,7 +256,7 @@ def _failed(entry: BundleEntry, error: GemcutError) -> Built:
     place = place_of(entry)
     found: tuple[Outcome, ...] = ()
     if isinstance(error, HeldBack):
-        found = tuple(_placed(one, entry) for one in outcome.held_back(error.evidence, entry.name, place))
+        found = tuple(_at_budget_lines(one, entry) for one in outcome.held_back(error.evidence, entry.name, place))
     if not any(one.exit_code == error.exit_code for each in found for one in each.failures):
         rule = f"error.{type(error).__name__}"
         finding = Finding(rule, False, error.message, error.exit_code, hint=error.hint, place=place)
@@ -259,25 +269,34 @@ def _up_to_date(status: Status, lock: Lock | None, root: Path) -> Built:
     entry, locked = status.entry, lock.of(status.entry.name) if lock else {}
     places = {runtime: root / locked[runtime].place for runtime in entry.runtimes}
     outcomes = tuple(
-        Outcome("export", entry.name, "up to date", runtime=runtime, target=locked[runtime].target,
-                place=place_of(entry), bundle=path, notes=status.notes)
+        Outcome(
+            "export",
+            entry.name,
+            "up to date",
+            runtime=runtime,
+            target=locked[runtime].target,
+            place=place_of(entry),
+            bundle=path,
+            notes=status.notes,
+        )
         for runtime, path in places.items()
-    )  # fmt: skip
+    )
     return Built(entry, "up to date", (), status.notes, (), tuple(places.values()), outcomes=outcomes)
 
 
-def _placed(one: Outcome, entry: BundleEntry) -> Outcome:
-    """The outcome with each budget's finding at that budget's own line."""
+def _at_budget_lines(one: Outcome, entry: BundleEntry) -> Outcome:
+    """The outcome with each budget's finding at that budget's line."""
     findings = tuple(
         dataclasses.replace(finding, place=place_of(entry, f"budgets.{finding.rule.partition('.')[2]}"))
-        if finding.rule.startswith("budget.") else finding
+        if finding.rule.startswith("budget.")
+        else finding
         for finding in one.findings
-    )  # fmt: skip
+    )
     return dataclasses.replace(one, findings=findings)
 
 
 def _check_baseline(entry: BundleEntry) -> None:
-    """Opens the baseline, every byte checked, before any work rather than after it."""
+    """Open the baseline and check every byte of it, before any work rather than after it."""
     if entry.budgets.baseline is None:
         return
     from ..pipeline.budgets import open_baseline

@@ -1,8 +1,8 @@
 """The copy of the JSON Schema that an app's repository keeps, so that every editor of the team finds it.
 
-``#:schema`` on a TOML file's first line is what taplo reads, and with it the editors' extensions that are made of it
-(Even Better TOML), and tombi: a URL, or a path relative to the file. A path into an installation would be of one
-machine alone, and a URL of a network; a file beside gemcut.toml is of the repository.
+``#:schema`` on a TOML file's first line is what taplo (and with it the editors' extensions that use it, such as Even
+Better TOML) and tombi read: a URL, or a path relative to the file. A path into an installation would work on one
+machine only, and a URL needs a network; a file beside gemcut.toml is part of the repository.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ FIRST_LINE = f"#:schema ./{PLACE}"
 
 
 def shipped_schema() -> bytes:
-    """The schema that this Gemcut ships."""
+    """Return the schema that this Gemcut ships."""
     return Path(__file__).with_name(SCHEMA).read_bytes()
 
 
 def write_schema(root: Path) -> Path:
-    """Writes the copy, or writes it anew.
+    """Write the copy, or replace it, and return its path.
 
     Raises:
         OSError: It can't be written.
@@ -32,7 +32,7 @@ def write_schema(root: Path) -> Path:
 
 
 def outdated(root: Path) -> Path | None:
-    """The copy, where there is one that isn't this Gemcut's."""
+    """Return the path of a copy that another Gemcut wrote; None if there is none."""
     path = root / PLACE
     try:
         return path if path.read_bytes() != shipped_schema() else None

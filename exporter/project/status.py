@@ -15,9 +15,14 @@ from .lock import FILE, Lock, LockedBundle, Move, check_sealed, moves
 
 @dataclass(frozen=True)
 class Status:
-    """How an entry stands. moved: what isn't as gemcut.lock has it. absent: what is wrong with the bundles in place.
+    """Whether an entry is up to date.
 
-    found: what they would be made from now. notes: what couldn't be found out.
+    Attributes:
+        entry: The entry.
+        moved: What differs from gemcut.lock.
+        absent: What is wrong with the bundles in place.
+        found: What the bundles would be made from now.
+        notes: What couldn't be found out.
     """
 
     entry: BundleEntry
@@ -28,15 +33,21 @@ class Status:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is out of date; none where it isn't. Each said once, although several runtimes have it."""
+        """Why it is out of date; empty if it isn't. A reason that several runtimes share is given once."""
         return tuple(dict.fromkeys((*map(str, self.moved), *self.absent)))
 
 
 def examine(entry: BundleEntry, lock: Lock | None, root: Path, hashes: Hashes) -> Status:
-    """How an entry stands against gemcut.lock and what lies at its place. No model is loaded.
+    """Compare an entry with gemcut.lock and with the bundles in place; no model is loaded.
+
+    Args:
+        entry: The entry.
+        lock: ``gemcut.lock``; None if there is none.
+        root: The folder of ``gemcut.toml``.
+        hashes: The hashes of files.
 
     Raises:
-        GemcutError: Whatever is wrong with target, recipe or baseline.
+        GemcutError: Target, recipe or baseline is wrong.
         UsageError: A file can't be read.
     """
     locked = lock.of(entry.name) if lock else {}
@@ -45,7 +56,7 @@ def examine(entry: BundleEntry, lock: Lock | None, root: Path, hashes: Hashes) -
         moved: list[Move] = []
         absent, notes = [], list(found.notes)
         if not locked:
-            absent.append(f"{FILE} doesn't have it" if lock else f"there is no {FILE}")
+            absent.append(f"{FILE} has no such bundle" if lock else f"there is no {FILE}")
         for runtime, now in found.inputs.items():
             then = locked.get(runtime)
             if then is None:
@@ -62,12 +73,16 @@ def examine(entry: BundleEntry, lock: Lock | None, root: Path, hashes: Hashes) -
 
 
 def why_outdated(entry: BundleEntry, lock: Lock | None, root: Path, hashes: Hashes | None = None) -> tuple[str, ...]:
-    """The reasons in words for which an entry must be built; none where it is up to date. Raises as ``examine``."""
+    """Return the reasons, in words, why an entry must be built; empty if it is up to date.
+
+    Raises:
+        GemcutError: As ``examine``.
+    """
     return examine(entry, lock, root, hashes or Hashes()).reasons
 
 
 def _at_place(entry: BundleEntry, then: LockedBundle, root: Path, hashes: Hashes) -> tuple[list[str], list[str]]:
-    """What is wrong with the bundle that the lock names, and notes; every byte counts, though most hashes are kept."""
+    """What is wrong with the bundle that the lock names, and notes; every byte counts, but most hashes are cached."""
     place = root / then.place
     if not place.exists():
         return [f"no bundle at {then.place}"], []
@@ -87,13 +102,16 @@ def _at_place(entry: BundleEntry, then: LockedBundle, root: Path, hashes: Hashes
     except ConformanceError:
         return [stranger], []
     except GemcutError as error:
-        return [f"what is at {then.place} is no bundle: {error.message}"], []
+        return [f"what is at {then.place} is not a bundle: {error.message}"], []
     if place.is_dir():
         present = {path.relative_to(place).as_posix() for path in place.rglob("*") if not path.is_dir()}
         wanted = set(manifest.files) | OWN_FILES
         wrong = sorted(present ^ wanted)
-        wrong += [name for name, record in manifest.files.items()
-                  if name in present and hashes.of(place / name) != record.sha256]  # fmt: skip
+        wrong += [
+            name
+            for name, record in manifest.files.items()
+            if name in present and hashes.of(place / name) != record.sha256
+        ]
         if wrong:
             return [f"{then.place}: {', '.join(wrong)} changed"], []
     return [], [noted] if noted else []

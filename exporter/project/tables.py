@@ -1,4 +1,4 @@
-"""The tables of ``gemcut.toml``: what an editor and ``config.py`` hold the file against."""
+"""The tables of ``gemcut.toml``: what an editor and ``config.py`` check the file against."""
 
 from __future__ import annotations
 
@@ -52,25 +52,38 @@ RuntimeName = Annotated[
 
 
 class BudgetTable(datafile.DataFile):
-    """What the bundle must keep besides its recipe's gate. Over any of these, nothing is published (exit code 7)."""
+    """What the bundle must keep besides its recipe's gate. If it is over any, nothing is published (exit code 7)."""
 
     download_size: Size | None = Field(
-        default=None, description="At most, as a download: compressed. Bytes, or '12 MB' (1000s), or '12 MiB' (1024s)."
+        default=None,
+        description="The most bytes as a download, compressed: a number, '12 MB' (1000s), or '12 MiB' (1024s).",
     )
     device_size: Size | None = Field(
-        default=None, description="At most, on the device: the bundle and what the runtime writes beside it."
+        default=None, description="The most bytes on the device: the bundle and what the runtime writes beside it."
     )
-    peak_memory: Size | None = Field(default=None, description="At most, of a process that runs the goldens.")
-    load_time: Ratio | None = Field(default=None, description="At most this many times the baseline's.")
-    prefill: Ratio | None = Field(default=None, description="Tokens per second, at least this part of the baseline's.")
-    decode: Ratio | None = Field(default=None, description="Tokens per second, at least this part of the baseline's.")
-    mean_kl: float | None = Field(default=None, ge=0, description="Nats from the float model, at most.")
-    top1: Share | None = Field(default=None, description="Share of likeliest tokens that are the float model's, least.")
-    tool_calls: Share | None = Field(default=None, description="Share of the float model's tool calls, at least.")
+    peak_memory: Size | None = Field(
+        default=None, description="The most memory of a process that runs the bundle, in bytes."
+    )
+    load_time: Ratio | None = Field(default=None, description="Load time, at most this many times the baseline's.")
+    prefill: Ratio | None = Field(
+        default=None, description="Prefill tokens per second, at least this share of the baseline's."
+    )
+    decode: Ratio | None = Field(
+        default=None, description="Decode tokens per second, at least this share of the baseline's."
+    )
+    mean_kl: float | None = Field(
+        default=None, ge=0, description="The largest mean KL divergence from the float model, in nats."
+    )
+    top1: Share | None = Field(
+        default=None, description="The smallest share of likeliest tokens that are the float model's."
+    )
+    tool_calls: Share | None = Field(
+        default=None, description="The smallest share of the float model's tool calls made exactly."
+    )
 
 
 class _Defaults(datafile.DataFile):
-    """What every bundle takes that doesn't say otherwise."""
+    """What applies to every bundle that doesn't set it itself."""
 
     model: Text | None = Field(
         default=None,
@@ -80,29 +93,29 @@ class _Defaults(datafile.DataFile):
         default=None, description="A PEFT adapter to merge in: a directory relative to this file, or 'sample'."
     )
     target: Text | None = Field(
-        default=None, description="What kind of device: a name (gemcut targets), or a TOML file relative to this one."
+        default=None, description="The kind of device: a name (gemcut targets), or a TOML file relative to this one."
     )
     runtimes: tuple[RuntimeName, ...] | None = Field(
-        default=None, min_length=1, description="What runs it there, a bundle each. Default: executorch."
+        default=None, min_length=1, description="The runtimes to make a bundle for, one each. Default: executorch."
     )
     recipe: Text | None = Field(
-        default=None, description="How to quantize: a name (gemcut recipes) or a TOML file. Default: the target's."
+        default=None, description="How to quantize: a name (gemcut recipes), or a TOML file. Default: the target's."
     )
     context: int | None = Field(default=None, ge=1, description="Tokens of prompt and reply. Default: the target's.")
     prefill_lengths: tuple[Length, ...] | None = Field(
         default=None,
         min_length=1,
-        description="LiteRT: tokens of each prefill signature; ExecuTorch: one, the most per call.",
+        description="For LiteRT the tokens of each prefill signature; for ExecuTorch one number, the most per call.",
     )
     chat_template: Text | None = Field(
-        default=None, description="A Jinja file in place of the model's template; 'none' for a base model."
+        default=None, description="A Jinja file instead of the model's template; 'none' for a base model."
     )
     format: Literal["dir", "zip"] | None = Field(default=None, description="A folder, or one .gemcut file.")
     prove_on: tuple[Text, ...] | None = Field(
         default=None, description="Devices to prove the bundle on before it is published (gemcut devices)."
     )
     timeout: float | None = Field(default=None, ge=1, description="Seconds for the goldens on each device.")
-    device_memory: Text | None = Field(default=None, description="Of arm64-vm, such as '2G'.")
+    device_memory: Text | None = Field(default=None, description="The memory of arm64-vm, such as '2G'.")
     budgets: BudgetTable = Field(default_factory=BudgetTable, description="What each bundle must keep.")
 
 
@@ -111,12 +124,12 @@ class _Bundle(datafile.DataFile):
         default=None, description="Where it goes, relative to this file. Default: bundles/NAME (.gemcut for a zip)."
     )
     baseline: Text | None = Field(
-        default=None, description="A bundle to compare speeds with, relative to this file: for budgets that are ratios."
+        default=None, description="A bundle to compare speeds with, relative to this file, for budgets that are ratios."
     )
 
 
 def _option_fields(runtimes: Iterable[RuntimePlugin]) -> dict[str, Any]:
-    """A key for each option of these runtimes."""
+    """A field for each option of these runtimes, by key."""
     options = (option for runtime in runtimes for option in runtime.options)
     return {option.name: (bool | None, Field(default=None, description=option.description)) for option in options}
 
@@ -130,9 +143,9 @@ class Tables:
     """The models of ``gemcut.toml``.
 
     Attributes:
-        project: The file.
-        defaults: Its table ``[defaults]``.
-        bundle: A table ``[bundles.NAME]``.
+        project: The model of the whole file.
+        defaults: The model of its table ``[defaults]``.
+        bundle: The model of a table ``[bundles.NAME]``.
     """
 
     project: type[datafile.DataFile]
@@ -148,7 +161,7 @@ def tables(names: tuple[str, ...]) -> Tables:
     bundle: Any = create_model(
         "BundleTable",
         __base__=(_Bundle, defaults),
-        __doc__="One bundle; with several runtimes, one for each of them.",
+        __doc__="One bundle, or with several runtimes, one for each.",
     )
     project = create_model(
         "ProjectFile",
@@ -157,22 +170,22 @@ def tables(names: tuple[str, ...]) -> Tables:
         defaults=(defaults, Field(default_factory=defaults)),
         bundles=(
             dict[Name, bundle],
-            Field(min_length=1, description="By name; gemcut export --only NAME makes one alone."),
+            Field(min_length=1, description="The bundles by name; gemcut export --only NAME makes only that one."),
         ),
     )
     return Tables(project, defaults, bundle)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of ``gemcut.toml``, as ``project/gemcut.schema.json`` has it."""
+    """Return the JSON Schema of ``gemcut.toml``, as ``project/gemcut.schema.json`` has it."""
     found = tables(RUNTIMES.packaged).project.model_json_schema()
-    found["properties"]["bundles"]["additionalProperties"] = False  # a name that isn't one
+    found["properties"]["bundles"]["additionalProperties"] = False  # no invalid names
     without_null: dict[str, Any] = _without_null(found)
     return without_null
 
 
 def _without_null(node: Any) -> Any:
-    """The same schema for a language that has no null: a key that isn't set isn't there. Editors then say it simply."""
+    """The same schema for a language without null, in which a key that isn't set is missing: editors show it simply."""
     if isinstance(node, list):
         return [_without_null(item) for item in node]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""What can be wrong with an entry of ``gemcut.toml`` that its types can't say, before any work."""
+"""Checks an entry of ``gemcut.toml``, before any work, for mistakes that the types of its keys can't catch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .entries import HINT, BundleEntry, Mistake
 
 
 def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
-    """Everything that is wrong with one entry."""
+    """Yield everything that is wrong with one entry."""
     yield from _check_model(entry)
     yield from _check_adapter(entry)
     yield from _check_target(entry)
@@ -21,22 +21,24 @@ def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
     yield from _check_baseline(entry)
     template = entry.chat_template
     if template not in (None, "none") and not os.path.isfile(template):
-        yield _at(entry, "chat_template", f"no file {template}", hint="Name a Jinja file, or none for a base model.")
+        yield _at(
+            entry, "chat_template", f"no such file: {template}", hint="Name a Jinja file, or none for a base model."
+        )
 
 
 def check_outputs(entries: Iterable[BundleEntry]) -> Iterator[Mistake]:
-    """Two bundles in one place, or one inside another."""
+    """Yield a mistake for two bundles in one place, or one inside another."""
     taken: dict[str, str] = {}
     for entry in entries:
         place = os.path.normcase(os.path.abspath(entry.output))
         for other, name in taken.items():
             if os.path.commonpath([place, other]) in (place, other):
-                how = "the same place as" if place == other else "a place that overlaps with that of"
-                yield _at(entry, "output", f"{entry.output}: {how} bundles.{name}", hint="Give each its own output.")
+                how = "is also the output of" if place == other else "overlaps with the output of"
+                yield _at(entry, "output", f"{entry.output} {how} bundles.{name}", hint="Give each its own output.")
         taken[place] = entry.name
         root = os.path.normcase(os.path.abspath(entry.file.parent))
         if os.path.commonpath([place, root]) == place:
-            yield _at(entry, "output", f"{entry.output} is the folder of {entry.file.name} itself, or around it")
+            yield _at(entry, "output", f"{entry.output} is the folder of {entry.file.name}, or a folder around it")
 
 
 def _at(entry: BundleEntry, key: str, message: str, code: int = EXIT_USAGE, hint: str = HINT) -> Mistake:
@@ -56,13 +58,13 @@ def _check_model(entry: BundleEntry) -> Iterator[Mistake]:
     elif not folder.is_dir():
         wrong = f"{folder} is a file, not a directory"
     else:
-        wrong = f"{folder} has no config.json, so it is no checkpoint"
+        wrong = f"{folder} has no config.json, so it isn't a checkpoint"
     hint = "Name 'sample', a directory relative to gemcut.toml, or a hub id: org/name@revision."
     yield _at(entry, "model", wrong, hint=hint)
 
 
 def _check_adapter(entry: BundleEntry) -> Iterator[Mistake]:
-    """Its configuration, which says whether it can be merged at all; its tensors need the model."""
+    """Check the configuration, which says whether it can be merged at all; its tensors need the model."""
     from ..checkpoint.adapters.adapter_config import read_config
 
     if entry.adapter is None:
@@ -83,7 +85,7 @@ def _check_target(entry: BundleEntry) -> Iterator[Mistake]:
     from ..target import load_target
 
     for runtime in sorted(name for name in set(entry.runtimes) if entry.runtimes.count(name) > 1):
-        yield _at(entry, "runtimes", f"'{runtime}' is there twice")
+        yield _at(entry, "runtimes", f"'{runtime}' is listed twice")
     if entry.recipe is not None:
         try:
             load_recipe(entry.recipe)
@@ -93,8 +95,8 @@ def _check_target(entry: BundleEntry) -> Iterator[Mistake]:
         target = load_target(entry.target)
         for runtime in entry.runtimes:
             if runtime not in target.runtimes:
-                yield _at(entry, "runtimes", f"the target {target.name} has no runtime '{runtime}': "
-                          f"{nearest(runtime, target.runtimes)}", EXIT_UNSUPPORTED)  # fmt: skip
+                message = f"the target {target.name} has no runtime '{runtime}': {nearest(runtime, target.runtimes)}"
+                yield _at(entry, "runtimes", message, EXIT_UNSUPPORTED)
     except GemcutError as error:
         yield _raised(entry, "target", error)
 
@@ -102,7 +104,7 @@ def _check_target(entry: BundleEntry) -> Iterator[Mistake]:
 def _check_shapes(entry: BundleEntry) -> Iterator[Mistake]:
     lengths = entry.prefill_lengths
     if len(set(lengths)) < len(lengths):
-        yield _at(entry, "prefill_lengths", "one of the lengths is there twice")
+        yield _at(entry, "prefill_lengths", "a length is listed twice")
     for runtime in RUNTIMES:
         own = {option.name: entry.options[option.name] for option in runtime.options if option.name in entry.options}
         if runtime.name in entry.runtimes:
@@ -114,7 +116,7 @@ def _check_shapes(entry: BundleEntry) -> Iterator[Mistake]:
         for key in own:
             yield _at(entry, key, f"it is an option of {runtime.name}, which runtimes doesn't name")
     if entry.format == "zip" and len(entry.runtimes) == 1 and os.path.isdir(entry.output):
-        yield _at(entry, "output", f"{entry.output} is a folder, and format is zip", hint="Name a .gemcut file.")
+        yield _at(entry, "output", f"{entry.output} is a folder, but format is zip", hint="Name a .gemcut file.")
 
 
 def _check_devices(entry: BundleEntry) -> Iterator[Mistake]:
@@ -129,7 +131,7 @@ def _check_devices(entry: BundleEntry) -> Iterator[Mistake]:
             said = error.message.removeprefix(f"--on {spec}: ")
             yield _raised(entry, "prove_on", type(error)(said, hint=error.hint))
     for spec in sorted({one for one in entry.prove_on if entry.prove_on.count(one) > 1}):
-        yield _at(entry, "prove_on", f"'{spec}' is there twice")
+        yield _at(entry, "prove_on", f"'{spec}' is listed twice")
     if not known:
         return
     if entry.timeout is not None and not any(not kind.is_host for kind in kinds):
@@ -142,9 +144,9 @@ def _check_baseline(entry: BundleEntry) -> Iterator[Mistake]:
     baseline, asked = entry.budgets.baseline, [name for name in RATIOS if name in entry.budgets.set()]
     if asked and baseline is None:
         hint = f'Add baseline = "PATH" to [bundles.{entry.name}]: a bundle that you keep, such as the last release\'s.'
-        yield _at(entry, f"budgets.{asked[0]}", "a ratio, and there is no baseline to take it of", hint=hint)
+        yield _at(entry, f"budgets.{asked[0]}", "it is a ratio, but there is no baseline", hint=hint)
     if baseline is not None and not asked:
         yield _at(entry, "baseline", f"no budget is a ratio ({', '.join(RATIOS)}), so nothing is compared with it")
     if baseline is not None and os.path.abspath(baseline) == os.path.abspath(entry.output):
-        yield _at(entry, "baseline", "it is this bundle's own place, which the next export replaces",
-                  hint="Keep a copy of a bundle elsewhere, such as baselines/, and name that.")  # fmt: skip
+        hint = "Keep a copy of a bundle elsewhere, such as in baselines/, and name that."
+        yield _at(entry, "baseline", "it is this bundle's own output, which the next export replaces", hint=hint)

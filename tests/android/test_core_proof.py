@@ -292,18 +292,18 @@ def short(text: str) -> str:
 
 
 BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], type[GemcutError], str]] = {
-    "another bundle": (lambda d: d.update(manifest_sha256="0" * 64), ConformanceError, "of another bundle"),
+    "another bundle": (lambda d: d.update(manifest_sha256="0" * 64), ConformanceError, "is for another bundle"),
     "another runtime": (lambda d: d["runtime"].update(name="litert"), ConformanceError, "is for executorch"),
     "truncated base64": (
         lambda d: d["goldens"][1].update(logprobs=d["goldens"][1]["logprobs"][:-3]), ConformanceError, "phone-02"),
     "wrong shape": (
         lambda d: d["goldens"][0].update(top1=short(d["goldens"][0]["top1"])), ConformanceError, "bytes instead of"),
-    "no base64": (lambda d: d["goldens"][0].update(target_logprobs="!!!!"), ConformanceError, "no base64"),
+    "no base64": (lambda d: d["goldens"][0].update(target_logprobs="!!!!"), ConformanceError, "not base64"),
     "a golden less": (lambda d: d["goldens"].pop(3), ConformanceError, "is missing"),
     "a golden more": (lambda d: d["goldens"].append({**d["goldens"][0], "id": "x"}), ConformanceError, "'x'"),
     "two goldens swapped": (lambda d: d["goldens"].reverse(), ConformanceError, "their order differs"),
     "a token of another vocabulary": (
-        lambda d: d["goldens"][0]["greedy_ids"].append(999999), ConformanceError, "names token 999999"),
+        lambda d: d["goldens"][0]["greedy_ids"].append(999999), ConformanceError, "it has token 999999"),
     "a token below zero": (lambda d: d["goldens"][0]["greedy_ids"].append(-1), ConformanceError, "greedy_ids"),
     "newer": (lambda d: d.update(schema_version=2), UnsupportedError, "schema version 2"),
     "no version": (lambda d: d.pop("schema_version"), ConformanceError, "schema_version"),
@@ -313,8 +313,8 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], type[GemcutError], str]] =
     "not a number": (lambda d: d.update(mean_kl=float("nan")), ConformanceError, "mean_kl"),
     "infinite": (lambda d: d.update(tokens_per_second=float("inf")), ConformanceError, "tokens_per_second"),
     "below zero": (lambda d: d.update(peak_memory=-1), ConformanceError, "peak_memory"),
-    "run and refused": (lambda d: d.update(refused="no memory"), ConformanceError, "not run"),
-    "something else": (lambda d: d.update(format="gemcut-bundle"), UsageError, "not a verdict"),
+    "run and refused": (lambda d: d.update(refused="no memory"), ConformanceError, "was not run"),
+    "something else": (lambda d: d.update(format="gemcut-bundle"), UsageError, "is not a phone's verdict"),
 }  # fmt: skip
 
 

@@ -69,13 +69,11 @@ def test_with_json_an_error_is_a_document(
     }
 
 
-def test_an_unexpected_error_is_a_bug_of_ours_without_a_traceback(
-    failing: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unexpected_error_is_a_bug_without_a_traceback(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
     failing(ZeroDivisionError("by naught"))
     assert main(["doctor"]) == 1
     shown = capsys.readouterr().err
-    assert "bug of ours: ZeroDivisionError: by naught" in shown
+    assert "this is a bug in gemcut: ZeroDivisionError: by naught" in shown
     assert "--verbose" in shown
     assert "Traceback" not in shown
 
@@ -146,7 +144,7 @@ sys.exit(main(["doctor"]))
     [
         (["exprt"], 2, "unknown command 'exprt': did you mean 'export'"),
         (["checks", "a"], 2, "unknown command 'checks': did you mean 'check'"),
-        (["export"], 2, "no --target, and no gemcut.toml here"),
+        (["export"], 2, "there is no --target, and no gemcut.toml in this folder"),
         (["export", "some-model"], 2, "Missing option '--target'"),
         (["export", "--target", "android-arm64", "--context", "0"], 2, "--context"),
         (["export", "--target", "android-arm64", "--format", "tar"], 2, "'tar' is not one of"),
@@ -155,7 +153,7 @@ sys.exit(main(["doctor"]))
         (
             ["export", "--target", "android-arm64", "--runtime", "executorch,executorch"],
             2,
-            "each runtime once",
+            "name each runtime once, separated by commas",
         ),
         (["plan", "--target", "android"], 4, "did you mean 'android-arm64'"),
         (["plan", "--target", "android-arm64", "--recipe", "int44"], 4, "did you mean 'int4'"),

@@ -130,7 +130,7 @@ def test_without_litert_torch_bundles_are_run_and_not_made(
     assert main(["doctor"]) == 8
     shown = capsys.readouterr().out
     assert "runs bundles; exporting needs litert-torch" in shown
-    assert "can run bundles, but something that an export needs is lacking" in shown
+    assert "can run bundles, but it lacks something that an export needs" in shown
 
 
 def test_where_litert_torch_has_no_wheels_that_is_said_and_no_command(

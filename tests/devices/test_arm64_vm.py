@@ -37,7 +37,7 @@ def children_of_adb_or_qemu(work: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("memory", "what"), [("2X", "no size"), ("", "no size"), ("64M", "takes more")])
+@pytest.mark.parametrize(("memory", "what"), [("2X", "is not a size"), ("", "is not a size"), ("64M", "takes more")])
 def test_a_memory_that_is_none_is_refused(memory: str, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         machine.mebibytes(memory)

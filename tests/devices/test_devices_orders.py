@@ -174,7 +174,7 @@ def test_other_results_are_a_verdict(on_here: Callable[..., Any], sample: Subjec
     verdict = on_here({"result": result_bytes(wrong).hex()})
     assert not verdict.passed
     assert "a log-probability differs" in verdict.failures[0]
-    assert "on here the executorch bundle does not" in DeviceFailed(verdict, ()).message
+    assert "the executorch bundle behaves differently on here: " in DeviceFailed(verdict, ()).message
 
 
 def test_a_crash_is_a_verdict(on_here: Callable[..., Any]) -> None:
@@ -185,7 +185,7 @@ def test_a_crash_is_a_verdict(on_here: Callable[..., Any]) -> None:
 
 
 def test_killed_for_memory_is_a_verdict(on_here: Callable[..., Any]) -> None:
-    assert "1.0 GB are too little" in on_here({"signal": 9}).refused
+    assert "1.0 GB of memory is too little" in on_here({"signal": 9}).refused
 
 
 def test_an_error_of_the_runner_is_told(on_here: Callable[..., Any]) -> None:
@@ -200,7 +200,7 @@ def test_a_kernel_that_is_lacking_is_named_before_anything_runs(on_here: Callabl
 
 
 def test_what_a_device_needs_is_said_with_its_command(on_here: Callable[..., Any]) -> None:
-    with pytest.raises(LackingError, match="needs qemu here") as caught:
+    with pytest.raises(LackingError, match="needs qemu on this machine") as caught:
         on_here({}, lacking=(Need("qemu", "apt-get install -y qemu-user-static", "qemu-user-static"),))
     assert "apt-get install -y qemu-user-static" in (caught.value.hint or "")
 
@@ -209,7 +209,7 @@ def test_a_device_for_another_runtime_is_refused_before_any_work(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("gemcut.devices.replay.make_device", lambda spec, options: Here(tmp_path, {}))
-    with pytest.raises(UnsupportedError, match="runs executorch bundles, not litert ones"):
+    with pytest.raises(UnsupportedError, match="runs executorch bundles, not litert bundles"):
         check_devices(("here",), {"litert": "2.3.0"})
 
 

@@ -308,7 +308,7 @@ def test_the_container_says_neither_when_nor_where_it_was_made(program: Path, tm
         ("executorch,litert", ["--prefill-lengths", "8,32"], 2, ["ExecuTorch", "Take --prefill-lengths 32"]),
         ("litert", ["--context", "257"], 2, ["257", "longer than the model's 256", "--context 256"]),
         ("litert", ["--context", "8"], 2, ["too short"]),
-        ("litert,litert", [], 2, ["--runtime 'litert,litert'", "each runtime once"]),
+        ("litert,litert", [], 2, ["--runtime 'litert,litert'", "name each runtime once"]),
         ("litert,", [], 2, ["--runtime 'litert,'"]),
         ("litert-lm", [], 4, ["unknown runtime 'litert-lm'", "did you mean 'litert'"]),
         ("litert,executorhc", [], 4, ["did you mean 'executorch'"]),

@@ -187,8 +187,11 @@ def test_a_damaged_product_is_made_again(killed: Killed, whole: dict[str, bytes]
     (kept / "prompt" / "journal.json").write_text("{")
     done = run(*words(killed.model, out), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "'build' of a run that was killed is damaged (model.pte changed since it was written)" in done.stderr
-    assert "'prompt' of a run that was killed is damaged" in done.stderr
+    assert (
+        "What the killed run kept of 'build' is damaged (model.pte changed since it was written), so it is made again"
+        in done.stderr
+    )
+    assert "What the killed run kept of 'prompt' is damaged" in done.stderr
     ran = begun(done.stderr.splitlines())
     assert {"load", "prompt", "quantize", "graph", "lower"} <= set(ran)
     assert not {"reference", "prove", "measure"} & set(ran), "what was made from the same is the same"

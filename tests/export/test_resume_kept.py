@@ -113,7 +113,7 @@ def test_what_was_made_from_another_product_is_made_again(staging: Staging, note
     make(kept, clock, "prompt", {"c": 1.0})
     (staging.kept / "reference" / "journal.json").unlink()
     second, clock = again(staging, notes)
-    assert "'reference' of a run that was killed is damaged" in notes.said[0]
+    assert "What the killed run kept of 'reference' is damaged" in notes.said[0]
     make(second, clock, "reference", {"a": 2.0})
     assert make(second, clock, "prompt", {"c": 2.0}) == {"c": 2.0}
     third, _ = again(staging, notes)
@@ -184,7 +184,7 @@ def test_any_damage_is_found_and_said(
     notes.said.clear()
     found = again(staging, notes)[0]
     assert list(found.left) == ["reference"]
-    assert "'prompt' of a run that was killed is damaged" in notes.said[0]
+    assert "What the killed run kept of 'prompt' is damaged" in notes.said[0]
     assert notes.said[0].endswith("it is made again")
     assert not (staging.kept / "prompt").exists()
 

@@ -127,10 +127,10 @@ CHANGES = {
     "bundles/phone: NOTICE changed": lambda app: (app.bundle / "NOTICE").unlink(),
     "bundles/phone: stray changed": lambda app: (app.bundle / "stray").touch(),
     "the bundle at bundles/phone is not the one in gemcut.lock": lambda app: add(app.bundle / "manifest.json", "\n"),
-    "what is at bundles/phone is no bundle": lambda app: [
+    "what is at bundles/phone is not a bundle": lambda app: [
         (app.bundle / name).unlink() for name in ("manifest.json", "manifest.sha256")
     ],
-    "gemcut.lock doesn't have it": lambda app: app.replace("gemcut.toml", "bundles.phone", "bundles.tablet"),
+    "gemcut.lock has no such bundle": lambda app: app.replace("gemcut.toml", "bundles.phone", "bundles.tablet"),
     "there is no gemcut.lock": lambda app: (app.root / "gemcut.lock").unlink(),
     "torch 1.0 -> ": lambda app: app.write_lock(versions={"torch": "1.0"}),
     "gemcut 0.0.1 -> ": lambda app: app.write_lock(versions={"gemcut": "0.0.1"}),
@@ -250,7 +250,7 @@ print(status.reasons, status.notes, status.found.revision)
 def test_offline_the_locks_commit_holds_and_a_note_says_so(app) -> None:
     said = asked(app, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert said.startswith("() (")
-    assert "whether org/name@main has moved is not known: HF_HUB_OFFLINE forbids the network" in said
+    assert "can't tell whether org/name@main has moved: HF_HUB_OFFLINE forbids network access" in said
     assert said.rstrip().endswith(COMMIT)
 
 

@@ -13,7 +13,7 @@ class AndroidLibraryKind(DeviceKind):
 
     name = "android-lib"
     argument = "LIB"
-    proves = "the very libexecutorch.so that apps ship, byte for byte, and its Java classes where a JDK is here"
+    proves = "the very libexecutorch.so that apps ship, byte for byte, and its Java classes if a JDK is installed"
     leaves_out = "arm64 kernels; Android's own C library and kernel"
     architecture: ClassVar[str] = ""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...prove.golden import Golden, Recorded
     from ..arm64.profiles import Profile
 
-PROFILE = "cortex-a76"  # of the arm64 library: phones since 2019 have its dot product
+PROFILE = "cortex-a76"  # for the arm64 library: phones since 2019 have its dot product
 _FACTS_SECONDS = 60.0
 
 
@@ -48,7 +48,7 @@ class AndroidDevice:
     def needs(self, runtime: str) -> tuple[Need, ...]:
         """See ``base.Device``."""
         found = list(toolchain.needs(self._arch))
-        if shutil.which("npm") is None:  # also for a library of the user's own: the headers are fetched with it
+        if shutil.which("npm") is None:  # also for the user's own library: the headers are fetched with it
             found.append(Need("npm", apt_command(("npm",)), "npm"))
         if self._arch == "x86_64" and not self._emulated:
             from .java import needs
@@ -60,13 +60,13 @@ class AndroidDevice:
         """See ``base.Device``."""
         if runtime not in self.runtimes:
             raise UnsupportedError(
-                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} ones",
-                hint="gemcut devices says what each proves.",
+                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} bundles",
+                hint="See gemcut devices for what each device proves.",
             )
         if not sys.platform.startswith("linux") or self._arch not in ABIS:
             raise UnsupportedError(
                 f"{self.spec} runs on Linux on x86-64 or arm64, not on {platform.system()} on {platform.machine()}",
-                hint="adb proves on a phone or an Android emulator from anywhere.",
+                hint="Use adb, which proves on a phone or an Android emulator from any machine.",
             )
         check(self._text, self._arch)
 
@@ -103,7 +103,7 @@ class AndroidDevice:
         """See ``base.Device``."""
         source = self._folder / name
         if not source.is_file():
-            raise ConformanceError(f"{self.spec}: the golden runner left no {name}")
+            raise ConformanceError(f"{self.spec}: the golden runner ended without writing {name}")
         shutil.copyfile(source, target)
 
     def runner(self, runtime: str) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class AndroidDevice:
             return (runner,)
         emulator = toolchain.emulator(self._arch)
         if emulator is None:
-            raise LackingError("QEMU's user-mode emulation is not here", hint=apt_command(("qemu-user-static",)))
+            raise LackingError("QEMU's user-mode emulation is not installed", hint=apt_command(("qemu-user-static",)))
         return (emulator, "-cpu", self._profile.qemu_cpu, "-L", str(toolchain.sysroot(self._arch)), runner)
 
     def facts(self, runtime: str) -> Facts:
@@ -131,7 +131,7 @@ class AndroidDevice:
         if done.code or not said:
             how = f"signal {done.signal}" if done.signal else f"exit code {done.code}"
             last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-            raise ConformanceError(f"{self.spec}: the library can't even be loaded here ({how}): {last}")
+            raise ConformanceError(f"{self.spec}: the library can't be loaded here ({how}): {last}")
         return Facts(
             system=f"{platform.system()} {platform.release()}",
             architecture=self._arch,
@@ -154,20 +154,20 @@ class AndroidDevice:
     def more(
         self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress
     ) -> tuple[Check, ...]:
-        """The Java door: what ``LlmModule.generate`` of the library's own classes replies to the goldens."""
+        """See ``base.Device``: what ``LlmModule.generate`` of the library's own Java classes replies to the goldens."""
         from . import java
 
         if self._arch != "x86_64" or self._emulated:
             return ()
         library = self._prepared()
         if reason := java.why_not(library):
-            progress.note(f"{self.spec}: Java was not tried: {reason}")
+            progress.note(f"{self.spec}: the Java classes were not tried: {reason}")
             return ()
         found = java.java_text(library, bundle, goldens, host, work, self.seconds, progress)
         return () if found is None else (found,)
 
     def close(self) -> None:
-        """See ``base.Device``. Nothing runs on: each command ends with all of its children."""
+        """See ``base.Device``. Nothing keeps running: each command ends with all of its children."""
         if self._folder != Path():
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -181,12 +181,12 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def write_root(cpuinfo: str, root: Path) -> None:
-    """Writes the files by which the runtime's cpuinfo library finds the emulated CPU's features, for GEMCUT_ROOT.
+    """Write the files by which the runtime's cpuinfo library finds the emulated CPU's features, for GEMCUT_ROOT.
 
     Args:
-        cpuinfo: What /proc/cpuinfo has on that CPU; it must agree with QEMU's -cpu, since a feature that is claimed
-            and not there ends in SIGILL.
-        root: The folder that ``proc`` and ``sys`` go to.
+        cpuinfo: What /proc/cpuinfo says on that CPU. It must agree with QEMU's -cpu: a feature that is claimed but
+            missing ends in SIGILL.
+        root: The folder that ``proc`` and ``sys`` are created in.
     """
     processors = sum(line.startswith("processor") for line in cpuinfo.splitlines())
     listed = "0" if processors < 2 else f"0-{processors - 1}"

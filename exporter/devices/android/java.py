@@ -1,7 +1,7 @@
-"""The Java door: replies of ``LlmModule.generate``, through the classes that ship with the library, in OpenJDK.
+"""Replies of ``LlmModule.generate``, through the Java classes that ship with the library, in OpenJDK.
 
-In one process run the library's own ``classes.jar`` and ``libexecutorch.so``, and Android's ``libfbjni.so`` and
-``libc++_shared.so``. The Java side of fbjni is compiled from React Native's sources; what it wants of Android and of
+The library's own ``classes.jar`` and ``libexecutorch.so`` run in one process with Android's ``libfbjni.so`` and
+``libc++_shared.so``. The Java side of fbjni is compiled from React Native's sources; what it needs of Android and of
 SoLoader is in ``java/``, a few lines each.
 """
 
@@ -40,16 +40,27 @@ _LAUNCHER = "launcher"
 _LIBRARIES = ("libexecutorch.so", "libfbjni.so", "libc++_shared.so")  # as the Java classes ask for them
 # What fbjni's native library looks up by name, and what those extend; React Native has more in that folder.
 FBJNI_SOURCES = (
-    "DestructorThread", "HybridClassBase", "HybridData", "IteratorHelper", "MapIteratorHelper", "NativeRunnable",
+    "DestructorThread",
+    "HybridClassBase",
+    "HybridData",
+    "IteratorHelper",
+    "MapIteratorHelper",
+    "NativeRunnable",
     "ThreadScopeSupport",
-)  # fmt: skip
+)
 FBJNI_FOLDER = "ReactAndroid/src/main/java/com/facebook/jni"
-_RELEASE = "11"  # of the Java language and classes: ExecuTorch's own are of 8 and, since 1.3, 11
+_RELEASE = "11"  # of the Java language and classes: ExecuTorch's own are for 8 and, since 1.3, for 11
 
 
 @dataclass(frozen=True)
 class Jdk:
-    """A Java development kit. javac: its compiler. libjvm: its virtual machine. include: of jni.h."""
+    """A Java development kit.
+
+    Attributes:
+        javac: Its compiler.
+        libjvm: The library of its virtual machine.
+        include: The folder of jni.h.
+    """
 
     javac: Path
     libjvm: Path
@@ -57,7 +68,7 @@ class Jdk:
 
 
 def find_jdk() -> Jdk | None:
-    """The kit that ``javac`` on the path belongs to; None where there is none, or one without a virtual machine."""
+    """Return the kit of the ``javac`` on the path; None if there is none, or it has no virtual machine."""
     found = shutil.which("javac")
     if found is None:
         return None
@@ -68,21 +79,21 @@ def find_jdk() -> Jdk | None:
 
 
 def needs() -> tuple[Need, ...]:
-    """What the Java door lacks here; the device proves without it, and less."""
+    """Return what Java lacks here; the device proves without it too, but less."""
     return () if find_jdk() else (Need("a Java development kit", apt_command((PACKAGE,)), PACKAGE, optional=True),)
 
 
 def why_not(library: AndroidLibrary) -> str | None:
-    """Why the Java door can't be tried for a library; None where it can."""
+    """Return why a library's Java classes can't be tried; None if they can."""
     if library.classes is None:
-        return f"{library.text} brings no classes.jar with ExecuTorch's Java classes (an .aar does)"
+        return f"{library.text} has no classes.jar with ExecuTorch's Java classes (an .aar has one)"
     if find_jdk() is None:
-        return f"there is no Java development kit here ({apt_command((PACKAGE,))})"
+        return f"no Java development kit is installed ({apt_command((PACKAGE,))})"
     return None
 
 
 def build(library: AndroidLibrary, progress: Progress) -> Path:
-    """Builds, the first time, a folder with all that LlmModule takes: libraries, shims, classes and the launcher.
+    """Build a folder with all that LlmModule needs, unless it is cached: libraries, shims, classes and the launcher.
 
     Raises:
         LackingError: A compiler is missing or fails, or React Native's packages can't be fetched.
@@ -91,19 +102,19 @@ def build(library: AndroidLibrary, progress: Progress) -> Path:
     if not (jdk and library.classes and library.fbjni and library.cxx):
         raise RuntimeError(f"{library.text}: {why_not(library)}")
     fbjni = npm(*parse_npm(data()["java"]["sources"]), progress)
-    ours = {path.relative_to(java_folder()).as_posix(): path for path in sorted(java_folder().rglob("*.java"))}
+    stubs = {path.relative_to(java_folder()).as_posix(): path for path in sorted(java_folder().rglob("*.java"))}
     files = [library.file, library.fbjni, library.cxx]
     home = build_home(
         "android-java",
         *(path.read_bytes() for path in (*files, library.classes)),
-        *ours,
-        *(path.read_bytes() for path in ours.values()),
+        *stubs,
+        *(path.read_bytes() for path in stubs.values()),
         *(archive_sha256(fbjni), toolchain.identity(library.arch)),
         *(source("bionic.c"), source("log.c"), source("jvm.c"), str(jdk.javac)),
         *((Path(__file__).parent / name).read_bytes() for name in ("java.py", "shims.py")),
     )
     if not _is_built(home, files):
-        progress.note(f"building the Java door of {library.text}")
+        progress.note(f"building what the Java classes of {library.text} need")
         with making(home) as place:
             made = place / "made"
             made.mkdir()
@@ -121,7 +132,7 @@ def _is_built(home: Path, files: Sequence[Path]) -> bool:
 
 
 def java_folder() -> Path:
-    """Where Android's and SoLoader's own few classes lie that the library asks for."""
+    """Return the folder of the few classes of Android and SoLoader that the library asks for."""
     return Path(__file__).parent / "java"
 
 
@@ -144,9 +155,12 @@ def _make(files: Sequence[Path], classes: Path, jdk: Jdk, fbjni: Path, out: Path
 
 @dataclass(frozen=True)
 class Asked:
-    """One prompt for LlmModule. length: its ``seqLen``, tokens that prompt and reply may have together.
+    """One prompt for LlmModule.
 
-    In ExecuTorch 1.3.1 the reply alone may have so many ("Max new tokens resolved" in its log).
+    Attributes:
+        text: The rendered prompt.
+        length: Its ``seqLen``: the tokens that prompt and reply may have together. In ExecuTorch 1.3.1 the reply alone
+            may have so many ("Max new tokens resolved" in its log).
     """
 
     text: str
@@ -155,7 +169,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """What LlmModule gave. code: ExecuTorch's error, or 0. stats: its own, from ``onStats``."""
+    """What LlmModule returned.
+
+    Attributes:
+        code: ExecuTorch's error, or 0.
+        text: The reply.
+        stats: Its own statistics, from ``onStats``.
+    """
 
     code: int
     text: str
@@ -163,7 +183,7 @@ class Reply:
 
     @property
     def prompt_tokens(self) -> int | None:
-        """How many tokens its tokenizer made of the prompt, as far as it says."""
+        """How many tokens its tokenizer made of the prompt; None if it doesn't say."""
         try:
             return int(json.loads(self.stats)["prompt_tokens"])
         except (ValueError, KeyError, TypeError):
@@ -173,10 +193,10 @@ class Reply:
 def ask(
     home: Path, program: Path, tokenizer: Path, asked: Sequence[Asked], work: Path, seconds: float
 ) -> tuple[Reply, ...]:
-    """Asks LlmModule for the greedy replies to all prompts, in one Java process.
+    """Ask LlmModule for the greedy replies to all prompts, in one Java process.
 
     Args:
-        home: What ``build`` gave.
+        home: The folder that ``build`` returned.
         program: The bundle's ``.pte``.
         tokenizer: Its ``tokenizer.json``.
         asked: The prompts.
@@ -185,6 +205,7 @@ def ask(
 
     Raises:
         ConformanceError: It crashed, or took longer.
+        LackingError: No Java development kit is installed.
     """
     folder = work / "java"
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,15 +214,16 @@ def ask(
     (folder / "asked").write_bytes(b"".join(parts))
     jdk = find_jdk()
     if jdk is None:
-        raise LackingError("there is no Java development kit here", hint=apt_command((PACKAGE,)))
+        raise LackingError("no Java development kit is installed", hint=apt_command((PACKAGE,)))
     classes = f"{home / 'classes'}:{home / 'classes.jar'}"
     command = (str(home / _LAUNCHER), str(jdk.libjvm), classes, str(home), _MAIN)
     done = processes.run((*command, str(program), str(tokenizer), "asked", "replies"), seconds, folder)
     if done.code:
-        how = f"crashed (signal {done.signal})" if done.signal else f"ended with {done.code}"
+        how = f"crashed (signal {done.signal})" if done.signal else f"ended with exit code {done.code}"
         last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise ConformanceError(
-            f"LlmModule {how}: {last}", hint="the core API ran the same program: docs/devices.md says what differs"
+            f"LlmModule {how}: {last}",
+            hint="see docs/reference/devices.md for how it differs from the core API, which ran the same program",
         )
     return _read((folder / "replies").read_bytes(), len(asked))
 
@@ -238,27 +260,27 @@ def java_text(
     seconds: float,
     progress: Progress,
 ) -> Check | None:
-    """Holds LlmModule's replies, through the bundle's own tokenizer, against the exporting machine's.
+    """Compare LlmModule's replies, through the bundle's own tokenizer, with the exporting machine's.
 
-    LlmModule's text ends with the stop token's own, where it is reached; both forms are taken. A reply that was cut
-    short for the record is compared as far as that goes, since LlmModule's ``seqLen`` isn't the same limit in every
-    version. One that parts from the record at a tie, as ``prove.conformance`` has it, is no miss.
+    LlmModule's text ends with the stop token's text if that is reached; both forms are accepted. A reply that was cut
+    short for the record is compared as far as the record goes, since LlmModule's ``seqLen`` isn't the same limit in
+    every version. A reply that departs from the record at a tie, as ``prove.conformance`` defines it, isn't a miss.
 
     Args:
-        library: The library under proof; ``why_not`` has nothing against it.
+        library: The library under proof; ``why_not`` returns None for it.
         bundle: The bundle.
         goldens: Its goldens.
         host: What the exporting machine recorded.
         work: A scratch folder.
         seconds: The time limit of all prompts.
-        progress: Told what is built, and which goldens can't be asked.
+        progress: Receives notes of what is built, and of how many goldens can't be asked.
 
     Returns:
-        The check ``java_text``; None where no golden can be asked.
+        The check ``java_text``; None if no golden can be asked.
 
     Raises:
         ConformanceError: LlmModule crashed, doesn't take the program, or took longer.
-        LackingError: Something is missing to build the Java door.
+        LackingError: Something is missing that the Java classes need.
     """
     from ...prompt.codec import codec_of
 
@@ -267,7 +289,7 @@ def java_text(
     context = bundle.manifest.context
     cases = [case for pair in zip(goldens, host, strict=True) if (case := _case(*pair, bos, codec.bos_id, context))]
     if len(cases) < len(goldens):
-        progress.note(f"Java: {len(goldens) - len(cases)} of {len(goldens)} goldens can't be asked through LlmModule")
+        progress.note(f"{len(goldens) - len(cases)} of {len(goldens)} goldens can't be asked through LlmModule")
     if not cases:
         return None
     home = build(library, progress)
@@ -288,9 +310,9 @@ def java_text(
 
 
 def _case(golden: Golden, host: Recorded, bos: str, bos_id: int | None, context: int) -> _Case | None:
-    """How a golden is asked; None where LlmModule can't be: there is no room for a reply, or it isn't text.
+    """How a golden is asked; None if LlmModule can't be: there is no room for a reply, or the reply isn't text.
 
-    Of text that isn't valid UTF-8 LlmModule passes on nothing, or less.
+    LlmModule drops text that isn't valid UTF-8, or part of it.
     """
     count, reply = len(golden.prompt_ids), len(host.greedy_ids)
     if not reply or count + reply > context or "\ufffd" in host.greedy_text or "\0" in golden.rendered:
@@ -317,7 +339,7 @@ def _as_recorded(case: _Case, reply: Reply, codec: ChatCodec, stops: frozenset[i
 def _wrong(case: _Case, reply: Reply, parted: bool) -> str | None:
     asked = len(case.golden.prompt_ids)
     if reply.code:
-        return f"LlmModule.generate gave error {reply.code}"
+        return f"LlmModule.generate returned error {reply.code}"
     if reply.prompt_tokens not in (None, asked):
         return f"its tokenizer makes {reply.prompt_tokens} tokens of the prompt, not {asked}"
     return f"{reply.text[:80]!r} instead of {case.host.greedy_text[:80]!r}" if parted else None

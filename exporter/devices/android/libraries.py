@@ -1,4 +1,4 @@
-"""The Android library under proof: found where the user names it, and kept byte for byte as it ships."""
+"""The Android library under proof: found where the user says, and cached byte for byte as it ships."""
 
 from __future__ import annotations
 
@@ -41,9 +41,16 @@ _FBJNI = "libfbjni.so"
 class AndroidLibrary:
     """An ExecuTorch library for Android.
 
-    text: as the user named it. file: a copy, byte for byte as it ships. name: the file's. version: of the ExecuTorch
-    runtime in it, as far as known. arch: as Linux names the machine. classes, fbjni, cxx: the Java classes, libfbjni.so
-    and libc++_shared.so that ship with it; None where none do.
+    Attributes:
+        text: The library, as the user wrote it.
+        file: A copy, byte for byte as it ships.
+        name: The file's name.
+        version: The version of the ExecuTorch runtime in it, as far as it is known.
+        sha256: SHA-256 of the file.
+        arch: The architecture, as Linux names it.
+        classes: The Java classes that ship with it; None if none do.
+        fbjni: The libfbjni.so that ships with it; None if none does.
+        cxx: The libc++_shared.so that ships with it; None if none does.
     """
 
     text: str
@@ -59,12 +66,12 @@ class AndroidLibrary:
 
 @functools.cache
 def data() -> Mapping[str, Any]:
-    """``libraries.toml``."""
+    """Return the content of ``libraries.toml``."""
     return tomllib.loads((Path(__file__).parent / "libraries.toml").read_text(encoding="utf-8"))
 
 
-class _Shelf(Protocol):
-    """Something that holds files by name."""
+class _Container(Protocol):
+    """Something that holds files by name: a folder, an archive, or a file."""
 
     where: str
 
@@ -98,27 +105,27 @@ class _Archive:
 
 
 def parse_npm(text: str) -> tuple[str, str]:
-    """Name and version of ``npm:PACKAGE@VERSION``, or without the ``npm:``.
+    """Return name and version of ``npm:PACKAGE@VERSION``; the ``npm:`` may be missing.
 
     Raises:
-        UsageError: It is none of that form.
+        UsageError: The text has another form.
     """
     name, at, version = text.removeprefix(NPM).rpartition("@")
     if not (at and name and version):
         known = {entry["source"].partition(",")[0] for entry in data()["known"].values()}
         raise UsageError(
             f"{text!r} is not npm:PACKAGE@VERSION: {nearest(text.removeprefix(NPM), known)}",
-            hint=f"for instance {data()['default']}",
+            hint=f"write it as, for instance, {data()['default']}",
         )
     return name, version
 
 
 def check(text: str, arch: str) -> None:
-    """Refuses, without fetching anything, what can't be an Android library of ExecuTorch's.
+    """Refuse, without fetching anything, what can't be an ExecuTorch library for Android.
 
     Raises:
-        UsageError: A file that isn't there, or a package without a version.
-        UnsupportedError: A file that is something else; see ``resolve``.
+        UsageError: A file doesn't exist, or a package has no version.
+        UnsupportedError: A file is something else; see ``resolve``.
     """
     if text.startswith(NPM):
         parse_npm(text)
@@ -127,12 +134,12 @@ def check(text: str, arch: str) -> None:
 
 
 def resolve(text: str, arch: str, progress: Progress | None = None) -> AndroidLibrary:
-    """Finds the library and copies it, with what ships beside it, into the cache.
+    """Find the library and copy it, with what ships beside it, into the cache.
 
     Args:
-        text: Path of an ``.aar``, ``.apk`` or ``.so``, or ``npm:PACKAGE@VERSION``.
+        text: The path of an ``.aar``, ``.apk`` or ``.so``, or ``npm:PACKAGE@VERSION``.
         arch: ``x86_64`` or ``aarch64``.
-        progress: Told when a package is fetched.
+        progress: Receives a note when a package is fetched.
 
     Raises:
         UsageError: There is no such file.
@@ -141,16 +148,16 @@ def resolve(text: str, arch: str, progress: Progress | None = None) -> AndroidLi
     """
     if text.startswith(NPM):
         name, version = parse_npm(text)
-        shelf: _Shelf = _packaged(npm(name, version, progress), f"{name}@{version}", arch)
+        container: _Container = _packaged(npm(name, version, progress), f"{name}@{version}", arch)
         only = None
     else:
-        shelf, only = _local(text)
-    found = _choose(shelf, only, arch)
-    return _keep(text, arch, found)
+        container, only = _local(text)
+    found = _choose(container, only, arch)
+    return _put_in_cache(text, arch, found)
 
 
-def _packaged(folder: Path, where: str, arch: str) -> _Shelf:
-    """An npm package's own folders, or the .aar in it that has a library for that architecture."""
+def _packaged(folder: Path, where: str, arch: str) -> _Container:
+    """An npm package's own folders, or the .aar in it that has a library for the architecture."""
     own = _Folder(folder, where)
     if not any(PurePosixPath(name).parent.name == ABIS[arch] for name in own.names()):
         for archive in sorted(folder.rglob("*.aar")):
@@ -160,8 +167,8 @@ def _packaged(folder: Path, where: str, arch: str) -> _Shelf:
     return own
 
 
-def _local(text: str) -> tuple[_Shelf, str | None]:
-    """A file of the user's; of an ``.so`` the folder that it lies in, and its name."""
+def _local(text: str) -> tuple[_Container, str | None]:
+    """The user's file; for an ``.so``, also its name."""
     path = Path(text).expanduser()
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -174,15 +181,15 @@ def _local(text: str) -> tuple[_Shelf, str | None]:
         return _Archive(path, path.name), None
     with path.open("rb") as file:
         if file.read(4) == b"\x7fELF":
-            return _One(path), path.name
+            return _SingleFile(path), path.name
     raise UnsupportedError(
         f"{text} is neither a shared library nor an .aar or .apk",
         hint="name an .aar, .apk or .so, or npm:PACKAGE@VERSION",
     )
 
 
-class _One:
-    """One file alone; what lies beside it may be of another build."""
+class _SingleFile:
+    """One file alone; what is beside it may be from another build."""
 
     def __init__(self, path: Path) -> None:
         self._path, self.where = path, path.name
@@ -195,56 +202,56 @@ class _One:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What is to be kept: the library's name, and all files by the name they are kept under."""
+class _Selection:
+    """What to keep: the library's name, and all files by the name that they are kept under."""
 
     name: str
     files: Mapping[str, bytes]
 
 
-def _choose(shelf: _Shelf, only: str | None, arch: str) -> _Found:
+def _choose(container: _Container, only: str | None, arch: str) -> _Selection:
     if only is not None:
-        library = shelf.read(only)
+        library = container.read(only)
         _require_machine(library, only, arch)
         _require_executorch(library, only)
-        return _Found(only, {only: library})
-    names = shelf.names()
+        return _Selection(only, {only: library})
+    names = container.names()
     libraries = [name for name in names if name.endswith(".so") and PurePosixPath(name).parent.name in _ALL_ABIS]
     here = [name for name in libraries if PurePosixPath(name).parent.name == ABIS[arch]]
     if not here:
         abis = sorted({PurePosixPath(name).parent.name for name in libraries})
         inside = f"libraries for {', '.join(abis)}" if abis else "no Android library at all"
         raise UnsupportedError(
-            f"{shelf.where} has no library for {ABIS[arch]}; it holds {inside}",
-            hint="an app that is split by ABI has one .apk for each: name that one, or its .aar"
+            f"{container.where} has no library for {ABIS[arch]}; it holds {inside}",
+            hint="name the .apk of that ABI if the app is split by ABI, or its .aar"
             + ("; android-lib-arm64 runs arm64-v8a" if "arm64-v8a" in abis else ""),
         )
     for name in sorted(here, key=lambda name: (_STEM not in name, name)):
-        library = shelf.read(name)
+        library = container.read(name)
         if _MARK in library:
             _require_machine(library, name, arch)
-            return _with_company(shelf, names, name, library)
+            return _with_companions(container, names, name, library)
     raise UnsupportedError(
-        f"{shelf.where} holds no ExecuTorch library for {ABIS[arch]}, but "
+        f"{container.where} holds no ExecuTorch library for {ABIS[arch]}, only "
         f"{', '.join(PurePosixPath(name).name for name in here)}",
-        hint="name the app's own .aar or .apk, or the .so that carries ExecuTorch",
+        hint="name the app's own .aar or .apk, or the .so that contains ExecuTorch",
     )
 
 
-def _with_company(shelf: _Shelf, names: list[str], name: str, library: bytes) -> _Found:
-    """The library, and those beside it that its Java door takes."""
+def _with_companions(container: _Container, names: list[str], name: str, library: bytes) -> _Selection:
+    """The library, and the files beside it that its Java classes need."""
     path = PurePosixPath(name)
     files = {path.name: library}
     for other in (_FBJNI, _SHARED_STL):
         if (beside := (path.parent / other).as_posix()) in names:
-            files[other] = shelf.read(beside)
+            files[other] = container.read(beside)
     jars = [other for other in names if PurePosixPath(other).name == JAVA_CLASSES]
     for jar in jars:
-        content = shelf.read(jar)
-        if b"org/pytorch/executorch" in content:  # member names stand in a zip as they are
+        content = container.read(jar)
+        if b"org/pytorch/executorch" in content:  # a zip holds member names uncompressed
             files[JAVA_CLASSES] = content
             break
-    return _Found(path.name, files)
+    return _Selection(path.name, files)
 
 
 def _require_machine(library: bytes, name: str, arch: str) -> None:
@@ -252,18 +259,18 @@ def _require_machine(library: bytes, name: str, arch: str) -> None:
     if _MACHINES.get(machine) == arch:
         return
     named = _MACHINES.get(machine, f"machine {machine}")
-    found = f"for {named}" if machine else "no shared library"
-    hint = "android-lib-arm64 runs arm64 ones" if named == "aarch64" else "name the app's .aar or .apk"
-    raise UnsupportedError(f"{name} is {found}, not for {arch}", hint=hint)
+    wrong = f"is for {named}, not for {arch}" if machine else "is not a shared library"
+    hint = "use android-lib-arm64 for arm64 libraries" if named == "aarch64" else "name the app's .aar or .apk"
+    raise UnsupportedError(f"{name} {wrong}", hint=hint)
 
 
 def _require_executorch(library: bytes, name: str) -> None:
     if _MARK in library:
         return
     if _OLD_MARK in library:
-        raise UnsupportedError(f"{name} is of ExecuTorch before 0.4", hint="ship a newer runtime with the app")
+        raise UnsupportedError(f"{name} is from ExecuTorch before 0.4", hint="ship a newer runtime with the app")
     raise UnsupportedError(
-        f"{name} exports no executorch::runtime::Program, so it isn't an ExecuTorch library, or hides its symbols",
+        f"{name} exports no executorch::runtime::Program: it isn't an ExecuTorch library, or it hides its symbols",
         hint="name the libexecutorch.so of org.pytorch:executorch-android or of the app's own build",
     )
 
@@ -272,7 +279,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _keep(text: str, arch: str, found: _Found) -> AndroidLibrary:
+def _put_in_cache(text: str, arch: str, found: _Selection) -> AndroidLibrary:
     digests = {name: _sha256(content) for name, content in sorted(found.files.items())}
     home = build_home("android-libraries", found.name, json.dumps(digests))
     if not _is_kept(home, digests):
@@ -306,7 +313,7 @@ def _is_kept(home: Path, digests: Mapping[str, str]) -> bool:
 
 
 def with_fbjni(library: AndroidLibrary, progress: Progress | None = None) -> AndroidLibrary:
-    """The library with Android's libfbjni.so and libc++_shared.so, from React Native's package where it brings none.
+    """Return the library with Android's libfbjni.so and libc++_shared.so, from React Native's package if it has none.
 
     Raises:
         LackingError: That package can't be fetched.
@@ -316,10 +323,12 @@ def with_fbjni(library: AndroidLibrary, progress: Progress | None = None) -> And
     name, version = parse_npm(NPM + data()["java"]["native"])
     folder = npm(name, version, progress)
     for archive in sorted(folder.rglob("*-release.aar")):
-        shelf = _Archive(archive, archive.name)
+        container = _Archive(archive, archive.name)
         wanted = {f"jni/{ABIS[library.arch]}/{each}": each for each in (_FBJNI, _SHARED_STL)}
-        if set(wanted) <= set(shelf.names()):
-            found = _Found(_FBJNI, {each: shelf.read(member) for member, each in wanted.items()})
-            kept = _keep(library.text, library.arch, found)
+        if set(wanted) <= set(container.names()):
+            found = _Selection(_FBJNI, {each: container.read(member) for member, each in wanted.items()})
+            kept = _put_in_cache(library.text, library.arch, found)
             return replace(library, fbjni=library.fbjni or kept.fbjni, cxx=library.cxx or kept.cxx)
-    raise LackingError(f"{name}@{version} has no libfbjni.so", hint="gemcut device setup android-lib fetches it again")
+    raise LackingError(
+        f"{name}@{version} has no libfbjni.so", hint="run gemcut device setup android-lib to fetch it again"
+    )

@@ -1,7 +1,7 @@
-"""Android's system libraries for glibc, made to measure for the libraries under proof, and the golden runner on them.
+"""Android's system libraries on glibc, tailored to the libraries under proof, and the golden runner that uses them.
 
 An Android library asks for ``libc.so``, ``libm.so``, ``libdl.so`` and ``liblog.so``, with bionic's symbol versions.
-Here ``libc.so`` carries every symbol that the given libraries import: those of ``shims/bionic.c`` where glibc's differ,
+Here ``libc.so`` carries every symbol that the given libraries import: those of ``shims/bionic.c`` if glibc's differ,
 and a jump to glibc's own for all others. ``libm.so`` and ``libdl.so`` are empty but for the version nodes, since the
 loader looks a versioned symbol up by node in whichever library has it.
 """
@@ -28,10 +28,10 @@ SYSTEM = ("libc.so", "libm.so", "libdl.so", "liblog.so")
 _BASE_NODE = "LIBC"
 _LOG = "__android_log_"
 _FLAGS = ("-O2", "-fPIC", "-fno-stack-protector")
-# DT_RPATH and not DT_RUNPATH: it serves what the Android library itself needs, too.
+# DT_RPATH and not DT_RUNPATH: it also applies to what the Android library itself needs.
 BESIDE = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
 _RUNNER_FLAGS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", *_FLAGS, "-DGEMCUT_BIONIC")
-# Where the packages' headers lie; ExecuTorch 1.0 has some of PyTorch's c10 in a folder of its own.
+# Where the packages' headers are; ExecuTorch 1.0 has some of PyTorch's c10 in a separate folder.
 _INCLUDE = ("third-party/include", "third-party/include/executorch/runtime/core/portable_type/c10")
 _RUNNER_SOURCES = ("runner.cpp", "program.cpp", "report.cpp")
 _JUMPS = {
@@ -42,8 +42,12 @@ _JUMPS = {
 
 @dataclass(frozen=True)
 class Imports:
-    """What libraries want from outside themselves. versioned: name -> version node, of Android's C library.
-    others: names without a node that nothing here defines. needed: libraries that aren't among them or the system's.
+    """What libraries import from outside.
+
+    Attributes:
+        versioned: Name -> version node, of what they import from Android's C library.
+        others: Names without a version node that none of the libraries defines.
+        needed: Libraries that they need, besides themselves and the system's.
     """
 
     versioned: dict[str, str]
@@ -52,7 +56,7 @@ class Imports:
 
 
 def imports_of(files: Sequence[Path]) -> Imports:
-    """What these libraries import together.
+    """Return what these libraries import together.
 
     Raises:
         LackingError: There is no readelf.
@@ -79,11 +83,11 @@ def _from_system(symbol: Symbol) -> bool:
 
 
 def source(name: str) -> str:
-    """One of the C sources of this package."""
+    """Return one of this package's C sources."""
     return (Path(__file__).parent / "shims" / name).read_text(encoding="utf-8")
 
 
-def _ours(arch: str) -> set[str]:
+def _published_by_bionic(arch: str) -> set[str]:
     """The functions that bionic.c publishes on an architecture."""
     text = source("bionic.c")
     if arch != "x86_64":
@@ -92,21 +96,21 @@ def _ours(arch: str) -> set[str]:
 
 
 def _jumps(imports: Imports, arch: str, unknown: Iterable[str]) -> str:
-    """Assembly: for each imported function a jump to glibc's; for those that glibc hasn't, an end that names it."""
+    """Assembly: for each imported function a jump to glibc's; ``unknown`` are those that glibc doesn't have."""
     lines, absent = [".text"], frozenset(unknown)
     for name, node in sorted(imports.versioned.items()):
-        if name in _ours(arch) or name in absent:
+        if name in _published_by_bionic(arch) or name in absent:
             continue
         lines += [f".globl to_{name}", f".type to_{name}, %function", f"to_{name}:"]
         lines += [_JUMPS[arch].format(name=name), f".size to_{name}, .-to_{name}", f".symver to_{name}, {name}@{node}"]
     return "\n".join([*lines, '.section .note.GNU-stack,"",%progbits', ""])
 
 
-def _ends(names: Iterable[str], node: dict[str, str] | None = None) -> str:
-    """C: functions that end the process, saying which was called."""
+def _aborting_functions(names: Iterable[str], node: dict[str, str] | None = None) -> str:
+    """C: functions that abort the process and name the one that was called."""
     lines = ["#include <stdio.h>", "#include <stdlib.h>"]
     for name in sorted(names):
-        says = f'fputs("the Android library called {name}, which is not here\\n", stderr); abort();'
+        says = f'fputs("the Android library called {name}, which is missing here\\n", stderr); abort();'
         if node is None:
             lines.append(f"void {name}(void) {{ {says} }}")
         else:
@@ -115,8 +119,8 @@ def _ends(names: Iterable[str], node: dict[str, str] | None = None) -> str:
     return "\n".join([*lines, ""])
 
 
-def _maps(imports: Imports) -> tuple[str, str]:
-    """Version scripts: for libc.so, and for a library of nodes alone."""
+def _version_scripts(imports: Imports) -> tuple[str, str]:
+    """Version scripts: for libc.so, and for a library that only has version nodes."""
     nodes = sorted({_BASE_NODE, "LIBC_N", *imports.versioned.values()} - {_BASE_NODE})
     rest = "".join(f"{node} {{ }};\n" for node in nodes)
     hidden = "to_*; end_*; bionic_*;"
@@ -124,12 +128,12 @@ def _maps(imports: Imports) -> tuple[str, str]:
 
 
 def make_system(files: Sequence[Path], arch: str, out: Path) -> Imports:
-    """Builds Android's system libraries for these libraries into ``out``.
+    """Build Android's system libraries for these libraries into ``out``.
 
     Args:
         files: All Android libraries that will be in the process.
         arch: Their architecture.
-        out: The folder, which is there.
+        out: The folder, which must exist.
 
     Returns:
         What the libraries import.
@@ -140,7 +144,7 @@ def make_system(files: Sequence[Path], arch: str, out: Path) -> Imports:
     imports = imports_of(files)
     scratch = out / "scratch"
     scratch.mkdir(exist_ok=True)
-    for name, text in zip(("libc.map", "nodes.map"), _maps(imports), strict=True):
+    for name, text in zip(("libc.map", "nodes.map"), _version_scripts(imports), strict=True):
         (scratch / name).write_text(text, encoding="utf-8")
     for name in ("bionic.c", "log.c"):
         (scratch / name).write_text(source(name), encoding="utf-8")
@@ -153,7 +157,7 @@ def make_system(files: Sequence[Path], arch: str, out: Path) -> Imports:
 
 
 def shared(arch: str, out: Path, name: str, sources: Sequence[str], *flags: str) -> None:
-    """Links one library in ``out`` of sources in ``out/scratch``."""
+    """Link one library in ``out`` from sources in ``out/scratch``."""
     toolchain.call(_shared(arch, name, sources, flags), out / "scratch")
 
 
@@ -163,48 +167,49 @@ def _shared(arch: str, name: str, sources: Sequence[str], flags: Sequence[str]) 
 
 
 def _link_libc(imports: Imports, arch: str, out: Path) -> None:
-    """Links libc.so; what glibc turns out not to have ends the process if it is ever called."""
+    """Link libc.so; a function that glibc turns out not to have aborts the process if it is ever called."""
     scratch, unknown = out / "scratch", set[str]()
     flags = ("-Wl,--version-script=libc.map", "-Wl,-z,defs", "-lm")
     while True:
         (scratch / "jumps.S").write_text(_jumps(imports, arch, unknown), encoding="utf-8")
-        (scratch / "ends.c").write_text(_ends(unknown, imports.versioned), encoding="utf-8")
+        (scratch / "ends.c").write_text(_aborting_functions(unknown, imports.versioned), encoding="utf-8")
         done = toolchain.attempt(_shared(arch, "libc.so", ("bionic.c", "jumps.S", "ends.c"), flags), scratch)
         if not done.code:
             return
         lacking = set(re.findall(r"undefined reference to `(\w+)'", done.stderr)) & set(imports.versioned)
         if not lacking - unknown:
             last = (done.stderr.strip().splitlines() or ["it says nothing"])[0]
-            raise LackingError(f"Android's C library can't be built here: {last}", hint="gemcut doctor")
+            raise LackingError(f"Android's C library can't be built here: {last}", hint="run gemcut doctor")
         unknown |= lacking
 
 
 def make_stand_ins(imports: Imports, arch: str, out: Path) -> None:
-    """Builds a library for each other one that is needed: the first ends the process if any of its functions is called,
-    the others are empty. The runner calls none of them.
+    """Build a stand-in for each other library that is needed; the runner calls none of them.
+
+    The first has all functions, which abort the process if they are called; the others are empty.
     """
-    (out / "scratch" / "others.c").write_text(_ends(imports.others), encoding="utf-8")
+    (out / "scratch" / "others.c").write_text(_aborting_functions(imports.others), encoding="utf-8")
     for at, name in enumerate(imports.needed):
         shared(arch, out, name, ("empty.c",) if at else ("others.c",))
 
 
 def build(library: AndroidLibrary, arch: str, progress: Progress | None = None) -> Path:
-    """Builds, the first time, all that it takes to run the library here.
+    """Build all that it takes to run the library here, unless it is cached.
 
     Args:
         library: The library under proof.
         arch: ``x86_64`` or ``aarch64``.
-        progress: Told when something is fetched or built.
+        progress: Receives a note when something is fetched or built.
 
     Returns:
         A folder in the cache with the library as it ships, the shims, and the golden runner (``RUNNER``).
 
     Raises:
         LackingError: A compiler is missing or fails, or the headers can't be fetched.
-        UnsupportedError: The library's interface is of a version that the runner can't be compiled for.
+        UnsupportedError: The runner can't be compiled for the version of the library's interface.
     """
     headers = _headers(library, progress)
-    sources = {name: _native(name) for name in (*_RUNNER_SOURCES, "program.h", "report.h")}
+    sources = {name: _runner_source(name) for name in (*_RUNNER_SOURCES, "program.h", "report.h")}
     home = build_home(
         "android-lib",
         *(library.sha256, arch, toolchain.identity(arch), *map(archive_sha256, headers), *sources.values()),
@@ -230,38 +235,38 @@ def build(library: AndroidLibrary, arch: str, progress: Progress | None = None) 
 
 
 def is_built(home: Path, *libraries: Path) -> bool:
-    """Whether a folder was built, and these libraries in it are still byte for byte what they were."""
+    """Return whether a folder was built, and these libraries in it are still byte for byte what they were."""
     with suppress(OSError):
         return all((home / toolchain.dynamic(f)[0]).read_bytes() == f.read_bytes() for f in libraries)
     return False
 
 
 def place_library(file: Path, out: Path) -> Path:
-    """Copies a library to where the loader looks for it: under its own name (SONAME), its bytes as they are."""
+    """Copy a library unchanged to where the loader looks for it, under its own name (SONAME)."""
     target = out / toolchain.dynamic(file)[0]
     shutil.copyfile(file, target)
     return target
 
 
-def _native(name: str) -> str:
+def _runner_source(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
 def _headers(library: AndroidLibrary, progress: Progress | None) -> tuple[Path, ...]:
-    """The packages whose headers fit the library; those of the first go first."""
+    """The packages whose headers fit the library, in the order in which they are searched."""
     exported = {symbol.name for symbol in toolchain.symbols(library.file) if symbol.defined}
     for entry in data()["headers"]:
         if entry["symbol"] in exported:
             return tuple(npm(*parse_npm(name), progress) for name in entry["packages"])
     raise UnsupportedError(
-        f"{library.text}: Program::load_method has another form than in ExecuTorch 1.0 to 1.3, so that "
-        "the runner can't be compiled for it",
+        f"{library.text}: Program::load_method isn't like that of ExecuTorch 1.0 to 1.3, so the runner can't "
+        "be compiled for it",
         hint="upgrade gemcut, or ship a runtime of these versions with the app",
     )
 
 
 def _make_runner(library: str, headers: Sequence[Path], sources: dict[str, str], arch: str, out: Path) -> None:
-    """Compiles the golden runner; linked by the C driver, so that no libstdc++ is in the process."""
+    """Compile the golden runner; the C driver links it, so that no libstdc++ is in the process."""
     scratch, tools = out / "scratch", toolchain.prefix(arch)
     for name, text in sources.items():
         (scratch / name).write_text(text, encoding="utf-8")

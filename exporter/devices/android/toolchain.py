@@ -1,4 +1,4 @@
-"""The C and C++ compilers and binutils for each architecture, as Debian's packages bring them."""
+"""The C and C++ compilers and binutils for each architecture, from Debian's packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ _SHOWN = 400  # characters of a compiler's message
 
 @dataclass(frozen=True)
 class Symbol:
-    """One dynamic symbol. version: its version node, empty for none. defined: here, rather than wanted from others."""
+    """One dynamic symbol.
+
+    Attributes:
+        name: Its name, without the version.
+        version: Its version node; empty if it has none.
+        defined: Whether the library defines it rather than imports it.
+        weak: Whether it is weak.
+    """
 
     name: str
     version: str
@@ -30,22 +37,22 @@ class Symbol:
 
 
 def machine() -> str:
-    """This machine's architecture, as Linux names it."""
+    """Return this machine's architecture, as Linux names it."""
     return {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
 
 
 def prefix(arch: str) -> str:
-    """What stands before a tool's name: nothing for this machine's own."""
+    """Return the prefix of the tools' names; empty for this machine's own architecture."""
     return "" if arch == machine() else f"{arch}-linux-gnu-"
 
 
 def emulator(arch: str) -> str | None:
-    """The user-mode QEMU for an architecture; None where there is none."""
+    """Return the user-mode QEMU for an architecture; None if there is none."""
     return next((found for name in ("static", "") if (found := shutil.which(f"qemu-{arch}-{name}".strip("-")))), None)
 
 
 def needs(arch: str) -> Iterator[Need]:
-    """What this machine lacks to build and run programs for that architecture."""
+    """Yield what this machine lacks to build and run programs for an architecture."""
     foreign = arch != machine()
     debian = arch.replace("_", "-")
     compiler = f"g++-{debian}-linux-gnu" if foreign else "g++"
@@ -58,7 +65,7 @@ def needs(arch: str) -> Iterator[Need]:
 
 
 def sysroot(arch: str) -> Path:
-    """The folder that holds an architecture's libraries in ``lib``, for QEMU's -L.
+    """Return the folder that holds an architecture's libraries in ``lib``, for QEMU's -L.
 
     Raises:
         LackingError: There is no compiler.
@@ -68,27 +75,27 @@ def sysroot(arch: str) -> Path:
 
 
 def identity(arch: str) -> str:
-    """The compiler's version, as it goes into a cache's key."""
+    """Return the compiler's version, for a cache's key."""
     return call((f"{prefix(arch)}gcc", "--version")).stdout.partition("\n")[0]
 
 
 def attempt(command: Sequence[str], folder: Path | None = None) -> Finished:
-    """Runs a tool; its messages are in English, whatever the user's language.
+    """Run a tool; its messages are in English, whatever the user's language.
 
     Raises:
-        LackingError: It isn't here, or takes too long.
+        LackingError: It isn't installed, or takes too long.
     """
     try:
         return processes.run(command, SECONDS, folder, env={"LC_ALL": "C"})
     except ConformanceError as error:
-        raise LackingError(error.message, hint="this machine is busy: try again") from error
+        raise LackingError(error.message, hint="try again: this machine is busy") from error
 
 
 def call(command: Sequence[str], folder: Path | None = None) -> Finished:
-    """Runs a tool that must succeed.
+    """Run a tool that must succeed.
 
     Raises:
-        LackingError: It isn't here, or fails; the message has its first error.
+        LackingError: It isn't installed, or fails; the message has its first error.
     """
     done = attempt(command, folder)
     if done.code:
@@ -96,13 +103,13 @@ def call(command: Sequence[str], folder: Path | None = None) -> Finished:
         said = (lines or done.stderr.splitlines() or ["it says nothing"])[0][:_SHOWN]
         raise LackingError(
             f"{Path(command[0]).name} fails: {said}",
-            hint="its version may not fit: gemcut device setup android-lib fetches Debian's",
+            hint="run gemcut device setup android-lib for Debian's version: this one may not fit",
         )
     return done
 
 
 def symbols(file: Path) -> tuple[Symbol, ...]:
-    """The dynamic symbols of a library of any architecture.
+    """Return the dynamic symbols of a library of any architecture.
 
     Raises:
         LackingError: There is no readelf.
@@ -119,7 +126,7 @@ def symbols(file: Path) -> tuple[Symbol, ...]:
 
 
 def dynamic(file: Path) -> tuple[str, tuple[str, ...]]:
-    """A library's own name (its file's, where it has none) and those of the libraries that it needs.
+    """Return a library's own name (its file's, if it has none) and those of the libraries that it needs.
 
     Raises:
         LackingError: There is no readelf.

@@ -19,7 +19,7 @@ class Arm64UserKind(DeviceKind):
 
         Raises:
             UnsupportedError: There is no such profile.
-            UsageError: The profile's file doesn't exist, or isn't right.
+            UsageError: The profile's file doesn't exist, or isn't valid.
         """
         from .device import Arm64User
 

@@ -1,4 +1,4 @@
-"""The device ``arm64-user``: the runtimes' arm64 builds of PyPI under qemu-user, in one thread."""
+"""The device ``arm64-user``: the runtimes' arm64 builds from PyPI under qemu-user, in one thread."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _FACTS_SECONDS = 60.0
 # A process that shares the goldens holds the program and its packed weights.
 _SHARED_BYTES = 256 << 20
 _MOST_PROCESSES = 4
-# Of the host's, which would reach the guest: what they name is x86-64's, or another Python's.
+# Variables of the host that would reach the guest: what they name is for x86-64, or for another Python.
 _UNSET = ("LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "PYTHONSTARTUP")
 
 
 class Arm64User:
-    """See ``base.Device``. Nothing is kept between proofs but the cache.
+    """See ``base.Device``. Nothing but the cache is kept between proofs.
 
     Args:
-        profile: A shipped CPU profile's name, or a TOML file; ``cortex-a76`` where empty.
-        seconds: Time limit of a run.
+        profile: The name of a shipped CPU profile, or a TOML file; empty for ``cortex-a76``.
+        seconds: The time limit of a run.
     """
 
     def __init__(self, profile: str, seconds: float) -> None:
@@ -69,13 +69,13 @@ class Arm64User:
         if knows(qemu, self.profile.qemu_cpu):
             return ()
         wanted = f" {self.profile.oldest_qemu} or later" if self.profile.oldest_qemu else ""
-        what = f"a QEMU{wanted} that knows {self.profile.qemu_cpu}; {Path(qemu).name} is {qemu_version(qemu)}"
+        what = f"a QEMU{wanted} that knows {self.profile.qemu_cpu} ({Path(qemu).name} is {qemu_version(qemu)})"
         return (Need(what, fetching.apt_command(("-t", "bookworm-backports", _QEMU))),)
 
     def refuse(self, runtime: str, version: str) -> None:
         """See ``base.Device``."""
         if runtime not in self.runtimes:
-            raise UnsupportedError(f"{self.spec} runs {', '.join(self.runtimes)}, not {runtime}")
+            raise UnsupportedError(f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} bundles")
         plugin = find_runtime(runtime)
         lacking = plugin.run_obstacle(self.profile.cpuinfo, "aarch64")
         if lacking:
@@ -85,7 +85,7 @@ class Arm64User:
             raise UnsupportedError(
                 f"{plugin.title} {version} can't run on {self.profile.name}: its arm64 build needs {lacking}, which "
                 "this processor doesn't have",
-                hint=f"Prove it on arm64-user:{DEFAULT}{other}.",
+                hint=f"Prove the bundle on arm64-user:{DEFAULT}{other}.",
             )
 
     def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
@@ -111,12 +111,12 @@ class Arm64User:
         write_package((runner.module, *runner.late), self._place / "package")
         path = os.pathsep.join(map(str, (self._place / "package", *site(runner.wheels, progress))))
         python = str(prefix / "usr/bin/python3.11")
-        # -S and -s: nothing of the host's Python; PYTHONPATH must count, so no -I.
+        # -S and -s keep the host's Python out; PYTHONPATH must count, so no -I.
         self._command, self._env = (*emulated, python, "-S", "-s", "-m"), {"PYTHONPATH": path}
 
     @property
     def _files(self) -> Path:
-        assert self._place is not None, "prepare comes first"
+        assert self._place is not None, "prepare must come first"
         return self._place / "files"
 
     def push(self, source: Path, name: str) -> None:
@@ -146,7 +146,7 @@ class Arm64User:
         return (*self._command, runner.module, "--processes", str(count))
 
     def facts(self, runtime: str) -> Facts:
-        """See ``base.Device``. features: as the guest reads them; memory: the host's, which is not limited."""
+        """See ``base.Device``; the features are what the guest reads, and the memory is the host's, without a limit."""
         done = self.run((*self.runner(runtime), "facts"), _FACTS_SECONDS)
         said = last_object(done.stdout)
         if done.code or not said:

@@ -1,4 +1,4 @@
-"""CPU profiles: which processor user-mode emulation plays, one TOML file each, data only."""
+"""CPU profiles: the processors that user-mode emulation can play, one TOML file each, data only."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ...util.platform import cpu_flags
 
 DEFAULT = "cortex-a76"
 BROKEN = "max"
-EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")  # Debian 12's name, and that since Debian 13
-_HINT = "The profiles beside exporter/devices/arm64/profiles.py show what one holds; docs/devices.md explains it."
+EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")  # the name in Debian 12, and since Debian 13
+_HINT = "See exporter/devices/arm64/profiles/ for examples, and docs/reference/devices.md for what a profile holds."
 
 
 class ProfileFile(datafile.DataFile):
-    """What a profile's TOML file holds. Its name is the file's name."""
+    """What a profile's TOML file holds. The profile's name is the file's name."""
 
     model_config = ConfigDict(title="Gemcut CPU profile")
 
-    description: str = Field(min_length=1, description="What it is, and where one finds it, in one line.")
-    qemu_cpu: str = Field(min_length=1, description="As QEMU's -cpu takes it.")
-    oldest_qemu: str = Field(default="", pattern=r"^(\d+\.\d+)?$", description="The first release that knows it.")
+    description: str = Field(min_length=1, description="What it is and where it is found, in one line.")
+    qemu_cpu: str = Field(min_length=1, description="The processor, as QEMU's -cpu takes it.")
+    oldest_qemu: str = Field(default="", pattern=r"^(\d+\.\d+)?$", description="The first QEMU release that knows it.")
     cpuinfo: str = Field(min_length=1, description="What /proc/cpuinfo says on it, with one core.")
 
     @model_validator(mode="after")
@@ -40,8 +40,15 @@ class ProfileFile(datafile.DataFile):
 
 @dataclass(frozen=True)
 class Profile:
-    """A processor to play. qemu_cpu: QEMU's -cpu. cpuinfo: what the guest reads in /proc/cpuinfo: one that claims more
-    than qemu_cpu has ends in SIGILL. oldest_qemu: the first release that knows it, empty for any.
+    """A processor to play.
+
+    Attributes:
+        name: The file's name.
+        description: What it is, in one line.
+        qemu_cpu: The value of QEMU's -cpu.
+        cpuinfo: What the guest reads in /proc/cpuinfo; if it claims more than ``qemu_cpu`` has, a run ends in SIGILL.
+        oldest_qemu: The first QEMU release that knows the processor; empty for any.
+        path: The file.
     """
 
     name: str
@@ -53,26 +60,26 @@ class Profile:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Of the CPU, as Linux names them, sorted."""
+        """The processor's features, as Linux names them, sorted."""
         return tuple(sorted(cpu_flags(self.cpuinfo)))
 
 
 def profile_files() -> dict[str, Path]:
-    """The shipped profiles: name -> file, by name."""
+    """Return the shipped profiles: name -> file, sorted by name."""
     return datafile.shipped(__package__, "profiles")
 
 
 def names() -> tuple[str, ...]:
-    """The shipped profiles' names."""
+    """Return the names of the shipped profiles."""
     return tuple(profile_files())
 
 
 def load(name_or_file: str) -> Profile:
-    """Loads a shipped profile by name, or a TOML file of the user's own: what holds a slash or ends in ``.toml``.
+    """Load a shipped profile by name, or the user's own TOML file: a text with a slash, or one that ends in ``.toml``.
 
     Raises:
-        UnsupportedError: An unknown name, with the nearest; or ``max``.
-        UsageError: The file isn't there, isn't TOML, or lacks something.
+        UnsupportedError: The name is unknown, and the message has the nearest; or it is ``max``.
+        UsageError: The file doesn't exist, isn't TOML, or lacks something.
     """
     path = _locate(name_or_file)
     try:
@@ -93,8 +100,8 @@ def _locate(name_or_file: str) -> Path:
     if name_or_file == BROKEN:
         raise UnsupportedError(
             "arm64-user doesn't take 'max': QEMU 7.2 computes its matrix extension (SME) wrongly, by whole units of "
-            "int8 results, and no processor is like it",
-            hint=f"take one of {', '.join(known)}",
+            "int8 results, and no real processor is like it",
+            hint=f"choose one of {', '.join(known)}",
         )
     if name_or_file not in known:
         raise UnsupportedError(f"unknown CPU profile '{name_or_file}': {nearest(name_or_file, known)}", hint=_HINT)
@@ -102,22 +109,22 @@ def _locate(name_or_file: str) -> Path:
 
 
 def emulator() -> str | None:
-    """QEMU's user-mode emulator for arm64; None where there is none."""
+    """Return QEMU's user-mode emulator for arm64; None if there is none."""
     return next((found for found in map(shutil.which, EMULATORS) if found), None)
 
 
 @cache
 def qemu_version(program: str) -> str:
-    """Of an emulator, such as ``7.2.22``; empty where it doesn't say."""
-    found = re.search(r"version (\d+(?:\.\d+)+)", _say(program, "--version"))
+    """Return an emulator's version, such as ``7.2.22``; empty if it doesn't say."""
+    found = re.search(r"version (\d+(?:\.\d+)+)", _output_of(program, "--version"))
     return found[1] if found else ""
 
 
 @cache
 def knows(program: str, cpu: str) -> bool:
-    """Whether an emulator has a CPU, as ``-cpu`` takes it, with what may follow a comma."""
-    return cpu.partition(",")[0] in _say(program, "-cpu", "help").split()
+    """Return whether an emulator has a CPU, given as ``-cpu`` takes it, with what may follow a comma."""
+    return cpu.partition(",")[0] in _output_of(program, "-cpu", "help").split()
 
 
-def _say(*command: str) -> str:
+def _output_of(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout

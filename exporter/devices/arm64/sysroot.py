@@ -1,4 +1,4 @@
-"""What arm64 code finds on a device that isn't one: Debian's arm64 libraries and Python, wheels, and a processor."""
+"""What arm64 code finds under user-mode emulation: Debian's arm64 libraries and Python, wheels, and a processor."""
 
 from __future__ import annotations
 
@@ -39,25 +39,27 @@ _LINKED = ("bin", "etc", "lib", "lib64", "sbin", "usr")
 
 
 def sysroot_home() -> Path:
-    """Where Debian's root is kept; it need not be there yet."""
+    """Return where Debian's root is cached; it need not exist yet."""
     return fetching.build_home("sysroot", SUITE, *PACKAGES)
 
 
 def sysroot(progress: Progress) -> Path:
-    """Debian's arm64 root with Python 3.11, its standard library, and C and C++ libraries; nothing of it is run.
+    """Return Debian's arm64 root with Python 3.11, its standard library, and C and C++ libraries, made if needed.
+
+    Nothing in it is run while it is made.
 
     Raises:
-        LackingError: mmdebstrap is missing or fails, or we are neither root nor may become it without a password.
+        LackingError: mmdebstrap is missing or fails, or this user isn't root and can't use sudo without a password.
     """
     home = sysroot_home()
     if home.is_dir():
         return home
     if shutil.which("mmdebstrap") is None:
-        raise LackingError("mmdebstrap isn't here", hint=fetching.apt_command(("mmdebstrap", "arch-test")))
+        raise LackingError("mmdebstrap is not installed", hint=fetching.apt_command(("mmdebstrap", "arch-test")))
     if not fetching.may_install():
         raise LackingError(
-            "making Debian's arm64 root needs root, or a sudo without a password",
-            hint="sudo GEMCUT_CACHE=... gemcut device setup arm64-user, with a cache that both users read",
+            "making Debian's arm64 root needs root, or sudo without a password",
+            hint="run sudo GEMCUT_CACHE=... gemcut device setup arm64-user, with a cache that both users can read",
         )
     progress.note(f"fetching Debian {SUITE}'s arm64 Python with mmdebstrap")
     with fetching.making(home) as place:
@@ -76,26 +78,28 @@ def _debootstrap(root: Path) -> None:
         if done.code == 0 and os.geteuid():
             fetching.as_root(("chown", "-R", f"{os.geteuid()}:{os.getegid()}", str(root)), SECONDS)
     except ConformanceError as error:
-        raise LackingError(f"mmdebstrap: {error.message}", hint="is Debian's mirror reached from here?") from error
+        raise LackingError(
+            f"mmdebstrap: {error.message}", hint="check that this machine can reach Debian's mirror"
+        ) from error
     if done.code or not (root / "usr/bin/python3.11").is_file():
         said = " / ".join(line for line in done.stderr.strip().splitlines()[-_TAIL:])
         raise LackingError(f"mmdebstrap failed: {said}", hint=f"try it yourself: {' '.join(command[:-1])} FOLDER")
 
 
 def site(wheels: Wheels, progress: Progress) -> tuple[Path, ...]:
-    """The folders of these wheels for arm64: distributions with their versions.
+    """Return the folders of these wheels for arm64, given as distributions with their versions.
 
     Raises:
-        LackingError: One can't be fetched.
+        LackingError: A wheel can't be fetched.
     """
     return tuple(fetching.wheel(name, version, TAG, progress) for name, version in wheels)
 
 
 def write_prefix(root: Path, profile: Profile, folder: Path) -> None:
-    """Fills ``folder`` with what QEMU's -L shows the guest: a root's files, and the profile's processor.
+    """Fill ``folder`` with what QEMU's -L shows the guest: a root's files, and the profile's processor.
 
-    User mode else shows the guest the host's x86 /proc/cpuinfo, on which ai_edge_litert crashes. There is one core:
-    more threads than the host has cores make emulation many times slower.
+    Without it user mode shows the guest the host's x86 /proc/cpuinfo, on which ai_edge_litert crashes. There is one
+    core: more threads than the host has cores make emulation many times slower.
     """
     for name in _LINKED:
         if (root / name).exists():

@@ -18,7 +18,7 @@ class Arm64VmKind(DeviceKind):
         """See ``DeviceKind``.
 
         Raises:
-            UsageError: Its memory is not a size, or too small.
+            UsageError: The memory isn't a size, or is too small.
         """
         from .device import DEFAULT_MEMORY, Arm64Vm
 

@@ -1,4 +1,4 @@
-"""``arm64-vm`` as a device: the machine of ``machine`` behind the adb of ``devices.adb``, and behind that alone."""
+"""``arm64-vm`` as a device: the machine of ``machine``, reached only through the adb of ``devices.adb``."""
 
 from __future__ import annotations
 
@@ -37,10 +37,18 @@ _KILLED = 137
 
 
 class Arm64Vm:
-    """See the module. memory: of the machine, as QEMU writes it."""
+    """See ``base.Device``.
+
+    Attributes:
+        memory: The machine's memory, as QEMU writes it.
+    """
 
     def __init__(self, spec: str, seconds: float, memory: str = DEFAULT_MEMORY) -> None:
-        """Raises UsageError where memory is no size, or too small."""
+        """Check the memory's size; nothing is started.
+
+        Raises:
+            UsageError: The memory isn't a size, or is too small.
+        """
         self.spec, self.seconds, self.memory = spec, seconds, memory
         self.runtimes = runtimes_with(NativeGoldenRunner, PythonGoldenRunner)
         self._mebibytes = mebibytes(memory)
@@ -61,8 +69,8 @@ class Arm64Vm:
         """See ``base.Device``."""
         if runtime not in self.runtimes:
             raise UnsupportedError(
-                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} ones",
-                hint="gemcut devices says what each device proves.",
+                f"{self.spec} runs {', '.join(self.runtimes)} bundles, not {runtime} bundles",
+                hint="See gemcut devices for what each device proves.",
             )
 
     def prepare(self, runtime: str, work: Path, progress: Progress) -> None:
@@ -83,19 +91,23 @@ class Arm64Vm:
         self._folder.push(staged, folder)
 
     @property
-    def _there(self) -> AdbFolder:
+    def _opened_folder(self) -> AdbFolder:
         if self._folder is None:
             raise RuntimeError("the device isn't prepared")
         return self._folder
 
     def push(self, source: Path, name: str) -> None:
         """See ``base.Device``."""
-        self._there.push(source, name)
+        self._opened_folder.push(source, name)
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
-        """See ``base.Device``; also raises ConformanceError where the machine's memory didn't do."""
+        """See ``base.Device``.
+
+        Raises:
+            ConformanceError: It took longer, the device was lost, or the machine's memory didn't suffice.
+        """
         try:
-            done = self._there.run(command, seconds)
+            done = self._opened_folder.run(command, seconds)
         except ConformanceError as error:
             if self._machine and self._machine.killed_for_memory():
                 raise self._too_big() from error
@@ -107,12 +119,12 @@ class Arm64Vm:
     def _too_big(self) -> ConformanceError:
         return ConformanceError(
             f"{self.spec}: the program doesn't fit into {self.memory} of memory: the machine's kernel ended it",
-            hint="gemcut plan says what a bundle needs to run; a coarser recipe or a shorter --context needs less.",
+            hint="Choose a coarser recipe or a shorter --context; gemcut plan says how much memory a bundle needs.",
         )
 
     def pull(self, name: str, target: Path) -> None:
         """See ``base.Device``."""
-        self._there.pull(name, target)
+        self._opened_folder.pull(name, target)
 
     def runner(self, runtime: str) -> tuple[str, ...]:
         """See ``base.Device``."""
@@ -123,7 +135,7 @@ class Arm64Vm:
 
     def facts(self, runtime: str) -> Facts:
         """See ``base.Device``."""
-        found = replace(self._there.facts(), cpu=f"{CPU} (QEMU)", emulated=True)
+        found = replace(self._opened_folder.facts(), cpu=f"{CPU} (QEMU)", emulated=True)
         return with_runtime(found, runtime, self.run((*self.runner(runtime), "facts"), _ASK))
 
     def more(
@@ -136,7 +148,7 @@ class Arm64Vm:
         """See ``base.Device``."""
         machine, self._machine = self._machine, None
         server, self._server = self._server, None
-        self._folder = None  # it goes with the machine's disk
+        self._folder = None  # it is gone with the machine's disk
         try:
             if server:
                 server.stop()

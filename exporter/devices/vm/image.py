@@ -1,8 +1,8 @@
 """The virtual machine's kernel and first root file system: Debian's, fetched through mmdebstrap (which is apt).
 
-The packages go into an apt root of their own, for arm64, so that the machine's own sources, lists and packages stay as
-they are; apt checks their signatures. Nothing of them is run here. Of what is unpacked the kernel is kept, and an
-initrd made (a cpio archive, kernel Documentation/driver-api/early-userspace/buffer-format.rst): busybox, adbd with the
+The packages go into a separate apt root for arm64, so that this machine's sources, lists and packages stay as they are;
+apt checks their signatures. Nothing in them is run here. The kernel is kept from what is unpacked, and an initrd is
+made (a cpio archive, kernel Documentation/driver-api/early-userspace/buffer-format.rst): busybox, adbd with the
 libraries that it names, four modules, and ``init.sh``.
 """
 
@@ -34,24 +34,29 @@ SECONDS = 600.0
 _ADBD = "usr/lib/android-sdk/platform-tools/adbd"
 _BUSYBOX = "usr/bin/busybox"
 _LIBRARIES = ("usr/lib/aarch64-linux-gnu/android/", "usr/lib/aarch64-linux-gnu/")
-_LAYOUT = "1"  # of what ``_initrd`` makes
-_ROOM, _SMALL = 1.2, 32 << 20  # a file system's own tables
+_LAYOUT = "1"  # version of what ``_make`` makes
+_ROOM, _SMALL = 1.2, 32 << 20  # for a file system's own tables
 _EXECUTABLE, _PLAIN, _FOLDER = 0o100755, 0o100644, 0o040755
 
 
 @dataclass(frozen=True)
 class Image:
-    """What a machine boots."""
+    """What a machine boots.
+
+    Attributes:
+        kernel: The kernel's file.
+        initrd: The file of the first root file system.
+    """
 
     kernel: Path
     initrd: Path
 
 
 def image(progress: Progress) -> Image:
-    """Fetches and builds it where it isn't in the cache: some 60 MB, 10 to 20 seconds.
+    """Return the image; it is fetched and built if it isn't in the cache: some 60 MB, 10 to 20 seconds.
 
     Raises:
-        LackingError: mmdebstrap is missing or fails: no network, or no right to.
+        LackingError: mmdebstrap is missing or fails: there is no network, or no permission.
     """
     init = (Path(__file__).parent / "init.sh").read_bytes()
     home = build_home("vm", SUITE, *PACKAGES, *MODULES, init, _LAYOUT)
@@ -67,16 +72,18 @@ def image(progress: Progress) -> Image:
 
 
 def _fetch(out: Path) -> None:
-    """Has mmdebstrap download and unpack the packages, with what they depend on, into a tar archive."""
+    """Let mmdebstrap download and unpack the packages, with what they depend on, into a tar archive."""
     command = (
         *("mmdebstrap", "--variant=extract", "--architectures=arm64", "--skip=check/qemu"),
         *("--aptopt=APT::Install-Recommends false", f"--include={','.join(PACKAGES)}", SUITE, str(out)),
     )
-    hint = f"it needs {apt_command(NEEDED)}, a network, and root or user namespaces"
+    hint = f"run {apt_command(NEEDED)}; it also needs a network, and root or user namespaces"
     try:
         done = processes.run(command, SECONDS)
     except ConformanceError as error:
-        raise LackingError(f"Debian's arm64 packages didn't come in {SECONDS:.0f} seconds", hint=hint) from error
+        raise LackingError(
+            f"Debian's arm64 packages weren't fetched within {SECONDS:.0f} seconds", hint=hint
+        ) from error
     if done.code:
         lines = [line for line in done.stderr.splitlines() if line.startswith("E:")] or done.stderr.splitlines()
         raise LackingError(f"mmdebstrap failed: {lines[-1] if lines else 'it says nothing'}", hint=hint)
@@ -90,7 +97,9 @@ def _make(archive: Path, init: bytes, work: Path, out: Path) -> None:
             found = members.get(name)
             file = packed.extractfile(found) if found else None  # it follows links within the archive
             if file is None:
-                raise LackingError(f"Debian {SUITE} for arm64 has no {name}", hint="its packages changed; report this")
+                raise LackingError(
+                    f"Debian {SUITE} for arm64 has no {name}", hint="report this: Debian's packages changed"
+                )
             return file.read()
 
         def one(pattern: str) -> str:
@@ -108,7 +117,7 @@ def _make(archive: Path, init: bytes, work: Path, out: Path) -> None:
 def _libraries(
     program: bytes, read: Callable[[str], bytes], members: Mapping[str, object], work: Path
 ) -> dict[str, bytes]:
-    """The shared libraries that a program names, and those that these name, all in /lib: the loader looks there."""
+    """The shared libraries that a program names, and those that these name, all in /lib, where the loader looks."""
     found: dict[str, bytes] = {}
     todo = [program]
     while todo:
@@ -127,7 +136,7 @@ def _needed(program: bytes, work: Path) -> list[str]:
 
 
 def _cpio(files: Mapping[str, bytes]) -> bytes:
-    """An archive in cpio's 'newc' form, as the kernel unpacks it; everything is root's."""
+    """An archive in cpio's 'newc' format, which the kernel unpacks; everything belongs to root."""
     folders = sorted({str(parent) for name in files for parent in Path(name).parents} - {"."})
     entries = [(name, _FOLDER, b"") for name in folders]
     entries += [(name, _PLAIN if name.endswith(".ko") else _EXECUTABLE, data) for name, data in files.items()]
@@ -144,27 +153,27 @@ def _numbered(entries: list[tuple[str, int, bytes]]) -> Iterator[tuple[bytes, ..
 
 
 def mke2fs() -> str:
-    """The command that makes an ext4 file system; it lies where only root's path leads.
+    """Return the command that makes an ext4 file system; it may be in a folder that only root's path has.
 
     Raises:
-        LackingError: It isn't here.
+        LackingError: It isn't installed.
     """
     found = shutil.which("mke2fs", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin")))
     if found is None:
-        raise LackingError("there is no mke2fs here", hint=apt_command(("e2fsprogs",)))
+        raise LackingError("mke2fs is not installed", hint=apt_command(("e2fsprogs",)))
     return found
 
 
 def make_disk(path: Path, size: int, content: Path | None = None) -> None:
-    """A raw disk with an ext4 file system; sparse, so that it takes what is written to it.
+    """Make a raw disk with an ext4 file system; it is sparse, so that it takes only what is written to it.
 
     Args:
-        path: Where to.
-        size: Bytes at most.
-        content: A folder whose files are put in it.
+        path: The file to write.
+        size: The most bytes that the disk can grow to.
+        content: A folder whose files are put on the disk.
 
     Raises:
-        LackingError: It can't be made; with mke2fs's word for why.
+        LackingError: The disk can't be made; the message has mke2fs's reason.
     """
     with path.open("wb") as disk:
         disk.truncate(size)
@@ -173,11 +182,14 @@ def make_disk(path: Path, size: int, content: Path | None = None) -> None:
     command = (mke2fs(), "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1,root_owner=0:0")
     done = processes.run((*command, "-m", "0", *filled, str(path)), SECONDS)
     if done.code:
-        raise LackingError(f"no disk for the virtual machine: {done.stderr.strip()}", hint="is this disk full? df")
+        raise LackingError(
+            f"a disk for the virtual machine can't be made: {done.stderr.strip()}",
+            hint="check that the disk here isn't full: df",
+        )
 
 
 def python_disk(wheels: Wheels, progress: Progress) -> Path:
-    """A disk with the tree of ``adb_python``, from the cache or made into it.
+    """Return a disk with the tree of ``adb_python``, made if it isn't in the cache.
 
     Raises:
         LackingError: Something can't be fetched or made.

@@ -1,7 +1,7 @@
-"""One virtual machine: started, up within a time limit, and gone with us.
+"""One virtual machine: started, up within a time limit, and ended with this process.
 
-QEMU emulates the processor instruction by instruction (TCG), on one of 64 bits as on any other. Its network is QEMU's
-own user network, closed to the outside (``restrict=on``); one port of this machine's loopback leads to adbd.
+QEMU emulates the processor instruction by instruction (TCG), even on an arm64 host. Its network is QEMU's own user
+network, closed to the outside (``restrict=on``); one port of this machine's loopback leads to adbd.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .image import Image, make_disk
 QEMU = "qemu-system-aarch64"
 CPU = "cortex-a76"
 CORES = 2
-SMALLEST = 256  # MiB: what the kernel, its initrd unpacked and adbd take, twice
-BOOT = 180.0  # seconds; 4 on an idle machine, 27 were seen on a busy one
+SMALLEST = 256  # MiB: twice what the kernel, its unpacked initrd and adbd take
+BOOT = 180.0  # seconds; an idle machine takes 4, and 27 were seen on a busy one
 SCRATCH = 32 << 30  # bytes that the scratch disk can grow to
 _READY = "gemcut: up"
-_BUSY = "this machine is very busy or has too little memory left, or --memory is too little"
+_BUSY = "this machine is very busy or has too little memory left, or --memory is too small: try again, or set --memory"
 _TAIL = 12
 _SHOWN = 300
 _TRIES = 3
@@ -31,34 +31,40 @@ _UNITS = {"M": 1, "G": 1024}
 
 
 def mebibytes(memory: str) -> int:
-    """A size as QEMU writes it, ``2G`` or ``512M``, in MiB.
+    """Return a size as QEMU writes it, ``2G`` or ``512M``, in MiB.
 
     Raises:
-        UsageError: It is none, or too small to boot in.
+        UsageError: It isn't a size, or is too small to boot in.
     """
     found = re.fullmatch(r"([1-9]\d{0,6})([MG])", memory.upper())
     if not found:
-        raise UsageError(f"--memory {memory} is no size", hint="write it as 2G or 512M")
+        raise UsageError(f"--memory {memory} is not a size", hint="write it as 2G or 512M")
     size = int(found[1]) * _UNITS[found[2]]
     if size < SMALLEST:
-        raise UsageError(f"--memory {memory}: the virtual machine itself takes more", hint=f"--memory {SMALLEST}M")
+        raise UsageError(
+            f"--memory {memory}: the virtual machine itself takes more", hint=f"set at least --memory {SMALLEST}M"
+        )
     return size
 
 
 class Machine:
-    """A running machine; ``port`` of the loopback leads to its adbd."""
+    """A running machine.
+
+    Attributes:
+        port: The port of the loopback that leads to its adbd.
+    """
 
     def __init__(self, image: Image, memory: int, work: Path, library: Path | None = None) -> None:
-        """Starts it and waits until it is up.
+        """Start the machine and wait until it is up.
 
         Args:
             image: What it boots.
-            memory: Its memory, MiB.
+            memory: Its memory in MiB.
             work: A folder for its scratch disk and its console's log.
-            library: A disk to be read only, mounted at /opt.
+            library: A disk that is mounted read-only at /opt.
 
         Raises:
-            ConformanceError: It isn't up in time; with the last lines of its console.
+            ConformanceError: It isn't up in time; the message has the last lines of its console.
             LackingError: There is no QEMU, or it doesn't start.
         """
         self._console, self._log = work / "console.txt", work / "qemu.txt"
@@ -66,7 +72,7 @@ class Machine:
         make_disk(scratch, SCRATCH)
         disks = [f"file={scratch},format=raw,if=virtio,cache=unsafe,discard=unmap"]
         disks += [f"file={library},format=raw,if=virtio,readonly=on"] if library else []
-        for _ in range(_TRIES):  # another process may take the port between our look and QEMU's
+        for _ in range(_TRIES):  # another process may take the port before QEMU does
             self.port = free_port()
             self._process = self._started(image, memory, disks)
             try:
@@ -76,9 +82,9 @@ class Machine:
                 self.stop()
                 raise
             self.stop()
-            if "hostfwd" not in self._said(self._log):
+            if "hostfwd" not in self._read_log(self._log):
                 break
-        said = self._said(self._log).strip()
+        said = self._read_log(self._log).strip()
         if said:
             raise LackingError(f"{QEMU} doesn't start: {said[-_SHOWN:]}", hint=_BUSY)
         raise ConformanceError(
@@ -99,10 +105,10 @@ class Machine:
             return processes.start(command, out=log)
 
     def _is_up(self) -> bool:
-        """Waits for the word of ``init.sh``; False where QEMU ended before it."""
+        """Wait for what ``init.sh`` prints; False if QEMU ended before it."""
         until = time.monotonic() + BOOT
         while time.monotonic() < until:
-            if _READY in self._said(self._console):
+            if _READY in self._read_log(self._console):
                 return True
             if self._process.poll() is not None:
                 return False
@@ -113,20 +119,20 @@ class Machine:
         )
 
     @staticmethod
-    def _said(path: Path) -> str:
+    def _read_log(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     def tail(self) -> str:
-        """The console's last lines, in one; where the kernel gave up, those from its word for why."""
-        lines = [line.strip() for line in self._said(self._console).splitlines() if line.strip()]
+        """Return the console's last lines, in one; after a kernel panic, the lines that say why."""
+        lines = [line.strip() for line in self._read_log(self._console).splitlines() if line.strip()]
         panic = next((at for at, line in enumerate(lines) if "Kernel panic" in line), len(lines))
         shown = lines[panic : panic + 2] or lines[-_TAIL:]
         return " / ".join(shown) or "nothing"
 
     def killed_for_memory(self) -> bool:
-        """Whether its kernel has ended a process because the memory ran out (mm/oom_kill.c says so)."""
-        return "Out of memory: Killed process" in self._said(self._console)
+        """Return whether its kernel ended a process because the memory ran out (the message is of mm/oom_kill.c)."""
+        return "Out of memory: Killed process" in self._read_log(self._console)
 
     def stop(self) -> None:
-        """Ends it."""
+        """End the machine."""
         processes.stop(self._process)

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 # Bytes; larger files (weights) count by size, times and inode, as reading them would take minutes.
 SMALL = 1 << 20
-# Of every export; a runtime names its own.
+# The libraries of every export; a runtime names its own.
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "jinja2")
 
 
 def keys_of(plans: Sequence[ExportPlan]) -> list[str]:
-    """A key for each plan: equal only where an export of all of these would make the same bundle of that one.
+    """Return a key for each plan: equal only if an export of all plans would make the same bundle of that one.
 
-    Not in it: what decides nothing that is kept (format, gate, budgets, which devices to prove it on).
+    It leaves out what affects nothing that is kept: format, gate, budgets, and which devices to prove it on.
     """
     shared = {
         "gemcut": __version__,
@@ -36,35 +36,35 @@ def keys_of(plans: Sequence[ExportPlan]) -> list[str]:
         "python": sys.version,
         "processor": processor(),
         "libraries": {name: public_version(name) for name in _LIBRARIES},
-        "checkpoint": _of_checkpoint(plans[0].checkpoint),
-        "plans": [_of_plan(plan) for plan in plans],
+        "checkpoint": _checkpoint_inputs(plans[0].checkpoint),
+        "plans": [_plan_inputs(plan) for plan in plans],
     }
     return [_hash({**shared, "of": index}) for index in range(len(plans))]
 
 
 def own_sources() -> str:
-    """The hash of Gemcut's own files: a version under development changes without its number."""
+    """Return the hash of Gemcut's own files: during development they change and the version number doesn't."""
     package = Path(__file__).resolve().parents[2]
     files = (path for path in package.rglob("*") if "__pycache__" not in path.parts and path.is_file())
     return _hash([(path.relative_to(package).as_posix(), marks(path)) for path in sorted(files)])
 
 
 def device_key(spec: str, options: Options) -> str:
-    """Tells a proof on a device from one on another, or with another library, time limit or memory."""
+    """Return a key of a proof on a device: another device, library, time limit or memory has another key."""
     argument = Path(spec.partition(":")[2] or ".")
     file = marks(argument) if argument.is_file() else None
     return _hash([spec, dataclasses.asdict(options), file])[:16]
 
 
 def marks(path: Path) -> list[int | str]:
-    """What tells whether a file is the one it was: the hash of a small one; size, times and inode of others."""
+    """Return what tells whether a file changed: the hash of a small one; size, times and inode of a larger one."""
     stat = path.stat()
     if stat.st_size <= SMALL:
         return [hashlib.sha256(path.read_bytes()).hexdigest()]
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_dev, stat.st_ino]
 
 
-def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+def _checkpoint_inputs(checkpoint: Checkpoint) -> dict[str, Any]:
     from ...checkpoint.golden_prompts import own_prompts
 
     files = [*checkpoint.sources(), *filter(None, [own_prompts(checkpoint)])]
@@ -86,7 +86,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _of_plan(plan: ExportPlan) -> dict[str, Any]:
+def _plan_inputs(plan: ExportPlan) -> dict[str, Any]:
     return {
         "runtime": [plan.runtime.name, plan.runtime.version()],
         "libraries": {name: public_version(name) for name in plan.runtime.libraries},

@@ -1,8 +1,8 @@
 """The journal of an export: what each finished stage made, kept until the bundle is published.
 
-A stage has a folder of its own under the staging's ``kept``: its product's files, and ``journal.json`` with their
-hashes, sizes, what else the product is, and what it cost. The folder is filled under another name and put in place by
-one rename, so it is whole or not there. Large files are hard links to the export's own: they cost no room.
+A stage has its own folder under the staging's ``kept``: its product's files, and ``journal.json`` with their hashes
+and sizes, the rest of the product, and what it cost. The folder is filled under another name and put in place by one
+rename, so it is either complete or missing. Large files are hard links to the export's own: they take no extra room.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ JOURNAL = "journal.json"
 
 @dataclass(frozen=True)
 class Parts:
-    """A product as it is kept. value: of JSON's types. files: by name; their content, or where they lie."""
+    """A product as it is kept.
+
+    Attributes:
+        value: What JSON can hold of it.
+        files: Its files, by name: their content, or where they are.
+    """
 
     value: Any = None
     files: Mapping[str, bytes | Path] = field(default_factory=dict)
@@ -46,18 +51,23 @@ class Serializer(Protocol[T]):
     """How a product is written and read."""
 
     def save(self, product: T) -> Parts:
-        """The product's parts. Files that lie on the disk must not be written to again."""
+        """Return the product's parts. Files that are on the disk must not be written to again."""
 
     def load(self, value: Any, folder: Path) -> T:
-        """The product whose files lie in ``folder``; they stay there, and must not be written to."""
+        """Return the product whose files are in ``folder``; they stay there, and must not be written to."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the journal.
+    """The journal's record of one product.
 
-    value: as ``Parts`` has it. after: digest of each product that this one was made from. seconds, memory: by stage, as
-    ``StageClock`` has them. finished: seconds since 1970.
+    Attributes:
+        value: What JSON can hold of the product, as in ``Parts``.
+        files: Size and hash of each of its files, by name.
+        after: Digest of each product that this one was made from, by stage.
+        seconds: Seconds by stage, as ``StageClock`` has them.
+        memory: Bytes by stage, as ``StageClock`` has them.
+        finished: When it was finished, in seconds since 1970.
     """
 
     value: Any
@@ -69,12 +79,12 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """The hash of the product, and of what it was made from."""
+        """The hash of the product and of what it was made from."""
         files = {name: record.sha256 for name, record in self.files.items()}
         return hashlib.sha256(json.dumps([self.value, files, self.after], sort_keys=True).encode()).hexdigest()
 
     def text(self) -> str:
-        """As the journal has it: with its own digest, for a file's hash says nothing of the journal."""
+        """Return the text of ``journal.json``, with the entry's own digest: no other hash covers that file."""
         files = {name: record.model_dump() for name, record in self.files.items()}
         return json.dumps({**vars(self), "files": files, "digest": self.digest}, indent=1) + "\n"
 
@@ -83,9 +93,9 @@ class Journal:
     """The finished stages of one bundle.
 
     Args:
-        staging: entered; the bundle's.
-        clock: of the export.
-        first: of the export's first bundle, with what all of them share; None for that one itself.
+        staging: The bundle's staging, already entered.
+        clock: The export's clock.
+        first: The journal of the export's first bundle, which has what all bundles share; None for that one itself.
     """
 
     def __init__(self, staging: Staging, clock: StageClock, first: Journal | None = None) -> None:
@@ -95,11 +105,11 @@ class Journal:
         self.left: dict[str, Entry] = {}
 
     def names(self) -> list[str]:
-        """What a former run left, checked or not."""
+        """Return the names of what an earlier run left, checked or not."""
         return sorted(path.name for path in self._folder.iterdir()) if self._folder.is_dir() else []
 
     def check(self, progress: Progress) -> None:
-        """Reads what a former run left, byte for byte; what isn't as it was written is told of, and removed."""
+        """Check every byte of what an earlier run left; whatever is damaged is noted and removed."""
         for name in self.names():
             try:
                 self.left[name] = _checked(self._folder / name, progress)
@@ -107,16 +117,16 @@ class Journal:
                 _remove(self._folder / name)
                 if not name.startswith("."):  # else it was being written
                     why = str(error).splitlines()[0]
-                    progress.note(f"'{name}' of a run that was killed is damaged ({why}): it is made again")
+                    progress.note(f"What the killed run kept of '{name}' is damaged ({why}), so it is made again")
 
     def step(self, stage: str, make: Callable[[], Any], *arguments: Any, key: str = "") -> Any:
-        """Return a stage's product: what a former run made, or ``make()``, which is kept.
+        """Return a stage's product: what an earlier run made, else what ``make`` returns, which is then kept.
 
         Args:
-            stage: One of ``stages.EXPORT`` that has a serializer.
-            make: Makes it; its stages are timed by the clock, and end within it.
-            arguments: What the serializer is made with.
-            key: Tells several products of one stage apart.
+            stage: The name of a stage of ``stages.EXPORT`` that has a serializer.
+            make: Makes the product; the clock times its stages, which end within it.
+            arguments: The arguments of the serializer's class.
+            key: Distinguishes several products of one stage.
         """
         name = f"{stage}-{key}" if key else stage
         serializer = serializer_of(stage, *arguments)
@@ -150,7 +160,7 @@ class Journal:
             else:
                 transfer(source, target, "link")
             records[file] = hash_file(target)
-        value = json.loads(json.dumps(parts.value))  # as it will be read: of tuples, lists
+        value = json.loads(json.dumps(parts.value))  # as it will be read: tuples become lists
         entry = Entry(value, records, after, seconds, memory, time.time())
         (new / JOURNAL).write_text(entry.text(), encoding="utf-8")
         for path in (*(path for path in new.rglob("*")), new):
@@ -161,7 +171,7 @@ class Journal:
 
 
 def serializer_of(stage: str, *arguments: Any) -> Serializer[Any]:
-    """Return how a stage's product is kept, as ``stages.EXPORT`` names it."""
+    """Return the serializer of a stage's product, as ``stages.EXPORT`` names it."""
     module, _, name = by_name(EXPORT)[stage].serializer.partition(":")
     root = __name__.rpartition(".pipeline.")[0]
     serializer: Serializer[Any] = getattr(import_module(f"{root}.{module}"), name)(*arguments)
@@ -169,7 +179,7 @@ def serializer_of(stage: str, *arguments: Any) -> Serializer[Any]:
 
 
 def resume_journals(stagings: Sequence[Staging], clock: StageClock) -> list[Journal]:
-    """The journal of each bundle, with what a run that was killed had finished; says what that is."""
+    """Return the journal of each bundle, with what a killed run had finished; a note says what that is."""
     first = Journal(stagings[0], clock)
     all_of = [first, *(Journal(staging, clock, first) for staging in stagings[1:])]
     if not any(journal.names() for journal in all_of):
@@ -183,13 +193,13 @@ def resume_journals(stagings: Sequence[Staging], clock: StageClock) -> list[Jour
         were = "was" if len(stages) == 1 else "were"
         clock.progress.note(
             f"Resumed: {_listed(stages)} {were} finished {_when(entries[-1].finished)} by a run that was killed "
-            "(--fresh begins anew)"
+            "(--fresh starts from scratch)"
         )
     return all_of
 
 
 def _checked(folder: Path, progress: Progress) -> Entry:
-    """The entry of a folder whose files are what they were; raises OSError or ValueError where one isn't."""
+    """The entry of a folder, with every file checked; raises OSError or ValueError if one changed."""
     if folder.is_symlink() or folder.name.startswith("."):
         raise ValueError("it was not finished")
     found = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
@@ -217,7 +227,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _when(finished: float) -> str:
-    """Such as ``at 14:03``; with the date where that is another than today's."""
+    """Such as ``at 14:03``, with the date unless it is today."""
     then, now = time.localtime(finished), time.localtime()
     day = "" if then[:3] == now[:3] else time.strftime("on %Y-%m-%d ", then)
     return f"{day}at {time.strftime('%H:%M', then)}"

@@ -32,7 +32,7 @@ class Plain(Generic[T]):
     """Anything that JSON can hold: numbers, texts, dataclasses of them, and tuples and dicts of those.
 
     Args:
-        kind: its type, such as ``dict[str, float]``.
+        kind: The product's type, such as ``dict[str, float]``.
     """
 
     def __init__(self, kind: Any) -> None:
@@ -72,7 +72,7 @@ class GoldensSerializer:
         return Parts(value, {**product.files, **rows})
 
     def load(self, value: Any, folder: Path) -> Goldens:
-        """See ``journal.Serializer``; the logits are read where they lie."""
+        """See ``journal.Serializer``; the logits are read where they are."""
         prompts: tuple[Prompt, ...] = TypeAdapter(tuple[Prompt, ...]).validate_python(value["prompts"])
         files = {name: (folder / name).read_bytes() for name in GOLDENS}
         records = tuple(load_goldens(files))
@@ -93,10 +93,10 @@ class PromptSerializer:
 
 
 class BuiltSerializer:
-    """``pipeline.products.Built``: a program before it is packed, and what is known of it.
+    """``pipeline.products.Built``: a program before it is packed, and what is known about it.
 
     Args:
-        work: Where a program that is read is put, for packing may move it.
+        work: Where a program's files are put when it is read, since packing may move them.
     """
 
     def __init__(self, work: Path) -> None:
@@ -119,10 +119,10 @@ class BuiltSerializer:
 
 
 class ExaminedSerializer:
-    """The same ``Program`` with what running it told.
+    """The same ``Program``, with what running it revealed.
 
     Args:
-        program: As it was before; its files are those that count.
+        program: The program before it was examined; its files are used.
     """
 
     def __init__(self, program: Program) -> None:
@@ -138,7 +138,7 @@ class ExaminedSerializer:
 
 
 def _described(program: Program) -> dict[str, Any]:
-    """A program as JSON has it: of its files, the names."""
+    """A program for JSON, with the names of its files in place of the files."""
     artifacts = program.artifacts
     names = {path: name for name, path in artifacts.members().items()}
     return {
@@ -158,11 +158,11 @@ def _program(value: Any, artifacts: Artifacts) -> Program:
 
 
 class ProofSerializer:
-    """``prove.proof.Proof``: what was recorded and measured; the gate is asked again.
+    """``prove.proof.Proof``: what was recorded and measured; the gate judges it again.
 
     Args:
-        goldens: the bundle's.
-        gate: its limits.
+        goldens: The bundle's goldens.
+        gate: The gate's limits.
     """
 
     def __init__(self, goldens: Sequence[Golden], gate: Gate) -> None:
@@ -187,7 +187,7 @@ class ProofSerializer:
 
 
 def _plain(product: Any) -> Any:
-    """Dataclasses as dicts, whatever holds them; all else as it is. Not-a-number and infinity stay what they are."""
+    """Dataclasses as dicts, at any depth; everything else, NaN and infinity included, as it is."""
     if dataclasses.is_dataclass(product) and not isinstance(product, type):
         return {field.name: _plain(getattr(product, field.name)) for field in dataclasses.fields(product)}
     if isinstance(product, tuple | list):

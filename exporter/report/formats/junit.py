@@ -116,7 +116,7 @@ class JUnit(ReportFormat):
 
     name = "junit"
     suffix = ".xml"
-    help = "JUnit XML: a test for each thing checked, as CI services show them."
+    help = "JUnit XML, with a test for each thing checked, as CI services show them."
 
     def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
         """See ``ReportFormat``."""

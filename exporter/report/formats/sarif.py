@@ -139,7 +139,7 @@ class Sarif(ReportFormat):
 
     name = "sarif"
     suffix = ".sarif"
-    help = "SARIF 2.1.0: what failed, beside the code that names it."
+    help = "SARIF 2.1.0, with what failed, at the line that names it."
 
     def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
         """See ``ReportFormat``."""

@@ -144,7 +144,7 @@ class Summary(ReportFormat):
 
     name = "summary"
     suffix = ".md"
-    help = "Markdown; also appended to $GITHUB_STEP_SUMMARY if that is set."
+    help = "a summary in Markdown; it also goes to $GITHUB_STEP_SUMMARY if that is set."
 
     def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:
         """See ``ReportFormat``."""

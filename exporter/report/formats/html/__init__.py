@@ -77,7 +77,7 @@ class Html(ReportFormat):
 
     name = "html"
     suffix = ".html"
-    help = "One page with plots and texts side by side, that opens offline."
+    help = "one HTML page with plots and texts side by side, which opens offline."
 
     def require(self) -> None:
         """See ``ReportFormat``: plotly draws."""
