@@ -54,8 +54,13 @@ def measure(threads: int, megabytes: int = DEFAULT_MEGABYTES) -> float:
 
 @click.command(cls=Command)
 @threads_option
-@click.option("--megabytes", type=click.IntRange(min=1), default=DEFAULT_MEGABYTES, show_default=True,
-              help="Of the buffer, MiB: several times the last-level cache.")  # fmt: skip
+@click.option(
+    "--megabytes",
+    type=click.IntRange(min=1),
+    default=DEFAULT_MEGABYTES,
+    show_default=True,
+    help="Of the buffer, MiB: several times the last-level cache.",
+)
 def main(threads: int, megabytes: int) -> None:
     """Measure the read bandwidth of this machine's memory; prints JSON."""
     click.echo(json.dumps({"threads": threads, "bytes_per_second": read_bandwidth(threads, megabytes)}))

@@ -87,9 +87,12 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def json_option(function: Function) -> Function:
     """``--json FILE``, handed to the command as ``json_file``."""
     click.option(
-        "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
         help="Write all figures of all rounds there too.",
-    )(function)  # fmt: skip
+    )(function)
     return function
 
 

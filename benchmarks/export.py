@@ -155,12 +155,20 @@ def _show_route(route: Route) -> None:
 
 
 @click.command(cls=Command)
-@click.option("--model", "models", type=click.Choice([SAMPLE, *sorted(SHAPES)]), multiple=True,
-              default=(SAMPLE, "270m"), show_default=True, help="To export; may be given several times.")  # fmt: skip
+@click.option(
+    "--model",
+    "models",
+    type=click.Choice([SAMPLE, *sorted(SHAPES)]),
+    multiple=True,
+    default=(SAMPLE, "270m"),
+    show_default=True,
+    help="To export; may be given several times.",
+)
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True, help="Of each, interleaved.")
 @click.option("--target", default="android-arm64", show_default=True, help="See gemcut targets.")
-@click.option("--compare-first-route", is_flag=True,
-              help="Export the random models by the plain upstream route too, interleaved.")  # fmt: skip
+@click.option(
+    "--compare-first-route", is_flag=True, help="Export the random models by the plain upstream route too, interleaved."
+)
 @json_option
 def main(models: tuple[str, ...], runs: int, target: str, compare_first_route: bool, json_file: Path | None) -> None:
     """Measure export time by stage and peak memory, each run in a process of its own."""

@@ -172,9 +172,13 @@ def speed(job: bench.Job, runs: Sequence[bench.Run]) -> Speed:
 
 
 def measure_runs(
-    work: Work, exports: Sequence[Export], fidelities: dict[str, Fidelity], threads: int, rounds: int,
+    work: Work,
+    exports: Sequence[Export],
+    fidelities: dict[str, Fidelity],
+    threads: int,
+    rounds: int,
     bar: ConsoleProgress,
-) -> list[Contender]:  # fmt: skip
+) -> list[Contender]:
     """The engine's first starts, then ``rounds`` rounds of all in turn."""
     settings = [_context(export) for export in exports]
     context = min(length for length, _ in settings)
@@ -327,23 +331,44 @@ def _workplace(folder: Path | None, model: str, bar: ConsoleProgress) -> Iterato
 
 
 @click.command(cls=Command)
-@click.option("--model", default="sample", show_default=True, metavar="NAME|DIR",
-              help=f"sample, a random Gemma 3 ({', '.join(sorted(SHAPES))}), or a checkpoint's directory.")  # fmt: skip
-@click.option("--recipe", "recipes", multiple=True, metavar="NAME|FILE.toml",
-              help="Of both our bundles; may be given several times. Default: the target's own.")  # fmt: skip
+@click.option(
+    "--model",
+    default="sample",
+    show_default=True,
+    metavar="NAME|DIR",
+    help=f"sample, a random Gemma 3 ({', '.join(sorted(SHAPES))}), or a checkpoint's directory.",
+)
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    metavar="NAME|FILE.toml",
+    help="Of both our bundles; may be given several times. Default: the target's own.",
+)
 @click.option("--target", default=own_target(), show_default=True, help="See gemcut targets.")
 @click.option("--context", type=click.IntRange(min=64), help="Slots of our KV cache. Default: the target's own.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of runs, interleaved.")
 @click.option("--exports", type=click.IntRange(min=1), default=1, show_default=True, help="Of each, interleaved.")
-@click.option("--work", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Keep checkpoints, exports and float logits there: a second run goes on from them. "
-              "Default: a temporary folder.")  # fmt: skip
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep checkpoints, exports and float logits there: a second run goes on from them. "
+    "Default: a temporary folder.",
+)
 @threads_option
 @json_option
 def main(
-    model: str, recipes: tuple[str, ...], target: str, context: int | None, rounds: int, exports: int,
-    work: Path | None, threads: int, json_file: Path | None,
-) -> None:  # fmt: skip
+    model: str,
+    recipes: tuple[str, ...],
+    target: str,
+    context: int | None,
+    rounds: int,
+    exports: int,
+    work: Path | None,
+    threads: int,
+    json_file: Path | None,
+) -> None:
     """Compare our .litertlm with upstream's export and our .pte: size, fidelity, speed, memory, and the exports."""
     if len({Path(recipe).stem for recipe in recipes}) < len(recipes):
         raise UsageError("--recipe: each once, and files of different names")

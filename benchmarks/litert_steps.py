@@ -30,8 +30,16 @@ from .export import BEYOND_PROGRAM
 from .litert_runs import SHAPES, Fidelity, make_checkpoint, make_reference, measure_fidelity, sample_checkpoint
 from .litert_upstream import NEEDED, PRODUCT, Lengths, export_upstream, lengths_of
 
-PACKAGES = ("torch", "transformers", "executorch", "torchao", "litert-torch", "ai-edge-litert", "ai-edge-quantizer",
-            "litert-lm")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "transformers",
+    "executorch",
+    "torchao",
+    "litert-torch",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "litert-lm",
+)
 RECORD = "step.json"
 MARK = "gemcut-benchmark.json"
 LOGITS = "logits.f32"
@@ -236,8 +244,15 @@ def _ours(checkpoint: Path, asked: Asked, runtime: str, recipe: str | None, stam
         with open_bundle(part / "bundle") as bundle:
             used, proven = bundle.manifest.recipe.name, bundle.manifest.proven
         beyond = sum(said["seconds"].get(stage, 0.0) for stage in BEYOND_PROGRAM)
-        return {"wall": wall, "program": wall - beyond, "peak_memory": said["peak_memory"], "recipe": used,
-                "seconds": said["seconds"], "proven": proven, "needed": {}}  # fmt: skip
+        return {
+            "wall": wall,
+            "program": wall - beyond,
+            "peak_memory": said["peak_memory"],
+            "recipe": used,
+            "seconds": said["seconds"],
+            "proven": proven,
+            "needed": {},
+        }
 
     return Way(name, title, runtime, f"bundle/model.{kind}", key, make)
 
@@ -292,9 +307,12 @@ def make_fidelities(work: Work, checkpoint: Path, exports: list[Export]) -> dict
     goldens = {name: hashlib.sha256((bundle / name).read_bytes()).hexdigest() for name in GOLDENS}
     stamp = {"goldens": goldens, "source": source_hash()}
     key = {**stamp, "checkpoint": _files(checkpoint), "versions": versions()}
-    folder, _ = work.step("reference", "running the float model", key, lambda part: {
-        "positions": make_reference(checkpoint, bundle, part / LOGITS)
-    })  # fmt: skip
+    folder, _ = work.step(
+        "reference",
+        "running the float model",
+        key,
+        lambda part: {"positions": make_reference(checkpoint, bundle, part / LOGITS)},
+    )
 
     def one(export: Export) -> Fidelity:
         def make(part: Path) -> Made:

@@ -250,20 +250,44 @@ def measure(
 
 
 @click.command(cls=Command)
-@click.option("--shape", type=click.Choice(sorted(SHAPES)), default="270m", show_default=True,
-              help="Of the random Gemma 3 to compare on.")  # fmt: skip
-@click.option("--model", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
-              help="A Gemma 3 checkpoint to compare on instead.")  # fmt: skip
-@click.option("--bundle", type=click.Path(exists=True, path_type=Path), metavar="BUNDLE",
-              help="A bundle of those weights, instead of exporting one.")  # fmt: skip
+@click.option(
+    "--shape",
+    type=click.Choice(sorted(SHAPES)),
+    default="270m",
+    show_default=True,
+    help="Of the random Gemma 3 to compare on.",
+)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="A Gemma 3 checkpoint to compare on instead.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="BUNDLE",
+    help="A bundle of those weights, instead of exporting one.",
+)
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
 @threads_option
-@click.option("--llama-cpp", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="llama.cpp's source folder, built. Default: the one that --build makes.")  # fmt: skip
-@click.option("--build", "build_in", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", is_flag=False,
-              flag_value=str(llama_build.default_folder()),
-              help="Build llama.cpp from the llama-cpp-python sdist first, in DIR (without one: in the user's cache); "
-              "does nothing where it is built.")  # fmt: skip
+@click.option(
+    "--llama-cpp",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="llama.cpp's source folder, built. Default: the one that --build makes.",
+)
+@click.option(
+    "--build",
+    "build_in",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    is_flag=False,
+    flag_value=str(llama_build.default_folder()),
+    help="Build llama.cpp from the llama-cpp-python sdist first, in DIR (without one: in the user's cache); "
+    "does nothing where it is built.",
+)
 @click.option("--build-only", is_flag=True, help="Stop after --build.")
 @json_option
 def main(json_file: Path | None, folder: Path | None, build_in: Path | None, build_only: bool, **settings: Any) -> None:

@@ -87,14 +87,27 @@ def gemma2_2b() -> PreTrainedConfig:
 
 def gemma4_e2b() -> PreTrainedConfig:
     """Gemma 4 E2B's text part: one full layer in five, twenty that share keys and values, per-layer embeddings."""
-    return _gemma4(5, num_hidden_layers=35, hidden_size=1536, intermediate_size=6144, num_key_value_heads=1,
-                   num_kv_shared_layers=20, use_double_wide_mlp=True)  # fmt: skip
+    return _gemma4(
+        5,
+        num_hidden_layers=35,
+        hidden_size=1536,
+        intermediate_size=6144,
+        num_key_value_heads=1,
+        num_kv_shared_layers=20,
+        use_double_wide_mlp=True,
+    )
 
 
 def gemma4_e4b() -> PreTrainedConfig:
     """Gemma 4 E4B's text part: one full layer in six, eighteen that share keys and values, per-layer embeddings."""
-    return _gemma4(6, num_hidden_layers=42, hidden_size=2560, intermediate_size=10240, num_key_value_heads=2,
-                   num_kv_shared_layers=18)  # fmt: skip
+    return _gemma4(
+        6,
+        num_hidden_layers=42,
+        hidden_size=2560,
+        intermediate_size=10240,
+        num_key_value_heads=2,
+        num_kv_shared_layers=18,
+    )
 
 
 def _gemma4(period: int, *, num_hidden_layers: int, **sizes: Any) -> PreTrainedConfig:
@@ -104,10 +117,16 @@ def _gemma4(period: int, *, num_hidden_layers: int, **sizes: Any) -> PreTrainedC
         "full_attention" if index % period == period - 1 else "sliding_attention" for index in range(num_hidden_layers)
     ]
     return Gemma4TextConfig(
-        num_hidden_layers=num_hidden_layers, layer_types=kinds, num_attention_heads=8, head_dim=256,
-        global_head_dim=512, sliding_window=512, hidden_size_per_layer_input=256, final_logit_softcapping=30.0,
+        num_hidden_layers=num_hidden_layers,
+        layer_types=kinds,
+        num_attention_heads=8,
+        head_dim=256,
+        global_head_dim=512,
+        sliding_window=512,
+        hidden_size_per_layer_input=256,
+        final_logit_softcapping=30.0,
         **sizes,
-    )  # fmt: skip
+    )
 
 
 def llama2_7b() -> PreTrainedConfig:
@@ -115,22 +134,35 @@ def llama2_7b() -> PreTrainedConfig:
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=32, max_position_embeddings=4096, rms_norm_eps=1e-5, tie_word_embeddings=False,
-    )  # fmt: skip
+        vocab_size=32000,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=32,
+        max_position_embeddings=4096,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=False,
+    )
 
 
 SHAPES: dict[str, Callable[[], PreTrainedConfig]] = {"270m": gemma3_270m, "tiny": tiny}
 TITLES = {"270m": "random Gemma 3 270M", "tiny": "random tiny Gemma 3"}
 # Those that ``benchmarks.sizes`` alone measures.
 LARGE: dict[str, Callable[[], PreTrainedConfig]] = {
-    "gemma3_1b": gemma3_1b, "gemma2_2b": gemma2_2b, "gemma4_e2b": gemma4_e2b, "gemma4_e4b": gemma4_e4b,
+    "gemma3_1b": gemma3_1b,
+    "gemma2_2b": gemma2_2b,
+    "gemma4_e2b": gemma4_e2b,
+    "gemma4_e4b": gemma4_e4b,
     "llama2_7b": llama2_7b,
-}  # fmt: skip
+}
 TITLES |= {
-    "gemma3_1b": "random Gemma 3 1B", "gemma2_2b": "random Gemma 2 2B", "gemma4_e2b": "random Gemma 4 E2B",
-    "gemma4_e4b": "random Gemma 4 E4B", "llama2_7b": "random Llama 2 7B",
-}  # fmt: skip
+    "gemma3_1b": "random Gemma 3 1B",
+    "gemma2_2b": "random Gemma 2 2B",
+    "gemma4_e2b": "random Gemma 4 E2B",
+    "gemma4_e4b": "random Gemma 4 E4B",
+    "llama2_7b": "random Llama 2 7B",
+}
 ROOM = 6 << 30  # bytes of disk that checkpoint, programs, GGUF files and a bundle in the making take at most
 
 

@@ -168,10 +168,15 @@ def show(found: Size) -> None:
     click.echo(f"\n{found.model}, {found.runtime}: {found.parameters / 1e9:.2f} billion parameters")
     said = found.plan["export"]
     rows = [
-        (stage, number(seconds), _said(said["seconds_by_stage"].get(stage)), number(found.memory[stage] / 1e6),
-         _said(said["memory_by_stage"].get(stage), 1e6))
+        (
+            stage,
+            number(seconds),
+            _said(said["seconds_by_stage"].get(stage)),
+            number(found.memory[stage] / 1e6),
+            _said(said["memory_by_stage"].get(stage), 1e6),
+        )
         for stage, seconds in found.seconds.items()
-    ]  # fmt: skip
+    ]
     rows.append(("the whole process", number(found.wall), "", number(found.peak_memory / 1e6), ""))
     table(rows, ("stage", "seconds", "planned", "memory (MB)", "planned"))
     click.echo("gemcut plan, from config.json alone")
@@ -201,8 +206,14 @@ def _said(figure: float | None, unit: float = 1.0) -> str:
 
 
 @click.command(cls=Command)
-@click.option("--model", "models", type=click.Choice(sorted(SHAPES | LARGE)), multiple=True, required=True,
-              help="To export; may be given several times, one is on the disk at a time.")  # fmt: skip
+@click.option(
+    "--model",
+    "models",
+    type=click.Choice(sorted(SHAPES | LARGE)),
+    multiple=True,
+    required=True,
+    help="To export; may be given several times, one is on the disk at a time.",
+)
 @click.option("--runtime", type=click.Choice(("executorch", "litert")), default="executorch", show_default=True)
 @click.option("--target", default="android-arm64", show_default=True, help="See gemcut targets.")
 @click.option("--context", type=click.IntRange(min=32), help="Tokens; the target's where not given.")

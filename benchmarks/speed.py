@@ -185,8 +185,13 @@ def show(speed: Speed) -> None:
 @click.argument("bundles", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds, interleaved.")
 @threads_option
-@click.option("--megabytes", type=click.IntRange(min=1), default=bandwidth.DEFAULT_MEGABYTES, show_default=True,
-              help="Of the buffer that the bandwidth is measured on, MiB.")  # fmt: skip
+@click.option(
+    "--megabytes",
+    type=click.IntRange(min=1),
+    default=bandwidth.DEFAULT_MEGABYTES,
+    show_default=True,
+    help="Of the buffer that the bandwidth is measured on, MiB.",
+)
 @json_option
 def main(bundles: tuple[Path, ...], runs: int, threads: int, megabytes: int, json_file: Path | None) -> None:
     """Measure prefill, decode and memory of each of BUNDLES beside the memory bandwidth of the same rounds."""

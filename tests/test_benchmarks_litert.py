@@ -226,8 +226,9 @@ def test_exports_are_made_in_turn_and_only_the_first_is_kept(tmp_path: Path) -> 
     assert said == [f"exporting: the {name}, run {run} of 2" for run in (1, 2) for name in ("one", "two")]
     assert failed == {}
     assert [(export.name, export.program.read_text(), export.size) for export in exports] == [
-        ("one", "one", 3), ("two", "two", 3),
-    ]  # fmt: skip
+        ("one", "one", 3),
+        ("two", "two", 3),
+    ]
     assert [len(export.runs) for export in exports] == [2, 2]
     assert [path.name for path in (work.folder / "export-one-2").iterdir()] == [litert_steps.RECORD]
 
@@ -364,8 +365,11 @@ def test_all_four_are_compared_and_a_second_run_goes_on_from_the_first(tmp_path:
     assert document["failed"] == {}
     ours, same, default, pte = document["results"]
     assert [one["name"] for one in (ours, same, default, pte)] == [
-        "litertlm-default", "upstream-same-lengths", "upstream-as-it-comes", "pte-default",
-    ]  # fmt: skip
+        "litertlm-default",
+        "upstream-same-lengths",
+        "upstream-as-it-comes",
+        "pte-default",
+    ]
     assert (same["prefill_lengths"], same["cache_length"]) == (ours["prefill_lengths"], ours["cache_length"])
     assert (default["prefill_lengths"], default["cache_length"]) == ([128], 4096)
     assert same["recipe"] == default["recipe"] == "dynamic_wi8_afp32"

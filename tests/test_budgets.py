@@ -16,7 +16,7 @@ from gemcut.pipeline.budgets import check_budgets, download_size, open_baseline,
 from gemcut.pipeline.evidence import TITLES, BudgetLine, Evidence
 from gemcut.pipeline.failures import BudgetFailed
 from gemcut.pipeline.packaging import gate_of
-from gemcut.pipeline.run import subject_of
+from gemcut.pipeline.proving import subject_of
 from gemcut.prompt.codec import codec_of
 from gemcut.prove.behaviour import check_behaviour
 from gemcut.prove.fidelity import fidelity_top64

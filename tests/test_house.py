@@ -27,6 +27,7 @@ SAME_NAME = {
     "inspector": "one part of each runtime",
     "build": "the same step: of the pipeline, of each runtime, of a golden runner",
     "runner": "the interface of a loaded program, and each runtime's",
+    "golden_runner": "what a runtime says of its own, and the one in Python",
     "requirements": "what a program needs, in each runtime",
     "schemes": "which scheme a weight gets, and which each delegate takes",
     "attention": "the same part of the graph in each runtime",

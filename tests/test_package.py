@@ -61,11 +61,21 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == sources()
     for needed in (
-        "py.typed", "sample/model/model.safetensors", "sample/model/tokenizer.model", "targets/android-arm64.toml",
-        "targets/target.schema.json", "quantize/recipes/int4.toml", "quantize/recipe.schema.json",
-        "checkpoint/families.toml", "prove/prompts.toml", "bundle/manifest.schema.json", "schemas/export.schema.json",
-        "bundle/licenses/apache-2.0.txt", "runtimes/executorch/lower.py", "runtimes/litert/version.py",
-    ):  # fmt: skip
+        "py.typed",
+        "sample/model/model.safetensors",
+        "sample/model/tokenizer.model",
+        "targets/android-arm64.toml",
+        "targets/target.schema.json",
+        "quantize/recipes/int4.toml",
+        "quantize/recipe.schema.json",
+        "checkpoint/families.toml",
+        "prove/prompts.toml",
+        "bundle/manifest.schema.json",
+        "schemas/export.schema.json",
+        "bundle/licenses/apache-2.0.txt",
+        "runtimes/executorch/lower.py",
+        "runtimes/litert/version.py",
+    ):
         assert f"gemcut/{needed}" in names
 
 
@@ -240,8 +250,12 @@ def test_the_same_commands_work_with_a_users_tensorflow(tensorflow: Path, sample
     for words in (["doctor"], ["plan", "--target", "android-arm64"], ["validate", str(sample_int4.path)]):
         done = subprocess.run(
             [sys.executable, "-m", "gemcut.cli", *words],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
     assert not (tensorflow / "imported").exists()
 
@@ -252,8 +266,12 @@ def test_an_export_to_litert_works_with_a_users_tensorflow(tensorflow: Path, tmp
     words = ["export", "--target", "android-arm64", "--runtime", "litert", "-o", "bundle"]
     done = subprocess.run(
         [sys.executable, "-m", "gemcut.cli", *words],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "bundle" / "model.litertlm").is_file()
     assert not (tensorflow / "imported").exists()
@@ -293,8 +311,14 @@ def test_the_installed_wheel_exports_the_sample_from_another_folder(wheel: Path,
 
 BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```sh\n(?P<text>.*?)```", re.DOTALL)
 # What users read; tests/test_docs.py has the pages of contributors.
-PAGES = ("README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))
-                        if "contributing" not in path.parts))  # fmt: skip
+PAGES = (
+    "README.md",
+    *(
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if "contributing" not in path.parts
+    ),
+)
 # Pages whose commands are one story, each set run in order in a folder of its own: an app's repository.
 WALKS = (("docs/reference/configuration.md", "docs/guides/ci.md"), ("docs/guides/in-your-app.md",))
 # All that is marked as not run, and why: nothing else may be.
@@ -318,8 +342,12 @@ def commands(*names: str) -> Iterator[tuple[str, ...]]:
 IN_ORDER = {name for walk in WALKS for name in walk}
 EVERY = list(dict.fromkeys(commands(*PAGES)))
 ALL = list(dict.fromkeys(commands(*(name for name in PAGES if name not in IN_ORDER))))
-PROJECT = [words for words in ALL if words[:2] == ("gemcut", "init") or
-           (words[:2] == ("gemcut", "export") and set(words[2::2]) <= {"--only", "--locked"})]  # fmt: skip
+PROJECT = [
+    words
+    for words in ALL
+    if words[:2] == ("gemcut", "init")
+    or (words[:2] == ("gemcut", "export") and set(words[2::2]) <= {"--only", "--locked"})
+]
 EXPORTS = [words for words in ALL if words[:2] == ("gemcut", "export") and words not in PROJECT]
 DEVICES = [words for words in ALL if words[:3] == ("gemcut", "device", "setup") or "--on" in words]
 QUICK = [words for words in ALL if words[0] == "gemcut" and words not in (*PROJECT, *EXPORTS, *DEVICES)]
@@ -338,10 +366,18 @@ def desk(sample_int4: Any, sample_diary: Any, sample_litert: Any, tmp_path_facto
     (folder / BUNDLE.replace("sample", "sample-diary")).symlink_to(sample_diary.path)
     (folder / BUNDLE.replace("executorch", "litert")).symlink_to(sample_litert.path)
     config = Gemma3TextConfig(
-        vocab_size=512, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=64, query_pre_attn_scalar=64, sliding_window=64,
-        layer_types=["sliding_attention", "full_attention"], max_position_embeddings=1024,
-    )  # fmt: skip
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=64,
+        query_pre_attn_scalar=64,
+        sliding_window=64,
+        layer_types=["sliding_attention", "full_attention"],
+        max_position_embeddings=1024,
+    )
     random_checkpoint(folder / "my-model", config)
     (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "reference" / "recipes.md").read_text(), re.DOTALL)
     (folder / "careful.toml").write_text(recipe)
@@ -488,20 +524,41 @@ def verdict_of(bundle: Path) -> dict[str, Any]:
         recorded = load_recorded({name: opened.read(name) for name in RECORDED})
     parts = [
         {
-            "id": golden.prompt.id, "logprobs": text(one.logprobs, "<f4"),
-            "target_logprobs": text(one.target_logprobs, "<f4"), "top1": text(one.top1, "<i4"),
-            "greedy_ids": list(one.greedy_ids), "greedy_text": one.greedy_text,
+            "id": golden.prompt.id,
+            "logprobs": text(one.logprobs, "<f4"),
+            "target_logprobs": text(one.target_logprobs, "<f4"),
+            "top1": text(one.top1, "<i4"),
+            "greedy_ids": list(one.greedy_ids),
+            "greedy_text": one.greedy_text,
         }
         for golden, one in zip(goldens, recorded, strict=True)
-    ]  # fmt: skip
-    phone = {"maker": "Maker", "model": "Phone 1", "system": "Android 14", "abi": "arm64-v8a", "cpu": "Cortex-A76",
-             "cores": 8, "memory": 8 << 30}  # fmt: skip
+    ]
+    phone = {
+        "maker": "Maker",
+        "model": "Phone 1",
+        "system": "Android 14",
+        "abi": "arm64-v8a",
+        "cpu": "Cortex-A76",
+        "cores": 8,
+        "memory": 8 << 30,
+    }
     return {
-        "format": FORMAT, "schema_version": SCHEMA_VERSION, "manifest_sha256": sha256,
-        "runtime": {"name": runtime.name, "version": runtime.version}, "library": None, "device": phone,
-        "app": {"id": "org.gemcut.demo", "version": "0.1"}, "goldens": parts, "tokens_per_second": 30.0,
-        "peak_memory": 0, "refused": None, "passed": True, "max_logprob_diff": 0.0, "mean_kl": 0.0, "failures": [],
-    }  # fmt: skip
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "manifest_sha256": sha256,
+        "runtime": {"name": runtime.name, "version": runtime.version},
+        "library": None,
+        "device": phone,
+        "app": {"id": "org.gemcut.demo", "version": "0.1"},
+        "goldens": parts,
+        "tokens_per_second": 30.0,
+        "peak_memory": 0,
+        "refused": None,
+        "passed": True,
+        "max_logprob_diff": 0.0,
+        "mean_kl": 0.0,
+        "failures": [],
+    }
 
 
 def settled(line: str, page: str, app: Path) -> None:

@@ -26,10 +26,18 @@ def middle() -> Any:
 
     kinds = ["sliding_attention" if number % 6 != 5 else "full_attention" for number in range(6)]
     return Gemma3TextConfig(
-        vocab_size=32768, hidden_size=640, intermediate_size=2048, num_hidden_layers=6, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256, sliding_window=128, layer_types=kinds,
+        vocab_size=32768,
+        hidden_size=640,
+        intermediate_size=2048,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=256,
+        query_pre_attn_scalar=256,
+        sliding_window=128,
+        layer_types=kinds,
         max_position_embeddings=32768,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from gemcut.errors import LackingError
 from gemcut.estimate import fit as room
-from gemcut.estimate import host as machine
+from gemcut.estimate import resources as machine
 from gemcut.estimate.fit import Room
-from gemcut.estimate.host import Machine, this_machine
+from gemcut.estimate.resources import Machine, this_machine
 
 GIGABYTE = 10**9
 
@@ -28,9 +28,15 @@ def large_llama() -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=4096, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=32, max_position_embeddings=4096, tie_word_embeddings=False,
-    )  # fmt: skip
+        vocab_size=4096,
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=32,
+        max_position_embeddings=4096,
+        tie_word_embeddings=False,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -191,10 +191,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Gemma3TextConfig
 
     config = Gemma3TextConfig(
-        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, query_pre_attn_scalar=16, sliding_window=16,
-        layer_types=["sliding_attention", "full_attention"], max_position_embeddings=CONTEXT,
-    )  # fmt: skip
+        vocab_size=512,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+        sliding_window=16,
+        layer_types=["sliding_attention", "full_attention"],
+        max_position_embeddings=CONTEXT,
+    )
     return random_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", config)
 
 

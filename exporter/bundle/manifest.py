@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ..config import json_schema as schema
 from ..errors import ConformanceError, UnsupportedError
-from .records import (
+from .manifest_models import (
     SCHEMA_VERSION,
     AdapterRecord,
     BehaviourRecord,

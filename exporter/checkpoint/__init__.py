@@ -5,8 +5,8 @@ from __future__ import annotations
 from .families import Family, family_of, supported
 from .hub import Place, locate
 from .licence import Licence
+from .opened import Checkpoint, Description
 from .opening import check_context, describe, open_checkpoint
-from .records import Checkpoint, Description
 from .tensors import TensorIndex, open_tensors, read_header
 from .weights import load_float_model, weight_map
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .records import Checkpoint
+    from .opened import Checkpoint
 
 OWN_PROMPTS = "golden_prompts.jsonl"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..util.file_tensors import Scratch
     from ..util.progress import Progress
-    from .records import Checkpoint
+    from .opened import Checkpoint
 
 # Elements that are looked at in one go.
 CHUNK = 1 << 24

@@ -13,7 +13,7 @@ from .families import family_of
 from .formats import foreign_config, foreign_files, list_files, refuse_quantized, refuse_quantized_tensors
 from .hub import Place, locate
 from .licence import read_licence
-from .records import Checkpoint, Description
+from .opened import Checkpoint, Description
 from .tensors import INDEX, SINGLE, TensorIndex, open_tensors
 from .tokenizer import load_tokenizer, stop_ids_of
 from .weights import weight_map

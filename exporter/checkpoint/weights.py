@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-    from .records import Checkpoint
+    from .opened import Checkpoint
 
 HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"

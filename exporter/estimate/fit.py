@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LackingError
 from .constants import constants
-from .host import Machine
+from .resources import Machine
 
 if TYPE_CHECKING:
     from .disk import Files

@@ -177,9 +177,9 @@ def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
     """What the export takes, and what this machine has, in the folder that ``export`` writes to by default."""
     from .disk import files_of
     from .fit import room_for
-    from .host import this_machine
     from .memory import export_memory
     from .probe import measure_speed
+    from .resources import this_machine
     from .seconds import export_seconds
 
     here = Path.cwd()

@@ -18,7 +18,7 @@ from ..stages import EXPORT, titles
 from ..util.lazy import Lazy
 from ..util.progress import Progress
 from ..util.stage_clock import StageClock
-from . import build, gates, packaging, reference, run
+from . import build, gates, packaging, proving, reference
 from .evidence import Evidence
 from .job import BundleJob
 from .journal.fingerprint import keys_of
@@ -133,21 +133,21 @@ def _prove(
     with job.staging.draft(packed.manifest) as bundle:
         gate, work = job.plan.recipe.gate, job.staging.work
         proof = job.journal.step(
-            "prove", partial(run.timed_prove, bundle, gate, work, clock, goldens), goldens.records, gate
+            "prove", partial(proving.timed_prove, bundle, gate, work, clock, goldens), goldens.records, gate
         )
-        manifest = run.proven_manifest(packed.manifest, proof)
+        manifest = proving.proven_manifest(packed.manifest, proof)
         evidence = Evidence(manifest, proof.goldens, proof.recorded, proof.verdict, proof.behaviour)
         gates.enforce_gate(proof, (*before, evidence), request, clock)
-        speed = job.journal.step("measure", partial(run.timed_speed, bundle, work, clock))
+        speed = job.journal.step("measure", partial(proving.timed_speed, bundle, work, clock))
         evidence = replace(evidence, speed=speed)
-        verdicts = run.prove_on_each(job, bundle, proof, request, clock)
+        verdicts = proving.prove_on_each(job, bundle, proof, request, clock)
         evidence = replace(evidence, devices=verdicts)
         gates.enforce_devices((*before, evidence), clock)
-    records = tuple(run.device_record(verdict) for verdict in verdicts)
+    records = tuple(proving.device_record(verdict) for verdict in verdicts)
     return Proven(packed, manifest.model_copy(update={"devices": records}), evidence)
 
 
 def _published(place: Path, sealed: Sealed, clock: StageClock) -> Published:
     evidence = replace(sealed.evidence, bundle=place)
-    size = run.bundle_size(place)
+    size = proving.bundle_size(place)
     return Published(place, size, sealed.manifest, evidence, clock.seconds, clock.memory, tuple(clock.resumed))

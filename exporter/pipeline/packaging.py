@@ -34,7 +34,7 @@ from .job import BundleJob
 from .products import Built, Goldens, Packed, Proven, Sealed, Shared
 
 if TYPE_CHECKING:
-    from ..checkpoint.records import Checkpoint
+    from ..checkpoint.opened import Checkpoint
     from .plan import ExportPlan
 
 # Copied unchanged if the checkpoint has them; the tokenizer and the template in use are written separately.

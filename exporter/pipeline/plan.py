@@ -12,7 +12,7 @@ from ..bundle.staging import check_output
 from ..checkpoint.opening import check_context, open_checkpoint
 from ..errors import UnsupportedError, UsageError, nearest
 from ..estimate.fit import refuse, room_for
-from ..estimate.host import this_machine
+from ..estimate.resources import this_machine
 from ..modeling.kv_cache import CacheSpec
 from ..quantize.recipe import Recipe, load_recipe
 from ..runtimes import RUNTIMES, get_runtime
@@ -24,7 +24,7 @@ from ..target import Target, load_target
 from .request import ExportRequest
 
 if TYPE_CHECKING:
-    from ..checkpoint.records import Checkpoint
+    from ..checkpoint.opened import Checkpoint
 
 SAMPLE = "sample"
 SMALLEST_PREFILL = 1

@@ -19,7 +19,7 @@ from ..util.progress import Progress
 from .products import Goldens
 
 if TYPE_CHECKING:
-    from ..checkpoint.records import Checkpoint
+    from ..checkpoint.opened import Checkpoint
     from ..prompt.codec import ChatCodec
     from .plan import ExportPlan
 

@@ -16,7 +16,7 @@ from ..runtimes import get_runtime
 from ..stages import VALIDATE, titles
 from ..util.progress import Progress
 from ..util.stage_clock import StageClock
-from . import packaging, run
+from . import packaging, proving
 from .budgets import bundle_bytes
 from .evidence import Evidence
 from .request import ProvenHere, Validated
@@ -51,12 +51,12 @@ def validate(
         with clock.stage("verify"):
             bundle.verify(progress)
             get_runtime(bundle.manifest.runtime.name)
-            subject = run.subject_of(bundle)
-            check_devices(on, run.versions_of(bundle.manifest), options)
+            subject = proving.subject_of(bundle)
+            check_devices(on, proving.versions_of(bundle.manifest), options)
         here, evidence = None, Evidence(bundle.manifest, tuple(subject.goldens), bundle=path)
         if HOST in on or not (on or verdicts):
             with clock.stage("prove"):
-                proof = run.prove(bundle, packaging.gate_of(bundle.manifest.gate), Path(work), progress)
+                proof = proving.prove(bundle, packaging.gate_of(bundle.manifest.gate), Path(work), progress)
             with clock.stage("compare"):
                 conformance = compare(subject.goldens, subject.host, proof.recorded, subject.share)
                 here = ProvenHere(proof.verdict, proof.behaviour, conformance)
@@ -67,7 +67,7 @@ def validate(
                     behaviour=proof.behaviour,
                     conformance=conformance,
                 )
-        found = run.prove_on_devices(subject, on, Path(work), clock, options)
+        found = proving.prove_on_devices(subject, on, Path(work), clock, options)
         found += tuple(verdict_from(subject, file, progress) for file in verdicts)
         evidence = replace(evidence, devices=found, size=bundle_bytes(bundle))
         return Validated(path, bundle.manifest, here, found, clock.seconds, evidence)

@@ -35,5 +35,5 @@ Inside, compiler.py learns the file part by part: separators.py (the texts betwe
 done to texts), tools.py with schemas.py, records.py, objects.py and values.py (declarations, calls and results), all by
 way of probing.py; json_writer.py writes values with what was learnt, and segments.py cuts a chat into its parts.
 
-The format itself is in docs/prompt.md.
+The format itself is in docs/concepts/prompt.md.
 """

@@ -3,7 +3,7 @@
 It writes one JSON object a line: ``messages``, ``tools``, ``generation``, ``thinking`` and ``text``. The text is what
 ``prompt.json`` makes of them, which is the template's own text, or null if the chat must be refused. Lines with
 ``reply`` instead of messages hold what a model could write, with ``calls`` and ``words`` as they must be read, or with
-``calls`` null if the reply is malformed. Other implementations of docs/prompt.md are tested with these cases.
+``calls`` null if the reply is malformed. Other implementations of docs/concepts/prompt.md are tested with these cases.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The models of ``prompt.json``; docs/prompt.md says what each part means."""
+"""The models of ``prompt.json``; docs/concepts/prompt.md says what each part means."""
 
 from __future__ import annotations
 

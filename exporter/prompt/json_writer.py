@@ -11,7 +11,7 @@ from . import format as form
 from .segments import PromptRefused
 
 Writers = Mapping[str, form.Writer]
-# str.strip()'s white space. Written out, since docs/prompt.md promises these and no others.
+# str.strip()'s white space. Written out, since docs/concepts/prompt.md promises these and no others.
 SPACE = (
     "".join(
         map(chr, (*range(0x09, 0x0E), *range(0x1C, 0x21), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029))
@@ -34,7 +34,7 @@ def trim(text: str, how: str) -> str:
 
 
 def number_text(value: int | float) -> str:
-    """Return a number's text as docs/prompt.md has it.
+    """Return a number's text as docs/concepts/prompt.md has it.
 
     Raises:
         PromptRefused: If it is infinite or not a number.

@@ -47,7 +47,7 @@ def render_prompt(
 
     Args:
         prompt: The compiled template.
-        messages: The chat in OpenAI's form; docs/prompt.md lists the members.
+        messages: The chat in OpenAI's form; docs/concepts/prompt.md lists the members.
         tools: Declarations, ``{"type": "function", "function": {...}}``.
         add_generation_prompt: Whether the model is to answer.
         thinking: Whether it is to think before it answers.

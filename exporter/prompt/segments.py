@@ -1,4 +1,4 @@
-"""The segments of a chat, as docs/prompt.md calls its parts, made from its messages."""
+"""The segments of a chat, as docs/concepts/prompt.md calls its parts, made from its messages."""
 
 from __future__ import annotations
 

@@ -77,9 +77,12 @@ def test_diff_says_that_another_adapter_is_another_model(manifest: Manifest) -> 
     for a, b, said in (
         (manifest, adapted, "model.adapter none -> diary"),
         (adapted, _adapted(manifest, kind="DoRA"), "model.adapter.kind LoRA -> DoRA"),
-        (adapted, _adapted(manifest, files=HASHES | {"adapter_model.safetensors": "3" * 64}),
-         "model.adapter.files.adapter_model.safetensors"),
-    ):  # fmt: skip
+        (
+            adapted,
+            _adapted(manifest, files=HASHES | {"adapter_model.safetensors": "3" * 64}),
+            "model.adapter.files.adapter_model.safetensors",
+        ),
+    ):
         change = next(one for one in settings(a, b)[1] if one.area == "model")
         assert (change.severity, said in change.what) == ("matters", True)
     assert settings(adapted, adapted)[0] == ()

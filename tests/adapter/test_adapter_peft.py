@@ -160,9 +160,14 @@ def test_adapters_in_half_precision_are_merged_in_float32(
 
 @pytest.mark.parametrize(
     ("family", "prefix"),
-    [("gemma3", "model."), ("gemma3", "language_model.model."), ("gemma3_text", "model.language_model."),
-     ("gemma3_text", "language_model."), ("gemma4_text", "language_model.model.")],
-)  # fmt: skip
+    [
+        ("gemma3", "model."),
+        ("gemma3", "language_model.model."),
+        ("gemma3_text", "model.language_model."),
+        ("gemma3_text", "language_model."),
+        ("gemma4_text", "language_model.model."),
+    ],
+)
 def test_names_of_older_and_newer_transformers_and_of_other_wrappers_mean_the_same(
     family: str, prefix: str, pristine: Callable[[str], Path], make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -53,28 +53,44 @@ TENSORS: dict[str, tuple[Callable[[Tensors], None], str, int]] = {
     "infinity": (_bad(float("-inf")), r"q_proj\.lora_B\.weight' holds NaN or infinity", 3),
     "rank": (
         lambda t: t.update({f"{Q}lora_A.weight": torch.ones(5, 64), f"{Q}lora_B.weight": torch.ones(64, 5)}),
-        r"q_proj\.lora_A\.weight' is \[5, 64\], not \[4, 64\]: .* makes the rank 4", 3),
+        r"q_proj\.lora_A\.weight' is \[5, 64\], not \[4, 64\]: .* makes the rank 4",
+        3,
+    ),
     "no such layer": (
         _with(f"{Q}lora_A.weight".replace("layers.1", "layers.9"), torch.ones(4, 64)),
-        r"layers\.9\.self_attn\.q_proj\.lora_A\.weight' matches nothing: no 'model\.layers\.9", 3),
+        r"layers\.9\.self_attn\.q_proj\.lora_A\.weight' matches nothing: no 'model\.layers\.9",
+        3,
+    ),
     "no such module": (
-        _with("base_model.model.score.weight", torch.ones(2, 64)), r"'base_model\.model\.score\.weight' matches", 3),
+        _with("base_model.model.score.weight", torch.ones(2, 64)),
+        r"'base_model\.model\.score\.weight' matches",
+        3,
+    ),
     "no name of peft's": (_with("lora_te_text_model.q.alpha", torch.ones(1)), r"'lora_te_text_model\.q\.alpha' is", 3),
     "another method's part": (_with(f"{Q}lora_E", torch.ones(4, 1)), r"q_proj\.lora_E' is not one that PEFT's LoRA", 3),
     "dora's without use_dora": (
-        _with(f"{Q}lora_magnitude_vector", torch.ones(64)), r"lora_magnitude_vector' is DoRA's, but use_dora is", 3),
+        _with(f"{Q}lora_magnitude_vector", torch.ones(64)),
+        r"lora_magnitude_vector' is DoRA's, but use_dora is",
+        3,
+    ),
     "a bias that the base lacks": (_with(f"{Q}lora_B.bias", torch.ones(64)), r"lora_B\.bias': the base model", 3),
     "one parameter twice": (
         _with(f"{Q}lora_A.weight".replace("model.model.", "model.model.language_model."), torch.ones(4, 64)),
-        r"language_model\..*' are for the same parameter", 3),
+        r"language_model\..*' are for the same parameter",
+        3,
+    ),
     "integers": (_with(f"{Q}lora_A.weight", torch.ones(4, 64, dtype=torch.int8)), r"lora_A\.weight' is I8, not", 4),
     "factors of no matrix": (
         lambda t: t.update({f"base_model.model.model.norm.lora_{x}.weight": torch.ones(4, 64) for x in "AB"}),
-        r"model\.norm\.lora_A\.weight': the base model's 'model\.norm\.weight' is not a matrix but \[64\]", 3),
+        r"model\.norm\.lora_A\.weight': the base model's 'model\.norm\.weight' is not a matrix but \[64\]",
+        3,
+    ),
     "a resized vocabulary": (
         _with("base_model.model.model.embed_tokens.weight", torch.ones(600, 64)),
-        r"embed_tokens\.weight' is \[600, 64\], not \[512, 64\]", 3),
-}  # fmt: skip
+        r"embed_tokens\.weight' is \[600, 64\], not \[512, 64\]",
+        3,
+    ),
+}
 
 
 @pytest.mark.parametrize("what", TENSORS)

@@ -27,8 +27,9 @@ def test_its_actions_are_others_than_the_models_and_all_are_asked_for() -> None:
 
 
 def test_no_held_out_request_is_trained_on_and_the_same_seed_gives_the_same_chats() -> None:
-    trained = {m["content"] for chat in islice(training_chats(3, DIARY), 800) for m in chat["messages"]
-               if m["role"] == "user"}  # fmt: skip
+    trained = {
+        m["content"] for chat in islice(training_chats(3, DIARY), 800) for m in chat["messages"] if m["role"] == "user"
+    }
     assert not any(is_held_out(text) for text in trained)
     assert held_out_calls(20, actions=DIARY) == held_out_calls(20, actions=DIARY)
     assert held_out_calls(20, actions=DIARY) != held_out_calls(20)
@@ -68,7 +69,11 @@ def test_the_packaged_one_is_small_whole_and_has_its_own_prompts() -> None:
     folder = adapter_path()
     assert sum(path.stat().st_size for path in folder.iterdir()) < 300_000
     assert {path.name for path in folder.iterdir()} == {
-        "README.md", "adapter_config.json", "adapter_model.safetensors", "golden_prompts.jsonl"}  # fmt: skip
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "golden_prompts.jsonl",
+    }
     assert read_config(folder).kind == "LoRA"
     prompts = load_prompts(folder / "golden_prompts.jsonl")
     wanted = golden_chats(len(prompts), actions=DIARY)

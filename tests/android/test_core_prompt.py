@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from gemcut.bundle.reader import open_bundle
-from gemcut.pipeline.run import subject_of
+from gemcut.pipeline.proving import subject_of
 from gemcut.prompt.format import PROMPT_FILE, PromptFile, prompt_text, read_prompt
 from gemcut.prompt.parser import parse_calls
 from gemcut.prompt.renderer import render_prompt, without_thoughts
@@ -20,10 +20,23 @@ from gemcut.prompt.segments import PromptRefused
 
 Case = dict[str, Any]
 TEXTS = (
-    "", " ", "plain", "  both sides\n", 'a "quoted" \\ text', "line\nbreak\ttab", "\x0b\x1c\x85\xa0\u2003\u3000x\u2029",
-    "\x00\x01\x1f\x7f", "grün ΑΣ İ", "\U0001f600 astral \uffee", "<|turn>user", "{{ braces }}", "/slash/", "\u2028line",
-    "<think>a</think>b</think>c<think>d", "stay<think>gone",
-)  # fmt: skip
+    "",
+    " ",
+    "plain",
+    "  both sides\n",
+    'a "quoted" \\ text',
+    "line\nbreak\ttab",
+    "\x0b\x1c\x85\xa0\u2003\u3000x\u2029",
+    "\x00\x01\x1f\x7f",
+    "grün ΑΣ İ",
+    "\U0001f600 astral \uffee",
+    "<|turn>user",
+    "{{ braces }}",
+    "/slash/",
+    "\u2028line",
+    "<think>a</think>b</think>c<think>d",
+    "stay<think>gone",
+)
 NUMBERS = (0, -1, 7, 2**70, 0.0, -0.0, 1.0, 0.1, 1e16, 123456789012345680.0, 1e-5, 0.0001, 1e22, 5e-324, 1.5e300)
 BARE = {"write": "number", "open": "", "close": ""}
 KEYS = ("name", "type", "B", "a", "A", "b", "ß", "Z", "\uffee", "\U0001f600", "x y", "")
@@ -52,8 +65,14 @@ def some_mark(pick: random.Random) -> str:
 
 def string_writer(pick: random.Random) -> dict[str, Any]:
     quote = pick.choice(("", '"', '<|"|>'))
-    return {"write": "string", "open": quote, "close": quote, "escape": pick.choice(("none", "json")),
-            "trim": some_trim(pick), "upper": pick.random() < 0.2}  # fmt: skip
+    return {
+        "write": "string",
+        "open": quote,
+        "close": quote,
+        "escape": pick.choice(("none", "json")),
+        "trim": some_trim(pick),
+        "upper": pick.random() < 0.2,
+    }
 
 
 def some_writer(pick: random.Random, depth: int = 0) -> dict[str, Any]:
@@ -77,9 +96,18 @@ def some_writer(pick: random.Random, depth: int = 0) -> dict[str, Any]:
         return {"write": "list", **marks, "empty": empty, "item": inner()}
     if kind == "map":
         by_key = {pick.choice(KEYS): inner() for _ in range(pick.randrange(3))}
-        return {"write": "map", **marks, "empty": empty, "colon": some_mark(pick), "skip_null": pick.random() < 0.5,
-                "sort": pick.choice(("none", "dictsort", "codepoints")), "key": string_writer(pick), "value": inner(),
-                "by_key": by_key, "refuses": pick.sample(KEYS, pick.randrange(2))}  # fmt: skip
+        return {
+            "write": "map",
+            **marks,
+            "empty": empty,
+            "colon": some_mark(pick),
+            "skip_null": pick.random() < 0.5,
+            "sort": pick.choice(("none", "dictsort", "codepoints")),
+            "key": string_writer(pick),
+            "value": inner(),
+            "by_key": by_key,
+            "refuses": pick.sample(KEYS, pick.randrange(2)),
+        }
     if kind == "cases":
         cases = {name: inner() for name in ("plain", "grün ας i̇")}
         return {"write": "cases", "key": pick.choice(KEYS), "cases": cases, "other": pick.choice((None, inner()))}
@@ -90,24 +118,50 @@ def some_writer(pick: random.Random, depth: int = 0) -> dict[str, Any]:
 
 def any_writer(pick: random.Random, inner: Any, depth: int) -> dict[str, Any]:
     words = {name: pick.choice((name, name.title(), None)) for name in ("true", "false", "null")}
-    return {"write": "any", **words, "string": string_writer(pick), "number": pick.choice((BARE, None)),
-            "list": {"write": "list", "open": "[", "between": ",", "close": "]", "empty": None, "item": inner()},
-            "map": {"write": "map", "open": "{", "between": ",", "close": "}", "empty": None, "colon": ":",
-                    "sort": pick.choice(("none", "dictsort", "codepoints")), "skip_null": False,
-                    "key": {**string_writer(pick), "upper": False}, "value": inner(), "by_key": {},
-                    "refuses": []}}  # fmt: skip
+    return {
+        "write": "any",
+        **words,
+        "string": string_writer(pick),
+        "number": pick.choice((BARE, None)),
+        "list": {"write": "list", "open": "[", "between": ",", "close": "]", "empty": None, "item": inner()},
+        "map": {
+            "write": "map",
+            "open": "{",
+            "between": ",",
+            "close": "}",
+            "empty": None,
+            "colon": ":",
+            "sort": pick.choice(("none", "dictsort", "codepoints")),
+            "skip_null": False,
+            "key": {**string_writer(pick), "upper": False},
+            "value": inner(),
+            "by_key": {},
+            "refuses": [],
+        },
+    }
 
 
 def record_writer(pick: random.Random, keys: Sequence[str], depth: int = 0) -> dict[str, Any]:
     fields = [
-        {"key": key, "before": some_mark(pick), "after": some_mark(pick), "joined": pick.random() < 0.7,
-         "when": pick.choice(("present", "present", "truthy", "always", "required" if depth == 0 else "truthy")),
-         "writer": pick.choice((None, some_writer(pick, depth + 1), some_writer(pick, depth + 1)))}
+        {
+            "key": key,
+            "before": some_mark(pick),
+            "after": some_mark(pick),
+            "joined": pick.random() < 0.7,
+            "when": pick.choice(("present", "present", "truthy", "always", "required" if depth == 0 else "truthy")),
+            "writer": pick.choice((None, some_writer(pick, depth + 1), some_writer(pick, depth + 1))),
+        }
         for key in keys
-    ]  # fmt: skip
-    return {"write": "record", "open": some_mark(pick), "between": some_mark(pick), "close": some_mark(pick),
-            "fields": fields, "refuses": pick.sample(KEYS, pick.randrange(2)),
-            "others": pick.choice(("ignore", "ignore", "refuse"))}  # fmt: skip
+    ]
+    return {
+        "write": "record",
+        "open": some_mark(pick),
+        "between": some_mark(pick),
+        "close": some_mark(pick),
+        "fields": fields,
+        "refuses": pick.sample(KEYS, pick.randrange(2)),
+        "others": pick.choice(("ignore", "ignore", "refuse")),
+    }
 
 
 def some_body(pick: random.Random) -> dict[str, Any]:
@@ -129,17 +183,26 @@ def some_prompt(pick: random.Random) -> dict[str, Any]:
     order = pick.choice((["words", "call"], ["call", "words"], ["call", "result", "words"]))
     value = any_writer(pick, lambda: {"write": "ref", "name": "value"}, 0)
     tools = {
-        "place": pick.choice(("before-system", "after-system")), "order": order, "marker": "<call>",
-        "between_declarations": some_mark(pick), "between_calls": some_mark(pick), "declaration": some_writer(pick),
-        "call": record_writer(pick, ["name", "arguments"]), "result": record_writer(pick, ["name", "content"]),
+        "place": pick.choice(("before-system", "after-system")),
+        "order": order,
+        "marker": "<call>",
+        "between_declarations": some_mark(pick),
+        "between_calls": some_mark(pick),
+        "declaration": some_writer(pick),
+        "call": record_writer(pick, ["name", "arguments"]),
+        "result": record_writer(pick, ["name", "content"]),
         "writers": {"value": value},
-    }  # fmt: skip
+    }
     whole = {
-        "format": "gemcut-prompt", "schema_version": 2, "chat": some_joints(pick, "|"),
+        "format": "gemcut-prompt",
+        "schema_version": 2,
+        "chat": some_joints(pick, "|"),
         "thinking": pick.choice((some_joints(pick, "?"), None)),
-        "tools": pick.choice((tools, tools, tools, tools, None)), "bos": {"id": 2, "text": "<s>", "written": False},
-        "stop": {"ids": [1], "texts": ["</s>"]}, "reasons": {"chat": None, "tools": None, "thinking": None},
-    }  # fmt: skip
+        "tools": pick.choice((tools, tools, tools, tools, None)),
+        "bos": {"id": 2, "text": "<s>", "written": False},
+        "stop": {"ids": [1], "texts": ["</s>"]},
+        "reasons": {"chat": None, "tools": None, "thinking": None},
+    }
     if pick.random() < 0.2:  # as Gemcut wrote it before it knew of thinking
         whole = {key: value for key, value in whole.items() if key != "thinking"}
         whole |= {"schema_version": 1, "reasons": {"chat": None, "tools": None}}
@@ -179,9 +242,7 @@ def some_chat(pick: random.Random) -> Case:
     elif spoil < 0.08:
         messages[-1]["content"] = [{"type": "text", "text": "x"}]
     tools = [{"type": "function", "function": some_value(pick)} for _ in range(pick.choice((0, 0, 1, 2)))]
-    return {
-        "messages": messages, "tools": tools, "generation": pick.random() < 0.7, "thinking": pick.random() < 0.25
-    }  # fmt: skip
+    return {"messages": messages, "tools": tools, "generation": pick.random() < 0.7, "thinking": pick.random() < 0.25}
 
 
 def python_text(prompt: PromptFile, case: Case) -> str | None:
@@ -251,10 +312,15 @@ def test_golden_chats_are_rendered_byte_for_byte(core: Any, compiled: tuple[Path
     subject = subject_of(open_bundle(path))
     chats = [golden for golden in subject.goldens if golden.prompt.kind != "text"]
     cases = [
-        {"prompt": 0, "messages": list(one.prompt.messages), "tools": list(one.prompt.tools),
-         "generation": one.prompt.add_generation_prompt, "thinking": one.prompt.thinking}
+        {
+            "prompt": 0,
+            "messages": list(one.prompt.messages),
+            "tools": list(one.prompt.tools),
+            "generation": one.prompt.add_generation_prompt,
+            "thinking": one.prompt.thinking,
+        }
         for one in chats
-    ]  # fmt: skip
+    ]
     answers = core.ask("render", lines=[line([json.loads(prompt_text(prompt))]), *map(line, cases)])
     assert len(answers) >= 24
     for golden, answer in zip(chats, answers, strict=True):
@@ -351,25 +417,62 @@ def test_calls_of_plain_json(core: Any) -> None:
     quoted = {"write": "string", "open": '"', "close": '"', "escape": "json", "trim": "none", "upper": False}
     ref = {"write": "ref", "name": "value"}
     members = {
-        "write": "map", "open": "{", "between": ", ", "close": "}", "empty": None, "colon": ": ", "sort": "none",
-        "skip_null": False, "key": quoted, "value": ref, "by_key": {}, "refuses": [],
-    }  # fmt: skip
-    value = {"write": "any", "string": quoted, "number": BARE, "true": "true", "false": "false", "null": "null",
-             "list": {"write": "list", "open": "[", "between": ", ", "close": "]", "empty": None, "item": ref},
-             "map": members}  # fmt: skip
+        "write": "map",
+        "open": "{",
+        "between": ", ",
+        "close": "}",
+        "empty": None,
+        "colon": ": ",
+        "sort": "none",
+        "skip_null": False,
+        "key": quoted,
+        "value": ref,
+        "by_key": {},
+        "refuses": [],
+    }
+    value = {
+        "write": "any",
+        "string": quoted,
+        "number": BARE,
+        "true": "true",
+        "false": "false",
+        "null": "null",
+        "list": {"write": "list", "open": "[", "between": ", ", "close": "]", "empty": None, "item": ref},
+        "map": members,
+    }
     fields = [
         {"key": "name", "before": '"name": ', "after": "", "when": "required", "joined": True, "writer": quoted},
-        {"key": "arguments", "before": '"arguments": ', "after": "", "when": "required", "joined": True,
-         "writer": members},
-    ]  # fmt: skip
+        {
+            "key": "arguments",
+            "before": '"arguments": ',
+            "after": "",
+            "when": "required",
+            "joined": True,
+            "writer": members,
+        },
+    ]
     data = some_prompt(random.Random(1))
-    record = {"write": "record", "open": "<call>\n{", "between": ", ", "close": "}\n</call>", "fields": fields,
-              "refuses": [], "others": "refuse"}  # fmt: skip
+    record = {
+        "write": "record",
+        "open": "<call>\n{",
+        "between": ", ",
+        "close": "}\n</call>",
+        "fields": fields,
+        "refuses": [],
+        "others": "refuse",
+    }
     result = {**record, "fields": [fields[0], {**fields[1], "key": "content", "writer": ref}]}
     data["tools"] = {
-        "place": "after-system", "order": ["words", "call"], "marker": "<call>", "between_declarations": "\n",
-        "between_calls": "\n", "declaration": value, "call": record, "result": result, "writers": {"value": value},
-    }  # fmt: skip
+        "place": "after-system",
+        "order": ["words", "call"],
+        "marker": "<call>",
+        "between_declarations": "\n",
+        "between_calls": "\n",
+        "declaration": value,
+        "call": record,
+        "result": result,
+        "writers": {"value": value},
+    }
     pick = random.Random(2)
     texts = []
     for number in range(700):

@@ -18,7 +18,7 @@ from gemcut.bundle.reader import open_bundle
 from gemcut.devices.replay import Subject
 from gemcut.devices.verdict_file import SCHEMA_FILE, read_verdict, schema_text, verdict_from
 from gemcut.errors import ConformanceError, GemcutError, UnsupportedError, UsageError
-from gemcut.pipeline.run import subject_of
+from gemcut.pipeline.proving import subject_of
 from gemcut.prove.conformance import Conformance, compare
 from gemcut.prove.golden import Recorded
 from gemcut.prove.golden_files import RECORDED, save_recorded
@@ -242,8 +242,9 @@ def test_python_reads_what_java_wrote(core: Any, subject: Subject, tmp_path: Pat
     assert (verdict.facts.system, verdict.facts.architecture, verdict.facts.cores) == ("Android 14", "arm64-v8a", 9)
     assert verdict.facts.library is not None
     assert verdict.peak_memory == 3 << 30
-    assert verdict.conformance == compare(subject.goldens, subject.host, disturbed(subject.host, "a little"),
-                                          subject.share)  # fmt: skip
+    assert verdict.conformance == compare(
+        subject.goldens, subject.host, disturbed(subject.host, "a little"), subject.share
+    )
     jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text())).validate(json.loads(path.read_text()))
     assert read_verdict(path, subject).file.tokens_per_second == 250.0
 
@@ -295,15 +296,24 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], type[GemcutError], str]] =
     "another bundle": (lambda d: d.update(manifest_sha256="0" * 64), ConformanceError, "is for another bundle"),
     "another runtime": (lambda d: d["runtime"].update(name="litert"), ConformanceError, "is for executorch"),
     "truncated base64": (
-        lambda d: d["goldens"][1].update(logprobs=d["goldens"][1]["logprobs"][:-3]), ConformanceError, "phone-02"),
+        lambda d: d["goldens"][1].update(logprobs=d["goldens"][1]["logprobs"][:-3]),
+        ConformanceError,
+        "phone-02",
+    ),
     "wrong shape": (
-        lambda d: d["goldens"][0].update(top1=short(d["goldens"][0]["top1"])), ConformanceError, "bytes instead of"),
+        lambda d: d["goldens"][0].update(top1=short(d["goldens"][0]["top1"])),
+        ConformanceError,
+        "bytes instead of",
+    ),
     "no base64": (lambda d: d["goldens"][0].update(target_logprobs="!!!!"), ConformanceError, "not base64"),
     "a golden less": (lambda d: d["goldens"].pop(3), ConformanceError, "is missing"),
     "a golden more": (lambda d: d["goldens"].append({**d["goldens"][0], "id": "x"}), ConformanceError, "'x'"),
     "two goldens swapped": (lambda d: d["goldens"].reverse(), ConformanceError, "their order differs"),
     "a token of another vocabulary": (
-        lambda d: d["goldens"][0]["greedy_ids"].append(999999), ConformanceError, "it has token 999999"),
+        lambda d: d["goldens"][0]["greedy_ids"].append(999999),
+        ConformanceError,
+        "it has token 999999",
+    ),
     "a token below zero": (lambda d: d["goldens"][0]["greedy_ids"].append(-1), ConformanceError, "greedy_ids"),
     "newer": (lambda d: d.update(schema_version=2), UnsupportedError, "schema version 2"),
     "no version": (lambda d: d.pop("schema_version"), ConformanceError, "schema_version"),
@@ -315,7 +325,7 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], type[GemcutError], str]] =
     "below zero": (lambda d: d.update(peak_memory=-1), ConformanceError, "peak_memory"),
     "run and refused": (lambda d: d.update(refused="no memory"), ConformanceError, "was not run"),
     "something else": (lambda d: d.update(format="gemcut-bundle"), UsageError, "is not a phone's verdict"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)

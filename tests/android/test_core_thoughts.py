@@ -59,9 +59,12 @@ def test_thoughts_are_told_alike(core: Any, cases: list[dict[str, Any]]) -> None
         heard += stream.finish()
         told = tell_thoughts(prompt, "".join(case["pieces"]), opened)
         assert answer == {
-            "begun": opened, "heard": [[piece.text, piece.thought] for piece in heard], "words": told.words,
-            "thoughts": told.thoughts, "objects": takes_objects(prompt),
-        }, case  # fmt: skip
+            "begun": opened,
+            "heard": [[piece.text, piece.thought] for piece in heard],
+            "words": told.words,
+            "thoughts": told.thoughts,
+            "objects": takes_objects(prompt),
+        }, case
         begun += bool(opened)
         thoughts += bool(told.thoughts)
     assert begun > 100

@@ -77,10 +77,12 @@ def remake(source: Path, out: Path, **changes: Any) -> Path:
         values = opened.manifest.model_dump() | changes
     files = {
         path.relative_to(out).as_posix(): {
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size": path.stat().st_size
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "size": path.stat().st_size,
         }
-        for path in out.rglob("*") if path.is_file() and path.name not in ("manifest.json", "manifest.sha256")
-    }  # fmt: skip
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in ("manifest.json", "manifest.sha256")
+    }
     written = manifest_bytes(Manifest.model_validate(values | {"files": files}))
     (out / "manifest.json").write_bytes(written)
     (out / "manifest.sha256").write_bytes(side_bytes(written))

@@ -118,9 +118,14 @@ def test_a_node_that_nobody_knows_has_a_number(sine_program: Path, tmp_path: Pat
 
 def test_every_fact_has_a_source() -> None:
     tables = (
-        facts.kernels(), facts.backends(None), facts.backends("executorch-android"), facts.program_schemas(),
-        facts.xnnpack(), facts.containers(), facts.operators(),
-    )  # fmt: skip
+        facts.kernels(),
+        facts.backends(None),
+        facts.backends("executorch-android"),
+        facts.program_schemas(),
+        facts.xnnpack(),
+        facts.containers(),
+        facts.operators(),
+    )
     assert all(each.source and each.names for table in tables for each in table.known)
     assert all(package.source for package in facts.packages().values())
     for table in tables:
@@ -139,12 +144,19 @@ def test_which_nodes_came_with_1_1() -> None:
 @pytest.mark.parametrize(
     ("name", "version", "has"),
     [
-        ("XNNSin", "1.0.1", "no"), ("XNNSin", "1.1.0", "yes"), ("XNNSin", "1.0.9", "unknown"), ("XNNSin", "9", "yes"),
-        ("XNNSin", "0.1", "no"), ("XNNAdd", "0.1", "unknown"), ("node type 99", "1.5.1", "no"),
-        ("node type 99", "9", "unknown"), ("XNNAdd", "1.2.7", "yes"),
-        ("XNNScaledDotProductAttention", "0.6.0", "yes"), ("XNNScaledDotProductAttention", "0.7.0", "no"),
+        ("XNNSin", "1.0.1", "no"),
+        ("XNNSin", "1.1.0", "yes"),
+        ("XNNSin", "1.0.9", "unknown"),
+        ("XNNSin", "9", "yes"),
+        ("XNNSin", "0.1", "no"),
+        ("XNNAdd", "0.1", "unknown"),
+        ("node type 99", "1.5.1", "no"),
+        ("node type 99", "9", "unknown"),
+        ("XNNAdd", "1.2.7", "yes"),
+        ("XNNScaledDotProductAttention", "0.6.0", "yes"),
+        ("XNNScaledDotProductAttention", "0.7.0", "no"),
     ],
-)  # fmt: skip
+)
 def test_what_stands_between_two_lists_is_what_both_say(name: str, version: str, has: str) -> None:
     assert facts.xnnpack().ask(name, version) == has
 
@@ -161,10 +173,13 @@ def test_the_maven_library_has_the_backends_that_it_is_built_with() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "executorch-android==1.0.1", "executorch-android==1.1.0", "org.pytorch:executorch-android:1.2.0",
-        "executorch==1.5.1", "react-native-executorch==0.9.3",
+        "executorch-android==1.0.1",
+        "executorch-android==1.1.0",
+        "org.pytorch:executorch-android:1.2.0",
+        "executorch==1.5.1",
+        "react-native-executorch==0.9.3",
     ],
-)  # fmt: skip
+)
 def test_the_sample_runs(text: str, sample_int4: Exported, silent: Silent) -> None:
     found = single(sample_int4.path, text, silent)
     assert (found.verdict, found.way, found.missing, found.unknown, found.advice) == ("runs", "release", (), (), ())
@@ -240,9 +255,15 @@ def test_of_several_the_worst_decides(late_bundle: Path, silent: Silent, tmp_pat
 
 @pytest.mark.parametrize(
     ("version", "verdict"),
-    [("0.11.0", "runs"), ("0.18.1", "runs"), ("0.12.5", "runs"), ("0.6.1", "fails"), ("0.8.0", "unknown"),
-     ("1.0.0", "may")],
-)  # fmt: skip
+    [
+        ("0.11.0", "runs"),
+        ("0.18.1", "runs"),
+        ("0.12.5", "runs"),
+        ("0.6.1", "fails"),
+        ("0.8.0", "unknown"),
+        ("1.0.0", "may"),
+    ],
+)
 def test_litert(version: str, verdict: str, sample_litert: Exported, silent: Silent) -> None:
     found = single(sample_litert.path, f"litertlm-android=={version}", silent)
     assert found.verdict == verdict

@@ -99,8 +99,9 @@ def test_catalog_beside_or_above(line: str, tmp_path: Path) -> None:
 def test_catalog_itself_names_both_runtimes(tmp_path: Path) -> None:
     found = parse(str(write(tmp_path / "libs.versions.toml", CATALOG)))
     assert [(each.runtime, each.version, each.line) for each in found] == [
-        ("executorch", "1.1.0", 2), ("litert", "0.11.0", 4)
-    ]  # fmt: skip
+        ("executorch", "1.1.0", 2),
+        ("litert", "0.11.0", 4),
+    ]
 
 
 def test_variables_above(tmp_path: Path) -> None:
@@ -165,8 +166,11 @@ def react(folder: Path, spec: str) -> Path:
 def test_package_json(tmp_path: Path) -> None:
     found = one(react(tmp_path, "0.8.4"))
     assert (found.package, found.package_version, found.version, found.line) == (
-        "react-native-executorch", "0.8.4", "1.1.0", 3
-    )  # fmt: skip
+        "react-native-executorch",
+        "0.8.4",
+        "1.1.0",
+        3,
+    )
     assert one(react(tmp_path, "0.8.3")).version is None  # which ExecuTorch that is isn't known
 
 
@@ -195,8 +199,9 @@ def test_a_folder_is_looked_through(tmp_path: Path) -> None:
     write(tmp_path / "node_modules" / "x" / "build.gradle", "implementation 'org.pytorch:executorch-android:0.6.0'")
     found = parse(str(tmp_path))
     assert [(each.package, each.version) for each in found] == [
-        ("executorch-android", "1.1.0"), ("litertlm-android", "0.11.0")
-    ]  # fmt: skip
+        ("executorch-android", "1.1.0"),
+        ("litertlm-android", "0.11.0"),
+    ]
 
 
 # Given directly

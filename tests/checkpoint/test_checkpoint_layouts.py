@@ -19,10 +19,13 @@ TEXTS = {"gemma4_moe": "gemma4"}
 # mappings, which rename them on loading.
 OLDER = {
     "newest": [],
-    "first": [("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head."),
-              ("model.", "")],
+    "first": [
+        ("model.language_model.", "language_model.model."),
+        ("lm_head.", "language_model.lm_head."),
+        ("model.", ""),
+    ],
     "without-model": [("model.language_model.", "language_model."), ("model.", "")],
-}  # fmt: skip
+}
 
 
 def whole_config(name):
@@ -40,9 +43,11 @@ def whole_config(name):
     audio |= {"hidden_size": 16, "vocab_size": 4, "vocab_offset": 508}
     vision = {"hidden_size": 16, "vocab_size": 8, "vocab_offset": 500}
     return Gemma3nConfig(
-        text_config=text, audio_config=Gemma3nAudioConfig(**audio).to_dict(), vision_config=vision,
+        text_config=text,
+        audio_config=Gemma3nAudioConfig(**audio).to_dict(),
+        vision_config=vision,
         vision_soft_tokens_per_image=4,
-    )  # fmt: skip
+    )
 
 
 def build(config, monkeypatch):
@@ -160,8 +165,15 @@ def test_generation_config_with_sampling_and_several_turn_ends_is_kept(saved, tm
 
     folder = shutil.copytree(saved("gemma3")[0], tmp_path / "copy")
     # As google/gemma-3-4b-it has it; ids as this tokenizer's vocabulary has room for.
-    published = {"do_sample": True, "top_k": 64, "top_p": 0.95, "bos_token_id": 2, "eos_token_id": [1, 106, 107],
-                 "pad_token_id": 0, "cache_implementation": "hybrid"}  # fmt: skip
+    published = {
+        "do_sample": True,
+        "top_k": 64,
+        "top_p": 0.95,
+        "bos_token_id": 2,
+        "eos_token_id": [1, 106, 107],
+        "pad_token_id": 0,
+        "cache_implementation": "hybrid",
+    }
     GenerationConfig(**published).save_pretrained(folder)
     checkpoint = open_checkpoint(str(folder))
     assert {key: checkpoint.generation[key] for key in published} == published

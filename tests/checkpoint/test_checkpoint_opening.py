@@ -264,9 +264,10 @@ def add_tokens(folder, extra):
     """Adds (token, id) pairs to tokenizer.json as published checkpoints hold them."""
     state = json.loads((folder / "tokenizer.json").read_text())
     for token, index in extra:
-        state["added_tokens"].append({"id": index, "content": token, "special": True} | dict.fromkeys(
-            ("single_word", "lstrip", "rstrip", "normalized"), False
-        ))  # fmt: skip
+        state["added_tokens"].append(
+            {"id": index, "content": token, "special": True}
+            | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        )
     (folder / "tokenizer.json").write_text(json.dumps(state))
 
 

@@ -29,10 +29,21 @@ def llama(pristine, tmp_path_factory):
     text = out / "corpus.txt"
     text.write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
     sentencepiece.SentencePieceTrainer.train(
-        input=str(text), model_prefix=str(out / "tokenizer"), vocab_size=480, model_type="bpe", byte_fallback=True,
-        unk_id=0, bos_id=1, eos_id=2, pad_id=-1, character_coverage=1.0, normalization_rule_name="identity",
-        remove_extra_whitespaces=False, split_digits=True, minloglevel=2,
-    )  # fmt: skip
+        input=str(text),
+        model_prefix=str(out / "tokenizer"),
+        vocab_size=480,
+        model_type="bpe",
+        byte_fallback=True,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        split_digits=True,
+        minloglevel=2,
+    )
     folder = Path(shutil.copytree(pristine("llama"), out / "llama"))
     for file in folder.glob("*token*"):
         file.unlink()

@@ -80,9 +80,14 @@ class Machine:
         """Those that are the same for every step."""
         return {
             "runner": {"os": "Linux", "arch": "X64", "temp": str(self.temp)},
-            "github": {"workspace": str(self.workspace), "event_name": self.event, "ref": "refs/heads/main",
-                       "workflow": "bundles", "repository": "owner/app"},
-        }  # fmt: skip
+            "github": {
+                "workspace": str(self.workspace),
+                "event_name": self.event,
+                "ref": "refs/heads/main",
+                "workflow": "bundles",
+                "repository": "owner/app",
+            },
+        }
 
     def shell(self, script: str, folder: Path, environment: dict[str, str], *words: str) -> Step:
         """Runs a script as a step's; what it wrote to the step's files is in the result and in ``environment``."""
@@ -95,15 +100,24 @@ class Machine:
         files = {name: str(own / name) for name in FILES}
         done = subprocess.run(
             [*(words or BASH), str(own / "script.sh")],
-            cwd=folder, env={**self.environment, **environment, **files}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=folder,
+            env={**self.environment, **environment, **files},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         self.environment |= pairs((own / "GITHUB_ENV").read_text())
         added = (own / "GITHUB_PATH").read_text().split("\n")
         self.environment["PATH"] = os.pathsep.join([*filter(None, reversed(added)), self.environment["PATH"]])
         return Step(
-            "", "success" if done.returncode == 0 else "failure", done.returncode, done.stdout, done.stderr,
-            (own / "GITHUB_STEP_SUMMARY").read_text(), Outputs(pairs((own / "GITHUB_OUTPUT").read_text())),
-        )  # fmt: skip
+            "",
+            "success" if done.returncode == 0 else "failure",
+            done.returncode,
+            done.stdout,
+            done.stderr,
+            (own / "GITHUB_STEP_SUMMARY").read_text(),
+            Outputs(pairs((own / "GITHUB_OUTPUT").read_text())),
+        )
 
 
 class ActionFailed(Exception):
@@ -137,8 +151,9 @@ def run_steps(
         contexts: Besides the machine's own: ``inputs``, where there are any.
         environment: Variables of the job.
     """
-    known: dict[str, Any] = {step["id"]: {"outputs": Outputs(), "outcome": "", "conclusion": ""}
-                             for step in steps if "id" in step}  # fmt: skip
+    known: dict[str, Any] = {
+        step["id"]: {"outputs": Outputs(), "outcome": "", "conclusion": ""} for step in steps if "id" in step
+    }
     contexts = {**machine.contexts, **contexts, "steps": known, "env": environment}
     state = {"failed": False}
     functions = {
@@ -199,8 +214,11 @@ def run_action(machine: Machine, inputs: dict[str, str], environment: dict[str, 
     whole = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | inputs
     own = {**environment, "GITHUB_ACTION_PATH": str(machine.action)}
     inner = run_steps(machine, action["runs"]["steps"], {"inputs": whole}, own)
-    known = {step["id"]: {"outputs": ran.outputs} for step, ran in zip(action["runs"]["steps"], inner, strict=True)
-             if "id" in step}  # fmt: skip
+    known = {
+        step["id"]: {"outputs": ran.outputs}
+        for step, ran in zip(action["runs"]["steps"], inner, strict=True)
+        if "id" in step
+    }
     outputs = {name: filled(one["value"], {"steps": known}, {}) for name, one in action["outputs"].items()}
     # A step that may fail isn't known from its result alone.
     steps = zip(action["runs"]["steps"], inner, strict=True)
@@ -215,8 +233,9 @@ def run_job(machine: Machine, path: Path, job: str) -> list[Step]:
     found = workflow["jobs"][job]
     environment = {
         key: filled(value, machine.contexts, {})
-        for part in (workflow, found) for key, value in part.get("env", {}).items()
-    }  # fmt: skip
+        for part in (workflow, found)
+        for key, value in part.get("env", {}).items()
+    }
     return run_steps(machine, found["steps"], {}, environment)
 
 

@@ -36,14 +36,21 @@ def run_job(path: Path, job: str, project: Path, environment: dict[str, str]) ->
         "CI_PIPELINE_SOURCE": "merge_request_event",
         "CI_COMMIT_REF_NAME": "main",
     }
-    own = {key: expanded(value, {**service, **environment})
-           for part in (template, found) for key, value in part.get("variables", {}).items()}  # fmt: skip
+    own = {
+        key: expanded(value, {**service, **environment})
+        for part in (template, found)
+        for key, value in part.get("variables", {}).items()
+    }
     lines = [*found.get("before_script", []), *found["script"]]
     script = "set -eo pipefail\n" + "\n".join(lines) + "\n"
     return subprocess.run(
-        ["bash", "-c", script], cwd=project, env={**own, **environment, **service}, capture_output=True, text=True,
+        ["bash", "-c", script],
+        cwd=project,
+        env={**own, **environment, **service},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def jobs(path: Path) -> list[str]:

@@ -111,9 +111,13 @@ class Services:
         folder = machine.workspace / inputs.get("working-directory", ".")
         for line in filter(None, map(str.strip, inputs["script"].splitlines())):
             done = subprocess.run(
-                ["sh", "-c", line], cwd=folder, env={**machine.environment, **environment}, capture_output=True,
-                text=True, check=False,
-            )  # fmt: skip
+                ["sh", "-c", line],
+                cwd=folder,
+                env={**machine.environment, **environment},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             self.emulated = done.stdout + done.stderr
             if done.returncode:
                 raise ActionFailed(f"{line} ended with {done.returncode}:\n{self.emulated}")

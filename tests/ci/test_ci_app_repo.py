@@ -146,8 +146,9 @@ def test_the_app_is_built(first: Job) -> None:
     assert (first.outputs["passed"], first.outputs["exit-code"], first.outputs["bundles"]) == ("true", "0", BUNDLE)
     assert (first.machine.workspace / BUNDLE / "model.pte").is_file()
     assert [one.name for one in first.step.inner if one.status == "skipped"] == [
-        "Compare with other bundles", "Prove them on devices"
-    ]  # fmt: skip
+        "Compare with other bundles",
+        "Prove them on devices",
+    ]
     names = {path.relative_to(first.reports).as_posix() for path in first.reports.rglob("*") if path.is_file()}
     both = {f"{one}.{ending}" for one in ("export", f"check-1-{NAME}") for ending in ("xml", "html")}
     assert names >= {*both, "export.md", "sarif/export.sarif", f"sarif/check-1-{NAME}.sarif"}
@@ -170,11 +171,16 @@ def second(run: Callable[..., Job], first: Job, locked: Any) -> Job:
         shutil.copytree(first.machine.workspace / BUNDLE, workspace / "baselines" / NAME)
 
     return run(
-        "second", both(locked, older),
+        "second",
+        both(locked, older),
         check_runtime="executorch-android==1.1.0\n\norg.pytorch:executorch-android:1.3.1",
-        compare_with="baselines", fail_on="size>+1%\nmatters>0", devices="host", upload_sarif="true", only=NAME,
+        compare_with="baselines",
+        fail_on="size>+1%\nmatters>0",
+        devices="host",
+        upload_sarif="true",
+        only=NAME,
         **INSTALLED,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.slow
@@ -195,8 +201,11 @@ def test_the_next_run_takes_all_from_the_cache(second: Job, first: Job) -> None:
 def hashes(job: Job) -> dict[str, str]:
     """What lies at the bundle's place after a job."""
     folder = job.machine.workspace / BUNDLE
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in folder.rglob("*") if path.is_file()}  # fmt: skip
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.slow
@@ -216,8 +225,11 @@ def shown_everywhere(reports: Path, stem: str, rule: str, word: str, summary: st
     from xml.etree import ElementTree
 
     cases = ElementTree.parse(reports / f"{stem}.xml").getroot().iter("testcase")
-    failed = {str(case.get("name")): "".join(case.itertext()) + str([f.attrib for f in case]) for case in cases
-              if case.find("failure") is not None or case.find("error") is not None}  # fmt: skip
+    failed = {
+        str(case.get("name")): "".join(case.itertext()) + str([f.attrib for f in case])
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    }
     assert any(word in text for text in failed.values()), failed
     log = json.loads((reports / "sarif" / f"{stem}.sarif").read_text(encoding="utf-8"))
     results = {one["ruleId"]: one["message"]["text"] for one in log["runs"][0]["results"]}

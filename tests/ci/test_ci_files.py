@@ -33,10 +33,12 @@ def test_the_files_keep_the_published_schemas(schema: str) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "old", "new"),
-    [("vendor.github-actions", "using: composite", "using: compsite"),
-     ("vendor.github-workflows", "runs-on:", "run-on:"),
-     ("vendor.gitlab-ci", "reports:\n      junit:", "reports:\n      jnit:")],
-)  # fmt: skip
+    [
+        ("vendor.github-actions", "using: composite", "using: compsite"),
+        ("vendor.github-workflows", "runs-on:", "run-on:"),
+        ("vendor.gitlab-ci", "reports:\n      junit:", "reports:\n      jnit:"),
+    ],
+)
 def test_the_schemas_would_find_a_mistake(schema: str, old: str, new: str, tmp_path: Path) -> None:
     text = SCHEMAS[schema][-1].read_text(encoding="utf-8")
     assert old in text
@@ -111,9 +113,15 @@ FUNCTIONS = {"always": lambda: True, "success": lambda: False, "failure": lambda
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("inputs.cache == 'TRUE'", True), ("inputs.only != ''", False), ("'it''s'", "it's"),
-     ("inputs.only || 'all'", "all"), ("!inputs.only && steps.a.outcome", "success"), ("(always())", True)],
-)  # fmt: skip
+    [
+        ("inputs.cache == 'TRUE'", True),
+        ("inputs.only != ''", False),
+        ("'it''s'", "it's"),
+        ("inputs.only || 'all'", "all"),
+        ("!inputs.only && steps.a.outcome", "success"),
+        ("(always())", True),
+    ],
+)
 def test_expressions(text: str, value: Any) -> None:
     assert evaluate(text, CONTEXTS, FUNCTIONS) == value
 

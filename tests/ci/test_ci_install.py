@@ -120,8 +120,11 @@ def test_an_input_runs_nothing(machine: Callable[..., Machine], text: str) -> No
         (fakes / name).chmod(0o755)
     there.environment["PATH"] = f"{fakes}{os.pathsep}{there.environment['PATH']}"
     there.environment["GITHUB_ACTION_PATH"] = str(there.action)
-    scripts = [{key: value for key, value in one.items() if key not in ("if", "working-directory")}
-               for one in action["runs"]["steps"] if "run" in one]  # fmt: skip
+    scripts = [
+        {key: value for key, value in one.items() if key not in ("if", "working-directory")}
+        for one in action["runs"]["steps"]
+        if "run" in one
+    ]
     steps = [{"id": name, "uses": "outputs"} for name in ("prepare", "export", "diff", "check", "devices")]
     outputs = {"exit-code": "0", "bundles": text, "reports": str(there.temp / "reports")}
     there.actions = {"outputs": lambda *_: dict(outputs)}

@@ -121,13 +121,19 @@ def _manifest(**changes: Any) -> Manifest:
         "template_bos": True,
         "tensors": {"embedding": {"quantized": 0, "bytes": 576}},
         "fidelity": {
-            "form": "full-vocabulary", "prompts": 24, "positions": 800, "mean_kl": 0.01, "p99_kl": 0.1,
-            "top1": 0.97, "perplexity_ratio": 1.02, "max_logprob_diff": 0.8,
+            "form": "full-vocabulary",
+            "prompts": 24,
+            "positions": 800,
+            "mean_kl": 0.01,
+            "p99_kl": 0.1,
+            "top1": 0.97,
+            "perplexity_ratio": 1.02,
+            "max_logprob_diff": 0.8,
         },
         "behaviour": {"passed": True, "rates": {"single_bos": 1.0}, "tool_calls": 0.875},
         "gate": {"limits": {"mean_kl": 0.05}, "reason": "Above that, replies change."},
         "notes": ["a note [on] it"],
-    }  # fmt: skip
+    }
     return Manifest.model_validate({**settings, **changes})
 
 
@@ -166,7 +172,7 @@ def unproven(make_bundle: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def proven(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Bundles with goldens, proven as an export does; noise: of the float model, or of what the host recorded."""
-    from gemcut.pipeline.run import prove, proven_manifest
+    from gemcut.pipeline.proving import prove, proven_manifest
     from gemcut.prompt.chats import Prompt
     from gemcut.prompt.codec import load_codec
     from gemcut.prove.golden_files import save_goldens, save_recorded

@@ -16,8 +16,19 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def test_inspect_shows_what_is_in_the_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(bundle)]) == 0
     shown = capsys.readouterr()
-    for word in ("follows", "linux-x86_64", "aten::embedding.out", "model.pte", "tokenizer.json", "mean KL", "97.00%",
-                 "embedding", "a note [on] it", "single bos", "executorch 1.0.1, the oldest known"):  # fmt: skip
+    for word in (
+        "follows",
+        "linux-x86_64",
+        "aten::embedding.out",
+        "model.pte",
+        "tokenizer.json",
+        "mean KL",
+        "97.00%",
+        "embedding",
+        "a note [on] it",
+        "single bos",
+        "executorch 1.0.1, the oldest known",
+    ):
         assert word in shown.out
     assert shown.err == ""
 

@@ -168,9 +168,13 @@ sys.exit(main(["doctor"]))
     ],
 )
 def test_a_wrong_word_is_named_with_the_nearest(
-    words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words) == code
     assert message in capsys.readouterr().err

@@ -75,8 +75,18 @@ def test_the_result_says_where_how_large_how_true_how_fast_and_what_next(
 ) -> None:
     assert main(["export", "--target", "android-arm64"]) == 0
     shown = capsys.readouterr()
-    for word in (str(bundle), "12.3 MB", "mean KL", "97.00%", "prefill 1500", "decode 90", "lower 2.5", "700.0 MB",
-                 "gemcut validate", "gemcut chat"):  # fmt: skip
+    for word in (
+        str(bundle),
+        "12.3 MB",
+        "mean KL",
+        "97.00%",
+        "prefill 1500",
+        "decode 90",
+        "lower 2.5",
+        "700.0 MB",
+        "gemcut validate",
+        "gemcut chat",
+    ):
         assert word in shown.out
     assert shown.err == "lower\n"
 
@@ -93,8 +103,19 @@ def test_a_failed_gate_shows_the_worst_prompt_and_position_and_exits_5(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = Place("alarm", 31, 2.5, 3.0, False)
-    fidelity = Fidelity("full-vocabulary", 1, 40, 0.3, 2.5, 0.8, 1.4, 3.0, 4.0, (place,),
-                        (PromptFidelity("alarm", 40, 0.3, 0.8, place),))  # fmt: skip
+    fidelity = Fidelity(
+        "full-vocabulary",
+        1,
+        40,
+        0.3,
+        2.5,
+        0.8,
+        1.4,
+        3.0,
+        4.0,
+        (place,),
+        (PromptFidelity("alarm", 40, 0.3, 0.8, place),),
+    )
     verdict = Verdict((Violation("mean_kl", 0.3, 0.1, "alarm", 31),), fidelity, "because")
 
     def export(request: ExportRequest, progress: Any) -> tuple[Published, ...]:

@@ -25,8 +25,17 @@ with quiet({verbose}) as own:
 print("after")
 sys.exit(0 if {verbose} or all(w in noise() for w in {words!r}) else 3)
 """
-WORDS = ("python out", "python err", "a warning", "a log line", "native err", "native out", "child out", "child err",
-         "nested")  # fmt: skip
+WORDS = (
+    "python out",
+    "python err",
+    "a warning",
+    "a log line",
+    "native err",
+    "native out",
+    "child out",
+    "child err",
+    "nested",
+)
 IMPORTS = """
 from gemcut.util.native_output import quiet
 with quiet():

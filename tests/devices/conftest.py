@@ -12,7 +12,7 @@ from gemcut.bundle.reader import open_bundle
 from gemcut.devices import make_device
 from gemcut.devices.replay import Subject
 from gemcut.errors import LackingError
-from gemcut.pipeline.run import subject_of
+from gemcut.pipeline.proving import subject_of
 from gemcut.util.progress import Silent
 
 

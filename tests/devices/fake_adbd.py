@@ -164,9 +164,15 @@ def _hear_hang_ups() -> None:
 async def _shell(stream: _Stream, line: str, adbd: FakeAdbd) -> None:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", line, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True,
+        "sh",
+        "-c",
+        line,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        start_new_session=True,
         preexec_fn=_hear_hang_ups,
-    )  # fmt: skip
+    )
 
     async def pump(kind: int, source: asyncio.StreamReader) -> None:
         while data := await source.read(1 << 14):

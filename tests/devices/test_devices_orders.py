@@ -19,7 +19,7 @@ from gemcut.devices.base import Facts, Library, Need
 from gemcut.devices.replay import Subject, check_devices, prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
 from gemcut.pipeline.failures import DeviceFailed
-from gemcut.pipeline.run import device_record
+from gemcut.pipeline.proving import device_record
 from gemcut.prove.wire import ORDER_MAGIC, read_result, write_order
 from gemcut.util import processes
 from gemcut.util.processes import Finished

@@ -80,9 +80,19 @@ def golden_of(ids: Sequence[int], prompt: int, first: int, reply: int, ended: bo
     top = np.tile(np.arange(64, dtype=np.int32) * 7, (rows, 1))
     zeros = np.zeros((rows, 64), np.float32)
     return Golden(
-        Prompt("made-up", "text", text="x"), "x", tuple(ids[:prompt]), tuple(ids), first, top, zeros, zeros[:, 0],
-        (0,) * reply, "", ended, np.zeros(reply, np.float32),
-    )  # fmt: skip
+        Prompt("made-up", "text", text="x"),
+        "x",
+        tuple(ids[:prompt]),
+        tuple(ids),
+        first,
+        top,
+        zeros,
+        zeros[:, 0],
+        (0,) * reply,
+        "",
+        ended,
+        np.zeros(reply, np.float32),
+    )
 
 
 def assert_close(found: Sequence[Recorded], wanted: Sequence[Recorded]) -> None:

@@ -229,18 +229,26 @@ def test_rules_are_told_apart(sample_int4: Exported, variant: Variant) -> None:
 
 def test_other_files_are_judged_by_their_use(sample_int4: Exported, variant: Variant) -> None:
     for name, severity in (
-        ("README.md", "harmless"), ("generation_config.json", "matters"), ("tokenizer.model", "matters"),
+        ("README.md", "harmless"),
+        ("generation_config.json", "matters"),
+        ("tokenizer.model", "matters"),
         ("stranger.bin", "matters"),
-    ):  # fmt: skip
+    ):
         found = compare(sample_int4.path, variant(sample_int4.path, name, {name: b"other"}))
         assert found.change("files").severity == severity, name  # type: ignore[union-attr]
         assert name in found.change("files").what  # type: ignore[union-attr]
 
 
 def test_compiled_prompts_are_compared_by_what_they_say(sample_int4: Exported, variant: Variant) -> None:
-    content = json.loads(read(sample_int4.path, "prompt.json")) if "prompt.json" in _names(sample_int4.path) else {
-        "format": "gemcut-prompt", "chat": {"joints": {"start": {"user": "<s>"}}}, "reasons": {"tools": None},
-    }  # fmt: skip
+    content = (
+        json.loads(read(sample_int4.path, "prompt.json"))
+        if "prompt.json" in _names(sample_int4.path)
+        else {
+            "format": "gemcut-prompt",
+            "chat": {"joints": {"start": {"user": "<s>"}}},
+            "reasons": {"tools": None},
+        }
+    )
     base = variant(sample_int4.path, "base", {"prompt.json": json.dumps(content).encode()})
     spaced = variant(sample_int4.path, "spaced", {"prompt.json": json.dumps(content, indent=4).encode()})
     other = {**content, "chat": {**content["chat"], "joints": {"start": {"user": "<bos><bos>"}}}}

@@ -44,8 +44,16 @@ def test_what_changed_and_why_it_matters_is_shown(
 ) -> None:
     assert main(["diff", str(sample_int4.path), str(worse)]) == 0
     shown = capsys.readouterr().out
-    for words in ("2 BOS tokens instead of 1", "+{{ bos_token }}", "'<bos><bos>", "stop_ids 1, 6 -> 1", "NOT exact",
-                  "replies no longer end at 6", "call:x_", "verdict: matters: stop, template"):  # fmt: skip
+    for words in (
+        "2 BOS tokens instead of 1",
+        "+{{ bos_token }}",
+        "'<bos><bos>",
+        "stop_ids 1, 6 -> 1",
+        "NOT exact",
+        "replies no longer end at 6",
+        "call:x_",
+        "verdict: matters: stop, template",
+    ):
         assert words in shown, words
     assert max(map(len, shown.splitlines())) <= 240
 

@@ -70,9 +70,9 @@ def test_special_tokens_change_what_the_same_template_writes(sample_int4: Export
         names = {**bundle.manifest.special_tokens, "bos_token": "<eos>"}
     text = _template(sample_int4).replace("'<bos>'", "bos_token").encode()
     assert b"bos_token" in text
-    base, other = (variant(sample_int4.path, str(bool(more)), {TEMPLATE: text}, more) for more in (
-        {}, {"special_tokens": names}
-    ))  # fmt: skip
+    base, other = (
+        variant(sample_int4.path, str(bool(more)), {TEMPLATE: text}, more) for more in ({}, {"special_tokens": names})
+    )
     found = compare(base, other)
     assert severities(found)["template"] == severities(found)["special_tokens"] == "matters"
     assert found.template is not None

@@ -38,16 +38,27 @@ def test_limits_may_be_many_in_one_and_one_in_many() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "empty"), ("size>+5%,", "empty"), ("size>", "can't be read"), ("size>=5", "can't be read"),
-        ("size+5%", "can't be read"), ("size>5%", "a percentage needs a sign"), ("siz>5MB", "did you mean 'size'"),
-        ("operator", "did you mean 'operators'"), ("mean-kl>1", "did you mean 'mean_kl'"),
-        ("operators>3", "is not a figure"), ("mean_kl", "needs a limit"), ("texts>+1", "takes neither sign nor unit"),
-        ("texts>5%", "takes neither sign nor unit"), ("size>5MiB", "unknown unit 'MiB'"),
-        ("mean_kl>5MB", "unknown unit 'MB'"), ("size>5mb", "did you mean 'MB'"),
-        ("5MB", "can't be read"), ("size>--5", "can't be read"),
+        ("", "empty"),
+        ("size>+5%,", "empty"),
+        ("size>", "can't be read"),
+        ("size>=5", "can't be read"),
+        ("size+5%", "can't be read"),
+        ("size>5%", "a percentage needs a sign"),
+        ("siz>5MB", "did you mean 'size'"),
+        ("operator", "did you mean 'operators'"),
+        ("mean-kl>1", "did you mean 'mean_kl'"),
+        ("operators>3", "is not a figure"),
+        ("mean_kl", "needs a limit"),
+        ("texts>+1", "takes neither sign nor unit"),
+        ("texts>5%", "takes neither sign nor unit"),
+        ("size>5MiB", "unknown unit 'MiB'"),
+        ("mean_kl>5MB", "unknown unit 'MB'"),
+        ("size>5mb", "did you mean 'MB'"),
+        ("5MB", "can't be read"),
+        ("size>--5", "can't be read"),
         ("size>nan", "can't be read"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_limit_is_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError) as told:
         parse_thresholds([text])
@@ -58,15 +69,38 @@ def test_what_is_no_limit_is_refused(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("limit", "kept"),
     [
-        ("size>+100%", False), ("size>+1000%", True), ("size>+1MB", False), ("size>+1GB", True), ("size>10MB", False),
-        ("size>1GB", True), ("size<30MB", False), ("size<1MB", True), ("program>+100%", False),
-        ("program>+1000%", True), ("mean_kl>+0.001", True), ("mean_kl>-0.5", False), ("mean_kl<-0.001", False),
-        ("mean_kl<1", False), ("top1<-0.01", True), ("top1<1.1", False), ("top1<0.9", True), ("coverage<-0.5", True),
-        ("coverage>+0.01", False), ("tool_calls<-0.0", True), ("perplexity_ratio>2", True), ("p99_kl>+10%", True),
-        ("operators", False), ("template", True), ("tokenizer", True), ("stop", True), ("runtime", True),
-        ("recipe", False), ("matters", False), ("matters>100", True),
+        ("size>+100%", False),
+        ("size>+1000%", True),
+        ("size>+1MB", False),
+        ("size>+1GB", True),
+        ("size>10MB", False),
+        ("size>1GB", True),
+        ("size<30MB", False),
+        ("size<1MB", True),
+        ("program>+100%", False),
+        ("program>+1000%", True),
+        ("mean_kl>+0.001", True),
+        ("mean_kl>-0.5", False),
+        ("mean_kl<-0.001", False),
+        ("mean_kl<1", False),
+        ("top1<-0.01", True),
+        ("top1<1.1", False),
+        ("top1<0.9", True),
+        ("coverage<-0.5", True),
+        ("coverage>+0.01", False),
+        ("tool_calls<-0.0", True),
+        ("perplexity_ratio>2", True),
+        ("p99_kl>+10%", True),
+        ("operators", False),
+        ("template", True),
+        ("tokenizer", True),
+        ("stop", True),
+        ("runtime", True),
+        ("recipe", False),
+        ("matters", False),
+        ("matters>100", True),
     ],
-)  # fmt: skip
+)
 def test_limits_are_held(limit: str, kept: bool, sample_int4: Exported, sample_float32: Exported) -> None:
     found = compare(sample_int4.path, sample_float32.path, limit)
     assert [line.passed for line in found.thresholds] == [kept], found.thresholds
@@ -76,9 +110,17 @@ def test_limits_are_held(limit: str, kept: bool, sample_int4: Exported, sample_f
 
 @pytest.mark.parametrize(
     ("limit", "kept"),
-    [("texts>0", False), ("texts>1000", True), ("texts", False), ("tool_calls<-0.0", False),
-     ("tool_calls<-1.0", True), ("tool_calls<0.5", False), ("tool_calls", False), ("mean_kl>+0", True)],
-)  # fmt: skip
+    [
+        ("texts>0", False),
+        ("texts>1000", True),
+        ("texts", False),
+        ("tool_calls<-0.0", False),
+        ("tool_calls<-1.0", True),
+        ("tool_calls<0.5", False),
+        ("tool_calls", False),
+        ("mean_kl>+0", True),
+    ],
+)
 def test_limits_on_replies_are_held(limit: str, kept: bool, sample_int4: Exported, variant: Variant) -> None:
     worse = variant(sample_int4.path, files=other_outputs(sample_int4.path, spoiled))
     assert compare(sample_int4.path, worse, limit).passed is kept

@@ -157,9 +157,24 @@ def export_unproven(
         checkpoint = Path(shutil.copytree(tiny, folder / "tiny"))
         out = folder / "bundle.gemcut"
         done = run(
-            "export", checkpoint, "--target", "linux-x86_64", "--recipe", coarse, "--context", CONTEXT,
-            "--format", "zip", "--gate", "report", "-o", out, "--json", cwd=folder, **variables,
-        )  # fmt: skip
+            "export",
+            checkpoint,
+            "--target",
+            "linux-x86_64",
+            "--recipe",
+            coarse,
+            "--context",
+            CONTEXT,
+            "--format",
+            "zip",
+            "--gate",
+            "report",
+            "-o",
+            out,
+            "--json",
+            cwd=folder,
+            **variables,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         shutil.rmtree(checkpoint)
         return Unproven(out, json.loads(done.stdout)["bundles"][0], done.stderr)

@@ -24,9 +24,21 @@ def test_a_failed_gate_publishes_nothing_and_shows_where_it_was_worst(
     out = tmp_path / "bundle.gemcut"
     shutil.copyfile(unproven.path, out)
     done = run(
-        "export", tiny, "--target", "linux-x86_64", "--recipe", coarse, "--context", 256, "--format", "zip",
-        "--force", "-o", out, cwd=tmp_path,
-    )  # fmt: skip
+        "export",
+        tiny,
+        "--target",
+        "linux-x86_64",
+        "--recipe",
+        coarse,
+        "--context",
+        256,
+        "--format",
+        "zip",
+        "--force",
+        "-o",
+        out,
+        cwd=tmp_path,
+    )
     assert done.returncode == 5, done.stderr
     assert done.stdout == ""
     prompts = [prompt["id"] for prompt in json.loads(f"[{','.join(goldens(unproven.path))}]")]

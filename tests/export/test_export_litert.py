@@ -144,11 +144,23 @@ def test_both_have_one_set_of_goldens(both: Both) -> None:
 def test_the_bundle_holds_what_a_bundle_holds(bundle: Path, manifest: dict[str, Any]) -> None:
     present = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
     assert present == {
-        "manifest.json", "manifest.sha256", "model.litertlm", "model.tflite", "tokenizer.json", "tokenizer.model",
-        "tokenizer_config.json", "config.json", "chat_template.jinja", "prompt.json", "generation_config.json",
-        *GOLDENS, *RECORDED,
-        "LICENSE", "NOTICE", "README.md",
-    }  # fmt: skip
+        "manifest.json",
+        "manifest.sha256",
+        "model.litertlm",
+        "model.tflite",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "config.json",
+        "chat_template.jinja",
+        "prompt.json",
+        "generation_config.json",
+        *GOLDENS,
+        *RECORDED,
+        "LICENSE",
+        "NOTICE",
+        "README.md",
+    }
     jsonschema.validate(manifest, json.loads(SCHEMA_FILE.read_text()))
     assert (manifest["program"], manifest["runtime"]["name"]) == ("model.litertlm", "litert")
     assert (manifest["context"], manifest["prefill_chunk"]) == (2048, 128)
@@ -189,8 +201,10 @@ def test_the_plain_program_is_the_container_s(bundle: Path, program: Path) -> No
     with mapped(program, program_section(program)) as inside:
         assert inside == (bundle / "model.tflite").read_bytes()
     assert [section.kind for section in read_sections(program) if section.runs] == [
-        "LlmMetadataProto", "SP_Tokenizer", "TFLiteModel",
-    ]  # fmt: skip
+        "LlmMetadataProto",
+        "SP_Tokenizer",
+        "TFLiteModel",
+    ]
 
 
 def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> None:
@@ -207,8 +221,10 @@ def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> No
     assert found["violations"] == found["failures"] == []
     assert found["positions"] == both.entry("litert")["fidelity"]["positions"]
     assert {name: found["behaviour"][name] for name in ("engine_tokens", "engine_template", "engine_text")} == {
-        "engine_tokens": 1.0, "engine_template": 1.0, "engine_text": 1.0,
-    }  # fmt: skip
+        "engine_tokens": 1.0,
+        "engine_template": 1.0,
+        "engine_text": 1.0,
+    }
     assert [path.name for path in work.iterdir()] == ["renamed.gemcut"]
     assert not [path for path in temporary.rglob("*") if not path.name.startswith("torchinductor_")]
     assert not (tmp_path / "none").exists()
@@ -232,8 +248,17 @@ def test_inspect_shows_sections_signatures_and_quantization(bundle: Path, manife
     assert "logits float32 [1, 1, 2048]" in signatures["decode"]["outputs"]
     assert "tokens int32 [1, 128]" in signatures["prefill_128"]["inputs"]
     shown = here("inspect", bundle).out
-    for word in ("LlmMetadataProto", "goldens/recorded.jsonl", "prefill_128", "logits float32 [1, 1, 2048]", "XNNPACK",
-                 "int4 by 32, int8-dynamic", "embedding", "model.litertlm", "litert 0.18"):  # fmt: skip
+    for word in (
+        "LlmMetadataProto",
+        "goldens/recorded.jsonl",
+        "prefill_128",
+        "logits float32 [1, 1, 2048]",
+        "XNNPACK",
+        "int4 by 32, int8-dynamic",
+        "embedding",
+        "model.litertlm",
+        "litert 0.18",
+    ):
         assert word in shown
 
 

@@ -28,10 +28,18 @@ def wide_llama() -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=32000, hidden_size=2048, intermediate_size=8192, num_hidden_layers=4, num_attention_heads=16,
-        num_key_value_heads=4, head_dim=128, max_position_embeddings=2048, tie_word_embeddings=False,
-        bos_token_id=2, eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=32000,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=4,
+        num_attention_heads=16,
+        num_key_value_heads=4,
+        head_dim=128,
+        max_position_embeddings=2048,
+        tie_word_embeddings=False,
+        bos_token_id=2,
+        eos_token_id=1,
+    )
 
 
 @pytest.mark.slow

@@ -18,15 +18,22 @@ def gemma3() -> Any:
     from transformers import Gemma3Config, SiglipVisionConfig
 
     text = {
-        "vocab_size": 512, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "query_pre_attn_scalar": 16,
-        "sliding_window": 16, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "query_pre_attn_scalar": 16,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
         "max_position_embeddings": 256,
         "rope_parameters": {
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
         },
-    }  # fmt: skip
+    }
     vision = SiglipVisionConfig(
         hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=4
     )
@@ -45,16 +52,32 @@ def gemma4() -> Any:
     from transformers import Gemma4Config, Gemma4VisionConfig
 
     text = {
-        "vocab_size": 512, "vocab_size_per_layer_input": 512, "hidden_size": 64, "intermediate_size": 96,
-        "num_hidden_layers": 6, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16,
-        "global_head_dim": 32, "sliding_window": 16, "hidden_size_per_layer_input": 8, "num_kv_shared_layers": 3,
-        "use_double_wide_mlp": True, "final_logit_softcapping": 30.0, "max_position_embeddings": 256,
+        "vocab_size": 512,
+        "vocab_size_per_layer_input": 512,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "sliding_window": 16,
+        "hidden_size_per_layer_input": 8,
+        "num_kv_shared_layers": 3,
+        "use_double_wide_mlp": True,
+        "final_logit_softcapping": 30.0,
+        "max_position_embeddings": 256,
         "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
-    }  # fmt: skip
+    }
     vision = Gemma4VisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
-        head_dim=8, position_embedding_size=32,
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        position_embedding_size=32,
+    )
     ids = {"image_token_id": 507, "boi_token_id": 508, "eoi_token_id": 509, "video_token_id": 506}
     return Gemma4Config(text_config=text, vision_config=vision.to_dict(), audio_config=None, **ids)
 

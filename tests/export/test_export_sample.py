@@ -31,10 +31,19 @@ STAGES = (
 def test_the_bundle_holds_what_a_bundle_holds(sample_int4: Any) -> None:
     present = {str(p.relative_to(sample_int4.path)) for p in sample_int4.path.rglob("*") if p.is_file()}
     assert present >= {
-        "manifest.json", "model.pte", "tokenizer.json", "tokenizer.model", "chat_template.jinja", "prompt.json",
-        "generation_config.json", "goldens/goldens.jsonl", "goldens/goldens.safetensors",
-        "LICENSE", "NOTICE", "README.md",
-    }  # fmt: skip
+        "manifest.json",
+        "model.pte",
+        "tokenizer.json",
+        "tokenizer.model",
+        "chat_template.jinja",
+        "prompt.json",
+        "generation_config.json",
+        "goldens/goldens.jsonl",
+        "goldens/goldens.safetensors",
+        "LICENSE",
+        "NOTICE",
+        "README.md",
+    }
     manifest = json.loads((sample_int4.path / "manifest.json").read_text())
     jsonschema.validate(manifest, json.loads(SCHEMA_FILE.read_text()))
     assert manifest["proven"] is True

@@ -34,9 +34,15 @@ class Told(Silent):
 
 MANIFEST = Manifest(
     model=SourceRecord(name="m", source="m", model_type="gemma3_text", parameters=1),
-    target="t", runtime=RuntimeRecord(name="executorch", version="1"), exporter="0", recipe=RecipeRecord(name="r"),
-    program="model.pte", context=256, prefill_chunk=128, vocab_size=512,
-)  # fmt: skip
+    target="t",
+    runtime=RuntimeRecord(name="executorch", version="1"),
+    exporter="0",
+    recipe=RecipeRecord(name="r"),
+    program="model.pte",
+    context=256,
+    prefill_chunk=128,
+    vocab_size=512,
+)
 
 
 def test_a_large_file_is_hashed_in_pieces(tmp_path: Path) -> None:

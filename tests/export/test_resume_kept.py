@@ -273,9 +273,18 @@ def test_a_proof_is_what_it_was_not_a_number_and_all(staging: Staging, notes: No
 
 def test_what_a_device_did_is_what_it_was() -> None:
     facts = Facts(
-        "Linux 6", "aarch64", "Cortex", ("fp16",), 4, 8_000_000_000, True, {"executorch": "1.5"},
-        Library("lib.so", "1.5", "ab"), ("aten::add.out",), ("XnnpackBackend",),
-    )  # fmt: skip
+        "Linux 6",
+        "aarch64",
+        "Cortex",
+        ("fp16",),
+        4,
+        8_000_000_000,
+        True,
+        {"executorch": "1.5"},
+        Library("lib.so", "1.5", "ab"),
+        ("aten::add.out",),
+        ("XnnpackBackend",),
+    )
     near = Conformance(
         Tolerance(1e-3, 1e-4, math.nan, 0.0), (Difference("p", math.inf, 3, 0.1, None, None, False),), 0.1, 0.2, ()
     )

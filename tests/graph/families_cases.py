@@ -9,9 +9,15 @@ Change = Callable[[Any], None]
 WINDOW = 16
 LOCAL, FULL = "sliding_attention", "full_attention"
 _SIZES = {
-    "vocab_size": 500, "hidden_size": 72, "intermediate_size": 104, "num_hidden_layers": 4, "num_attention_heads": 6,
-    "num_key_value_heads": 2, "head_dim": 24, "max_position_embeddings": 256,
-}  # fmt: skip
+    "vocab_size": 500,
+    "hidden_size": 72,
+    "intermediate_size": 104,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 24,
+    "max_position_embeddings": 256,
+}
 _WINDOWED = {"sliding_window": WINDOW, "layer_types": [LOCAL, LOCAL, FULL, LOCAL]}
 
 
@@ -34,9 +40,12 @@ def gemma2(**changes: Any) -> Any:
     from transformers import Gemma2Config
 
     settings: dict[str, Any] = _SIZES | {
-        "sliding_window": WINDOW, "query_pre_attn_scalar": 20, "attn_logit_softcapping": 0.5,
-        "final_logit_softcapping": 3.0, "layer_types": [LOCAL, FULL] * 2,
-    }  # fmt: skip
+        "sliding_window": WINDOW,
+        "query_pre_attn_scalar": 20,
+        "attn_logit_softcapping": 0.5,
+        "final_logit_softcapping": 3.0,
+        "layer_types": [LOCAL, FULL] * 2,
+    }
     return Gemma2Config(**settings | changes)
 
 
@@ -61,10 +70,15 @@ def gemma3n() -> Any:
     from transformers import Gemma3nTextConfig
 
     settings: dict[str, Any] = _SIZES | {
-        "sliding_window": WINDOW, "num_kv_shared_layers": 2, "layer_types": [LOCAL, FULL] * 2, "laurel_rank": 8,
-        "hidden_size_per_layer_input": 12, "vocab_size_per_layer_input": 490, "final_logit_softcapping": 3.0,
+        "sliding_window": WINDOW,
+        "num_kv_shared_layers": 2,
+        "layer_types": [LOCAL, FULL] * 2,
+        "laurel_rank": 8,
+        "hidden_size_per_layer_input": 12,
+        "vocab_size_per_layer_input": 490,
+        "final_logit_softcapping": 3.0,
         "activation_sparsity_pattern": [0.95, 0.6, 0.0, 0.9],
-    }  # fmt: skip
+    }
     return Gemma3nTextConfig(**settings)
 
 
@@ -73,18 +87,29 @@ def gemma4(**changes: Any) -> Any:
     from transformers import Gemma4TextConfig
 
     settings: dict[str, Any] = _SIZES | {
-        "vocab_size_per_layer_input": 500, "num_hidden_layers": 7, "num_attention_heads": 4, "global_head_dim": 40,
-        "sliding_window": WINDOW, "hidden_size_per_layer_input": 12, "num_kv_shared_layers": 3,
-        "use_double_wide_mlp": True, "final_logit_softcapping": 30.0,
+        "vocab_size_per_layer_input": 500,
+        "num_hidden_layers": 7,
+        "num_attention_heads": 4,
+        "global_head_dim": 40,
+        "sliding_window": WINDOW,
+        "hidden_size_per_layer_input": 12,
+        "num_kv_shared_layers": 3,
+        "use_double_wide_mlp": True,
+        "final_logit_softcapping": 30.0,
         "layer_types": [LOCAL, LOCAL, FULL, LOCAL, LOCAL, LOCAL, FULL],
-    }  # fmt: skip
+    }
     return Gemma4TextConfig(**settings | changes)
 
 
 _DENSE: dict[str, Any] = {
-    "num_hidden_layers": 4, "hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0, "use_double_wide_mlp": False,
-    "attention_k_eq_v": True, "num_global_key_value_heads": 1, "layer_types": [LOCAL, LOCAL, LOCAL, FULL],
-}  # fmt: skip
+    "num_hidden_layers": 4,
+    "hidden_size_per_layer_input": 0,
+    "num_kv_shared_layers": 0,
+    "use_double_wide_mlp": False,
+    "attention_k_eq_v": True,
+    "num_global_key_value_heads": 1,
+    "layer_types": [LOCAL, LOCAL, LOCAL, FULL],
+}
 
 
 def gemma4_dense() -> Any:
@@ -95,9 +120,13 @@ def gemma4_dense() -> Any:
 def gemma4_experts(**changes: Any) -> Any:
     """As 26B-A4B has it: experts beside a dense branch."""
     settings: dict[str, Any] = _DENSE | {
-        "num_hidden_layers": 2, "layer_types": [LOCAL, FULL], "enable_moe_block": True, "num_experts": 5,
-        "top_k_experts": 2, "moe_intermediate_size": 40,
-    }  # fmt: skip
+        "num_hidden_layers": 2,
+        "layer_types": [LOCAL, FULL],
+        "enable_moe_block": True,
+        "num_experts": 5,
+        "top_k_experts": 2,
+        "moe_intermediate_size": 40,
+    }
     return gemma4(**settings | changes)
 
 
@@ -106,9 +135,14 @@ def gemma4_unified() -> Any:
     from transformers import Gemma4UnifiedTextConfig
 
     settings: dict[str, Any] = _SIZES | {
-        "num_attention_heads": 4, "global_head_dim": 40, "sliding_window": WINDOW, "final_logit_softcapping": 3.0,
-        "attention_k_eq_v": True, "num_global_key_value_heads": 1, "layer_types": [LOCAL, LOCAL, LOCAL, FULL],
-    }  # fmt: skip
+        "num_attention_heads": 4,
+        "global_head_dim": 40,
+        "sliding_window": WINDOW,
+        "final_logit_softcapping": 3.0,
+        "attention_k_eq_v": True,
+        "num_global_key_value_heads": 1,
+        "layer_types": [LOCAL, LOCAL, LOCAL, FULL],
+    }
     return Gemma4UnifiedTextConfig(**settings)
 
 
@@ -121,9 +155,20 @@ def qwen3() -> Any:
 
 CASES = {
     make.__name__: make
-    for make in (llama2, gemma1, gemma2, gemma3, gemma3_4b, gemma3n, gemma4, gemma4_dense, gemma4_experts,
-                 gemma4_unified, qwen3)
-}  # fmt: skip
+    for make in (
+        llama2,
+        gemma1,
+        gemma2,
+        gemma3,
+        gemma3_4b,
+        gemma3n,
+        gemma4,
+        gemma4_dense,
+        gemma4_experts,
+        gemma4_unified,
+        qwen3,
+    )
+}
 
 
 def _without_attention_softcap(model: Any) -> None:

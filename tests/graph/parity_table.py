@@ -56,8 +56,16 @@ _HEAD = ("family", "positions", "largest diff", "top-1", "delegates", "outside",
 def lines() -> list[str]:
     """The table, its head first: a line for each family whose tests ran."""
     rows = [
-        (name, f"{row.compared}", f"{row.worst:.1e}", f"{row.agreed / max(row.compared, 1):.3f}", f"{row.delegates}",
-         f"{row.outside}", row.oldest, f"{row.seconds:.0f}")
+        (
+            name,
+            f"{row.compared}",
+            f"{row.worst:.1e}",
+            f"{row.agreed / max(row.compared, 1):.3f}",
+            f"{row.delegates}",
+            f"{row.outside}",
+            row.oldest,
+            f"{row.seconds:.0f}",
+        )
         for name, row in ROWS.items()
-    ]  # fmt: skip
+    ]
     return [f"{name:16}" + "".join(f"{each:>13}" for each in cells) for name, *cells in (_HEAD, *rows)]

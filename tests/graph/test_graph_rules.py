@@ -152,9 +152,14 @@ def test_the_cache_is_a_ring_in_local_layers_whole_in_full_ones_and_absent_where
     from transformers import Gemma4TextConfig
 
     e2b = Gemma4TextConfig(
-        hidden_size=1536, intermediate_size=6144, num_hidden_layers=35, num_attention_heads=8, num_key_value_heads=1,
-        num_kv_shared_layers=20, layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7,
-    )  # fmt: skip
+        hidden_size=1536,
+        intermediate_size=6144,
+        num_hidden_layers=35,
+        num_attention_heads=8,
+        num_key_value_heads=1,
+        num_kv_shared_layers=20,
+        layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7,
+    )
     spec = cache_spec(e2b, 4096, 128)
     owned = [layer for layer in spec.layers if layer is not None]
     assert len(owned) == 15
@@ -259,9 +264,15 @@ def test_multiply_accumulates_are_counted_from_shapes() -> None:
     from gemcut.modeling.parts import TEXT_DECODER
 
     small = config(
-        vocab_size=100, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, layer_types=["full_attention"],
-    )  # fmt: skip
+        vocab_size=100,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        layer_types=["full_attention"],
+    )
     # q 32x32, k and v 32x16, o 32x32, gate, up and down 32x64, the tied head 32x100
     assert linear_macs(TEXT_DECODER.empty(small)) == 32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3 + 32 * 100
     assert attention_macs(small, cache_spec(small, 64, 8)) == 2 * 2 * 16 * 64

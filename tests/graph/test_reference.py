@@ -17,10 +17,18 @@ def model() -> Any:
 
     torch.manual_seed(5)
     config = Gemma3TextConfig(
-        vocab_size=300, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=16, query_pre_attn_scalar=16, sliding_window=8,
-        max_position_embeddings=128, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-    )  # fmt: skip
+        vocab_size=300,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+        sliding_window=8,
+        max_position_embeddings=128,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    )
     model = AutoModelForCausalLM.from_config(config).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)

@@ -10,11 +10,25 @@ from typing import Any
 import pytest
 
 SCRIPTS = [
-    "wake me at half past six", "  two  spaces ", "tab\there\nline\r\nend\n\n", "ünïcödé ñ ß Æ œ", "日本語のテキスト",
-    "한국어 문장", "Привет, мир", "مرحبا بالعالم", "שלום עולם", "हिन्दी पाठ",
-    "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🦄", "\u0000\u0001\u007f",
-    "𐍈𝔘𝔫𝔦", "a\u0301e\u0308 combining", "1234567890 3.14 1,000,000", "<|turn>user\nhi<turn|>\n", "\u200b\ufeff", "▁▁ ▁",
-]  # fmt: skip
+    "wake me at half past six",
+    "  two  spaces ",
+    "tab\there\nline\r\nend\n\n",
+    "ünïcödé ñ ß Æ œ",
+    "日本語のテキスト",
+    "한국어 문장",
+    "Привет, мир",
+    "مرحبا بالعالم",
+    "שלום עולם",
+    "हिन्दी पाठ",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🦄",
+    "\u0000\u0001\u007f",
+    "𐍈𝔘𝔫𝔦",
+    "a\u0301e\u0308 combining",
+    "1234567890 3.14 1,000,000",
+    "<|turn>user\nhi<turn|>\n",
+    "\u200b\ufeff",
+    "▁▁ ▁",
+]
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +143,17 @@ def test_the_goldens_ask_enough(goldens: Any) -> None:
 def test_the_bundle_holds_what_the_design_says(bundle: Any, tmp_path: Path) -> None:
     names = set(bundle.manifest.files)
     assert {
-        "model.pte", "tokenizer.json", "tokenizer.model", "chat_template.jinja", "generation_config.json",
-        "LICENSE", "NOTICE", "README.md", "goldens/goldens.safetensors", "goldens/goldens.jsonl",
-    } <= names  # fmt: skip
+        "model.pte",
+        "tokenizer.json",
+        "tokenizer.model",
+        "chat_template.jinja",
+        "generation_config.json",
+        "LICENSE",
+        "NOTICE",
+        "README.md",
+        "goldens/goldens.safetensors",
+        "goldens/goldens.jsonl",
+    } <= names
     generation = json.loads(bundle.read("generation_config.json"))
     assert generation["eos_token_id"] == list(bundle.manifest.stop_ids)
 

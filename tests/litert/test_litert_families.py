@@ -26,9 +26,15 @@ CONTEXT = 80
 WINDOW = 16
 PREFILL = (8, 16)
 SMALL = {
-    "vocab_size": 397, "hidden_size": 48, "intermediate_size": 88, "num_hidden_layers": 2, "num_attention_heads": 6,
-    "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 96,
-}  # fmt: skip
+    "vocab_size": 397,
+    "hidden_size": 48,
+    "intermediate_size": 88,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 96,
+}
 LAYERS = ["sliding_attention", "full_attention"]
 
 
@@ -101,12 +107,17 @@ CASES = {
         "Gemma3nTextConfig",
         PER_LAYER
         | {
-            "sliding_window": WINDOW, "final_logit_softcapping": 3.0, "vocab_size_per_layer_input": 390,
-            "laurel_rank": 8, "activation_sparsity_pattern": [0.95, 0.6, 0.0, 0.9],
+            "sliding_window": WINDOW,
+            "final_logit_softcapping": 3.0,
+            "vocab_size_per_layer_input": 390,
+            "laurel_rank": 8,
+            "activation_sparsity_pattern": [0.95, 0.6, 0.0, 0.9],
         },
         {
-            "final softcap": without_final_softcap, "sparsity": without_sparsity,
-            "laurel": zeroed("post_laurel_norm.weight"), "altup prediction": zeroed("prediction_coefs.weight"),
+            "final softcap": without_final_softcap,
+            "sparsity": without_sparsity,
+            "laurel": zeroed("post_laurel_norm.weight"),
+            "altup prediction": zeroed("prediction_coefs.weight"),
             "altup correction": zeroed("correction_coefs.weight"),
             "altup scale": zeroed("correct_output_scale"),
             "per-layer embeddings": zeroed("embed_tokens_per_layer.weight"),
@@ -124,17 +135,23 @@ CASES = {
     ),
     "gemma 4 experts": Case(
         "Gemma4TextConfig",
-        GLOBAL | K_AS_V | {
-            "hidden_size_per_layer_input": 0, "enable_moe_block": True, "num_experts": 5, "top_k_experts": 2,
+        GLOBAL
+        | K_AS_V
+        | {
+            "hidden_size_per_layer_input": 0,
+            "enable_moe_block": True,
+            "num_experts": 5,
+            "top_k_experts": 2,
             "moe_intermediate_size": 24,
         },
         {
-            "final softcap": without_final_softcap, "expert scales": without_expert_scales,
+            "final softcap": without_final_softcap,
+            "expert scales": without_expert_scales,
             "which expert": with_experts_swapped,
         },
     ),
     "gemma 4 12b": Case("Gemma4UnifiedTextConfig", GLOBAL | K_AS_V, {"final softcap": without_final_softcap}),
-}  # fmt: skip
+}
 QUICK = [pytest.param(name, marks=pytest.mark.slow if name == "gemma 4 12b" else ()) for name in CASES]
 FEATURES = [pytest.param(n, f, id=f"{n}: {f}") for n, case in CASES.items() for f in case.features]
 

@@ -35,9 +35,13 @@ budgets.mean_kl = 0.01
 
 def gemcut(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gemcut.cli", *words], cwd=folder, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "gemcut.cli", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "GITHUB_ACTIONS": ""},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         (LEAST + "[bundles.b]\n" + LEAST, 5, ["'bundles.a' is defined twice, first in line 1"], 2),
         (LEAST + 'x = """\n\n', 4, ["not TOML"], 2),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, words: list[str], code: int) -> None:
     error = refused(tmp_path, text)
     mistake = error.mistakes[0]
@@ -166,8 +166,10 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, w
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     error = refused(tmp_path, LEAST.replace("sample", "./nope") + 'recipe = "x"\n[bundles.b]\nmodel = "sample"')
     assert [(one.line, one.message.split(":")[0]) for one in error.mistakes] == [
-        (2, "bundles.a.model"), (4, "bundles.a.recipe"), (5, "bundles.b has no target"),
-    ]  # fmt: skip
+        (2, "bundles.a.model"),
+        (4, "bundles.a.recipe"),
+        (5, "bundles.b has no target"),
+    ]
     assert error.message.startswith("3 mistakes in ")
 
 
@@ -209,9 +211,22 @@ def test_sizes(text: str, size: int) -> None:
 def test_lines_of_every_way_to_write_a_key() -> None:
     text = 'a = 1\n[t."x y"]\nb.c = [1,\n  {d = 2}]\n[[l]]\n[[l]]\ne = {f = 1, g = {h = 2}} # c\n'
     assert {".".join(path): line for path, line in lines_of(text).items()} == {
-        "a": 1, "t": 2, "t.x y": 2, "t.x y.b": 3, "t.x y.b.c": 3, "t.x y.b.c.0": 3, "t.x y.b.c.1": 4,
-        "t.x y.b.c.1.d": 4, "l": 5, "l.0": 5, "l.1": 6, "l.1.e": 7, "l.1.e.f": 7, "l.1.e.g": 7, "l.1.e.g.h": 7,
-    }  # fmt: skip
+        "a": 1,
+        "t": 2,
+        "t.x y": 2,
+        "t.x y.b": 3,
+        "t.x y.b.c": 3,
+        "t.x y.b.c.0": 3,
+        "t.x y.b.c.1": 4,
+        "t.x y.b.c.1.d": 4,
+        "l": 5,
+        "l.0": 5,
+        "l.1": 6,
+        "l.1.e": 7,
+        "l.1.e.f": 7,
+        "l.1.e.g": 7,
+        "l.1.e.g.h": 7,
+    }
 
 
 # The schema, and what init writes
@@ -225,8 +240,11 @@ def test_the_shipped_schema_is_that_of_the_code() -> None:
     shipped = json.loads(shipped_schema())
     jsonschema.Draft202012Validator.check_schema(shipped)
     assert shipped == {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema()}
-    assert all("description" in one for table in (tables(runtime_names()).bundle, BudgetTable)
-               for one in shipped["$defs"][table.__name__]["properties"].values())  # fmt: skip
+    assert all(
+        "description" in one
+        for table in (tables(runtime_names()).bundle, BudgetTable)
+        for one in shipped["$defs"][table.__name__]["properties"].values()
+    )
 
 
 def test_the_schema_takes_what_the_code_takes_and_refuses_what_it_refuses() -> None:

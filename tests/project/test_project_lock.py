@@ -55,8 +55,12 @@ def test_the_same_facts_give_the_same_bytes(app) -> None:
     assert (app.root / "gemcut.lock").read_text() == text
     assert (app.root / "gemcut.lock").stat().st_mtime_ns == stamp  # not even written
     assert sorted(path.name for path in app.root.iterdir()) == [
-        "bundles", "gemcut.lock", "gemcut.toml", "mine.toml", "model",
-    ]  # fmt: skip
+        "bundles",
+        "gemcut.lock",
+        "gemcut.toml",
+        "mine.toml",
+        "model",
+    ]
 
 
 def test_a_lock_that_cannot_be_read(app) -> None:
@@ -287,8 +291,9 @@ def asked(app, endpoint: str, **variables: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     environment = {**kept, "HF_ENDPOINT": endpoint, "HF_HOME": str(app.root / "hub"), "NO_PROXY": "127.0.0.1"}
     environment |= variables
-    done = subprocess.run([sys.executable, "-c", OFFLINE], cwd=app.root, env=environment, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE], cwd=app.root, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

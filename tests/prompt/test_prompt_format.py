@@ -55,9 +55,19 @@ def test_white_space_is_that_of_str_strip():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (-3, "-3"), (10**20, "100000000000000000000"), (2.0, "2.0"), (0.0001, "0.0001"), (1e-05, "1e-05"),
-     (1234567890123456.0, "1234567890123456.0"), (1.5e16, "1.5e+16"), (1e21, "1e+21"), (0.1, "0.1")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (-3, "-3"),
+        (10**20, "100000000000000000000"),
+        (2.0, "2.0"),
+        (0.0001, "0.0001"),
+        (1e-05, "1e-05"),
+        (1234567890123456.0, "1234567890123456.0"),
+        (1.5e16, "1.5e+16"),
+        (1e21, "1e+21"),
+        (0.1, "0.1"),
+    ],
+)
 def test_numbers_as_documented(value, text):
     assert number_text(value) == text
 
@@ -129,8 +139,10 @@ def test_calls_are_read_leniently(compiled):
 def test_calls_of_any_family_are_read_in_its_own_form(compiled):
     gemma, chatml = compiled("gemma4").prompt, compiled("chatml_tools").prompt
     wanted = [ToolCall("f", {"a": "x", "n": 2})]
-    texts = ['<|tool_call>call:f{a:<|"|>x<|"|>,n:2}<tool_call|>',
-             '<tool_call>\n{"name": "f", "arguments": {"a": "x", "n": 2}}\n</tool_call>']  # fmt: skip
+    texts = [
+        '<|tool_call>call:f{a:<|"|>x<|"|>,n:2}<tool_call|>',
+        '<tool_call>\n{"name": "f", "arguments": {"a": "x", "n": 2}}\n</tool_call>',
+    ]
     assert call_reader(gemma)(texts[0]) == call_reader(chatml)(texts[1]) == wanted
     assert call_reader(gemma)(texts[1]) == call_reader(chatml)(texts[0]) == []
     thought = f"<|channel>thought\nMaybe {texts[0]}?<channel|>"
@@ -143,10 +155,15 @@ def test_calls_of_any_family_are_read_in_its_own_form(compiled):
 
 @pytest.mark.parametrize(
     "text",
-    ["<|tool_call>call:f{a:1}", "<|tool_call>", '<|tool_call>call:f{a:<|"|>x}<tool_call|>',
-     "<|tool_call>call:f{a:1,a:2}<tool_call|>", "<|tool_call>call:f{a:1 b:2}<tool_call|>",
-     "<|tool_call>call:f{a:" + "[" * 80 + "]" * 80 + "}<tool_call|>"],
-)  # fmt: skip
+    [
+        "<|tool_call>call:f{a:1}",
+        "<|tool_call>",
+        '<|tool_call>call:f{a:<|"|>x}<tool_call|>',
+        "<|tool_call>call:f{a:1,a:2}<tool_call|>",
+        "<|tool_call>call:f{a:1 b:2}<tool_call|>",
+        "<|tool_call>call:f{a:" + "[" * 80 + "]" * 80 + "}<tool_call|>",
+    ],
+)
 def test_malformed_calls_name_the_place(compiled, text):
     with pytest.raises(ValueError, match="at character"):
         parse_calls(compiled("gemma4").prompt, text)

@@ -13,14 +13,35 @@ from gemcut.prompt.renderer import render_prompt
 from gemcut.prompt.segments import PromptRefused
 from test_prompt_families import KINDS
 
-TOKENS = ["<|turn>", "<turn|>", "<|tool>", "<tool|>", "<|tool_call>", "<tool_call|>", "<|tool_response>",
-          "<tool_response|>", "<|channel>", "<channel|>", "<|think|>", "<start_of_turn>", "<end_of_turn>",
-          "<|im_start|>", "<|im_end|>"]  # fmt: skip
-TOOL = {"type": "function", "function": {
-    "name": "set_alarm", "description": "Sets an alarm.",
-    "parameters": {"type": "object", "properties": {"time": {"type": "string", "description": "HH:MM"}},
-                   "required": ["time"]},
-}}  # fmt: skip
+TOKENS = [
+    "<|turn>",
+    "<turn|>",
+    "<|tool>",
+    "<tool|>",
+    "<|tool_call>",
+    "<tool_call|>",
+    "<|tool_response>",
+    "<tool_response|>",
+    "<|channel>",
+    "<channel|>",
+    "<|think|>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<|im_start|>",
+    "<|im_end|>",
+]
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "set_alarm",
+        "description": "Sets an alarm.",
+        "parameters": {
+            "type": "object",
+            "properties": {"time": {"type": "string", "description": "HH:MM"}},
+            "required": ["time"],
+        },
+    },
+}
 CALL = {"id": "alarm0001", "type": "function", "function": {"name": "set_alarm", "arguments": {"time": "06:30"}}}
 USER = {"role": "user", "content": " Wake me at half past six, s'il vous plaît. "}
 THOUGHT = "<|channel>thought\nHe is French.<channel|>"
@@ -29,12 +50,18 @@ HISTORIES = {
     "turns": [USER, {"role": "assistant", "content": "Done. "}],
     "thoughts": [USER, {"role": "assistant", "content": f"{THOUGHT}Done.{THOUGHT} Sleep well."}],
     "call": [USER, {"role": "assistant", "tool_calls": [CALL]}],
-    "result": [USER, {"role": "assistant", "tool_calls": [CALL]},
-               {"role": "tool", "tool_call_id": "alarm0001", "name": "set_alarm", "content": "ok"}],
-    "answered": [USER, {"role": "assistant", "tool_calls": [CALL]},
-                 {"role": "tool", "tool_call_id": "alarm0001", "name": "set_alarm", "content": "ok"},
-                 {"role": "assistant", "content": f"{THOUGHT}Alarm set."}],
-}  # fmt: skip
+    "result": [
+        USER,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "alarm0001", "name": "set_alarm", "content": "ok"},
+    ],
+    "answered": [
+        USER,
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "alarm0001", "name": "set_alarm", "content": "ok"},
+        {"role": "assistant", "content": f"{THOUGHT}Alarm set."},
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +109,25 @@ def test_ids_are_those_of_transformers_for_chats_of_every_kind(tokenizer, name):
             try:
                 ours = render_prompt(made.prompt, messages, tools, True, thinking)
             except PromptRefused:  # Left out without a word by the template, and rightly refused in words.
-                left_out = [kind for kind, used in (
-                    ("system", messages[0]["role"] == "system"),
-                    ("tool", bool(tools) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages)),
-                ) if used and kind not in KINDS[name]]  # fmt: skip
+                left_out = [
+                    kind
+                    for kind, used in (
+                        ("system", messages[0]["role"] == "system"),
+                        ("tool", bool(tools) or any(m["role"] == "tool" or m.get("tool_calls") for m in messages)),
+                    )
+                    if used and kind not in KINDS[name]
+                ]
                 assert left_out, (what, thinking)
                 continue
             settings = {"enable_thinking": True} if thinking else {}
             wanted = theirs.apply_chat_template(
-                messages, tools=tools or None, chat_template=source, add_generation_prompt=True, return_dict=False,
+                messages,
+                tools=tools or None,
+                chat_template=source,
+                add_generation_prompt=True,
+                return_dict=False,
                 **settings,
-            )  # fmt: skip
+            )
             assert codec.encode(ours) == wanted, (what, thinking)
             rendered["thinking" if thinking else "tools" if tools else "plain"] += 1
             if "channel>" in source:

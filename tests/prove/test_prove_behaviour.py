@@ -16,26 +16,49 @@ from gemcut.quantize.recipe import Gate
 from table_model import STOP, TEMPLATE, Floats, TableModel, World
 
 _VALUE = {
-    "write": "any", "true": "true", "false": "false", "null": "null", "number": {"write": "number"},
+    "write": "any",
+    "true": "true",
+    "false": "false",
+    "null": "null",
+    "number": {"write": "number"},
     "string": {"write": "string", "open": '"', "close": '"', "escape": "json"},
-    "map": {"write": "map", "open": "{", "between": ", ", "close": "}", "colon": ": ",
-            "key": {"write": "string", "open": '"', "close": '"', "escape": "json"},
-            "value": {"write": "ref", "name": "value"}},
-}  # fmt: skip
+    "map": {
+        "write": "map",
+        "open": "{",
+        "between": ", ",
+        "close": "}",
+        "colon": ": ",
+        "key": {"write": "string", "open": '"', "close": '"', "escape": "json"},
+        "value": {"write": "ref", "name": "value"},
+    },
+}
 _CALL = {
-    "write": "record", "open": '<tool_call>{"name": "', "between": "", "close": "}</tool_call>",
+    "write": "record",
+    "open": '<tool_call>{"name": "',
+    "between": "",
+    "close": "}</tool_call>",
     "fields": [
         {"key": "name", "after": '", "arguments": ', "when": "required", "writer": {"write": "string"}},
         {"key": "arguments", "when": "required", "writer": {"write": "ref", "name": "value"}},
     ],
-}  # fmt: skip
+}
 _JSON_CALLS = {
     "chat": {"joints": {}, "bodies": {}},
-    "tools": {"place": "after-system", "order": (), "marker": "<tool_call>", "between_declarations": "",
-              "between_calls": "", "declaration": _VALUE, "call": {**_CALL, "fields": tuple(_CALL["fields"])},
-              "result": {**_CALL, "fields": ()}, "writers": {"value": _VALUE}},
-    "bos": {"id": None, "text": None, "written": False}, "stop": {"ids": (), "texts": ()}, "reasons": {},
-}  # fmt: skip
+    "tools": {
+        "place": "after-system",
+        "order": (),
+        "marker": "<tool_call>",
+        "between_declarations": "",
+        "between_calls": "",
+        "declaration": _VALUE,
+        "call": {**_CALL, "fields": tuple(_CALL["fields"])},
+        "result": {**_CALL, "fields": ()},
+        "writers": {"value": _VALUE},
+    },
+    "bos": {"id": None, "text": None, "written": False},
+    "stop": {"ids": (), "texts": ()},
+    "reasons": {},
+}
 MakeCodec = Callable[..., ChatCodec]
 
 
@@ -65,8 +88,14 @@ def test_the_same_model_behaves(world: World) -> None:
     assert behaviour.passed
     assert behaviour.tool_calls == 1
     assert set(behaviour.rates()) == {
-        "bos", "template", "generation_prompt", "stop", "special_tokens", "tool_calls_parse", "tool_call_names",
-    }  # fmt: skip
+        "bos",
+        "template",
+        "generation_prompt",
+        "stop",
+        "special_tokens",
+        "tool_calls_parse",
+        "tool_call_names",
+    }
     assert all(rate == 1 for rate in behaviour.rates().values())
 
 

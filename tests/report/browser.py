@@ -36,13 +36,24 @@ class Browser:
         there, self._write = os.pipe()
         self._read, back = os.pipe()
         words = [
-            command, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--remote-debugging-pipe", f"--user-data-dir={self._profile.name}", "--window-size=1200,900", "about:blank",
-        ]  # fmt: skip
+            command,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={self._profile.name}",
+            "--window-size=1200,900",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
             ["bash", "-c", f'exec "$@" 3<&{there} 4>&{back}', "chromium", *words],
-            pass_fds=(there, back), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            pass_fds=(there, back),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(there)
         os.close(back)
         self._rest, self._number, self._session = b"", 0, ""
@@ -126,8 +137,9 @@ class Browser:
 
     def media(self, scheme: str, kind: str = "") -> None:
         """Emulates ``prefers-color-scheme`` and the medium."""
-        self.call("Emulation.setEmulatedMedia", media=kind,
-                  features=[{"name": "prefers-color-scheme", "value": scheme}])  # fmt: skip
+        self.call(
+            "Emulation.setEmulatedMedia", media=kind, features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
 
     def complaints(self) -> list[str]:
         """What the console would show in red or yellow."""

@@ -163,8 +163,14 @@ def test_the_keyboard_reaches_everything(browser: Any, page: Path) -> None:
         reached.append(browser.run(name))
     assert reached[:4] == ["#b1", "#b2", "#b3", "#b4"]
     assert "Findings" in reached
-    for table in ("Fidelity by prompt as a table", "Size by file and tensor class as a table", "Delegates as a table",
-                  "Time by stage as a table", "Conformance by device", "Budgets"):  # fmt: skip
+    for table in (
+        "Fidelity by prompt as a table",
+        "Size by file and tensor class as a table",
+        "Delegates as a table",
+        "Time by stage as a table",
+        "Conformance by device",
+        "Budgets",
+    ):
         assert table in reached, reached
     browser.run("[...document.querySelectorAll('summary')].find(s => s.textContent.startsWith('Time by')).focus()")
     browser.key("Enter", 13, text="\r")

@@ -39,8 +39,11 @@ def test_junit_is_valid_and_has_a_case_for_every_finding(outcomes: tuple[Outcome
     root = _valid_junit(junit_xml(outcomes))
     suites = root.findall("testsuite")
     assert [s.get("name") for s in suites] == [
-        "export chat (executorch)", "export chat-broken (executorch)", "export tiny", "export old",
-    ]  # fmt: skip
+        "export chat (executorch)",
+        "export chat-broken (executorch)",
+        "export tiny",
+        "export old",
+    ]
     for suite, outcome in zip(suites, outcomes, strict=True):
         cases = suite.findall("testcase")
         assert len(cases) == max(len(outcome.findings), 1) == int(suite.get("tests"))
@@ -98,8 +101,9 @@ def test_sarif_places(outcomes: tuple[Outcome, ...], tmp_path: Path, monkeypatch
     (run,) = _valid_sarif(sarif_json(outcomes, {"GITHUB_WORKSPACE": str(tmp_path)}))["runs"]
     at = [result["locations"][0]["physicalLocation"] for result in run["results"]]
     assert at[0] == {
-        "artifactLocation": {"uri": "app/gemcut.toml", "uriBaseId": "%SRCROOT%"}, "region": {"startLine": 12},
-    }  # fmt: skip
+        "artifactLocation": {"uri": "app/gemcut.toml", "uriBaseId": "%SRCROOT%"},
+        "region": {"startLine": 12},
+    }
     assert unquote(at[-1]["artifactLocation"]["uri"]) == "app/x y/ü:1,2.toml"
     assert re.fullmatch(r"[A-Za-z0-9%/._-]+", at[-1]["artifactLocation"]["uri"])
     assert at[-1]["region"] == {"startLine": 3}
@@ -107,8 +111,9 @@ def test_sarif_places(outcomes: tuple[Outcome, ...], tmp_path: Path, monkeypatch
     away = replace(outcomes[2], findings=(Finding("lock.file", False, "moved", 2, place=Place("/etc/a b", 0)),))
     (run,) = _valid_sarif(sarif_json((away,), {}))["runs"]
     assert run["results"][0]["locations"][0]["physicalLocation"] == {
-        "artifactLocation": {"uri": "file:///etc/a%20b"}, "region": {"startLine": 1},
-    }  # fmt: skip
+        "artifactLocation": {"uri": "file:///etc/a%20b"},
+        "region": {"startLine": 1},
+    }
 
 
 def test_a_bundle_outside_the_repository_is_named_and_its_folder_is_not(outcomes: tuple[Outcome, ...]) -> None:

@@ -41,11 +41,35 @@ def _tables(text: str) -> list[list[list[str]]]:
 @pytest.mark.parametrize(
     "text",
     [
-        HOSTILE, "a | b", "**bold** _it_ ~~no~~", "<b>&amp;</b>", "# no heading", "1. no list", "- no list", "+ no",
-        "= no", "[a](http://b)", "`code", "\\", "a\\|b", "$x$ :smile: @you #1", "![i](j)", "0.0027", "-0.5", "12.",
-        "- ", "---", "> q", "</details>", "https://example.org", "    indented", "*", "|", "a\nb\r\nc\u2028d",
+        HOSTILE,
+        "a | b",
+        "**bold** _it_ ~~no~~",
+        "<b>&amp;</b>",
+        "# no heading",
+        "1. no list",
+        "- no list",
+        "+ no",
+        "= no",
+        "[a](http://b)",
+        "`code",
+        "\\",
+        "a\\|b",
+        "$x$ :smile: @you #1",
+        "![i](j)",
+        "0.0027",
+        "-0.5",
+        "12.",
+        "- ",
+        "---",
+        "> q",
+        "</details>",
+        "https://example.org",
+        "    indented",
+        "*",
+        "|",
+        "a\nb\r\nc\u2028d",
     ],
-)  # fmt: skip
+)
 def test_any_text_is_shown_as_it_is(text: str) -> None:
     wanted = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     for form in ("| {} | y |\n| --- | --- |\n| {} | z |\n", "- {}\n", "### {}\n"):
@@ -58,9 +82,11 @@ def test_the_summary_shows_what_failed_first(outcomes: tuple[Outcome, ...]) -> N
     text = summary(outcomes)
     headings = [_tokens(text)[i + 1] for i, token in enumerate(_tokens(text)) if token.type == "heading_open"]
     assert [_plain(heading) for heading in headings] == [
-        "Gemcut export: 3 of 4 failed", "❌ chat (executorch): failed", "❌ chat-broken (executorch): failed",
+        "Gemcut export: 3 of 4 failed",
+        "❌ chat (executorch): failed",
+        "❌ chat-broken (executorch): failed",
         "❌ tiny: failed",
-    ]  # fmt: skip
+    ]
     overview, first, *_ = _tables(text)
     assert [row[0] for row in overview[1:]] == ["❌ chat", "❌ chat-broken", "❌ tiny", "✅ old"]
     assert overview[1][4] == f"{len(outcomes[0].failures)} of {len(outcomes[0].findings)}"

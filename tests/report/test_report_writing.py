@@ -158,8 +158,12 @@ def _try(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProce
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "CI_"))}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(_COMMAND), "try", *words],
-        cwd=folder, env={**clean, **environ}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env={**clean, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ...util.packages import public_version
 from ...util.platform import processor
 
 if TYPE_CHECKING:
-    from ...checkpoint.records import Checkpoint
+    from ...checkpoint.opened import Checkpoint
     from ...devices import Options
     from ..plan import ExportPlan
 

@@ -19,7 +19,7 @@ from . import attention
 from .convert import convert
 from .link import link
 from .options import DYNAMIC_SHAPE
-from .program import make_signatures
+from .signatures import make_signatures
 from .version import require_exporter
 from .weight_inputs import WeightTable
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...util.progress import Progress
-from .program import Signature
+from .signatures import Signature
 
 _TFL_DECOMPOSITIONS = "LITERT_TORCH_FULL_TFL_DECOMPS"  # litert-torch 0.10, backend/export.py
 
