@@ -130,6 +130,10 @@ def drawer() -> ModuleType:
 
 
 def test_the_picture_of_the_architecture_is_the_code_s() -> None:
+    page = (CONTRIBUTING / "architecture.md").read_text(encoding="utf-8")
+    assert drawer().with_stages(page) == page, (
+        "stages changed: run .venv/bin/python docs/contributing/draw_architecture.py"
+    )
     drawn, kept = drawer().draw(), (CONTRIBUTING / "architecture.svg").read_text(encoding="utf-8")
     assert drawn == kept, "imports changed: run .venv/bin/python docs/contributing/draw_architecture.py"
 

@@ -19,6 +19,8 @@ import grimp
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = Path(__file__).with_name("architecture.svg")
+PAGE = PICTURE.with_name("architecture.md")
+BEGIN, END = "<!-- stages: written by draw_architecture.py -->", "<!-- end of stages -->"
 PACKAGE = "gemcut"
 
 # A heading for the layers from the one named here down to the next; a name that is no layer any more heads nothing.
@@ -191,6 +193,26 @@ def _text(
     return f'<text {at}{more} xml:space="preserve">{escape(words)}</text>'
 
 
+def stage_table() -> str:
+    """The stages of an export as a table in Markdown, from ``exporter/stages.py``."""
+    from gemcut.stages import EXPORT
+
+    lines = ["| stage | made from | runs | kept for a run that resumes |", "|-|-|-|-|"]
+    for stage in EXPORT:
+        runs = "once" if stage.scope == "export" else "for each bundle"
+        made_from = ", ".join(f"`{name}`" for name in stage.inputs)
+        lines.append(f"| `{stage.name}` | {made_from} | {runs} | {'yes' if stage.serializer else ''} |")
+    return "\n".join(lines)
+
+
+def with_stages(page: str) -> str:
+    """The page with the table between its two marks."""
+    begin, rest = page.split(BEGIN, 1)
+    _, end = rest.split(END, 1)
+    return f"{begin}{BEGIN}\n{stage_table()}\n{END}{end}"
+
+
 if __name__ == "__main__":
     PICTURE.write_text(draw(), encoding="utf-8")
-    print(PICTURE)
+    PAGE.write_text(with_stages(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(PICTURE, PAGE)
