@@ -18,7 +18,7 @@ from .test_graph_parity import some_ids
 def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without shared twins, skipped re-traces and merged decompositions every logit is the same."""
+    """Without shared partitions, skipped re-traces and merged decompositions every logit is the same."""
     from gemcut.runtimes.executorch import lower
     from gemcut.runtimes.executorch.delegates.xnnpack import shared_partitions
     from gemcut.runtimes.executorch.delegates.xnnpack.shared_partitions import PartitionCount
@@ -50,7 +50,7 @@ def test_a_patch_whose_place_is_gone_fails_loudly() -> None:
     from gemcut.runtimes.executorch.patches.guard import replaced
 
     block = replaced(_program, "emit_the_program", lambda original: original)
-    with pytest.raises(LackingError, match="has no emit_the_program"):
+    with pytest.raises(LackingError, match="no longer has emit_the_program"):
         block.__enter__()
 
 
