@@ -305,7 +305,7 @@ def test_the_hub_is_asked_where_a_branch_is(app, hub: str) -> None:
 def test_a_hub_that_cannot_be_reached_is_a_note(app) -> None:
     said = asked(app, "http://127.0.0.1:9")
     assert said.startswith("() (")
-    assert "didn't say" in said
+    assert "gave no answer" in said
     assert said.rstrip().endswith(COMMIT)
 
 
