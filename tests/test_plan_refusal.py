@@ -19,6 +19,7 @@ from gemcut.estimate import fit as room
 from gemcut.estimate import resources as machine
 from gemcut.estimate.fit import Room
 from gemcut.estimate.resources import Machine, this_machine
+from gemcut.pipeline.plan import _held
 
 GIGABYTE = 10**9
 
@@ -176,7 +177,7 @@ def test_what_a_killed_run_left_is_not_missing(tmp_path: Path) -> None:
     left.mkdir(parents=True)
     (left / "model.pte").write_bytes(bytes(1000))
     os.link(left / "model.pte", left / "again.pte")
-    assert room._held(tmp_path / "bundle") == 1000
+    assert _held(tmp_path / "bundle") == 1000
 
 
 @pytest.mark.parametrize(

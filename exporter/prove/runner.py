@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy.typing as npt
-
-from ..util.arrays import FloatArray
-
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    from ..util.arrays import Array, FloatArray
 
 
 @dataclass(frozen=True)
@@ -96,6 +92,3 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Free the program."""
-
-
-OpenRunner = Callable[[Path], Runner]

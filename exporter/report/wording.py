@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..config.toml_file import DataFile, read
-from ..prove.gate import AT_LEAST
-
 if TYPE_CHECKING:
     from .outcome import Finding, Outcome, Place
+    from .rules import Area
 
 FIGURES = {
     "mean_kl": "mean KL divergence (nats)",
@@ -26,12 +23,13 @@ FIGURES = {
 
 def figure_text(name: str, value: float | None) -> str:
     """Return one figure for a reader; rates are per cent."""
+    from ..prove.gate import AT_LEAST
+
     if value is None:
         return "-"
     return f"{value:.2%}" if name in AT_LEAST else f"{value:.4g}"
 
 
-RULES_FILE = Path(__file__).with_name("rules.toml")
 # Where a CI service has checked out the repository: reports name files from there, whatever folder Gemcut runs in.
 ROOT_VARIABLES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 _RATES = frozenset({"top1", "tool_calls"})
@@ -39,40 +37,10 @@ _BYTES = frozenset({"download_size", "device_size", "peak_memory"})
 _RATIOS = frozenset({"load_time", "prefill", "decode"})
 
 
-class Area(DataFile):
-    """What all rules of an area are about.
-
-    Attributes:
-        title: What holds if they pass.
-        help: What is checked.
-        next: What to do if one fails.
-    """
-
-    title: str
-    help: str
-    next: str
-
-
-class Rules(DataFile):
-    """``rules.toml``.
-
-    Attributes:
-        area: The areas by name.
-        figure: The titles of figures by name.
-    """
-
-    area: dict[str, Area]
-    figure: dict[str, str]
-
-
-@cache
-def rules() -> Rules:
-    """Return the data file, read once."""
-    return read(RULES_FILE, Rules, "report")
-
-
 def area_of(rule: str) -> Area:
     """Return the area of ``area.figure``; a general one if the data file has none."""
+    from .rules import rules
+
     areas = rules().area
     return areas.get(rule.partition(".")[0], areas["other"])
 
@@ -80,6 +48,8 @@ def area_of(rule: str) -> Area:
 def rule_title(rule: str) -> str:
     """Return a rule for a reader: ``fidelity: mean KL divergence`` for ``fidelity.mean_kl``."""
     area, _, figure = rule.partition(".")
+    from .rules import rules
+
     return f"{area}: {rules().figure.get(figure, figure.replace('_', ' '))}" if figure else area
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..prove.runner import Method
-from ..quantize.recipe import Recipe
 
 if TYPE_CHECKING:
     from ..modeling.kv_cache import CacheSpec
+    from ..quantize.recipe import Recipe
 
 
 @dataclass(frozen=True)

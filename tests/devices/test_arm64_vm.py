@@ -106,7 +106,7 @@ def test_nothing_is_left_when_we_are_ended(
         from pathlib import Path
         signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from gemcut.stages import Silent
+        from gemcut.util.progress import Silent
         from gemcut.devices import make_device
         device = make_device("arm64-vm")
         try:

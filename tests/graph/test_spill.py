@@ -9,6 +9,7 @@ import pytest
 import torch
 from gemcut.quantize.methods.round_to_nearest import METHOD
 from gemcut.quantize.recipe import Scheme
+from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
 from gemcut.runtimes.executorch.graph.decoder import Traced
 from gemcut.runtimes.executorch.lower import _to_edge, _to_program
 from gemcut.runtimes.executorch.patches import constants_on_disk as spill
@@ -39,7 +40,8 @@ def lowered(net: Any) -> Any:
     import executorch.kernels.quantized  # noqa: F401  (its kernel)
 
     program = torch.export.export(net.eval(), (torch.arange(5)[None],), strict=False)
-    return _to_program(_to_edge(Traced(net, program, None), {}))  # type: ignore[arg-type]
+    partitioners = DELEGATE.partitioners(program)
+    return _to_program(_to_edge(Traced(net, program, None), {}, partitioners))  # type: ignore[arg-type]
 
 
 def test_program_is_the_same_with_its_constants_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

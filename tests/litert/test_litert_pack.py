@@ -43,8 +43,8 @@ EXTRAS: dict[str, bytes | Path] = {
 SCRIPT = """
 import sys
 from pathlib import Path
-from gemcut.runtimes.litert.pack import pack
-from gemcut.runtimes.litert.tokenizer import choose_tokenizer
+from gemcut.runtimes.litert.litertlm_writer import pack
+from gemcut.runtimes.litert.tokenizer_section import choose_tokenizer
 from gemcut.runtimes.litert.metadata import llm_metadata
 out, program, sample = map(Path, sys.argv[1:4])
 metadata = llm_metadata(

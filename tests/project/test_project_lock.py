@@ -242,7 +242,7 @@ OFFLINE = """
 from pathlib import Path
 from typing import Any
 from gemcut.project.config import read_project
-from gemcut.project.hashing import Hashes
+from gemcut.project.hash_cache import Hashes
 from gemcut.project.lock import read_lock
 from gemcut.project.status import examine
 entry, = read_project(Path()).entries

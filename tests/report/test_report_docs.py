@@ -66,7 +66,7 @@ def test_the_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_area_of_rules_is_explained() -> None:
-    from gemcut.report.wording import rules
+    from gemcut.report.rules import rules
 
     told = set(re.findall(r"^\| `(\w+)` \| .* \| [^|]+ \|$", DOCS, re.M))
     assert told == set(rules().area) - {"other"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -32,8 +33,10 @@ fake = "1.0"
 
 def install(folder: Path) -> Path:
     """Installs the distribution into a folder of its own, with pip as a user would; returns the folder."""
+    copy = folder.with_name("source")  # a build leaves its own folders beside what it builds
+    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
     command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-build-isolation", "--target", str(folder), str(SOURCE)]
+    command += ["--no-build-isolation", "--target", str(folder), str(copy)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return folder
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConformanceError, LackingError
-from ...prove.runner import Array, Method, TensorSpec
-from ...util.arrays import FloatArray
+from ...prove.runner import Method, TensorSpec
+from ...util.arrays import Array, FloatArray
 
 
 @functools.cache

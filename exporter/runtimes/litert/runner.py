@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ConformanceError, LackingError
-from ...prove.runner import Array, Method, TensorSpec
-from ...util.arrays import FloatArray
+from ...prove.runner import Method, TensorSpec
+from ...util.arrays import Array, FloatArray
 from .signature_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
 
 # The engine fills masked places with -0.7 times float32's largest number; any number far below zero will do.
