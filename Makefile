@@ -60,7 +60,7 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.made
 	@echo "Installing $(TORCH) (a few minutes the first time)"
 	@$(PIP) '$(TORCH)'
 	@echo "Installing gemcut, ExecuTorch and LiteRT"
-	@$(PIP) --editable '.[executorch,litert]'
+	@$(PIP) --editable '.[executorch,litert,report]'
 	@touch $@
 
 $(VENV)/.installed-tests: pyproject.toml $(VENV)/.installed

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .errors import LackingError
-from .runtimes import find_runtime, runtime_names
+from .runtimes import RUNTIMES, find_runtime, runtime_names
 from .util.platform import cpu_flags as flags_of
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def _runtime(name: str) -> RuntimeState:
     return RuntimeState(name, True, True, "exports and runs bundles")
 
 
-def install(*runtimes: str) -> str:
-    """Return the command that installs all that these runtimes need."""
-    return f"pip install 'gemcut[{','.join(runtimes)}]'"
+def install(*extras: str) -> str:
+    """Return the command that installs what these extras name, such as runtimes that ship with Gemcut."""
+    return f"pip install 'gemcut[{','.join(extras)}]'"
 
 
 def requirements(extra: str = "") -> tuple[Requirement, ...]:
@@ -189,7 +189,8 @@ def _packages(runtimes: Sequence[RuntimeState]) -> Iterator[Check]:
     present = [runtime.name for runtime in runtimes if _installed(runtime.name)] or [runtimes[0].name]
     enough = any(runtime.can_export for runtime in runtimes)
     common = (*requirements(), *requirements(SHARED))
-    yield from (_package(each, "lacking", install(*present)) for each in common)
+    ours = [name for name in present if name in RUNTIMES.packaged] or [SHARED]
+    yield from (_package(each, "lacking", install(*ours)) for each in common)
     seen = {each.name for each in common}
     for name in present:
         mine = [each for each in requirements(name) if each.name not in seen]

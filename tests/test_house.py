@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gemcut.runtimes import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "exporter"
 # Rooms that may name runtimes and the forms of their programs.
 ROOMS = ("runtimes", "compat", "formats")
-NAMES = frozenset({"executorch", "litert", "onnx"})
+NAMES = frozenset({*RUNTIMES.packaged, "onnx"})
 SUFFIXES = (".pte", ".ptd", ".tflite", ".litertlm", ".onnx")
 MOST_LINES = 400
 MOST_LOOSE = 6
@@ -92,6 +95,59 @@ def test_no_runtime_and_no_form_of_its_programs_is_named_outside_its_rooms() -> 
         if names_a_runtime(text)
     ]
     assert found == []
+
+
+# Who may import from one runtime's folder, and why.
+REACHES_IN = {
+    "exporter/devices/android/shims.py": "compiles ExecuTorch's golden runner into the library that apps ship",
+}
+
+
+def test_nobody_imports_from_one_runtimes_folder() -> None:
+    inside = tuple(f"runtimes.{name}" for name in RUNTIMES.packaged)
+    found = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if path.relative_to(PACKAGE).parts[0] != "runtimes"
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").removeprefix("gemcut.").startswith(inside)
+    }
+    assert found == set(REACHES_IN)
+
+
+def test_every_packaged_runtime_is_in_the_contract_of_independence() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    held = next(set(each["modules"]) for each in contracts if each["type"] == "independence")
+    assert held == {f"gemcut.runtimes.{name}" for name in RUNTIMES.packaged}
+
+
+SCRIPTS = [path for folder in ("android_demo", "benchmarks", "docs", "tests") for path in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_imported_from_the_package_is_there(path: Path) -> None:
+    """Imports inside functions too, which only some machines ever run."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "gemcut" and not node.level:
+            place = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+            source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+            assert source.is_file(), f"line {node.lineno}: no module {node.module}"
+            known = source.read_text()
+            for name in node.names:
+                part = place / name.name
+                there = part.is_dir() or part.with_suffix(".py").is_file()
+                assert there or re.search(rf"\b{name.name}\b", known), f"line {node.lineno}: {node.module}.{name.name}"
+
+
+def test_every_path_of_the_package_that_is_named_elsewhere_exists() -> None:
+    places = [*(ROOT / ".github").rglob("*.yml"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "Makefile"]
+    named = {
+        (str(place.relative_to(ROOT)), name)
+        for place in [*places, ROOT / "action.yml"]
+        for name in re.findall(r"\bexporter/[\w/]+\.(?:py|toml|json)\b", place.read_text())
+    }
+    assert named
+    assert {(place, name) for place, name in named if not (ROOT / name).is_file()} == set()
 
 
 @pytest.mark.parametrize("text", ["executorch", "litert", ".pte", "model.tflite", "model.litertlm"])

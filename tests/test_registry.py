@@ -81,3 +81,47 @@ def test_one_that_cannot_be_imported_names_its_distribution_and_is_left_out_of_a
     assert "pip uninstall outside" in str(caught.value.hint)
     assert plugs.names() == ("one", "two", "broken")
     assert list(plugs) == ["one", "two"]
+
+
+def test_one_that_does_not_fit_in_is_left_out_and_says_why(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outsiders(monkeypatch, tmp_path, "three = plugged.two:PLUGIN")
+    rows = {"one": ".one:PLUGIN"}
+    plugs: Registry[str] = Registry("plug", "tests.plugs", rows, package, lambda name, plug: f"{name} is {plug}")
+    with pytest.raises(LackingError, match="the plug 'three' of outside can't be used: three is two"):
+        plugs.get("three")
+    assert list(plugs) == ["one"]
+
+
+def test_the_names_that_an_option_cannot_have_are_those_that_are_there() -> None:
+    from gemcut.cli.export import command
+    from gemcut.project.tables import _Bundle, _Defaults
+    from gemcut.runtimes import RUNTIMES
+    from gemcut.runtimes.options import RESERVED
+
+    options = {option.name for name in RUNTIMES.packaged for option in RUNTIMES.get(name).options}
+    flags = {str(parameter.name) for parameter in command.params}
+    assert (flags | set(_Defaults.model_fields) | set(_Bundle.model_fields)) - options == RESERVED
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"name": "other"}, "it calls itself 'other'"),
+        ({"table_keys": ("contxt",)}, "did you mean 'context'"),
+        ({"option": "recipe"}, "its option 'recipe' has the name of another"),
+        ({"option": "dynamic_shape"}, "its option 'dynamic_shape' has the name of another"),
+        ({"option": "stiffness"}, ""),
+    ],
+)
+def test_a_runtime_that_would_change_others_does_not_fit_in(changes: dict[str, object], why: str) -> None:
+    from types import SimpleNamespace
+
+    from gemcut.runtimes import _misfit
+    from gemcut.runtimes.options import RuntimeOption
+
+    option = RuntimeOption(str(changes.pop("option", "own")), "help", "description")
+    plugin = SimpleNamespace(**{"name": "outside", "table_keys": ("recipe",), "options": (option,), **changes})
+    found = _misfit("outside", plugin)  # type: ignore[arg-type]
+    assert why in found if why else not found

@@ -12,7 +12,8 @@ from gemcut.errors import UnsupportedError, UsageError
 from gemcut.quantize.recipe import list_recipes
 from gemcut.target import RuntimeChoices, explained, list_targets, load_target, schema
 
-SHIPPED = ("android-arm64", "android-x86_64", "linux-arm64", "linux-x86_64")
+SHIPPED = tuple(list_targets())
+FIRST = ("android-arm64", "android-x86_64", "linux-arm64", "linux-x86_64")  # of the first release; more may be added
 
 
 def write(folder: Path, **changes: object) -> Path:
@@ -40,8 +41,8 @@ def with_litert(folder: Path, table: str | None, runtimes: str = '["executorch",
     return path
 
 
-def test_the_four_targets_are_shipped() -> None:
-    assert tuple(list_targets()) == SHIPPED
+def test_the_four_first_targets_are_still_shipped() -> None:
+    assert set(FIRST) <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -52,8 +53,8 @@ def test_every_value_of_a_shipped_target_is_explained(name: str) -> None:
     assert all(len(reason) > 20 or key == "context" for key, reason in target.choices.items())
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_target_has_the_issues_defaults(name: str) -> None:
+@pytest.mark.parametrize("name", FIRST)
+def test_a_first_target_has_the_issues_defaults(name: str) -> None:
     target = load_target(name)
     assert target.delegate == "xnnpack"
     assert target.recipe in list_recipes()
@@ -61,8 +62,8 @@ def test_a_shipped_target_has_the_issues_defaults(name: str) -> None:
     assert set(target.oldest_runtime) == set(target.runtimes) == {"executorch", "litert"}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_target_takes_short_turns_and_the_same_context_on_litert(name: str) -> None:
+@pytest.mark.parametrize("name", FIRST)
+def test_a_first_target_takes_short_turns_and_the_same_context_on_litert(name: str) -> None:
     litert = load_target(name).own["litert"]
     assert litert.context is None
     assert (litert.prefill_lengths[0], litert.options) == (16, {"dynamic_shape": False})

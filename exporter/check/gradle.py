@@ -233,7 +233,7 @@ def _catalog(path: Path) -> tuple[dict[str, Dependency], dict[str, tuple[str, ..
     if not data.keys() & {"libraries", "versions", "plugins", "bundles"}:
         raise UsageError(
             f"{path} is not a version catalog: it has neither [libraries] nor [versions]",
-            hint=f"name the catalog, which is gradle/{CATALOG}",
+            hint=f"Name the version catalog, usually gradle/{CATALOG}.",
         )
     versions = {name: _rich(value) for name, value in data.get("versions", {}).items()}
     found = {}

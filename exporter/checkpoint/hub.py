@@ -72,7 +72,8 @@ def locate(model: str, *, weights: bool = True) -> Place:
     match = _HUB_ID.fullmatch(model)
     if match is None:
         raise CheckpointError(
-            f"no such directory: {model}", hint="pass a directory or a hub id (org/name[@revision]) as MODEL"
+            f"no such directory: {model}",
+            hint="Name a directory or a hub id (org/name[@revision]); without MODEL it is the packaged sample.",
         )
     return _fetch(model, match["id"], match["revision"], weights=weights)
 

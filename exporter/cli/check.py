@@ -43,7 +43,7 @@ A version is compared with what is known about that release. A library is loaded
 can't load it, its strings are read, and the verdict is only that it may run. The bundle itself isn't run:
 gemcut validate --on android-lib:LIBRARY does that.
 
-Exit codes: 0 it runs or may run, 6 it doesn't run, 4 nobody can know.
+Exit codes: 0 it runs or may run, 6 it doesn't run, 4 it can't be known.
 """
 
 

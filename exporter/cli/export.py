@@ -99,9 +99,9 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
         return _export_project(ctx, as_json, flags)
     for name in _OF_PROJECTS:
         if flags[name]:
-            raise UsageError(f"--{name} only applies to {PROJECT_FILE}: leave out MODEL and --target")
+            raise UsageError(f"--{name} applies only to {PROJECT_FILE}: leave out MODEL and --target")
     if flags["target"] is None:
-        raise UsageError("Missing option '--target'.", hint="See gemcut targets for a list, and gemcut export --help.")
+        raise UsageError("--target is missing", hint="See gemcut targets for a list, and gemcut export --help.")
     with reporting(flags, "export", Path(model).name if model else "sample") as report:
         published = _export(_request(model, flags), report)
     for one in published:
@@ -127,9 +127,12 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
     for name in flags:
         given = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         if given and name not in taken:
-            flag = {"form": "format", "devices": "on"}.get(name, name).replace("_", "-")
+            flag = {"form": "format"}.get(name, name).replace("_", "-")
+            if name == "gate":
+                raise UsageError("--gate needs MODEL or --target: a bundle of gemcut.toml must pass its recipe's gate")
+            key = {"memory": "device_memory", "form": "format", "runtime": "runtimes"}.get(name, name)
             raise UsageError(
-                f"--{flag} needs MODEL or --target: with {PROJECT_FILE}, set it as a key of a bundle",
+                f"--{flag} needs MODEL or --target: with {PROJECT_FILE}, set the key {key} of a bundle",
                 hint="See docs/reference/configuration.md or .gemcut/gemcut.schema.json for its keys.",
             )
     from .project import export_project

@@ -91,7 +91,7 @@ def reporting(
     streams, and stdout only holds results.
 
     Args:
-        flags: The command's parameters, of which ``junit``, ``sarif``, ``html`` and ``summary`` are read.
+        flags: The command's parameters, of which those of the report formats are read.
         action: The command.
         name: The name of what it works on, for an error that belongs to no bundle.
         place: Where the user's files name that.
@@ -106,7 +106,8 @@ def reporting(
     """
     from ..report.writer import ReportFiles, check_files
 
-    files = ReportFiles(**{flag: flags.get(flag) for flag in FORMATS.names()})
+    asked = {name: flags.get(name.replace("-", "_")) for name in FORMATS.names()}
+    files = ReportFiles(**{name: path for name, path in asked.items() if path is not None})
     check_files(files)
     report = Report(action, name, place)
     try:

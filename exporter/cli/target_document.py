@@ -59,10 +59,11 @@ def _choices_types(names: tuple[str, ...]) -> dict[str, type]:
         options = [option.name for option in runtime.options if option.in_target]
         if not (options or runtime.table_keys):
             continue
-        lengths, *others = [(key, *_COMMON[key]) for key in _COMMON if key in runtime.table_keys]
+        keys = {key: _COMMON[key] for key in _COMMON if key in runtime.table_keys}
+        lengths = {key: keys.pop(key) for key in ("prefill_lengths",) if key in keys}
+        choices = {**lengths, **dict.fromkeys(options, (bool, False)), **keys}
         fields: list[Any] = [
-            (key, kind, dataclasses.field(default=default))
-            for key, kind, default in (lengths, *((option, bool, False) for option in options), *others)
+            (key, kind, dataclasses.field(default=default)) for key, (kind, default) in choices.items()
         ]
         made = dataclasses.make_dataclass(f"{name.capitalize()}Choices", fields, frozen=True)
         made.__doc__ = f"What a target chooses for {runtime.name} alone; null takes the target's own value."

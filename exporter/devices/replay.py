@@ -211,10 +211,11 @@ def _run(subject: Subject, device: Device, facts: Facts, work: Path) -> tuple[tu
     program = find_runtime(subject.runtime).inspector.golden_program(subject.bundle, work)
     order, result = work / "order.bin", work / "result.bin"
     write_order(subject.goldens, manifest.prefill_chunk, manifest.context, manifest.stop_ids, order, host=subject.host)
-    device.push(program, program.name)
+    for name, file in program.files.items():
+        device.push(file, name)
     device.push(order, order.name)
     threads = 1 if facts.emulated else min(_MOST_THREADS, facts.cores or os.cpu_count() or 1)
-    arguments = ("run", program.name, order.name, result.name, str(threads))
+    arguments = ("run", program.entry, order.name, result.name, str(threads))
     done = device.run((*device.runner(subject.runtime), *arguments), device.seconds)
     figures = last_object(done.stdout)
     if done.code or "error" in figures:

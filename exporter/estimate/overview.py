@@ -212,10 +212,10 @@ def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, 
     """The configuration with an adapter merged in; its head is separate if the adapter unties it."""
     from ..checkpoint.adapters.adapter import HEAD, Base, open_adapter
     from ..checkpoint.adapters.overlay import spare_tensors
-    from ..modeling.parts import TEXT_DECODER
+    from ..modeling.parts import PARTS, TEXT_DECODER
 
     tied = bool(config.tie_word_embeddings)
-    state = TEXT_DECODER.empty(config).state_dict()
+    state = PARTS.get(TEXT_DECODER).empty(config).state_dict()
     shapes = {name: tuple(value.shape) for name, value in state.items() if not (tied and name == HEAD)}
     adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(config)))
     if adapter.untied:

@@ -137,11 +137,11 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
     """
     from ..modeling.experts import SplitExperts, split_experts
     from ..modeling.kv_cache import cache_spec
-    from ..modeling.parts import TEXT_DECODER
+    from ..modeling.parts import PARTS, TEXT_DECODER
     from ..modeling.sparse import split_sparse
 
     # Experts become the separate matrices that a program has.
-    empty = split_experts(split_sparse(TEXT_DECODER.empty(config)), SplitExperts)
+    empty = split_experts(split_sparse(PARTS.get(TEXT_DECODER).empty(config)), SplitExperts)
     weights = tuple(_weights(empty, recipe, _chosen_share(config), check))
     inside = {id(parameter) for parameter in empty.parameters() if parameter.dim() == 2}
     others = sum(p.numel() for p in empty.parameters() if id(p) not in inside)

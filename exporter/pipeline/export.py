@@ -1,6 +1,6 @@
 """An export, stage by stage, in the order of ``stages.EXPORT``; this module reads like a table of contents.
 
-checkpoint -> plan -> reference -> graph -> quantize -> lower -> pack -> prove -> publish
+checkpoint -> plan -> reference -> build -> pack -> prove -> seal -> publish
 """
 
 from __future__ import annotations

@@ -169,7 +169,8 @@ def _output(request: ExportRequest, name: str) -> Path:
 def _offered(name: str, target: Target) -> str:
     if name not in target.runtimes:
         raise UnsupportedError(
-            f"The target {target.name} has no runtime '{name}'.", hint=nearest(name, target.runtimes)
+            f"the target {target.name} doesn't name the runtime '{name}': {nearest(name, target.runtimes)}",
+            hint="To add a runtime, name it under runtimes in a target file of your own.",
         )
     return name
 

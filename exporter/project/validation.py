@@ -95,7 +95,8 @@ def _check_target(entry: BundleEntry) -> Iterator[Mistake]:
         target = load_target(entry.target)
         for runtime in entry.runtimes:
             if runtime not in target.runtimes:
-                message = f"the target {target.name} has no runtime '{runtime}': {nearest(runtime, target.runtimes)}"
+                offered = nearest(runtime, target.runtimes)
+                message = f"the target {target.name} doesn't name the runtime '{runtime}': {offered}"
                 yield _at(entry, "runtimes", message, EXIT_UNSUPPORTED)
     except GemcutError as error:
         yield _raised(entry, "target", error)

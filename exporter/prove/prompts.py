@@ -19,6 +19,7 @@ LEAST_POSITIONS = 32
 OWN_PROMPTS = "golden_prompts.jsonl"
 _ROOM = LEAST_POSITIONS + 16
 KINDS = ("tool", "result", "system", "thinking", "multi-turn")  # what a template may be able to do beside plain chats
+_KEYS = {"id", "kind", "messages", "tools", "add_generation_prompt", "text", "thinking"}
 _PROBE_NAME = "probe_tool_name"
 _PROBE_TEXT = "Probe of the system turn 7351."
 _PROBE_RESULT = "Probe of a result 2203."
@@ -33,9 +34,11 @@ _PROBE_TOOL = {
 
 
 def _prompt(entry: Mapping[str, Any], where: str) -> Prompt:
-    unknown = set(entry) - {"id", "kind", "messages", "tools", "add_generation_prompt", "text", "thinking"}
+    unknown = set(entry) - _KEYS
     if unknown:
-        raise CheckpointError(f"{where}: unknown key {sorted(unknown)[0]!r}", hint="see Prompt in gemcut.prompt.chats")
+        raise CheckpointError(
+            f"{where}: unknown key {sorted(unknown)[0]!r}", hint="a prompt has these keys: " + ", ".join(sorted(_KEYS))
+        )
     messages, tools, text = entry.get("messages", []), entry.get("tools") or [], entry.get("text", "")
     good = isinstance(entry.get("id"), str) and bool(entry["id"]) and isinstance(text, str)
     good = good and all(isinstance(m, dict) and "role" in m for m in messages) and bool(messages) != bool(text)

@@ -5,8 +5,23 @@ A runtime's parts are imported when they are used, so that an app team installs 
 
 from __future__ import annotations
 
+from ..errors import nearest
 from ..util.registry import Registry
-from .base import RuntimePlugin
+from .base import TABLE_KEYS, RuntimePlugin
+from .options import RESERVED
+
+
+def _misfit(name: str, plugin: RuntimePlugin) -> str:
+    """Why a runtime of another distribution can't be used beside those that ship with Gemcut."""
+    if plugin.name != name:
+        return f"it calls itself '{plugin.name}'"
+    if wrong := sorted(set(plugin.table_keys) - TABLE_KEYS):
+        return f"table_keys has '{wrong[0]}': {nearest(wrong[0], sorted(TABLE_KEYS))}"
+    taken = {option.name for other in RUNTIMES.packaged for option in RUNTIMES.get(other).options} | RESERVED
+    if clash := sorted(taken & {option.name for option in plugin.options}):
+        return f"its option '{clash[0]}' has the name of another"
+    return ""
+
 
 RUNTIMES: Registry[RuntimePlugin] = Registry(
     "runtime",
@@ -16,6 +31,7 @@ RUNTIMES: Registry[RuntimePlugin] = Registry(
         "litert": ".litert:PLUGIN",
     },
     __name__,
+    _misfit,
 )
 DEFAULT = RUNTIMES.packaged[0]  # the value of --runtime if it isn't given
 

@@ -18,7 +18,7 @@ from ..errors import LackingError
 from ..util.registry import Registry
 from .delegates import Delegate
 from .options import RuntimeOption
-from .program import Artifacts, BuildSpec, Contents, Packaged, Program, Shape
+from .program import ADAPTERS, Artifacts, BuildSpec, Contents, Packaged, Program, Shape
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ..util.stage_clock import StageClock
     from .golden_runner import GoldenRunner
 
+# The keys that a target may have in a runtime's table beside the runtime's options (``RuntimePlugin.table_keys``).
+TABLE_KEYS = frozenset({"recipe", "context", "prefill_lengths"})
 # Tables of what is inside a program's files: a heading each, and rows.
 Layout = tuple[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], ...]
 # Runs the golden runner on a device with these words, after these files were put into the device's folder.
@@ -228,9 +230,14 @@ class Inspector(ABC):
         """
         return {}
 
-    def golden_program(self, bundle: Bundle, work: Path) -> Path:
-        """Return the program in the form that a golden runner takes; ``work`` is a scratch folder."""
-        return bundle.program
+    def golden_program(self, bundle: Bundle, work: Path) -> Artifacts:
+        """Return the program in the form that a golden runner takes; ``work`` is a scratch folder.
+
+        Adapters aren't among its files: a golden runs without one.
+        """
+        entry = bundle.program
+        others = (name for name in bundle.manifest.program_files if not name.startswith(ADAPTERS))
+        return Artifacts(entry.name, {entry.name: entry, **{name: bundle.file(name) for name in others}})
 
     def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
         """Return the oldest known release with all that a bundle's program needs; None if no known release has it."""
@@ -252,7 +259,7 @@ class RuntimePlugin(ABC):
         platforms: The platforms that it is released for, as ``system-architecture``.
         delegates: The delegates that it has.
         options: Its own options.
-        table_keys: The keys that a target may set in a table of the runtime's name, beside its options.
+        table_keys: Which of ``TABLE_KEYS`` a target may set in a table of the runtime's name, beside its options.
         embeds_manifest: Whether the program's file holds the manifest, so that it is packed again once that is final.
         has_cost_model: Whether ``gemcut plan``'s estimates of memory and disk were measured with it, so that an export
             is refused if they say that it can't succeed.

@@ -6,6 +6,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Keys of gemcut.toml and parameters of ``gemcut export`` that are there already.
+RESERVED = frozenset(
+    {
+        "adapter",
+        "as_json",
+        "baseline",
+        "budgets",
+        "chat_template",
+        "context",
+        "device_memory",
+        "force",
+        "form",
+        "format",
+        "fresh",
+        "gate",
+        "html",
+        "junit",
+        "locked",
+        "memory",
+        "model",
+        "only",
+        "output",
+        "prefill_lengths",
+        "prove_on",
+        "recipe",
+        "runtime",
+        "runtimes",
+        "sarif",
+        "summary",
+        "target",
+        "timeout",
+        "verbose",
+    }
+)
+
 
 @dataclass(frozen=True)
 class RuntimeOption:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ..quantize.recipe import Recipe
 
 
+ADAPTERS = "adapters/"  # the folder of adapters in a bundle
+
+
 @dataclass(frozen=True)
 class Shape:
     """The lengths of a program, in tokens.
@@ -81,7 +84,7 @@ class Artifacts:
 
     def members(self) -> dict[str, Path]:
         """Return where each file lies, by its name in a bundle; adapters are in a folder of their own."""
-        adapters = {f"adapters/{name}{path.suffix}": path for name, path in self.adapters.items()}
+        adapters = {f"{ADAPTERS}{name}{path.suffix}": path for name, path in self.adapters.items()}
         return {**self.files, **adapters}
 
 

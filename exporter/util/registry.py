@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Generic, TypeVar
 
@@ -17,7 +17,7 @@ class Registry(Generic[T]):
     """The plugins of one kind.
 
     A plugin is imported by ``get``, never before, so that listing names costs nothing and a user installs only what
-    they use. A distribution of somebody else's adds one by an entry point in ``group``
+    they use. A distribution of a third party adds one by an entry point in ``group``
     (https://packaging.python.org/en/latest/specifications/entry-points/).
 
     Args:
@@ -26,10 +26,19 @@ class Registry(Generic[T]):
         rows: Name -> ``module:OBJECT``, in the order in which they are listed; a module that begins with a dot is
             relative to ``package``.
         package: The package that the rows' modules are relative to.
+        misfit: Returns why another distribution's plugin of that name can't be used; empty if it can.
     """
 
-    def __init__(self, kind: str, group: str, rows: Mapping[str, str], package: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        rows: Mapping[str, str],
+        package: str,
+        misfit: Callable[[str, T], str] | None = None,
+    ) -> None:
         self.kind = kind
+        self._misfit = misfit
         self.group = group
         self._rows = dict(rows)
         self._package = package
@@ -63,7 +72,7 @@ class Registry(Generic[T]):
 
         Raises:
             UnsupportedError: None has that name; the message has the nearest.
-            LackingError: Another distribution's plugin can't be imported.
+            LackingError: Another distribution's plugin can't be imported, or doesn't fit in.
         """
         if name not in self._loaded:
             if name not in self:
@@ -77,14 +86,15 @@ class Registry(Generic[T]):
             found: T = getattr(importlib.import_module(module, self._package), attribute)
             return found
         point = _entry_points(self.group)[name]
+        owner = point.dist.name if point.dist is not None else point.value
+        hint = f"Update {owner}, or uninstall it: pip uninstall {owner}."
         try:
             outside: T = point.load()
         except Exception as error:
-            owner = point.dist.name if point.dist is not None else point.value
-            raise LackingError(
-                f"the {self.kind} '{name}' of {owner} can't be imported: {type(error).__name__}: {error}",
-                hint=f"Update {owner}, or uninstall it: pip uninstall {owner}.",
-            ) from error
+            why = f"{type(error).__name__}: {error}"
+            raise LackingError(f"the {self.kind} '{name}' of {owner} can't be imported: {why}", hint=hint) from error
+        if why := self._misfit(name, outside) if self._misfit else "":
+            raise LackingError(f"the {self.kind} '{name}' of {owner} can't be used: {why}", hint=hint)
         return outside
 
 

@@ -16,6 +16,7 @@ from gemcut.errors import ConformanceError, LackingError, UnsupportedError, Usag
 from gemcut.pipeline.failures import DeviceFailed
 from gemcut.runtimes.executorch.golden_runner import build
 from gemcut.runtimes.litert import PLUGIN
+from gemcut.runtimes.program import Artifacts
 
 FEW = {"executorch": 4, "litert": 2}  # goldens, the shortest: emulation is some thirty times slower
 SCALED = "stride, width) * scale"  # attention's scores in the golden runner's own kernel
@@ -203,7 +204,7 @@ def test_a_damaged_program_is_a_verdict(ready, subject_of_bundle, few, sample_li
     broken = tmp_path / "model.tflite"
     broken.write_bytes(b"TFL3" * 1000)
     inspector = "gemcut.runtimes.litert.inspector.LiteRTInspector.golden_program"
-    monkeypatch.setattr(inspector, lambda self, bundle, work: broken)
+    monkeypatch.setattr(inspector, lambda self, bundle, work: Artifacts.single(broken))
     verdict = prove_on(few(subject_of_bundle(sample_litert.path), 1), "arm64-user", tmp_path, silent)
     assert not verdict.passed
     assert verdict.conformance is None

@@ -34,11 +34,11 @@ def test_what_has_no_adaptation_is_refused_with_its_key(changes: dict[str, Any],
 
 
 def refuse(**of: Any) -> None:
-    from gemcut.modeling.parts import TEXT_DECODER
+    from gemcut.modeling.parts import PARTS, TEXT_DECODER
     from gemcut.modeling.supported import refuse_modules
     from transformers import AutoConfig
 
-    refuse_modules(TEXT_DECODER.empty(AutoConfig.for_model(**of)), "executorch")
+    refuse_modules(PARTS.get(TEXT_DECODER).empty(AutoConfig.for_model(**of)), "executorch")
 
 
 def test_what_the_modules_show_is_refused_with_their_names() -> None:
@@ -72,10 +72,12 @@ def test_what_a_run_without_weights_shows_is_refused_with_its_layer(
 
 
 def refuse_gemma3(change: Any) -> None:
-    from gemcut.modeling.parts import TEXT_DECODER
+    from gemcut.modeling.parts import PARTS, TEXT_DECODER
     from gemcut.modeling.supported import refuse_modules
 
-    model = TEXT_DECODER.empty(config(num_hidden_layers=2, hidden_size=64, layer_types=["sliding_attention"] * 2))
+    model = PARTS.get(TEXT_DECODER).empty(
+        config(num_hidden_layers=2, hidden_size=64, layer_types=["sliding_attention"] * 2)
+    )
     attention = model.model.layers[1].self_attn
     change(attention)
     refuse_modules(model, "executorch")
@@ -120,12 +122,12 @@ def test_a_keyword_that_the_configuration_does_not_announce_is_refused(keyword: 
 
 
 def test_a_run_without_weights_leaves_the_model_as_it_was() -> None:
-    from gemcut.modeling.parts import TEXT_DECODER
+    from gemcut.modeling.parts import PARTS, TEXT_DECODER
     from gemcut.modeling.supported import refuse_modules
     from transformers import AutoConfig
 
     made = {"num_hidden_layers": 1, "hidden_size": 64, "vocab_size": 100, "num_experts": 4, "num_experts_per_tok": 2}
-    model = TEXT_DECODER.empty(AutoConfig.for_model("qwen3_moe", **made))
+    model = PARTS.get(TEXT_DECODER).empty(AutoConfig.for_model("qwen3_moe", **made))
     own, training = model.config._attn_implementation, model.training
     refuse_modules(model, "executorch")
     assert (model.config._attn_implementation, model.training) == (own, training)
@@ -261,7 +263,7 @@ def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp
 def test_multiply_accumulates_are_counted_from_shapes() -> None:
     from gemcut.modeling.kv_cache import cache_spec
     from gemcut.modeling.macs import attention_macs, linear_macs
-    from gemcut.modeling.parts import TEXT_DECODER
+    from gemcut.modeling.parts import PARTS, TEXT_DECODER
 
     small = config(
         vocab_size=100,
@@ -274,5 +276,5 @@ def test_multiply_accumulates_are_counted_from_shapes() -> None:
         layer_types=["full_attention"],
     )
     # q 32x32, k and v 32x16, o 32x32, gate, up and down 32x64, the tied head 32x100
-    assert linear_macs(TEXT_DECODER.empty(small)) == 32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3 + 32 * 100
+    assert linear_macs(PARTS.get(TEXT_DECODER).empty(small)) == 32 * 32 * 2 + 32 * 16 * 2 + 32 * 64 * 3 + 32 * 100
     assert attention_macs(small, cache_spec(small, 64, 8)) == 2 * 2 * 16 * 64

@@ -362,7 +362,7 @@ reason = "a test"
 
 
 def test_each_expert_is_quantized_as_a_matrix_of_its_own(make: Callable[[str], Made], tmp_path: Path) -> None:
-    from gemcut.modeling.parts import TEXT_DECODER
+    from gemcut.modeling.parts import PARTS, TEXT_DECODER
     from gemcut.quantize.recipe import load_recipe
     from gemcut.quantize.schemes import decide
     from gemcut.runtimes.litert import PLUGIN
@@ -370,7 +370,7 @@ def test_each_expert_is_quantized_as_a_matrix_of_its_own(make: Callable[[str], M
     from gemcut.runtimes.litert.runner import LiteRTRunner
 
     made = make("gemma 4 experts")
-    empty = adapt(TEXT_DECODER.empty(CASES["gemma 4 experts"].make()))
+    empty = adapt(PARTS.get(TEXT_DECODER).empty(CASES["gemma 4 experts"].make()))
     planned = [name for name, _, _ in decide(empty, load_recipe("int8"), PLUGIN.delegate("xnnpack").check_scheme)]
     assert [name for name in planned if ".experts." in name and "layers.1" in name] == [
         f"model.layers.1.experts.{part}.{number}" for part in ("gate_up_proj", "down_proj") for number in range(5)

@@ -1,4 +1,4 @@
-"""The fake runtime for tests: installed as the distribution of somebody else that it is, and a model that fits it."""
+"""The fake runtime for tests: installed as the distribution of a third party that it is, and a model that fits it."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ...util.registry import Registry
 from .base import Part
-from .text_decoder import TEXT_DECODER
 
 PARTS: Registry[Part] = Registry(
     "model part",
@@ -12,5 +11,6 @@ PARTS: Registry[Part] = Registry(
     {"text-decoder": ".text_decoder:TEXT_DECODER"},
     __name__,
 )
+TEXT_DECODER = PARTS.packaged[0]
 
 __all__ = ["PARTS", "TEXT_DECODER", "Part"]

@@ -35,5 +35,5 @@ class Part(ABC):
             runtime: The runtime that it is for, for messages.
 
         Raises:
-            UnsupportedError: The configuration asks for something that no graph of ours has; the message names it.
+            UnsupportedError: The configuration asks for what none of Gemcut's graphs has; the message names it.
         """

@@ -22,7 +22,8 @@ class QuantizationMethod(ABC):
 
     Attributes:
         name: What the method is called in the registry.
-        requires_calibration: It needs statistics of activations, so an export that uses it runs calibration texts.
+        requires_calibration: It needs statistics of activations. No export collects them yet, so ``METHODS`` has no
+            such method.
     """
 
     name: ClassVar[str]

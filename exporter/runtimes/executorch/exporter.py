@@ -32,13 +32,13 @@ class ExecuTorchExporter(Exporter):
         """See ``Exporter``."""
         from ...compat.executorch_releases import oldest_fitting
         from ...modeling.experts import split_experts
-        from ...modeling.parts import TEXT_DECODER
+        from ...modeling.parts import PARTS, TEXT_DECODER
         from ...quantize.schemes import decide
         from .graph.routing import ChosenExperts
 
         if oldest is not None:
             oldest_fitting(oldest)
-        empty = TEXT_DECODER.checked(config, "executorch")
+        empty = PARTS.get(TEXT_DECODER).checked(config, "executorch")
         decide(split_experts(empty, ChosenExperts), recipe, DELEGATES.get(delegates[0]).check_scheme)
 
     def cache(self, config: Any, shape: Shape, options: Mapping[str, Any]) -> CacheSpec:

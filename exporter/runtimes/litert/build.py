@@ -17,6 +17,7 @@ from ...util.stage_clock import StageClock
 from ..program import Artifacts, BuildSpec, Program
 from . import attention
 from .convert import convert
+from .delegates import DELEGATES
 from .link import link
 from .options import DYNAMIC_SHAPE
 from .signatures import make_signatures
@@ -50,7 +51,7 @@ def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program
         runtime_version=version,
         artifacts=Artifacts.single(out),
         operators=(),  # see ``requirements.examine``
-        delegates={},
+        delegates={DELEGATES.get(spec.delegates[0]).title: 0},  # counted by ``requirements.examine``
         vocab_size=int(spec.config.vocab_size),
         context=spec.shape.context,
         prefill_chunk=spec.shape.context if spec.options[DYNAMIC_SHAPE] else spec.shape.prefill[-1],

@@ -27,13 +27,13 @@ class LiteRTExporter(Exporter):
 
     def check(self, config: Any, recipe: Recipe, delegates: Sequence[str], oldest: str | None = None) -> None:
         """See ``Exporter``."""
-        from ...modeling.parts import TEXT_DECODER
+        from ...modeling.parts import PARTS, TEXT_DECODER
         from ...quantize.schemes import decide
         from .adapt import adapt
         from .version import require_exporter
 
         require_exporter()
-        empty = TEXT_DECODER.checked(config, "litert")
+        empty = PARTS.get(TEXT_DECODER).checked(config, "litert")
         decide(adapt(empty), recipe, DELEGATES.get(delegates[0]).check_scheme)
 
     def cache(self, config: Any, shape: Shape, options: Mapping[str, Any]) -> CacheSpec:

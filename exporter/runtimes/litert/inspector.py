@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...errors import LackingError
 from ...formats import litertlm
 from ..base import Inspector, Layout
+from ..program import Artifacts
 
 if TYPE_CHECKING:
     from ...bundle.reader import Bundle
@@ -53,8 +54,8 @@ class LiteRTInspector(Inspector):
             named[name] = (section.size, litertlm.section_sha256(path, section))
         return named
 
-    def golden_program(self, bundle: Bundle, work: Path) -> Path:
+    def golden_program(self, bundle: Bundle, work: Path) -> Artifacts:
         """See ``Inspector``: the section that the Interpreter runs."""
         path, out = bundle.program, work / _GOLDEN_PROGRAM
         out.write_bytes(litertlm.mapped(path, litertlm.program_section(path)))
-        return out
+        return Artifacts.single(out)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..program import Program
-from .delegates.base import INTERPRETER_DELEGATE
 from .signature_names import DECODE
 
 
@@ -32,7 +31,8 @@ class Requirements:
 
 def examine(program: Program) -> Program:
     """Return the program with its operators, its delegates and the share of the work that runs in them."""
-    needs = read_requirements(program.artifacts.path)
+    (delegate,) = program.delegates
+    needs = read_requirements(program.artifacts.path, delegate)
     return dataclasses.replace(
         program,
         operators=needs.operators,
@@ -42,10 +42,14 @@ def examine(program: Program) -> Program:
     )
 
 
-def read_requirements(program: Path) -> Requirements:
+def read_requirements(program: Path, delegate: str) -> Requirements:
     """Read a ``.tflite``; its decode signature must be its first subgraph, the only one that LiteRT describes.
 
     The Interpreter opens the file as a phone would open it, with XNNPACK at its defaults.
+
+    Args:
+        program: The ``.tflite``.
+        delegate: What manifests call the delegate that the Interpreter applies.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -59,7 +63,7 @@ def read_requirements(program: Path) -> Requirements:
     for macs, index in _products(model, [names[_builtin(code)] for code in codes]):
         total += macs
         inside += macs if index in fed else 0
-    delegates = {INTERPRETER_DELEGATE: calls} if calls else {}
+    delegates = {delegate: calls} if calls else {}
     return Requirements(tuple(operators), delegates, inside / total if total else 0.0)
 
 

@@ -1,7 +1,8 @@
 """A runtime that builds in a millisecond: for a model without attention, the next token's logits are a table.
 
-It has everything that a runtime may have: options, a delegate, two files and two methods in a program, facts about
-releases. ``faults`` tells it to hang, die, differ, or find the disk full.
+It has most of what a runtime may have: options, a delegate, two files and two methods in a program, facts about
+releases; not a golden runner, nor an engine of its own that is checked. ``faults`` tells it to hang, die, differ, or
+find the disk full.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A report format of somebody else's: a line for each finding."""
+"""A third party's report format: a line for each finding."""
 
 from __future__ import annotations
 
