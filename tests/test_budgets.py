@@ -95,7 +95,7 @@ def test_a_baseline_must_be_a_whole_bundle_of_the_same_runtime(
 ) -> None:
     with pytest.raises(UsageError, match="no baseline at"):
         open_baseline(tmp_path / "nothing", "executorch")
-    with pytest.raises(UsageError, match="of executorch, not of litert"):
+    with pytest.raises(UsageError, match="for executorch, not for litert"):
         open_baseline(sample_int4.path, "litert")
     both = tmp_path / "both"
     shutil.copytree(sample_int4.path, both / "sample-android-arm64-executorch")
@@ -114,7 +114,7 @@ def test_all_violations_come_at_once(sample_int4: Any, held: Callable[..., Any])
     lines = tuple(held(sample_int4.path, mean_kl=1e-9, download_size=1, top1=0.5).values())
     failed = BudgetFailed([dataclasses.replace(evidence_of(sample_int4.path), budgets=lines)])
     assert failed.exit_code == 7
-    assert failed.message.startswith("over 2 of its budgets, nothing was published: executorch: ")
+    assert failed.message.startswith("the export is over 2 of its budgets, nothing was published: executorch: ")
     assert "download size" in failed.message
     assert "mean KL" in failed.message
     assert [row[3] for row in rows(lines)] == ["OVER", "OVER", "kept"]

@@ -33,5 +33,5 @@ def asked_options(flags: Mapping[str, Any]) -> dict[str, bool]:
     return {
         option.name: bool(flags[option.name])
         for option in _all_options()
-        if (flags[option.name] is not None if option.can_refuse else flags[option.name])
+        if option.name in flags and (flags[option.name] is not None if option.can_refuse else flags[option.name])
     }

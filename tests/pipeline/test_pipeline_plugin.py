@@ -60,7 +60,7 @@ def test_help_has_its_name_and_its_flags(tmp_path: Path) -> None:
 def test_a_report_format_of_its_own_is_a_flag(bundle: Path, tmp_path: Path) -> None:
     done = gemcut("validate", bundle, "--lines", "found.txt", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "fidelity.mean_kl True" in (tmp_path / "found.txt").read_text().splitlines()
+    assert "fidelity.top1 True" in (tmp_path / "found.txt").read_text().splitlines()
 
 
 def test_doctor_and_devices_list_it(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_gemcut_toml_has_its_keys(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_a_device_that_has_no_golden_runner_for_it_refuses(run: Run) -> None:
-    with pytest.raises(UnsupportedError, match="not fake ones"):
+    with pytest.raises(UnsupportedError, match="not fake bundles"):
         run(prove_on=("arm64-user",))
 
 
