@@ -268,7 +268,7 @@ def test_a_project_that_is_killed_in_its_second_bundle(tiny: Path, begin: Begin,
     process = begin("export", "--json", cwd=tmp_path)
     assert process.stderr is not None
     for line in process.stderr:  # the second time
-        if line.startswith("note: two is built"):
+        if line.startswith("note: building two"):
             break
     stop_at(process, TITLES["prove"], signal.SIGKILL)
     done = run("export", "--json", cwd=tmp_path)
