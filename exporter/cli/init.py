@@ -56,9 +56,9 @@ def _write(root: Path, force: bool, schema_alone: bool) -> list[Path]:
 
 
 def _write_starter(path: Path, force: bool) -> None:
-    from ..project import __file__ as package
+    from ..project.starter import starter
 
-    text = Path(package).with_name("starter.toml").read_text(encoding="utf-8")
+    text = starter()
     if force and path.is_dir():
         raise UsageError(f"{path} is a folder", hint="Move it away.")
     try:

@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import gemcut.project
 import jsonschema
 import pytest
 from gemcut.errors import UsageError
@@ -19,12 +18,12 @@ from gemcut.project.config import read_project
 from gemcut.project.entries import Project, ProjectError
 from gemcut.project.positions import lines_of
 from gemcut.project.schema_file import FIRST_LINE, outdated, shipped_schema, write_schema
+from gemcut.project.starter import starter
 from gemcut.project.tables import BudgetTable, schema, tables
 from gemcut.runtimes import runtime_names
 
-PACKAGE = Path(gemcut.project.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
-STARTER = (PACKAGE / "starter.toml").read_text(encoding="utf-8")
+STARTER = starter()
 LEAST = '[bundles.a]\nmodel = "sample"\ntarget = "android-arm64"\n'
 OTHER = LEAST.replace("bundles.a", "bundles.b")
 # Every key of a bundle, each with a value that isn't the default.
