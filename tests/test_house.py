@@ -150,6 +150,12 @@ def test_every_path_of_the_package_that_is_named_elsewhere_exists() -> None:
     assert {(place, name) for place, name in named if not (ROOT / name).is_file()} == set()
 
 
+def test_no_data_file_names_a_runtime_outside_its_rooms() -> None:
+    quoted = re.compile("|".join(f"[\"']{name}[\"']" for name in sorted(NAMES)))
+    places = (path for path in PACKAGE.rglob("*.toml") if path.relative_to(PACKAGE).parts[0] not in ROOMS)
+    assert [str(path.relative_to(ROOT)) for path in places if quoted.search(path.read_text())] == []
+
+
 @pytest.mark.parametrize("text", ["executorch", "litert", ".pte", "model.tflite", "model.litertlm"])
 def test_what_the_search_would_find(text: str) -> None:
     assert names_a_runtime(text)
