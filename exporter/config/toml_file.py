@@ -60,7 +60,7 @@ def locate(name_or_file: str, known: dict[str, Path], kind: str) -> Path:
     if name_or_file not in known:
         raise UnsupportedError(
             f"unknown {kind} '{name_or_file}': {nearest(name_or_file, known)}",
-            hint=f"run gemcut {kind}s to list them; To use a file of your own, write its suffix too: NAME.toml.",
+            hint=f"run gemcut {kind}s to list them; to use a file of your own, write its suffix too: NAME.toml",
         )
     return known[name_or_file]
 
