@@ -398,7 +398,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_litert_families import build
-print("program:", build(Path(sys.argv[2]), Path(sys.argv[3]), "float32").program)
+print("program:", build(Path(sys.argv[2]), Path(sys.argv[3]), "float32").artifacts.path)
 """
 
 
