@@ -1,22 +1,32 @@
-"""Exports that several tests share: made once a session, through the command line as a user would."""
+"""How tests are shared out among processes, what they share, and the exports that several of them read."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Two processes on two cores, each with two OpenMP threads that wait by spinning, take twice as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from gemcut.util.progress import Silent
-from graph import parity_table
+
+from tests.support import exports, parity_table
+from tests.support.exports import Exported, exported
 
 # Folders whose tests install packages, fetch and build into one cache, or boot machines.
 _ONE_AT_A_TIME = frozenset({"devices", "check", "android"})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say to every process of this run where exports are kept, and which run it is."""
+    if config.cache is not None:
+        os.environ.setdefault(exports.STORE, str(config.cache.mkdir("gemcut")))
+    os.environ.setdefault(exports.RUN, uuid.uuid4().hex)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -39,25 +49,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The parity table, of the families whose tests ran."""
+    """The parity table, of the families whose tests ran, and the exports that were made."""
     if parity_table.ROWS:
         terminalreporter.section("ExecuTorch against transformers, float32")
         for line in parity_table.lines():
             terminalreporter.write_line(line)
-
-
-def gemcut(
-    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "gemcut.cli", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    noted = exports.noted()
+    if noted:
+        made = [line for kind, line in noted if kind == "exports"]
+        terminalreporter.section(f"shared exports: {len(made)} made, {len(noted) - len(made)} kept and proven again")
+        for line in made:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -80,29 +82,11 @@ def silent() -> Silent:
     return Silent()
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A bundle, what ``export --json`` said of it (document) and of the run (result), and what it wrote to stderr."""
-
-    path: Path
-    document: dict[str, Any]
-    stderr: str
-    result: dict[str, Any]
-
-
-def export(out: Path, cache: Path, *arguments: object) -> Exported:
-    """Exports through the command line, with a cache of this session's, and fails with its output where that fails."""
-    done = gemcut("export", *arguments, "-o", out, "--json", env={"GEMCUT_CACHE": str(cache)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout)
-    (bundle,) = result["bundles"]
-    return Exported(out, bundle, done.stderr, result)
-
-
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of this session's own: what a user's machine kept from other versions must not be tested."""
-    folder = tmp_path_factory.mktemp("cache")
+def own_cache() -> Iterator[Path]:
+    """A cache of the tests' own, for these sources and libraries: what others left there must not be tested."""
+    folder = Path(os.environ[exports.STORE]) / "caches" / exports.common_key()
+    folder.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEMCUT_CACHE", str(folder))
         yield folder
@@ -116,28 +100,25 @@ def kept_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def sample_int4(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def sample_int4(own_cache: Path) -> Exported:
     """The sample for android-arm64 with the target's own recipe."""
-    return export(tmp_path_factory.mktemp("int4") / "bundle", own_cache, "--target", "android-arm64")
+    return exported("--target", "android-arm64")
 
 
 @pytest.fixture(scope="session")
-def sample_diary(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def sample_diary(own_cache: Path) -> Exported:
     """The sample with its adapter merged in, else as ``sample_int4``."""
-    out = tmp_path_factory.mktemp("diary") / "bundle"
-    return export(out, own_cache, "--adapter", "sample", "--target", "android-arm64")
+    return exported("--adapter", "sample", "--target", "android-arm64")
 
 
 @pytest.fixture(scope="session")
-def sample_litert(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def sample_litert(own_cache: Path) -> Exported:
     """The sample for android-arm64 and LiteRT, with the target's own recipe."""
-    out = tmp_path_factory.mktemp("litert") / "bundle"
-    return export(out, own_cache, "--target", "android-arm64", "--runtime", "litert")
+    return exported("--target", "android-arm64", "--runtime", "litert")
 
 
 @pytest.fixture(scope="session")
-def sample_float32(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def sample_float32(own_cache: Path) -> Exported:
     """The sample for this machine, nothing quantized, as a zip."""
-    out = tmp_path_factory.mktemp("float32") / "bundle.gemcut"
     words = ("--target", "linux-x86_64", "--recipe", "float32", "--context", 512, "--format", "zip")
-    return export(out, own_cache, *words)
+    return exported(*words, name="bundle.gemcut")

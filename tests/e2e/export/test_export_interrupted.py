@@ -1,0 +1,57 @@
+"""Exports that are cut off in the middle: by Ctrl-C, by SIGTERM, by a full disk. Nothing stays behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.files import small_disk
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_lowering(
+    number: signal.Signals, tiny: Path, tmp_path: Path, begin: Callable[..., subprocess.Popen[str]]
+) -> None:
+    out = tmp_path / "out" / "deeper" / "bundle"
+    words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "-o", out)
+    process = begin(*words, cwd=tmp_path)
+    assert process.stderr
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("Lowering"):
+            assert list(out.parent.glob(".bundle.partial-*")), "nothing was under way"
+            process.send_signal(number)
+            break
+    stdout, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, "".join(said) + rest
+    assert "error: interrupted, nothing was published" in rest
+    assert "Traceback" not in rest
+    assert stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("size", "stage"),
+    [
+        ("512k", "Running the float model on the golden prompts"),
+        pytest.param("7100k", "Publishing", marks=pytest.mark.slow),
+    ],
+)
+def test_a_full_disk(size: str, stage: str, tiny: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    disk = tmp_path / "disk"
+    words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "--format", "zip")
+    with small_disk(disk, size):
+        done = run(*words, "-o", disk / "bundle.gemcut", cwd=tmp_path)
+        assert done.returncode == 8, done.stderr
+        lines = [line for line in done.stderr.splitlines() if not line.startswith(("error: ", "hint: "))]
+        assert lines[-1].startswith(stage)
+        assert "error: the disk is full" in done.stderr
+        assert "hint: " in done.stderr
+        assert not list(disk.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"]

@@ -1,0 +1,240 @@
+"""Plans against real models: parameters, bytes and caches counted from actual tensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from gemcut.errors import CheckpointError, UnsupportedError, UsageError
+from gemcut.estimate.overview import Plan, estimate
+from gemcut.quantize.recipe import Recipe, load_recipe
+from gemcut.target import load_target
+from gemcut.util.progress import Silent
+
+GEMMA3_270M = {
+    "hidden_size": 640,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 18,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 256,
+    "sliding_window": 512,
+    "vocab_size": 262144,
+    "max_position_embeddings": 32768,
+}
+GEMMA4_E2B = {
+    "hidden_size": 1536,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 35,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 1,
+    "head_dim": 256,
+    "global_head_dim": 512,
+    "sliding_window": 512,
+    "vocab_size": 262144,
+    "num_kv_shared_layers": 20,
+    "use_double_wide_mlp": True,
+    "hidden_size_per_layer_input": 256,
+    "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7,
+}
+TINY = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "global_head_dim": 64,
+    "sliding_window": 8,
+    "vocab_size": 512,
+    "vocab_size_per_layer_input": 512,
+    "hidden_size_per_layer_input": 32,
+    "num_kv_shared_layers": 3,
+    "use_double_wide_mlp": True,
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"] * 2,
+    "max_position_embeddings": 256,
+}
+
+
+def config(family: str, **settings: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, f"{family}TextConfig")(**settings)
+
+
+def plan_of(folder: Path, family: str, settings: dict[str, Any], recipe: str | Recipe = "int4", **given: Any) -> Plan:
+    """The plan of a folder that holds a config.json and nothing else."""
+    config(family, **settings).save_pretrained(folder)
+    assert [f.name for f in folder.iterdir()] == ["config.json"]
+    chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    context = given.pop("context", None)
+    return estimate(str(folder), load_target("android-arm64"), chosen, context, Silent())
+
+
+def by_class(plan: Plan) -> dict[str, int]:
+    return {c.name: c.parameters for c in plan.tensors}
+
+
+def test_gemma_3_270m_has_its_published_number_of_parameters(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "Gemma3", GEMMA3_270M)
+    assert plan.parameters == 268_098_176
+    assert by_class(plan)["embedding"] == 262144 * 640
+
+
+def test_gemma_4_e2b_holds_its_per_layer_table_and_the_cache_of_fifteen_layers(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "Gemma4", GEMMA4_E2B, context=2048)
+    assert by_class(plan)["per-layer embedding"] == 262144 * 35 * 256
+    sliding, full = 12 * (512 + 128 - 1) * 256, 3 * 2048 * 512
+    assert plan.cache == 2 * 4 * (sliding + full)
+    table = next(c for c in plan.tensors if c.name == "per-layer embedding")
+    assert table.read == table.bytes // 262144  # gathered from: one row a token
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
+def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> None:
+    import torch
+    from gemcut.runtimes.executorch.apply_recipe import apply_recipe
+    from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
+    from gemcut.runtimes.executorch.quantized_modules import QuantizedEmbedding, QuantizedLinear
+    from transformers import AutoModelForCausalLM
+
+    plan = plan_of(tmp_path, "Gemma4", TINY, recipe)
+    model = AutoModelForCausalLM.from_config(config("Gemma4", **TINY))
+    assert plan.parameters == sum(p.numel() for p in model.parameters())
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())  # stored apart from its twin
+    apply_recipe(model, load_recipe(recipe), DELEGATE.check_scheme)
+    stored = sum(4 * p.numel() for p in model.parameters())
+    for module in model.modules():
+        if isinstance(module, QuantizedLinear | QuantizedEmbedding):
+            bits = 8 if isinstance(module, QuantizedEmbedding) or module.scheme.weight == "int8" else 4
+            grouped = isinstance(module, QuantizedLinear) and module.scheme.group
+            stored += module.values.numel() * bits // 8 + module.scales.numel() * (2 if grouped else 4)
+    assert sum(c.bytes for c in plan.tensors) == stored
+
+
+def test_the_context_is_the_targets_or_the_models_own_where_that_is_shorter(tmp_path: Path) -> None:
+    assert plan_of(tmp_path, "Gemma4", TINY).context == 256
+    assert plan_of(tmp_path, "Gemma4", TINY, context=64).context == 64
+    with pytest.raises(UsageError, match="longer than the model's"):
+        plan_of(tmp_path, "Gemma4", TINY, context=257)
+
+
+def test_fewer_bits_are_smaller_and_faster(tmp_path: Path) -> None:
+    plans = [plan_of(tmp_path, "Gemma3", GEMMA3_270M, recipe) for recipe in ("float32", "int8", "int4")]
+    assert [p.program for p in plans] == sorted((p.program for p in plans), reverse=True)
+    assert [p.decode for p in plans] == sorted(p.decode for p in plans)
+    assert plans[0].prefill < plans[2].prefill
+    assert len({p.cache for p in plans}) == 1
+
+
+def test_a_step_reads_no_more_than_there_is(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "Gemma3", GEMMA3_270M)
+    assert sum(c.bytes for c in plan.tensors) < plan.program < plan.bundle
+    assert plan.program + plan.cache < plan.memory < 2 * plan.program + plan.cache
+    assert sum(c.read for c in plan.tensors) < plan.read < plan.memory
+
+
+def test_a_recipe_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="groups of 32"):
+        plan_of(tmp_path, "Gemma4", TINY | {"hidden_size_per_layer_input": 8})
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        estimate(str(tmp_path), load_target("android-arm64"), load_recipe("int4"), None, Silent())
+
+
+def test_of_experts_a_token_reads_those_that_it_chooses(tmp_path: Path) -> None:
+    from tests.support.families_cases import gemma4_experts
+
+    settings = {"num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 64, "hidden_size": 64}
+    gemma4_experts(**settings).save_pretrained(tmp_path)
+    plan = estimate(str(tmp_path), load_target("android-arm64"), load_recipe("float32"), None, Silent())
+    experts = next(c for c in plan.tensors if c.name == "experts")
+    layers = gemma4_experts(**settings).num_hidden_layers
+    assert experts.parameters == layers * 6 * (2 * 64 * 64 + 64 * 64)
+    assert experts.read == pytest.approx(experts.bytes * 2 / 6, abs=100)  # of each expert, rounded down
+    others = sum(c.read for c in plan.tensors if c.name != "experts")
+    assert plan.read == experts.read + others + plan.cache // 2
+    assert any("experts are extrapolated" in note for note in plan.notes)
+
+
+def test_rows_of_per_layer_embeddings_are_gathered(tmp_path: Path) -> None:
+    table = next(c for c in plan_of(tmp_path, "Gemma4", TINY).tensors if c.name == "per-layer embedding")
+    assert table.parameters == 512 * 6 * 32
+    assert table.read == table.bytes // 512
+
+
+def test_an_adapter_is_merged_and_unties_a_head(tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(config("Gemma4", **TINY))
+    options: dict[str, Any] = {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]}
+    trained = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))
+    with torch.no_grad():
+        for weight in trained.parameters():
+            if weight.requires_grad:
+                weight.add_(0.01)
+    trained.save_pretrained(tmp_path / "adapter")
+    folder = tmp_path / "alone"
+    base = plan_of(folder, "Gemma4", TINY)
+    device, recipe = load_target("android-arm64"), load_recipe("int4")
+    merged = estimate(str(folder), device, recipe, None, Silent(), tmp_path / "adapter")
+    assert merged.adapter == "adapter"
+    assert merged.parameters == base.parameters + 512 * 64
+    assert (merged.tensors, merged.program) == (base.tensors, base.program), "a head is stored apart in any case"
+
+
+def test_what_is_guessed_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    alone = plan_of(folder, "Gemma4", TINY)
+    assert any("tokenizer" in note for note in alone.notes)
+    (folder / "tokenizer.json").write_bytes(bytes(1_000_000))
+    there = estimate(str(folder), load_target("android-arm64"), load_recipe("int4"), None, Silent())
+    assert not there.notes
+    assert 500_000 < there.bundle - alone.bundle < 1_000_000
+
+
+def test_more_context_takes_more_memory_and_no_more_bundle(tmp_path: Path) -> None:
+    short, long = (plan_of(tmp_path / str(n), "Gemma3", GEMMA3_270M, context=n) for n in (1024, 4096))
+    assert long.bundle == short.bundle
+    assert long.memory - short.memory == long.cache - short.cache > 0
+    stages = long.export.memory_by_stage, short.export.memory_by_stage
+    assert stages[0]["prove"] - stages[1]["prove"] == long.cache - short.cache
+
+
+def test_the_command_takes_an_adapter_and_refuses_another_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gemcut.cli import main
+
+    words = ["plan", "--target", "android-arm64", "--adapter", "sample"]
+    assert main(words) == 0
+    assert "sample with diary merged in on android-arm64" in capsys.readouterr().out
+    config("Gemma4", **TINY).save_pretrained(tmp_path)
+    assert main([*words[:1], str(tmp_path), *words[1:]]) == 3
+    assert "adapter_model.safetensors" in capsys.readouterr().err
+
+
+def test_the_command_prints_a_table_or_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import gemcut
+    from gemcut.cli import main
+
+    config("Gemma4", **TINY).save_pretrained(tmp_path)
+    words = ["plan", str(tmp_path), "--target", "linux-arm64", "--recipe", "int8", "--context", "128"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    for word in ("linux-arm64", "recipe int8", "context 128", "per-layer embedding", "KV cache", "decode", "prefill"):
+        assert word in shown
+    for word in ("making it, here", "memory", "disk", "time", "fits", "note: the tokenizer's size is a guess"):
+        assert word in shown
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    schema = Path(gemcut.__file__).parent / "schemas" / "plan.schema.json"
+    jsonschema.validate(found, json.loads(schema.read_text()))
+    assert (found["target"], found["context"]) == ("linux-arm64", 128)
