@@ -1,9 +1,13 @@
-# make demo   exports the packaged sample model for android-arm64 and proves the bundle
-# make test   runs all tests, the slow ones last
-# make lint   ruff, mypy and import-linter
-# make clean  removes what these made
+# make demo        exports the packaged sample model for android-arm64 and proves the bundle
+# make test        runs all tests but those of real sizes, and prints what they cover: make test COVERAGE= does without
+# make test-quick  runs in three minutes what needs no export, or one that an earlier run kept
+# make test-all    runs those of real sizes too: gigabytes on the disk, and half an hour more
+# make lint        formatter, linter, types and import contracts
+# make mutations   takes gates and refusals out of a copy, one by one, and shows that tests notice
+# make clean       removes what these made
 #
-# Tests run in as many processes as there are cores, four at most: make test WORKERS= runs them in one.
+# Tests run in as many processes as there are cores, four at most: make test WORKERS= runs them in one, and
+# make test TESTS=tests/unit some of them.
 # PYTHON names the interpreter to make .venv with (3.11 or later): make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -14,7 +18,12 @@ TORCH := torch==2.13.0
 # How the tests are shared out is said in tests/conftest.py.
 WORKERS ?= --numprocesses auto --maxprocesses 4
 
-.PHONY: help demo test lint clean
+# What make test measures with; nothing if empty.
+COVERAGE ?= -m coverage run
+# What needs no program to be built, but for those of exports that are kept.
+QUICK := tests/unit $(addprefix tests/integration/,ci cli diff project report test_budgets.py)
+
+.PHONY: help demo test test-exports test-quick test-all lint mutations clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,16 +35,30 @@ demo: $(VENV)/.installed
 	@echo "gemcut itself is $(BIN)/gemcut: source $(BIN)/activate puts it on the path"
 
 test: $(VENV)/.installed-tests
-	@echo "Running the fast tests"
-	@$(BIN)/python -m pytest $(WORKERS) -m "not slow"
-	@echo "Running the slow tests"
-	@$(BIN)/python -m pytest $(WORKERS) -m slow
+	@echo "Running the tests"
+	@$(BIN)/python $(COVERAGE) -m pytest $(WORKERS) -m "not large" $(TESTS)
+	@$(if $(COVERAGE),$(BIN)/python -m tests.coverage_table)
+
+test-exports: $(VENV)/.installed-tests
+	@echo "Making the exports that several tests read"
+	@$(BIN)/python -m pytest $(WORKERS) tests/e2e/export/test_export_sample.py
+
+test-quick: $(VENV)/.installed-tests
+	@echo "Running the quick tests"
+	@GEMCUT_TEST_EXPORTS=kept $(BIN)/python -m pytest $(WORKERS) -m "not large" $(QUICK)
+
+test-all: $(VENV)/.installed-tests
+	@echo "Running all tests"
+	@$(BIN)/python -m pytest $(WORKERS)
+
+mutations: $(VENV)/.installed-tests
+	@$(BIN)/python -m tests.mutations
 
 lint: $(VENV)/.installed-tests
-	@echo "ruff check"
-	@$(BIN)/ruff check .
 	@echo "ruff format --check"
 	@$(BIN)/ruff format --check --quiet exporter tests docs
+	@echo "ruff check"
+	@$(BIN)/ruff check .
 	@echo "mypy"
 	@$(BIN)/mypy
 	@echo "import-linter"

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from gemcut.util.progress import Silent
 
 from tests.support import exports, parity_table
-from tests.support.exports import Exported, exported
+from tests.support.exports import Exported, exported, exported_all
 
 # Folders whose tests install packages, fetch and build into one cache, or boot machines.
 _ONE_AT_A_TIME = frozenset({"devices", "check", "android"})
@@ -100,9 +100,15 @@ def kept_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def sample_int4(own_cache: Path) -> Exported:
-    """The sample for android-arm64 with the target's own recipe."""
-    return exported("--target", "android-arm64")
+def sample_both(own_cache: Path) -> tuple[Exported, ...]:
+    """The sample for android-arm64 and both runtimes, with the target's own recipe."""
+    return exported_all("--target", "android-arm64", "--runtime", "executorch,litert")
+
+
+@pytest.fixture(scope="session")
+def sample_int4(sample_both: tuple[Exported, ...]) -> Exported:
+    """The one for ExecuTorch."""
+    return sample_both[0]
 
 
 @pytest.fixture(scope="session")
@@ -112,9 +118,9 @@ def sample_diary(own_cache: Path) -> Exported:
 
 
 @pytest.fixture(scope="session")
-def sample_litert(own_cache: Path) -> Exported:
-    """The sample for android-arm64 and LiteRT, with the target's own recipe."""
-    return exported("--target", "android-arm64", "--runtime", "litert")
+def sample_litert(sample_both: tuple[Exported, ...]) -> Exported:
+    """The one for LiteRT."""
+    return sample_both[1]
 
 
 @pytest.fixture(scope="session")

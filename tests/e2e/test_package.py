@@ -262,7 +262,6 @@ def test_the_same_commands_work_with_a_users_tensorflow(tensorflow: Path, sample
     assert not (tensorflow / "imported").exists()
 
 
-@pytest.mark.slow
 def test_an_export_to_litert_works_with_a_users_tensorflow(tensorflow: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tensorflow.parent), "GEMCUT_CACHE": str(tmp_path / "cache")}
     words = ["export", "--target", "android-arm64", "--runtime", "litert", "-o", "bundle"]
@@ -291,7 +290,6 @@ def test_no_module_of_ours_has_a_name_of_others(wheel: Path) -> None:
     assert not parts & set(FOREIGN)
 
 
-@pytest.mark.slow
 def test_the_installed_wheel_exports_the_sample_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     """The runtime's packages are this environment's, at the end of the path; gemcut itself is the wheel's alone."""
     python = install(wheel, tmp_path / "venv")
@@ -419,7 +417,6 @@ def test_readme_commands_run(
     assert shown.out.strip()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", DEVICES, ids=" ".join)
 def test_readme_commands_of_devices_run(
     words: tuple[str, ...],
@@ -453,7 +450,6 @@ def test_readme_commands_of_export_have_flags_that_exist(words: tuple[str, ...])
     assert model in (None, "my-model") or HUB_ID.fullmatch(model)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", [w for w in EXPORTS if w[2] == "my-model"], ids=" ".join)
 def test_readme_commands_of_export_run(
     words: tuple[str, ...], desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -484,7 +480,6 @@ SHORT: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", [w for w in MODULES if w[2] in SHORT], ids=" ".join)
 def test_readme_commands_of_the_sample_run_in_short(words: tuple[str, ...], tmp_path: Path) -> None:
     done = subprocess.run(
@@ -493,7 +488,6 @@ def test_readme_commands_of_the_sample_run_in_short(words: tuple[str, ...], tmp_
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.slow
 def test_readme_commands_of_a_project_run_in_order(tmp_path: Path) -> None:
     assert PROJECT[0] == ("gemcut", "init")
     for words in PROJECT:
@@ -568,7 +562,6 @@ def settled(line: str, page: str, app: Path) -> None:
         (app / "gemcut-verdict.json").write_text(json.dumps(verdict_of(app / "bundles" / "assistant")))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk[-1])
 def test_the_commands_of_a_story_run_in_order(walk: tuple[str, ...], tmp_path: Path) -> None:
     """In the sample app's repository, before it had a gemcut.toml, with the sample as the team's fine-tune."""

@@ -97,16 +97,14 @@ def exported_all(*words: object, name: str = "bundle", anew: bool = False, **var
     return tuple(Exported(Path(one["bundle"]), one, said["stderr"], result) for one in result["bundles"])
 
 
-def kept(kind: str, name: str, *content: object) -> tuple[Path, bool]:
-    """Return a folder of the store for something else that tests make, and whether it is there already.
+def kept(kind: str, *content: object) -> Path:
+    """Return a folder of the store for something else that tests make; it need not exist yet.
 
     Args:
         kind: What it is.
-        name: The folder's own name.
-        content: All that it is made from.
+        content: All that it is made from, beside what every export is.
     """
-    folder = Path(os.environ[STORE]) / kind / _hash([common_key(), *content]) / name
-    return folder, folder.is_dir()
+    return Path(os.environ[STORE]) / kind / _hash([common_key(), [_content(word) for word in content]])
 
 
 def lock_of(folder: Path) -> FileLock:
@@ -117,9 +115,10 @@ def lock_of(folder: Path) -> FileLock:
 
 def _make(folder: Path, words: tuple[object, ...], name: str, variables: dict[str, str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    place = folder / "out"
+    place.mkdir(parents=True)
     begun = time.monotonic()
-    done = gemcut("export", *words, "-o", folder / name, "--json", cwd=folder, env=variables)
+    done = gemcut("export", *words, "-o", place / name, "--json", cwd=place, env=variables)
     assert done.returncode == 0, done.stdout + done.stderr
     said = {"result": json.loads(done.stdout), "stderr": done.stderr, "words": [str(word) for word in words]}
     (folder / "done.json").write_text(json.dumps(said))

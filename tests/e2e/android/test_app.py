@@ -217,7 +217,6 @@ def test_a_real_litert_bundle_gives_words(desk: Desk, sample_litert: Exported, t
     assert not opened["loaded"]
 
 
-@pytest.mark.slow
 def test_every_golden_chat_gives_the_text_that_python_recorded(
     desk: Desk, bundle: Path, added: list[dict[str, str]], tmp_path: Path
 ) -> None:
@@ -229,7 +228,6 @@ def test_every_golden_chat_gives_the_text_that_python_recorded(
     assert {one["ending"] for one in goldens if one["ended"]} == {"COMPLETE"}
 
 
-@pytest.mark.slow
 def test_tool_calls_are_done_after_the_person_agreed(desk: Desk, added: list[dict[str, str]], tmp_path: Path) -> None:
     steps = [
         {"do": "chat", "say": "I have to get up at eight ten", "answer": "yes"},
@@ -256,7 +254,6 @@ def test_tool_calls_are_done_after_the_person_agreed(desk: Desk, added: list[dic
     assert "draft Erin: I'll be there at one fifty" in message["events"]
 
 
-@pytest.mark.slow
 def test_the_stop_button_stops(desk: Desk, added: list[dict[str, str]], tmp_path: Path) -> None:
     say = "who are you?"
     steps = [
@@ -275,7 +272,6 @@ def test_the_stop_button_stops(desk: Desk, added: list[dict[str, str]], tmp_path
     assert stopped["messages"] == 2  # what was said stays
 
 
-@pytest.mark.slow
 def test_a_full_context_gives_words(desk: Desk, added: list[dict[str, str]], tmp_path: Path) -> None:
     long = "and why, and when, and how, and who, and where, and what for, and since when? " * 120
     steps = [
@@ -305,12 +301,10 @@ def filling() -> list[dict[str, Any]]:
     return [{"do": "generate", "prompt": TWELVE, "times": times} for times in (170, 171, 3)]
 
 
-@pytest.mark.slow
 def test_a_reply_that_fills_the_context_ends_there(desk: Desk, added: list[dict[str, str]], tmp_path: Path) -> None:
     assert_full(*desk.run(tmp_path, [*added, *filling()])[2:])
 
 
-@pytest.mark.slow
 def test_the_goldens_are_replayed_and_the_verdict_is_read(
     desk: Desk, bundle: Path, added: list[dict[str, str]], tmp_path: Path
 ) -> None:
@@ -333,7 +327,6 @@ def test_the_goldens_are_replayed_and_the_verdict_is_read(
     assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("library", OTHERS)
 def test_other_versions_of_executorch_fit_the_same_source(
     desk_of: Laid, library: str, added: list[dict[str, str]], tmp_path: Path

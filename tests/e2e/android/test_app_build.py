@@ -125,7 +125,6 @@ def _declared(api: str) -> dict[str, str]:
     return {name: "\n".join(lines) for name, lines in found.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("level", [26, 34])
 def test_every_stub_is_of_androids_own_api(level: int) -> None:
     """What the screens are compiled against exists on the oldest Android that they are for, and on a late one."""
@@ -187,7 +186,6 @@ def test_a_lambda_is_refused_by_name(smoke: object, tmp_path: Path) -> None:
         lower((tmp_path / "Late.class").read_bytes(), "Late.class")
 
 
-@pytest.mark.slow
 def test_an_apk_is_built_signed_and_holds_the_bundle(
     smoke: object, sample_int4: Exported, core: Core, tmp_path: Path
 ) -> None:

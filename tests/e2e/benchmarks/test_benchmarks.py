@@ -161,7 +161,6 @@ def test_first_route_comparison_needs_a_random_model() -> None:
     assert "--compare-first-route" in done.stderr
 
 
-@pytest.mark.slow
 def test_export_is_timed_by_stage_beside_the_first_route(tmp_path: Path) -> None:
     out = tmp_path / "export.json"
     done = benchmark("export", "--model", "tiny", "--runs", 1, "--compare-first-route", "--json", out)

@@ -124,7 +124,6 @@ def test_a_file_without_a_decoder_has_no_lengths(tmp_path: Path) -> None:
         lengths_of(file)
 
 
-@pytest.mark.slow
 def test_upstream_exports_with_the_lengths_it_is_given(tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "model.litertlm"
     out.parent.mkdir()
@@ -145,7 +144,6 @@ def test_upstream_exports_with_the_lengths_it_is_given(tiny_checkpoint: Path, tm
     assert [path.name for path in out.parent.iterdir()] == ["model.litertlm"], "the weight cache goes elsewhere"
 
 
-@pytest.mark.slow
 def test_a_failed_upstream_export_leaves_nothing_and_says_why(tmp_path: Path) -> None:
     checkpoint, out = tmp_path / "empty", tmp_path / "out"
     checkpoint.mkdir()
@@ -156,7 +154,6 @@ def test_a_failed_upstream_export_leaves_nothing_and_says_why(tmp_path: Path) ->
     assert not list(out.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(litert_upstream.NEEDED))
 def test_what_upstream_needs_is_still_needed(kind: str, tmp_path: Path) -> None:
     """When this fails upstream has mended it: take the entry out of NEEDED."""
@@ -233,7 +230,6 @@ def test_exports_are_made_in_turn_and_only_the_first_is_kept(tmp_path: Path) -> 
     assert [path.name for path in (work.folder / "export-one-2").iterdir()] == [litert_steps.RECORD]
 
 
-@pytest.mark.slow
 def test_a_failure_of_upstreams_is_told_and_ends_nothing(tmp_path: Path) -> None:
     checkpoint = tmp_path / "empty"
     checkpoint.mkdir()
@@ -354,7 +350,6 @@ def test_each_recipe_has_a_table_with_both_of_upstreams() -> None:
     ]
 
 
-@pytest.mark.slow
 def test_all_four_are_compared_and_a_second_run_goes_on_from_the_first(tmp_path: Path) -> None:
     work, out = tmp_path / "work", tmp_path / "litert.json"
     words = ("--model", "tiny", "--rounds", 1, "--work", work, "--json", out)
@@ -400,7 +395,6 @@ def steps_of(work: Path) -> dict[str, tuple[Any, int]]:
     return {name: (json.loads(path.read_text())["key"], path.stat().st_mtime_ns) for name, path in records.items()}
 
 
-@pytest.mark.slow
 def test_an_interrupted_export_leaves_the_steps_before_it(tmp_path: Path) -> None:
     work = tmp_path / "work"
     words = [sys.executable, "-m", "benchmarks.litert", "--model", "tiny", "--work", str(work)]

@@ -141,7 +141,6 @@ def both(*changes: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda workspace: [change(workspace) for change in changes]
 
 
-@pytest.mark.slow
 def test_the_app_is_built(first: Job) -> None:
     assert first.step.status == "success", told([first.step])
     assert (first.outputs["passed"], first.outputs["exit-code"], first.outputs["bundles"]) == ("true", "0", BUNDLE)
@@ -184,7 +183,6 @@ def second(run: Callable[..., Job], first: Job, locked: Any) -> Job:
     )
 
 
-@pytest.mark.slow
 def test_the_next_run_takes_all_from_the_cache(second: Job, first: Job) -> None:
     job = second
     assert job.step.status == "success", told([job.step])
@@ -209,7 +207,6 @@ def hashes(job: Job) -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
 def test_another_output_is_refused_by_the_lock(run: Callable[..., Job], locked: Any) -> None:
     job = run("stale", both(locked, edit("gemcut.toml", "context = 512", "context = 256")), **INSTALLED)
     assert (job.step.status, job.step.code, job.outputs["exit-code"]) == ("failure", 2, "2"), told([job.step])
@@ -274,7 +271,6 @@ def recipe(workspace: Path) -> None:
 own_model = both(fine_tune, edit("gemcut.toml", 'model = "sample"', f'model = "models/{NAME}"'))
 
 
-@pytest.mark.slow
 def test_a_recipe_that_breaks_tool_calls_is_stopped_by_the_budget(run: Callable[..., Job], first: Job) -> None:
     """The recipe's own gate is open: what the app's budgets say is what counts."""
     named = edit("gemcut.toml", "context = 512", 'recipe = "recipes/small.toml"\ncontext = 512')
@@ -285,7 +281,6 @@ def test_a_recipe_that_breaks_tool_calls_is_stopped_by_the_budget(run: Callable[
     assert "tool" in job.summary
 
 
-@pytest.mark.slow
 def test_a_recipe_that_breaks_tool_calls_is_stopped_by_its_gate(run: Callable[..., Job], first: Job) -> None:
     job = run("gate", own_model, locked="false", **INSTALLED)
     assert (job.step.status, job.step.code) == ("failure", 5), told([job.step])
@@ -294,7 +289,6 @@ def test_a_recipe_that_breaks_tool_calls_is_stopped_by_its_gate(run: Callable[..
     assert "::error" in job.ran("Build").stderr
 
 
-@pytest.mark.slow
 def test_a_template_with_a_double_bos_is_stopped_by_the_gate(run: Callable[..., Job], first: Job) -> None:
     def template(workspace: Path) -> None:
         from gemcut.sample import sample_path
@@ -309,7 +303,6 @@ def test_a_template_with_a_double_bos_is_stopped_by_the_gate(run: Callable[..., 
     shown_everywhere(job.reports, "export", "behaviour.bos", "2 BOS tokens")
 
 
-@pytest.mark.slow
 def test_an_operator_that_the_library_lacks_is_stopped_by_the_check(
     run: Callable[..., Job], second: Job, locked: Any
 ) -> None:
@@ -325,7 +318,6 @@ def test_an_operator_that_the_library_lacks_is_stopped_by_the_check(
     assert "gradle/libs.versions.toml" in annotation
 
 
-@pytest.mark.slow
 def test_code_scanning_takes_the_reports(services: Services, first: Job) -> None:
     assert {"gemcut/export", f"gemcut/check-1-{NAME}"} <= set(services.categories)
 
@@ -333,7 +325,6 @@ def test_code_scanning_takes_the_reports(services: Services, first: Job) -> None
 # The example workflow and the GitLab template
 
 
-@pytest.mark.slow
 def test_the_gitlab_job(action: Path, services: Services, first: Job, tmp_path: Path) -> None:
     assert ci_gitlab.jobs(DOCS / "gitlab.yml") == ["gemcut"]
     project = check_out(tmp_path / "project")
@@ -383,7 +374,6 @@ def emulator(tmp_path: Path) -> Iterator[None]:
         device.__exit__()
 
 
-@pytest.mark.slow
 def test_the_example_workflow(
     action: Path, services: Services, first: Job, emulator: None, kept_cache: Path, tmp_path: Path
 ) -> None:

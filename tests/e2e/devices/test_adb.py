@@ -105,7 +105,7 @@ def test_files_come_back_as_they_went(folder: adb.AdbFolder, tmp_path: Path, siz
     assert (tmp_path / "back").read_bytes() == data
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_a_program_past_two_gibibytes_is_pushed_whole(folder: adb.AdbFolder, adbd: FakeAdbd, tmp_path: Path) -> None:
     size = (1 << 31) + 70_001  # past what 32 bits with a sign hold
     with (tmp_path / "out").open("wb") as file:

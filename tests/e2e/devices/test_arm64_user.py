@@ -166,7 +166,6 @@ def test_the_guests_package_needs_python_and_numpy_alone(tmp_path):
     assert said.stdout == "[]\n", said.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["cortex-a53", "cortex-a76"])
 def test_executorch_proves_on(profile, ready, subject_of_bundle, few, sample_int4, silent, tmp_path):
     spec = f"arm64-user:{profile}"
@@ -182,7 +181,6 @@ def test_executorch_proves_on(profile, ready, subject_of_bundle, few, sample_int
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["cortex-a76", "i8mm"])
 def test_litert_proves_on(profile, ready, subject_of_bundle, few, sample_litert, silent, tmp_path):
     spec = f"arm64-user:{profile}"
@@ -198,7 +196,6 @@ def test_litert_proves_on(profile, ready, subject_of_bundle, few, sample_litert,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_a_damaged_program_is_a_verdict(ready, subject_of_bundle, few, sample_litert, silent, tmp_path, monkeypatch):
     ready("arm64-user", "litert")
     broken = tmp_path / "model.tflite"
@@ -211,7 +208,6 @@ def test_a_damaged_program_is_a_verdict(ready, subject_of_bundle, few, sample_li
     assert "arm64-user:cortex-a76" in verdict.refused
 
 
-@pytest.mark.slow
 def test_wrong_kernels_are_a_real_difference(ready, subject_of_bundle, few, sample_int4, silent, tmp_path, monkeypatch):
     """An arm64 device whose attention scales its scores wrongly: everything runs, and it is caught."""
     ready("arm64-user", "executorch")
@@ -229,7 +225,6 @@ def test_wrong_kernels_are_a_real_difference(ready, subject_of_bundle, few, samp
     assert failed.exit_code == 6
 
 
-@pytest.mark.slow
 def test_a_run_that_takes_too_long_leaves_nothing(ready, silent, tmp_path):
     ready("arm64-user", "litert")
     device = make_device("arm64-user", Options(seconds=3))

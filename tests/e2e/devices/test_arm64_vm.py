@@ -47,7 +47,6 @@ def test_memory_is_read_as_qemu_writes_it() -> None:
     assert [machine.mebibytes(text) for text in ("2G", "512M", "1g")] == [2048, 512, 1024]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["executorch", "litert"])
 def test_the_sample_is_proven(
     runtime: str,
@@ -78,7 +77,6 @@ def test_the_sample_is_proven(
     assert not children_of_adb_or_qemu(tmp_path)
 
 
-@pytest.mark.slow
 def test_a_program_that_does_not_fit_is_a_verdict(
     ready: Callable[[str, str], None], tmp_path: Path, silent: Any
 ) -> None:
@@ -95,7 +93,6 @@ def test_a_program_that_does_not_fit_is_a_verdict(
     assert not children_of_adb_or_qemu(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_left_when_we_are_ended(
     number: int, ready: Callable[[str, str], None], tmp_path: Path, silent: Any
@@ -131,7 +128,6 @@ def test_nothing_is_left_when_we_are_ended(
     assert not children_of_adb_or_qemu(tmp_path)
 
 
-@pytest.mark.slow
 def test_a_machine_that_does_not_come_up_says_what_its_console_said(
     ready: Callable[[str, str], None], tmp_path: Path, silent: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,6 @@ def test_the_packaged_one_is_small_whole_and_has_its_own_prompts() -> None:
     assert len(prompts) == 24
 
 
-@pytest.mark.slow
 def test_it_learned_its_actions_which_the_model_alone_does_not_know() -> None:
     # The trainer measured 43 of 50 and 47 of 50 (86% and 94%) on other chats: two standard errors below those, and what
     # the model does alone is to be less than half of it.

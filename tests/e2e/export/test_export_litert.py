@@ -293,7 +293,6 @@ def test_chat_answers_with_a_tool_call(bundle: Path, tmp_path: Path, here: Here)
     assert (turn["ended"], turn["fed"]) == ("stop", golden["prompt_length"])
 
 
-@pytest.mark.slow
 def test_two_exports_of_the_same_inputs_are_the_same_bytes(both: Both, tmp_path: Path, run: Run) -> None:
     """The second for LiteRT alone, in another process, converted anew, and elsewhere."""
     out, cache = tmp_path / "again.gemcut", tmp_path / "cache"
@@ -378,7 +377,6 @@ def test_each_runtime_takes_its_own_lengths(
     assert plan.output == tmp_path / "bundle"
 
 
-@pytest.mark.slow
 def test_a_dynamic_shape_takes_prompts_of_any_length(tiny: Path, tmp_path: Path, run: Run, here: Here) -> None:
     out = tmp_path / "bundle"
     words = ("export", tiny, "--target", "linux-x86_64", "--runtime", "litert", "--recipe", "float32")

@@ -42,7 +42,6 @@ def wide_llama() -> Any:
     )
 
 
-@pytest.mark.slow
 def test_peak_memory_is_set_by_the_bundle_and_not_by_the_float_model(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "wide", wide_llama())
     floats = 2 * sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))  # bfloat16 to float32

@@ -82,7 +82,6 @@ def gemma4() -> Any:
     return Gemma4Config(text_config=text, vision_config=vision.to_dict(), audio_config=None, **ids)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [gemma3, gemma4])
 def test_a_multimodal_checkpoints_text_part_is_the_float_model(
     make: Callable[[], Any], tmp_path: Path, run: Run
@@ -99,7 +98,7 @@ def test_a_multimodal_checkpoints_text_part_is_the_float_model(
     assert (tmp_path / "bundles" / f"{make.__name__}-linux-x86_64-executorch" / "model.pte").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_the_real_shape_of_gemma_3_270m_exports(tmp_path: Path, run: Run) -> None:
     from transformers import Gemma3TextConfig
 

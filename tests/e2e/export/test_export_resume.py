@@ -17,6 +17,8 @@ from gemcut.pipeline.journal.fingerprint import keys_of
 from gemcut.pipeline.plan import make_plans
 from gemcut.pipeline.request import ExportRequest
 
+from tests.support.exports import exported, exported_all
+
 # What each stage says as it begins, in their order.
 TITLES = {
     "plan": "Opening the checkpoint",
@@ -40,14 +42,16 @@ KEPT = {
     "measure": {"prove"},
     "seal": {"measure"},
 }
-# Where one export is killed again and again; the slow tests kill one in each stage in turn.
-AGAIN = ("reference", "prompt", "lower", "prove", "measure", "publish")
+# Where one export is killed again and again; in every stage, with the fake runtime: tests/unit/pipeline.
+AGAIN = ("lower", "prove", "publish")
 Begin = Callable[..., "subprocess.Popen[str]"]
 
 
+WORDS = ("--target", "linux-x86_64", "--recipe", "float32", "--context", 256)
+
+
 def words(model: Path, out: Path, *more: object) -> tuple[object, ...]:
-    recipe = () if "--recipe" in more else ("--recipe", "float32")
-    return ("export", model, "--target", "linux-x86_64", *recipe, "--context", 256, "-o", out, "--json", *more)
+    return ("export", model, *WORDS, "-o", out, "--json", *more)
 
 
 def finished_before(stage: str) -> set[str]:
@@ -128,13 +132,11 @@ def killed(tiny: Path, begin: Begin, run: Any, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def whole(tiny: Path, run: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def whole(tiny: Path) -> dict[str, bytes]:
     """The same export in one go."""
-    folder = tmp_path_factory.mktemp("whole")
-    done = run(*words(tiny, folder / "bundle"), cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["resumed"] == []
-    return listing(folder / "bundle")
+    made = exported(tiny, *WORDS)
+    assert made.result["resumed"] == []
+    return listing(made.path)
 
 
 def test_killed_again_and_again_it_goes_on_from_there(killed: Killed) -> None:
@@ -160,21 +162,6 @@ def test_killed_again_and_again_it_goes_on_from_there(killed: Killed) -> None:
 
 def test_the_bundle_is_the_same_byte_for_byte(killed: Killed, whole: dict[str, bytes]) -> None:
     assert listing(killed.bundle) == whole
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", TITLES)
-def test_killed_once_in_a_stage_the_next_run_succeeds(
-    stage: str, tiny: Path, begin: Begin, run: Any, whole: dict[str, bytes], tmp_path: Path
-) -> None:
-    out = tmp_path / "bundle"
-    stop_at(begin(*words(tiny, out), cwd=tmp_path), TITLES[stage], signal.SIGKILL)
-    done = run(*words(tiny, out), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert not not_again(stage) & set(begun(done.stderr.splitlines()))
-    assert set(json.loads(done.stdout)["resumed"]) >= finished_before(stage)
-    assert listing(out) == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_a_damaged_product_is_made_again(killed: Killed, whole: dict[str, bytes], run: Any, tmp_path: Path) -> None:
@@ -206,17 +193,6 @@ def test_ctrl_c_in_a_resumed_run_leaves_nothing(killed: Killed, begin: Begin, tm
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("more", [("--fresh",), ("--recipe", "int8"), ("--prefill-lengths", "64")])
-def test_another_export_begins_anew(more: tuple[str, ...], killed: Killed, begin: Begin, tmp_path: Path) -> None:
-    out = killed.again("publish", tmp_path)
-    process = begin(*words(killed.model, out, *more), cwd=tmp_path)
-    said = stop_at(process, TITLES["reference"], signal.SIGINT)
-    assert begun(said) == ["plan", "load", "reference"]
-    assert not any("Resumed" in line for line in said)
-    assert not list(tmp_path.iterdir())
-
-
 def key(model: Path, **changes: Any) -> str:
     return keys_of(make_plans(ExportRequest(str(model), target="linux-x86_64", **{"context": 256, **changes})))[0]
 
@@ -245,9 +221,8 @@ def test_a_checkpoint_that_changed_is_another_export(name: str, fresh: Path) -> 
     assert key(fresh) != first
 
 
-@pytest.mark.slow
 def test_two_runtimes_and_the_second_is_killed(tiny: Path, begin: Begin, run: Any, tmp_path: Path) -> None:
-    out, other = tmp_path / "out", tmp_path / "whole"
+    out = tmp_path / "out"
     more = ("--runtime", "executorch,litert")
     stop_at(begin(*words(tiny, out, *more), cwd=tmp_path), "Proving the packed litert bundle", signal.SIGKILL)
     assert len(list(out.glob(".*.partial-*"))) == 2
@@ -256,24 +231,5 @@ def test_two_runtimes_and_the_second_is_killed(tiny: Path, begin: Begin, run: An
     for title in ("Loading the float model", "Converting for LiteRT", "Lowering for ExecuTorch", TITLES["prove"]):
         assert title not in done.stderr
     assert "Proving the packed litert bundle" in done.stderr
-    assert run(*words(tiny, other, *more), cwd=tmp_path).returncode == 0
-    assert listing(out) == listing(other)
-
-
-@pytest.mark.slow
-def test_a_project_that_is_killed_in_its_second_bundle(tiny: Path, begin: Begin, run: Any, tmp_path: Path) -> None:
-    entry = 'model = "{}"\ntarget = "linux-x86_64"\nrecipe = "float32"\ncontext = {}\n'
-    text = f"[bundles.one]\n{entry.format(tiny, 256)}\n[bundles.two]\n{entry.format(tiny, 255)}"
-    (tmp_path / "gemcut.toml").write_text(text)
-    process = begin("export", "--json", cwd=tmp_path)
-    assert process.stderr is not None
-    for line in process.stderr:  # the second time
-        if line.startswith("note: building two"):
-            break
-    stop_at(process, TITLES["prove"], signal.SIGKILL)
-    done = run("export", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "one is up to date" in done.stderr
-    assert "note: Resumed: 'load', 'reference'" in done.stderr
-    assert begun(done.stderr.splitlines()) == ["plan", "pack", "prove", "measure", "seal", "publish"]
-    assert sorted(path.name for path in (tmp_path / "bundles").iterdir()) == ["one", "two"]
+    for one, made in zip(sorted(out.iterdir()), exported_all(tiny, *WORDS, *more), strict=True):
+        assert listing(one) == listing(made.path)

@@ -121,7 +121,6 @@ def test_locked_refuses_a_lock_that_has_too_little_or_too_much(built: Path, firs
     assert "there is no gemcut.lock" in done.stderr
 
 
-@pytest.mark.slow
 def test_a_bundle_that_is_not_the_locked_one_is_not_published(built: Path) -> None:
     """The second export of the same inputs: its reference is kept from the first."""
     (built / "bundles/desk.gemcut").unlink()

@@ -99,7 +99,6 @@ def test_an_expert_that_no_token_chose_is_not_computed(tmp_path: Path) -> None:
         assert np.abs(runner.step(ids[at], at) - wanted[at]).max() <= 1e-3
 
 
-@pytest.mark.slow
 def test_each_expert_is_quantized_as_a_matrix_of_its_own(tmp_path: Path) -> None:
     from gemcut.runtimes.executorch.runner import ExecuTorchRunner
 

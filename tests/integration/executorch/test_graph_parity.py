@@ -21,8 +21,6 @@ LIMIT = 1e-3
 CONTEXT, CHUNK = 96, 8
 # Uneven pieces: whole chunks, parts, single steps, across the ring's end and back.
 PIECES = (8, 5, 1, 8, 8, 3, 1, 1, 8, 8, 8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
-# Families whose adaptations are others' as well.
-SLOW = ("gemma1", "gemma3", "gemma4_unified", "qwen3")
 
 
 def wanted_logits(model: Any, ids: list[int]) -> np.ndarray:
@@ -32,7 +30,7 @@ def wanted_logits(model: Any, ids: list[int]) -> np.ndarray:
         return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy()
 
 
-@pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES])
+@pytest.fixture(scope="module", params=CASES)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
 

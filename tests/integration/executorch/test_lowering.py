@@ -14,7 +14,6 @@ from tests.support.executorch_programs import some_ids
 from tests.support.families_cases import gemma3
 
 
-@pytest.mark.slow
 def test_the_program_computes_bit_for_bit_what_plain_lowering_gives(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

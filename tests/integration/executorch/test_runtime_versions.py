@@ -252,7 +252,6 @@ def test_an_export_is_refused_before_it_is_packed(export: Callable[..., Any], tm
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.slow
 def test_it_is_exported_for_the_release_that_the_hint_names(export: Callable[..., Any], tmp_path: Path) -> None:
     code, document, _ = export(target_with(tmp_path, "1.3.1"))
     assert code == 0

@@ -32,7 +32,6 @@ from tests.support.litert_families import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-QUICK = [pytest.param(name, marks=pytest.mark.slow if name == "gemma 4 12b" else ()) for name in CASES]
 FEATURES = [pytest.param(n, f, id=f"{n}: {f}") for n, case in CASES.items() for f in case.features]
 
 
@@ -106,7 +105,7 @@ FIRST = [("prefill", 29), ("step", 13), ("prefill", 16), ("step", 1), ("prefill"
 SECOND = [("prefill", 3), ("step", 15), ("prefill", 10), ("step", 9)]
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", list(CASES))
 def test_program_gives_the_logits_of_transformers(make: Callable[[str], Made], name: str) -> None:
     from gemcut.runtimes.litert.runner import LiteRTRunner
 
@@ -229,7 +228,6 @@ print("program:", build(Path(sys.argv[1]), Path(sys.argv[2]), "float32").artifac
 """
 
 
-@pytest.mark.slow
 def test_program_does_not_hang_on_the_hash_seed(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
     """transformers asks for rotary tables in the order of a set of strings."""
     folder = checkpoint("gemma 3")

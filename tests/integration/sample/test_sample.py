@@ -217,7 +217,6 @@ def test_weights_have_no_outliers_that_four_bits_cannot_hold() -> None:
             assert values.abs().max() < 30 * values.std(), name
 
 
-@pytest.mark.slow
 def test_held_out_calls_are_right() -> None:
     from gemcut.sample.evaluate import load, score_model
 

@@ -14,7 +14,7 @@ from gemcut.errors import ConformanceError
 SIZE = (1 << 32) + (1 << 20) + 7
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("format", ["dir", "zip"])
 def test_a_program_past_four_gibibytes(
     tmp_path: Path, files: dict[str, Path | bytes], manifest: Manifest, format: Format
