@@ -21,7 +21,8 @@ def modules(tree: str) -> Iterator[Path]:
 
 
 def test_beside_the_trees_stand_support_an_app_and_two_scripts() -> None:
-    found = {path.name for path in TESTS.iterdir() if path.is_file() or any(path.rglob("*.py"))}
+    files = (path.relative_to(TESTS).parts for path in TESTS.rglob("*") if path.is_file())
+    found = {parts[0] for parts in files if "__pycache__" not in parts}
     assert found == {*TREES, *BESIDE, "support", "app_repo"}
 
 

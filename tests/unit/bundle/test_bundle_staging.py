@@ -271,7 +271,11 @@ def test_of_two_that_were_killed_one_is_taken_over(tmp_path: Path) -> None:
 def test_interrupt_of_a_real_process_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "o" / "out"
     with subprocess.Popen(
-        [sys.executable, "-c", _KILLED, str(out)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", _KILLED, str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # A shell that runs the tests in the background hands on an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
