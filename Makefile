@@ -18,8 +18,8 @@ TORCH := torch==2.13.0
 # How the tests are shared out is said in tests/conftest.py.
 WORKERS ?= --numprocesses auto --maxprocesses 4
 
-# What make test measures with; nothing if empty.
-COVERAGE ?= -m coverage run
+# Empty: nothing is measured.
+COVERAGE ?= yes
 # What needs no program to be built, but for those of exports that are kept.
 QUICK := tests/unit $(addprefix tests/integration/,ci cli diff project report test_budgets.py)
 
@@ -36,8 +36,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-tests
 	@echo "Running the tests"
-	@$(BIN)/python $(COVERAGE) -m pytest $(WORKERS) -m "not large" $(TESTS)
-	@$(if $(COVERAGE),$(BIN)/python -m tests.coverage_table)
+	@$(BIN)/python -m $(if $(COVERAGE),tests.coverage_table,pytest) $(WORKERS) -m "not large" $(TESTS)
 
 test-exports: $(VENV)/.installed-tests
 	@echo "Making the exports that several tests read"

@@ -20,6 +20,8 @@ from tests.support.exports import Exported, exported, exported_all
 
 # Folders whose tests install packages, fetch and build into one cache, or boot machines.
 _ONE_AT_A_TIME = frozenset({"devices", "check", "android"})
+# Where tests run in several processes the longest begin first, so that no process is left with one at the end.
+_FIRST = ("e2e", "integration", "unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +29,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.cache is not None:
         os.environ.setdefault(exports.STORE, str(config.cache.mkdir("gemcut")))
     os.environ.setdefault(exports.RUN, uuid.uuid4().hex)
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # by the number of tests, of which those that export have few
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the long ones first, if several processes share them; else the order is that of the files."""
+    if not hasattr(config, "workerinput") or config.pluginmanager.has_plugin("randomly"):
+        return
+
+    def rank(item: pytest.Item) -> tuple[bool, int]:
+        parts = item.path.parts
+        alone = _ONE_AT_A_TIME.intersection(parts) or "_of_devices_" in item.nodeid
+        return not alone, min(_FIRST.index(tree) for tree in _FIRST if tree in parts)
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -37,7 +54,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "one at a time" if _ONE_AT_A_TIME.intersection(Path(file).parts) else file
+            alone = _ONE_AT_A_TIME.intersection(Path(file).parts) or "_of_devices_" in nodeid
+            return "one at a time" if alone else file
 
     return ByFile(config, log)
 

@@ -15,7 +15,6 @@ from gemcut.bundle.reader import open_bundle
 from gemcut.errors import LackingError, UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT))
 
 from benchmarks import bandwidth, llama_build, llama_cpp, models  # noqa: E402
 from benchmarks.common import BenchmarkError, figure, ratio, run, scratch  # noqa: E402

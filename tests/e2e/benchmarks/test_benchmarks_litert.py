@@ -17,7 +17,6 @@ from gemcut.runtimes.base import Job, Run
 from gemcut.util.progress import Silent
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT))
 
 from benchmarks import litert, litert_runs, litert_steps, litert_upstream, models  # noqa: E402
 from benchmarks.common import BenchmarkError, figure  # noqa: E402

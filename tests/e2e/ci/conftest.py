@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import pytest
 from tests.support.ci.github import Machine
 from tests.support.ci.machine import ROOT, bare_venv, check_out, environment
 from tests.support.ci.services import Services
-
-sys.path.append(str(ROOT / "tests" / "devices"))  # fake_adbd
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import json
 from itertools import islice
 from pathlib import Path
 
-import pytest
 from gemcut.checkpoint.adapters.adapter_config import read_config
 from gemcut.prompt.toolcalls import parse_tool_calls
 from gemcut.prove.prompts import load_prompts

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from gemcut.checkpoint.random import random_checkpoint
 
 # What every export is held to: this share of the bundle, and this many bytes.

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from gemcut.util.progress import Silent
 
 from tests.support.executorch_programs import load_uneven, target_with_chunk
