@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,6 +95,28 @@ def test_gemcut_toml_has_its_keys(checkpoint: Path, tmp_path: Path) -> None:
     refused = gemcut("export", cwd=tmp_path)
     assert refused.returncode in (2, 4)
     assert "fake_twist" in refused.stderr
+
+
+def test_a_project_that_is_killed_in_its_second_bundle(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = fake_runtime.write_target(tmp_path)
+    entry = f'model = "{checkpoint}"\ntarget = "{target}"\nruntimes = ["fake"]\nrecipe = "float32"\n'
+    text = f"[bundles.one]\n{entry}context = 256\n[bundles.two]\n{entry}context = 255\n"
+    (tmp_path / "gemcut.toml").write_text(text)
+    assert gemcut("export", "--only", "one", cwd=tmp_path).returncode == 0
+    monkeypatch.setenv("GEMCUT_FAKE", "measure=die")
+    killed = gemcut("export", cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    assert "building two" in killed.stderr
+    assert sorted(path.name for path in (tmp_path / "bundles").iterdir() if path.name[0] != ".") == ["one"]
+    monkeypatch.delenv("GEMCUT_FAKE")
+    done = gemcut("export", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one is up to date" in done.stderr
+    assert "note: Resumed: 'load', 'reference'" in done.stderr
+    assert "Running the float model" not in done.stderr
+    assert sorted(path.name for path in (tmp_path / "bundles").iterdir()) == ["one", "two"]
 
 
 def test_a_device_that_has_no_golden_runner_for_it_refuses(run: Run) -> None:
