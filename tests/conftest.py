@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,14 +22,18 @@ from tests.support.exports import Exported, exported, exported_all
 # Folders whose tests install packages, fetch and build into one cache, or boot machines.
 _ONE_AT_A_TIME = frozenset({"devices", "check", "android"})
 # Where tests run in several processes the longest begin first, so that no process is left with one at the end.
-_FIRST = ("e2e", "integration", "unit")
+# Those of CI jobs make their own exports: while one process makes the shared ones, none waits for it.
+_FIRST = ("ci", "e2e", "integration", "unit")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say to every process of this run where exports are kept, and which run it is."""
-    if config.cache is not None:
-        os.environ.setdefault(exports.STORE, str(config.cache.mkdir("gemcut")))
+    cache = getattr(config, "cache", None)  # -p no:cacheprovider
+    if exports.STORE not in os.environ:
+        os.environ[exports.STORE] = str(cache.mkdir("gemcut") if cache else tempfile.mkdtemp(prefix="gemcut-tests-"))
     os.environ.setdefault(exports.RUN, uuid.uuid4().hex)
+    if not hasattr(config, "workerinput"):
+        exports.tidy(Path(os.environ[exports.STORE]))
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # by the number of tests, of which those that export have few
 
@@ -39,9 +44,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
 
     def rank(item: pytest.Item) -> tuple[bool, int]:
-        parts = item.path.parts
+        parts = Path(item.nodeid.partition("::")[0]).parts
         alone = _ONE_AT_A_TIME.intersection(parts) or "_of_devices_" in item.nodeid
-        return not alone, min(_FIRST.index(tree) for tree in _FIRST if tree in parts)
+        return not alone, min((_FIRST.index(tree) for tree in _FIRST if tree in parts), default=0)
 
     items.sort(key=rank)
 
@@ -101,10 +106,9 @@ def silent() -> Silent:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache() -> Iterator[Path]:
-    """A cache of the tests' own, for these sources and libraries: what others left there must not be tested."""
-    folder = Path(os.environ[exports.STORE]) / "caches" / exports.common_key()
-    folder.mkdir(parents=True, exist_ok=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this session's own: what a user's machine kept from other versions must not be tested."""
+    folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEMCUT_CACHE", str(folder))
         yield folder

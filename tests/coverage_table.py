@@ -42,13 +42,13 @@ def main() -> int:
 @contextmanager
 def _in_every_interpreter() -> Iterator[None]:
     """While it holds, an interpreter of this environment measures from its start if the variable is set."""
-    path = Path(sysconfig.get_path("purelib")) / "gemcut-tests-coverage.pth"
+    path = Path(sysconfig.get_path("purelib")) / f"gemcut-tests-coverage-{os.getpid()}.pth"
     file = measuring.__file__
     path.write_text(f"import os, runpy; os.environ.get({FOLDER!r}) and runpy.run_path({file!r})\n")
     try:
         yield
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def table(ran: dict[str, set[int]]) -> Iterator[str]:

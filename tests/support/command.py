@@ -8,6 +8,7 @@ differs in what is read while modules are imported.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import multiprocessing.forkserver
@@ -16,20 +17,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 
+ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = "tests.support.preloaded"
 SECONDS = 900.0
 # Variables by which modules or the interpreter act as they are loaded; a command that has them otherwise starts anew.
-AT_IMPORT = ("PYTHON", "HF_", "HUGGINGFACE", "TRANSFORMERS", "OMP_", "MKL_", "LD_", "HOME", "XDG_", "TORCH")
+# TMPDIR too, by which tests find the processes of a command.
+AT_IMPORT = ("TMPDIR", "PYTHON", "HF_", "HUGGINGFACE", "TRANSFORMERS", "OMP_", "MKL_", "LD_", "HOME", "XDG_", "TORCH")
 # No test asks a hub, and none is to wait for one.
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 _server_environment: dict[str, str] | None = None
+_running: weakref.WeakSet[Running] = weakref.WeakSet()
 
 
 class Running:
@@ -55,6 +60,7 @@ class Running:
             arguments = (words, str(cwd), dict(environment), given_end, out_end, err_end)
             self._process = context.Process(target=_child, args=arguments)
             self._process.start()
+        _running.add(self)
         self.pid = self._process.pid
         self.stdout, self.stderr = _text(out), _text(err)
 
@@ -92,13 +98,17 @@ class Running:
         """
         said: dict[str, str] = {}
         streams = {"out": self.stdout, "err": self.stderr}
-        readers = [Thread(target=_read, args=(said, *each), daemon=True) for each in streams.items()]
+        readers = [Thread(target=_read, args=(said, *each)) for each in streams.items()]
         for reader in readers:
             reader.start()
         self.wait(timeout)
         for reader in readers:
             reader.join(timeout)
-        return said.get("out", ""), said.get("err", "")
+            if reader.is_alive():  # a child of its own holds the pipe
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        for stream in streams.values():
+            stream.close()
+        return said["out"], said["err"]
 
 
 def gemcut(
@@ -136,7 +146,7 @@ def gemcut(
     running = Running(tuple(map(str, words)), cwd or Path.cwd(), _environment(env or {}), stdin)
     try:
         out, err = running.communicate(timeout)
-    except subprocess.TimeoutExpired:
+    except BaseException:
         running.kill()
         raise
     return subprocess.CompletedProcess(list(words), running.wait(), out, err)
@@ -161,6 +171,13 @@ def begin(
     )
 
 
+@atexit.register
+def _kill_what_still_runs() -> None:
+    """Of a test that failed before it waited: multiprocessing would wait for it."""
+    for running in list(_running):
+        running.kill()
+
+
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **OFFLINE, **changes}
 
@@ -183,11 +200,13 @@ def _server() -> Iterator[None]:
     if _server_environment is None:
         _server_environment = _at_import({**os.environ, **OFFLINE})
         multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOADED])
-        before = dict(os.environ)
+        before, here = dict(os.environ), Path.cwd()
         os.environ.update(OFFLINE)
+        os.chdir(ROOT)  # where it finds what it is to import
         try:
             multiprocessing.forkserver.ensure_running()
         finally:
+            os.chdir(here)
             os.environ.clear()
             os.environ.update(before)
     yield
@@ -197,15 +216,10 @@ def _child(
     words: tuple[str, ...], cwd: str, environment: dict[str, str], given: Connection, out: Connection, err: Connection
 ) -> None:
     """What the fork does: be a ``gemcut`` that was just started."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.close()
     for number, connection in enumerate((given, out, err)):
         os.dup2(connection.fileno(), number)
         connection.close()
-    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)  # the server's is closed
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

@@ -1,10 +1,11 @@
 """Exports that tests share: made once per content by the real command, and kept from one run of the tests to the next.
 
-An export is kept under the hash of all that goes into it: gemcut's own sources (without its reports, which come after
-it), the versions of the libraries, the words of the command and the contents of the files that they name. Making one
-is done under a lock, so that of all processes that want it one makes it. One that was kept by an earlier run is proven
-again with ``gemcut validate`` before its first use. A test that is about making an export calls
-``command.gemcut("export", ...)`` itself, or asks for ``anew=True``.
+An export is kept under the hash of all that goes into it: gemcut's own sources (without the formats of its reports,
+which come after it), the versions of all installed packages, the words of the command and the contents of the files
+that they name. Making one is done under a lock, so that of all processes that want it one makes it, with a new
+interpreter. One that an earlier run kept is proven again with ``gemcut validate`` before its first use.
+
+A test that is about making an export, or wants a fresh one, calls ``command.gemcut("export", ...)`` itself.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from gemcut.errors import EXIT_GATE
 
 from tests.support.command import gemcut
 
@@ -35,12 +37,11 @@ STORE = "GEMCUT_TEST_STORE"
 RUN = "GEMCUT_TEST_RUN"
 # "kept": only what is kept already is used, and tests that want more are skipped.
 MODE = "GEMCUT_TEST_EXPORTS"
-# What an export's bundle doesn't come from. Reports are made from its outcome; the rest are other commands.
-AFTER = ("report", "diff", "check", "schemas")
-LIBRARIES = (
-    *("torch", "torchao", "transformers", "tokenizers", "safetensors", "numpy", "jinja2", "peft"),
-    *("executorch", "litert-torch", "ai-edge-litert", "litert-lm", "litert-lm-builder", "ai-edge-quantizer"),
-)
+# What neither a bundle nor what export says of it comes from: reports are made from its outcome, the rest is of other
+# commands.
+AFTER = ("report/formats", "report/rules.toml", "diff", "check", "schemas")
+# By which processes compute otherwise.
+VARIABLES = ("OMP_NUM_THREADS",)
 _DAYS = 14
 
 
@@ -61,40 +62,36 @@ class Exported:
     result: dict[str, Any]
 
 
-def exported(*words: object, name: str = "bundle", anew: bool = False, **variables: str) -> Exported:
+def exported(*words: object, name: str = "bundle") -> Exported:
     """Return the bundle that ``gemcut export WORDS`` makes.
 
     Args:
         words: Of the command line, without ``-o`` and ``--json``. A word that is an existing path counts by its
             contents, and by its last name.
         name: The bundle's own name.
-        anew: Make it, even if it is kept.
-        variables: Of the environment, beside the run's own.
 
     Returns:
         The bundle, in the store.
     """
-    return exported_all(*words, name=name, anew=anew, **variables)[0]
+    return exported_all(*words, name=name)[0]
 
 
-def exported_all(*words: object, name: str = "bundle", anew: bool = False, **variables: str) -> tuple[Exported, ...]:
+def exported_all(*words: object, name: str = "bundle") -> tuple[Exported, ...]:
     """Return all bundles of an export for several runtimes, in its order; arguments as for ``exported``."""
-    store = Path(os.environ[STORE])
-    key = _hash([common_key(), name, sorted(variables.items()), [_content(word) for word in words]])
-    folder = store / "exports" / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        done = folder / "done.json"
-        if done.is_file() and not anew:
-            _check_kept(folder)
+    key = _hash([common_key(), name, [_content(word) for word in words]])
+    folder = Path(os.environ[STORE]) / "exports" / key
+    with lock_of(folder):
+        said = _read(folder)
+        if said is not None:
+            _check_kept(folder, said)
         elif os.environ.get(MODE) == "kept":
             pytest.skip(f"no such export is kept: {' '.join(map(str, words))}; make test makes and keeps it")
         else:
-            _make(folder, words, name, variables)
-        os.utime(done)
-    said = json.loads(done.read_text())
-    result = said["result"]
-    return tuple(Exported(Path(one["bundle"]), one, said["stderr"], result) for one in result["bundles"])
+            said = _make(folder, words, name)
+        os.utime(folder)
+    result, stderr = said["result"], said["stderr"]
+    pairs = zip(said["places"], result["bundles"], strict=True)
+    return tuple(Exported(folder / "out" / place, one, stderr, result) for place, one in pairs)
 
 
 def kept(kind: str, *content: object) -> Path:
@@ -113,30 +110,44 @@ def lock_of(folder: Path) -> FileLock:
     return FileLock(f"{folder}.lock")
 
 
-def _make(folder: Path, words: tuple[object, ...], name: str, variables: dict[str, str]) -> None:
+def _read(folder: Path) -> dict[str, Any] | None:
+    """What the store says of an export; None if there is none, or one that was not finished."""
+    try:
+        said = json.loads((folder / "done.json").read_text())
+    except (OSError, ValueError):
+        return None
+    found = isinstance(said, dict) and all((folder / "out" / place).exists() for place in said["places"])
+    return said if found else None
+
+
+def _make(folder: Path, words: tuple[object, ...], name: str) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
-    place = folder / "out"
+    place, cache = folder / "out", folder.parent.parent / "caches" / common_key()
     place.mkdir(parents=True)
+    cache.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    done = gemcut("export", *words, "-o", place / name, "--json", cwd=place, env=variables)
+    variables = {"GEMCUT_CACHE": str(cache)}
+    done = gemcut("export", *words, "-o", place / name, "--json", cwd=place, env=variables, cold=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    said = {"result": json.loads(done.stdout), "stderr": done.stderr, "words": [str(word) for word in words]}
-    (folder / "done.json").write_text(json.dumps(said))
+    result = json.loads(done.stdout)
+    places = [Path(one["bundle"]).relative_to(place).as_posix() for one in result["bundles"]]
+    said = {"result": result, "places": places, "stderr": done.stderr, "words": [str(word) for word in words]}
+    assert common_key.__wrapped__() == common_key(), "sources changed while the tests ran: start them again"
     (folder / "run").write_text(os.environ.get(RUN, ""))
+    (folder / "done.part").write_text(json.dumps(said))
+    (folder / "done.part").rename(folder / "done.json")
     _note("exports", f"{time.monotonic() - begun:.1f} s  export {' '.join(said['words'])}")
+    return said
 
 
-def _check_kept(folder: Path) -> None:
+def _check_kept(folder: Path, said: dict[str, Any]) -> None:
     """Prove once in a run what an earlier run left; one that isn't sound is no longer kept."""
     run = os.environ.get(RUN, "")
-    if (folder / "run").is_file() and (folder / "run").read_text() == run:
+    if (folder / "run").read_text() == run:
         return
-    said = json.loads((folder / "done.json").read_text())
-    for one in said["result"]["bundles"]:
-        if not one["proven"]:
-            continue  # published with --gate report: validate says of it what the export said
-        done = gemcut("validate", one["bundle"], cwd=folder)
-        if done.returncode:
+    for place, one in zip(said["places"], said["result"]["bundles"], strict=True):
+        done = gemcut("validate", folder / "out" / place, cwd=folder)
+        if done.returncode != (0 if one["proven"] else EXIT_GATE):
             (folder / "done.json").unlink()
             pytest.fail(f"a kept bundle is no longer sound, the next run makes it again: {done.stderr}{done.stdout}")
     (folder / "run").write_text(run)
@@ -157,34 +168,29 @@ def noted() -> list[tuple[str, str]]:
 
 
 def tidy(store: Path) -> None:
-    """Remove what no run has used for two weeks, and other runs' counts."""
-    for path in [*store.glob("exports/*"), *store.glob("*/*"), *store.glob("run-*.txt")]:
-        done = path / "done.json" if (path / "done.json").is_file() else path
-        if done.exists() and time.time() - done.stat().st_mtime > _DAYS * 86400:
+    """Remove what no run has used for two weeks; locks stay, as someone may wait for one."""
+    for path in [*store.glob("*/*"), *store.glob("run-*.txt")]:
+        if path.suffix != ".lock" and time.time() - path.stat().st_mtime > _DAYS * 86400:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @functools.cache
 def common_key() -> str:
-    """Return the hash of what all exports are made from: sources, libraries, Python, processor."""
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = ""
+    """Return the hash of what all exports are made from: sources, packages, Python, processor, and how many threads."""
+    packages = sorted(f"{each.name} {each.version}" for each in metadata.distributions())
     sources = [
         (path.relative_to(ROOT).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in sources_of()
     ]
-    return _hash([sources, versions, platform.python_version(), platform.machine(), _processor()])
+    variables = [os.environ.get(name) for name in VARIABLES]
+    return _hash([sources, packages, platform.python_version(), platform.machine(), _processor(), variables])
 
 
 def sources_of() -> Iterator[Path]:
     """Yield the files that a bundle's content can hang on."""
     for folder in (PACKAGE, ROOT / "targets"):
         for path in sorted(folder.rglob("*")):
-            parts = path.relative_to(folder).parts
-            if path.is_file() and "__pycache__" not in parts and parts[0] not in AFTER:
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and "__pycache__" not in path.parts and not name.startswith(AFTER):
                 yield path
 
 
@@ -200,7 +206,11 @@ def _content(word: object) -> Any:
     if not isinstance(word, Path) or not path.exists():
         return str(word)
     files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    return [path.name, [(str(each.relative_to(path)), hashlib.sha256(each.read_bytes()).hexdigest()) for each in files]]
+    return [path.name, [(str(each.relative_to(path)), _digest(each)) for each in files]]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _hash(value: Any) -> str:

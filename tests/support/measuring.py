@@ -17,6 +17,9 @@ from typing import Any
 # The folder that each process writes to what it ran; nothing is measured if it isn't set.
 FOLDER = "GEMCUT_TEST_COVERAGE"
 PACKAGE = Path(__file__).resolve().parents[2] / "exporter"
+# SlipCover takes its probes out again after so many hits. It does so in Python, from C that passes over exceptions: a
+# Ctrl-C at that moment became a SystemError.
+NEVER = 2**31 - 1
 
 
 def begin() -> None:
@@ -24,14 +27,16 @@ def begin() -> None:
     from slipcover import FileMatcher, ImportManager, Slipcover
 
     here = Path.cwd()  # which SlipCover's names are relative to
-    measured = Slipcover()
+    measured = Slipcover(d_miss_threshold=NEVER)
     ImportManager(measured, FileMatcher(sources=[PACKAGE])).__enter__()
     atexit.register(_write, measured, here)
     leave = os._exit
 
     def write_and_leave(code: int) -> Any:
-        _write(measured, here)
-        leave(code)
+        try:
+            _write(measured, here)
+        finally:
+            leave(code)
 
     os._exit = write_and_leave  # type: ignore[assignment]
 

@@ -43,13 +43,14 @@ MODULES = (
 
 def preload() -> None:
     """Import them, without what they print; one that isn't installed is left out."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w") as nowhere:
+        # The descriptors alone: libraries keep sys.stderr as it is when they are imported.
         kept = [os.dup(number) for number in (1, 2)]
         for number in (1, 2):
             os.dup2(nowhere.fileno(), number)
         try:
             for name in MODULES:
-                with contextlib.suppress(ImportError):
+                with contextlib.suppress(Exception):  # a command that needs it says what it lacks
                     importlib.import_module(name)
         finally:
             for number, copy in zip((1, 2), kept, strict=True):

@@ -14,6 +14,7 @@ import pytest
 from gemcut.cli import main
 
 from tests.support import command
+from tests.support.exports import exported
 
 CONTEXT = 256  # the shortest that the built-in golden prompts fit
 RECIPE = """
@@ -170,6 +171,10 @@ def export_unproven(
 
 
 @pytest.fixture(scope="session")
-def unproven(export_unproven: Callable[..., Unproven]) -> Unproven:
+def unproven(tiny: Path, coarse: Path, tmp_path_factory: pytest.TempPathFactory) -> Unproven:
     """A bundle published with ``--gate report``; its checkpoint is gone."""
-    return export_unproven(PYTHONHASHSEED="1")
+    checkpoint = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("unproven") / "tiny"))
+    words = ("--target", "linux-x86_64", "--recipe", coarse, "--context", CONTEXT, "--format", "zip")
+    made = exported(checkpoint, *words, "--gate", "report", name="bundle.gemcut")
+    shutil.rmtree(checkpoint)
+    return Unproven(made.path, made.document, made.stderr)

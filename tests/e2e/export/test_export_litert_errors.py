@@ -70,9 +70,9 @@ def left_in(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def exported(tiny: Path, run: Run) -> Exported:
+def exported(tiny: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> Exported:
     words = ("export", tiny, *WORDS, "--recipe", "float32", "--plain-tflite", "--json")
-    folder = kept("litert-and-its-cache", *words[2:])
+    folder = kept("litert-and-its-cache", *words)
     place, cache, said = folder / "place", folder / "cache", folder / "said.json"
     with lock_of(folder):
         if not said.is_file():
@@ -82,7 +82,8 @@ def exported(tiny: Path, run: Run) -> Exported:
             assert done.returncode == 0, done.stdout + done.stderr
             said.write_text(done.stdout)
     assert [path.name for path in place.iterdir()] == ["bundle"]
-    return Exported(place / "bundle", cache, json.loads(said.read_text())["seconds"])
+    own = shutil.copytree(cache, tmp_path_factory.mktemp("cache") / "cache")  # other tests add to it
+    return Exported(place / "bundle", own, json.loads(said.read_text())["seconds"])
 
 
 @pytest.fixture

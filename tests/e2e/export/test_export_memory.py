@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from gemcut.checkpoint.random import random_checkpoint
 
 # What every export is held to: this share of the bundle, and this many bytes.
@@ -41,6 +42,7 @@ def wide_llama() -> Any:
     )
 
 
+@pytest.mark.large
 def test_peak_memory_is_set_by_the_bundle_and_not_by_the_float_model(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "wide", wide_llama())
     floats = 2 * sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))  # bfloat16 to float32
