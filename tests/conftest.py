@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import tempfile
 import uuid
@@ -32,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if exports.STORE not in os.environ:
         os.environ[exports.STORE] = str(cache.mkdir("gemcut") if cache else tempfile.mkdtemp(prefix="gemcut-tests-"))
     os.environ.setdefault(exports.RUN, uuid.uuid4().hex)
+    multiprocessing.util.get_temp_dir()  # once and for all, before a test says that another folder is TMPDIR
     if not hasattr(config, "workerinput"):
         exports.tidy(Path(os.environ[exports.STORE]))
     if hasattr(config.option, "loadscopereorder"):
