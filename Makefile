@@ -6,7 +6,7 @@
 # make mutations   takes gates and refusals out of a copy, one by one, and shows that tests notice
 # make clean       removes what these made
 #
-# Tests run in one process more than there are cores, as some wait, five at most: make test WORKERS= runs them in one, and
+# Tests run in as many processes as there are cores, four at most: make test WORKERS= runs them in one, and
 # make test TESTS=tests/unit some of them.
 # PYTHON names the interpreter to make .venv with (3.11 or later): make demo PYTHON=python3.12
 
@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 TORCH := torch==2.13.0
 # How the tests are shared out is said in tests/conftest.py.
-WORKERS ?= --numprocesses $(shell expr $$(nproc 2>/dev/null || echo 1) + 1) --maxprocesses 5
+WORKERS ?= --numprocesses auto --maxprocesses 4
 
 # Empty: nothing is measured.
 COVERAGE ?= yes

@@ -87,12 +87,12 @@ def _taken(folder: Path, name: str, pid: int) -> int:
     """Bytes of an export's files: those beside its output path, and those that have no name any more."""
     files: dict[int, int] = {}
     for partial in folder.glob(f".{name}.partial*"):
-        for path in partial.rglob("*"):
-            try:
-                found = path.stat()
-            except OSError:  # gone meanwhile
-                continue
-            if path.is_file():
+        for place, _, names in os.walk(partial):  # which passes over folders that are gone meanwhile
+            for each in names:
+                try:
+                    found = os.stat(os.path.join(place, each))
+                except OSError:  # gone meanwhile
+                    continue
                 files[found.st_ino] = 512 * found.st_blocks
     try:
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
