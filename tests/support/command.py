@@ -187,7 +187,7 @@ def _at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _must_be_cold(changes: Mapping[str, str], cold: bool) -> bool:
-    if cold or os.environ.get("GEMCUT_TEST_COLD"):
+    if cold:
         return True
     served = _server_environment if _server_environment is not None else _at_import({**os.environ, **OFFLINE})
     return _at_import(_environment(changes)) != served

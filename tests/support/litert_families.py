@@ -172,6 +172,7 @@ def build(folder: Path, work: Path, recipe: str) -> Any:
     from gemcut.quantize.recipe import load_recipe
     from gemcut.runtimes.litert import PLUGIN
     from gemcut.runtimes.program import BuildSpec, Shape
+    from gemcut.util.progress import Silent
     from gemcut.util.stage_clock import StageClock
 
     config = open_checkpoint(str(folder)).text_config
@@ -189,11 +190,3 @@ def build(folder: Path, work: Path, recipe: str) -> Any:
         OPTIONS,
     )
     return PLUGIN.exporter.build(order, load(folder), work, StageClock(Silent(), PLUGIN.exporter.steps))
-
-
-class Silent:
-    """A ``Progress`` that shows nothing."""
-
-    def stage(self, *args: Any) -> None: ...
-    def update(self, *args: Any) -> None: ...
-    def note(self, *args: Any) -> None: ...

@@ -21,6 +21,8 @@ from gemcut.estimate.fit import Room
 from gemcut.estimate.resources import Machine, this_machine
 from gemcut.pipeline.plan import _held
 
+from tests.support.files import small_disk
+
 GIGABYTE = 10**9
 
 
@@ -111,18 +113,10 @@ def test_memory_that_a_control_group_keeps_back(large: Path, tmp_path: Path) -> 
 
 
 def test_a_disk_that_is_too_small(large: Path, tmp_path: Path) -> None:
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("a small disk can be mounted by root alone")
     disk = tmp_path / "disk"
-    disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(disk)], capture_output=True)
-    if done.returncode:
-        pytest.skip(f"this machine lets no tmpfs be mounted: {done.stderr.decode().strip()}")
-    try:
+    with small_disk(disk, "64m"):
         refused = export(large, disk / "bundles" / "bundle")
         left = list(disk.iterdir())
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
     assert refused.returncode == 8, refused.stderr
     assert f"of disk at {disk / 'bundles'}" in refused.stderr
     assert "only 67.1 MB is free there" in refused.stderr
