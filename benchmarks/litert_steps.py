@@ -79,8 +79,8 @@ class Work:
         self.progress.stage(title)
         part = self.folder / f"{name}.part"
         shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-        part.mkdir()
         try:
+            part.mkdir()
             value = make(part)
             (part / RECORD).write_text(json.dumps({"key": key, "value": value}, indent=2) + "\n", encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)

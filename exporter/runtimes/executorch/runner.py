@@ -14,6 +14,10 @@ import numpy as np
 from ...errors import ConformanceError, LackingError
 from ...prove.runner import Method, TensorSpec
 from ...util.arrays import Array, FloatArray
+from .patches.runtime_alone import exporter_left_out, operator_library
+
+# The packages whose operators the programs call: llama::* and quantized_decomposed::*.
+OPERATORS = ("executorch.extension.llm.custom_ops", "executorch.kernels.quantized")
 
 
 @functools.cache
@@ -29,9 +33,13 @@ def load_kernels() -> None:
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        import executorch.extension.llm.custom_ops.custom_ops
-        import executorch.kernels.quantized  # noqa: F401  (registers quantized_decomposed::*)
-    except ImportError as error:
+        import torch
+
+        with exporter_left_out():
+            import executorch.runtime  # noqa: F401  (it loads what the libraries of operators need)
+        for package in OPERATORS:
+            torch.ops.load_library(operator_library(package))  # type: ignore[no-untyped-call]
+    except (ImportError, OSError) as error:
         raise LackingError(
             f"ExecuTorch's runtime can't be imported: {error}.", hint="pip install 'gemcut[executorch]'"
         ) from error

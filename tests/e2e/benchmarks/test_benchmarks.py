@@ -20,7 +20,7 @@ from benchmarks import bandwidth, llama_build, llama_cpp, models  # noqa: E402
 from benchmarks.common import BenchmarkError, figure, ratio, run, scratch  # noqa: E402
 from benchmarks.speed import step_bytes  # noqa: E402
 
-COMMANDS = ("bandwidth", "export", "first_route", "litert", "llama_cpp", "models", "sizes", "speed")
+COMMANDS = ("bandwidth", "export", "first_route", "litert", "llama_cpp", "models", "sizes", "speed", "start")
 
 
 def benchmark(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -56,7 +56,7 @@ def test_help_names_what_it_does(name: str) -> None:
 
 def test_every_command_stands_in_the_readme() -> None:
     readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for name in ("export", "speed", "llama_cpp", "bandwidth", "models", "sizes"):
+    for name in ("export", "speed", "llama_cpp", "bandwidth", "models", "sizes", "start"):
         assert f"python -m benchmarks.{name}" in readme
 
 
@@ -79,6 +79,17 @@ def test_speed_measures_a_bundle_beside_the_bandwidth(sample_int4: Any, tmp_path
     per_step = result["step"]["weights"] + result["step"]["cache"]
     assert result["limit"]["median"] == pytest.approx(document["bandwidth"]["median"] / per_step)
     assert result["share"]["median"] == pytest.approx(result["decode"]["median"] / result["limit"]["median"])
+
+
+def test_start_compares_the_same_program_in_fresh_processes(sample_int4: Any, tmp_path: Path) -> None:
+    out = tmp_path / "start.json"
+    done = benchmark("start", sample_int4.path, "--rounds", 1, "--json", out)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text(encoding="utf-8"))["results"]
+    ours, plain, ratios = (results[name]["median"] for name in ("ours", "plain", "plain / ours"))
+    assert min(ours, plain) > 0
+    assert ratios == pytest.approx(plain / ours)
+    assert "plain / ours" in done.stdout
 
 
 def test_a_step_reads_all_linears_and_the_cache_so_far(sample_int4: Any) -> None:

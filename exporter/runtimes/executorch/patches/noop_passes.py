@@ -3,7 +3,8 @@
 Two places, found by profiling a Gemma 3 270M (72% of the processor time of a lowering was in them):
 
 - Each of XNNPACK's 17 passes ends with a re-trace of its partition, to refresh metadata, whether or not it
-  changed anything; for a decoder nearly all change nothing.
+  changed anything; for a decoder nearly all change nothing. ExecuTorch's own passes re-trace the whole program to
+  look for something to change (see ``dry_run``).
 - ``to_edge_transform_and_lower`` decomposes the whole program three times: once with an empty table to make it
   functional, which the second time does too, and a third time with what the second left, which here is nothing.
 
@@ -21,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ....util.process_memory import give_back
+from .dry_run import graphs, would_change
 from .guard import replaced
 
 _MARK = "gemcut_retraced_as"
@@ -55,20 +57,31 @@ def _retrace_if_changed(original: Any) -> Any:
         from torch.fx.passes.infra.pass_base import PassResult
 
         kind = type(self)
-        if any(getattr(kind, name) is not getattr(ExportPass, name) for name in _WORKS_WHILE_TRACING):
-            return original(self, graph_module)
-        if graph_module.meta.get(_MARK) == _digest(graph_module):
+        works = any(getattr(kind, name) is not getattr(ExportPass, name) for name in _WORKS_WHILE_TRACING)
+        if not (would_change(self, graph_module) if works else graph_module.meta.get(_MARK) != _digest(graph_module)):
             return PassResult(graph_module, False)
         result = original(self, graph_module)
-        result.graph_module.meta[_MARK] = _digest(result.graph_module)
+        mark_as_retraced(result.graph_module)
         return result
 
     return call
 
 
+def mark_as_retraced(graph_module: Any) -> None:
+    """Say that a graph's metadata is that of its nodes as they are now.
+
+    Args:
+        graph_module: A ``torch.fx.GraphModule``.
+    """
+    graph_module.meta[_MARK] = _digest(graph_module)
+
+
 def _digest(graph_module: Any) -> bytes:
-    """A hash of a graph's wiring, which is as large as the graph itself."""
-    return hashlib.sha256(repr(wiring(graph_module)).encode()).digest()
+    """A hash of a graph's wiring, and its branches', which is as large as the graph itself."""
+    digest = hashlib.sha256()
+    for each in graphs(graph_module):
+        digest.update(repr(wiring(each)).encode())
+    return digest.digest()
 
 
 def wiring(graph_module: Any) -> tuple[Any, ...]:

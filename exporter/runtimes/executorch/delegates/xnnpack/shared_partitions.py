@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...patches.guard import replaced
-from ...patches.noop_passes import frozen
+from ...patches.noop_passes import frozen, mark_as_retraced
 
 _UNBACKED = re.compile(r"\bu\d+\b")  # sizes that are known only at run time
 
@@ -59,6 +59,7 @@ def equal_partitions_shared() -> Iterator[PartitionCount]:
                 if equal is not None:
                     count.shared += 1
                     return _with_own_parameters(equal.program, program)
+                mark_as_retraced(program.graph_module)  # it was cut out of a graph whose metadata holds
                 result = super().transform()
                 count.transformed += 1
                 if _parameters(result) == _parameters(program):
