@@ -108,9 +108,9 @@ def silent() -> Silent:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of this session's own: what a user's machine kept from other versions must not be tested."""
-    folder = tmp_path_factory.mktemp("cache")
+def own_cache() -> Iterator[Path]:
+    """A cache of these sources' own, for all processes: what a user's machine kept must not be tested."""
+    folder = exports.cache()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GEMCUT_CACHE", str(folder))
         yield folder

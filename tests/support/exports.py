@@ -104,6 +104,14 @@ def kept(kind: str, *content: object) -> Path:
     return Path(os.environ[STORE]) / kind / _hash([common_key(), [_content(word) for word in content]])
 
 
+def cache() -> Path:
+    """Return what ``GEMCUT_CACHE`` is to tests: what one of them computed, such as a conversion, serves the others."""
+    folder = Path(os.environ[STORE]) / "caches" / common_key()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    return folder
+
+
 def lock_of(folder: Path) -> FileLock:
     """Return the lock under which a folder of the store is made."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -122,11 +130,10 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _make(folder: Path, words: tuple[object, ...], name: str) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
-    place, cache = folder / "out", folder.parent.parent / "caches" / common_key()
+    place = folder / "out"
     place.mkdir(parents=True)
-    cache.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    variables = {"GEMCUT_CACHE": str(cache)}
+    variables = {"GEMCUT_CACHE": str(cache())}
     done = gemcut("export", *words, "-o", place / name, "--json", cwd=place, env=variables, cold=True)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)

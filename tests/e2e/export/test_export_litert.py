@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,13 @@ from gemcut.bundle.reader import open_bundle
 from gemcut.formats.litertlm import extract, mapped, program_section, read_binary, read_sections
 from gemcut.prompt.toolcalls import ToolCall, parse_tool_calls
 
+from tests.support.exports import Exported
+
 Run = Callable[..., Any]
 Here = Callable[..., Any]
 GOLDENS = ("goldens/goldens.jsonl", "goldens/goldens.safetensors")
 CONTEXT = 256  # of the tiny checkpoint
 RECORDED = ("goldens/recorded.jsonl", "goldens/recorded.safetensors")
-COMMAND = ("export", "--target", "android-arm64", "--plain-tflite", "--format", "zip", "--json")
 STAGES = (
     "Opening the checkpoint",
     "Loading the float model",
@@ -50,19 +50,11 @@ STAGES = (
 
 
 @dataclass(frozen=True)
-class Both:
-    """folder: what ``-o`` named. document, stderr: what was said. temporary: what stayed in TMPDIR."""
+class Zipped:
+    """The sample for LiteRT alone as a zip, with the plain program: its file, and what stayed in TMPDIR."""
 
-    folder: Path
-    document: dict[str, Any]
-    stderr: str
+    path: Path
     temporary: tuple[str, ...]
-
-    def entry(self, runtime: str) -> dict[str, Any]:
-        return next(bundle for bundle in self.document["bundles"] if bundle["runtime"] == runtime)
-
-    def path(self, runtime: str) -> Path:
-        return self.folder / f"sample-android-arm64-{runtime}.gemcut"
 
 
 def schema(name: str) -> Any:
@@ -74,23 +66,29 @@ def sha256(data: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Both:
-    place, temporary = tmp_path_factory.mktemp("both"), tmp_path_factory.mktemp("temporary")
-    words = (*COMMAND, "--runtime", "executorch,litert", "-o", place / "bundles")
-    done = run(*words, cwd=place, TMPDIR=str(temporary), PYTHONHASHSEED="1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert [path.name for path in place.iterdir()] == ["bundles"]
-    left = tuple(str(path.relative_to(temporary)) for path in temporary.rglob("*"))
-    return Both(place / "bundles", json.loads(done.stdout), done.stderr, left)
+def document(sample_both: tuple[Exported, ...]) -> dict[str, Any]:
+    """What the command that made both bundles says as JSON."""
+    return sample_both[0].result
 
 
 @pytest.fixture(scope="module")
-def bundle(both: Both, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The LiteRT bundle as a folder; no test may change it."""
-    folder = tmp_path_factory.mktemp("bundle") / "sample"
-    with zipfile.ZipFile(both.path("litert")) as archive:
-        archive.extractall(folder)
-    return folder
+def bundle(sample_litert: Exported) -> Path:
+    """The bundle for LiteRT; no test may change it."""
+    return sample_litert.path
+
+
+@pytest.fixture(scope="module")
+def zipped(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Zipped:
+    """Made in another process than ``bundle``, converted anew, and elsewhere."""
+    place, temporary = tmp_path_factory.mktemp("place"), tmp_path_factory.mktemp("temporary")
+    out, cache = place / "sample.gemcut", tmp_path_factory.mktemp("empty") / "cache"
+    words = ("export", "--target", "android-arm64", "--runtime", "litert", "--plain-tflite", "--format", "zip")
+    others = {"PYTHONHASHSEED": "2", "TZ": "Asia/Kolkata", "TMPDIR": str(temporary), "GEMCUT_CACHE": str(cache)}
+    done = run(*words, "-o", out, cwd=place, **others)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in place.iterdir()] == [out.name]
+    assert len(list((cache / "litert-skeletons").iterdir())) == 1
+    return Zipped(out, tuple(str(path.relative_to(temporary)) for path in temporary.rglob("*")))
 
 
 @pytest.fixture(scope="module")
@@ -103,37 +101,46 @@ def program(bundle: Path) -> Path:
     return bundle / "model.litertlm"
 
 
-def test_one_command_makes_and_proves_a_bundle_for_each_runtime(both: Both) -> None:
-    jsonschema.validate(both.document, schema("export"))
-    names = ["sample-android-arm64-executorch.gemcut", "sample-android-arm64-litert.gemcut"]
-    assert sorted(path.name for path in both.folder.iterdir()) == names
-    assert [Path(entry["bundle"]) for entry in both.document["bundles"]] == [both.folder / name for name in names]
-    for entry in both.document["bundles"]:
-        assert entry["proven"] is True
-        assert entry["size"] == Path(entry["bundle"]).stat().st_size
-        assert entry["fidelity"]["prompts"] >= 24
-        assert entry["behaviour"]["tool_calls"] >= 0.9
-        assert set(entry["speed"]) == {"prefill", "decode"}
-        assert min(entry["speed"].values()) > 0
+def entry(document: dict[str, Any], runtime: str) -> dict[str, Any]:
+    return next(each for each in document["bundles"] if each["runtime"] == runtime)
+
+
+def test_one_command_makes_and_proves_a_bundle_for_each_runtime(
+    sample_both: tuple[Exported, ...], document: dict[str, Any]
+) -> None:
+    jsonschema.validate(document, schema("export"))
+    names = ["sample-android-arm64-executorch", "sample-android-arm64-litert"]
+    folder = sample_both[0].path.parent
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert [Path(each["bundle"]) for each in document["bundles"]] == [folder / name for name in names]
+    for each in document["bundles"]:
+        assert each["proven"] is True
+        files = [path for path in Path(each["bundle"]).rglob("*") if path.is_file()]
+        assert each["size"] == sum(path.stat().st_size for path in files)
+        assert each["fidelity"]["prompts"] >= 24
+        assert each["behaviour"]["tool_calls"] >= 0.9
+        assert set(each["speed"]) == {"prefill", "decode"}
+        assert min(each["speed"].values()) > 0
     engine = {"engine_tokens": 1.0, "engine_template": 1.0, "engine_text": 1.0}
-    assert engine.items() <= both.entry("litert")["behaviour"]["rates"].items()
-    assert not engine.keys() & both.entry("executorch")["behaviour"]["rates"].keys()
-    assert {"convert", "quantize", "lower", "prove"} <= both.document["seconds"].keys()
+    assert engine.items() <= entry(document, "litert")["behaviour"]["rates"].items()
+    assert not engine.keys() & entry(document, "executorch")["behaviour"]["rates"].keys()
+    assert {"convert", "quantize", "lower", "prove"} <= document["seconds"].keys()
 
 
-def test_only_our_own_words_reach_the_user(both: Both) -> None:
-    said = [line.partition(": ")[0] if "%" in line else line for line in both.stderr.splitlines()]
+def test_only_our_own_words_reach_the_user(sample_litert: Exported) -> None:
+    said = [line.partition(": ")[0] if "%" in line else line for line in sample_litert.stderr.splitlines()]
     stages = [line for line, before in zip(said, ["", *said], strict=False) if line != before]
     assert [line for line in stages if not line.startswith("note: ")] == list(STAGES)
 
 
-def test_nothing_is_left_in_the_temporary_folder(both: Both) -> None:
-    assert set(both.temporary) <= {name for name in both.temporary if name.startswith("torchinductor_")}  # torch's own
-    assert not [name for name in both.temporary if "/" in name]
+def test_nothing_is_left_in_the_temporary_folder(zipped: Zipped) -> None:
+    assert set(zipped.temporary) <= {name for name in zipped.temporary if name.startswith("torchinductor_")}
+    assert not [name for name in zipped.temporary if "/" in name]
 
 
-def test_both_have_one_set_of_goldens(both: Both) -> None:
-    with open_bundle(both.path("executorch")) as one, open_bundle(both.path("litert")) as other:
+def test_both_have_one_set_of_goldens(sample_both: tuple[Exported, ...]) -> None:
+    executorch, litert = sample_both
+    with open_bundle(executorch.path) as one, open_bundle(litert.path) as other:
         for name in (*GOLDENS, "tokenizer.json", "chat_template.jinja", "generation_config.json"):
             assert one.read(name) == other.read(name)
         assert one.manifest.model == other.manifest.model
@@ -147,7 +154,6 @@ def test_the_bundle_holds_what_a_bundle_holds(bundle: Path, manifest: dict[str, 
         "manifest.json",
         "manifest.sha256",
         "model.litertlm",
-        "model.tflite",
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
@@ -197,9 +203,9 @@ def test_the_manifest_inside_is_the_one_outside_but_for_its_own_container(
     assert inside == {**manifest, "files": files}
 
 
-def test_the_plain_program_is_the_container_s(bundle: Path, program: Path) -> None:
-    with mapped(program, program_section(program)) as inside:
-        assert inside == (bundle / "model.tflite").read_bytes()
+def test_the_plain_program_is_the_container_s(zipped: Zipped, program: Path) -> None:
+    with mapped(program, program_section(program)) as inside, open_bundle(zipped.path) as opened:
+        assert inside == opened.read("model.tflite")
     assert [section.kind for section in read_sections(program) if section.runs] == [
         "LlmMetadataProto",
         "SP_Tokenizer",
@@ -207,11 +213,11 @@ def test_the_plain_program_is_the_container_s(bundle: Path, program: Path) -> No
     ]
 
 
-def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> None:
+def test_it_is_proven_again_anywhere(zipped: Zipped, sample_litert: Exported, tmp_path: Path, run: Run) -> None:
     work, temporary = tmp_path / "elsewhere", tmp_path / "temporary"
     work.mkdir()
     temporary.mkdir()
-    path = Path(shutil.copyfile(both.path("litert"), work / "renamed.gemcut"))
+    path = Path(shutil.copyfile(zipped.path, work / "renamed.gemcut"))
     done = run("validate", path, "--json", cwd=work, TMPDIR=str(temporary), GEMCUT_CACHE=str(tmp_path / "none"))
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -219,7 +225,7 @@ def test_it_is_proven_again_anywhere(both: Both, tmp_path: Path, run: Run) -> No
     assert document["passed"] is document["proven"] is True
     found = document["here"]
     assert found["violations"] == found["failures"] == []
-    assert found["positions"] == both.entry("litert")["fidelity"]["positions"]
+    assert found["positions"] == entry(sample_litert.result, "litert")["fidelity"]["positions"]
     assert {name: found["behaviour"][name] for name in ("engine_tokens", "engine_template", "engine_text")} == {
         "engine_tokens": 1.0,
         "engine_template": 1.0,
@@ -242,7 +248,9 @@ def test_inspect_shows_sections_signatures_and_quantization(bundle: Path, manife
         ("TFLiteModel", "tf_lite_prefill_decode"),
         *(("GenericBinaryData", name) for name in sorted((*GOLDENS, *RECORDED, "manifest.json"))),
     ]
-    assert sections[2]["bytes"] == f"{(bundle / 'model.tflite').stat().st_size:,}"
+    container = bundle / "model.litertlm"
+    with mapped(container, program_section(container)) as inside:
+        assert sections[2]["bytes"] == f"{len(inside):,}"
     signatures = {row["signature"]: row for row in document["layout"]["signature"]}
     assert list(signatures) == ["decode", "prefill_16", "prefill_128"]
     assert "logits float32 [1, 1, 2048]" in signatures["decode"]["outputs"]
@@ -293,17 +301,17 @@ def test_chat_answers_with_a_tool_call(bundle: Path, tmp_path: Path, here: Here)
     assert (turn["ended"], turn["fed"]) == ("stop", golden["prompt_length"])
 
 
-def test_two_exports_of_the_same_inputs_are_the_same_bytes(both: Both, tmp_path: Path, run: Run) -> None:
-    """The second for LiteRT alone, in another process, converted anew, and elsewhere."""
-    out, cache = tmp_path / "again.gemcut", tmp_path / "cache"
-    words = (*COMMAND, "--runtime", "litert", "-o", out)
-    done = run(*words, cwd=tmp_path, GEMCUT_CACHE=str(cache), PYTHONHASHSEED="2", TZ="Asia/Kolkata")
-    assert done.returncode == 0, done.stderr
-    assert len(list((cache / "litert-skeletons").iterdir())) == 1
-    with open_bundle(both.path("litert")) as one, open_bundle(out) as other:
-        for name in ("model.tflite", "model.litertlm", "manifest.json", *one.manifest.files):
+def test_two_exports_of_the_same_inputs_are_the_same_bytes(sample_litert: Exported, zipped: Zipped) -> None:
+    with open_bundle(sample_litert.path) as one, open_bundle(zipped.path) as other:
+        plain = other.manifest.files["model.tflite"]
+        assert sha256(other.read("model.tflite")) == plain.sha256
+        assert other.manifest.files.keys() - one.manifest.files.keys() == {"model.tflite"}
+        for name in sorted(one.manifest.files.keys() - {"README.md", "model.litertlm"}):
             assert sha256(one.read(name)) == sha256(other.read(name)), name
-    assert sha256(both.path("litert").read_bytes()) == sha256(out.read_bytes())
+    with mapped(
+        sample_litert.path / "model.litertlm", program_section(sample_litert.path / "model.litertlm")
+    ) as inside:
+        assert sha256(bytes(inside)) == plain.sha256
 
 
 def test_the_container_says_neither_when_nor_where_it_was_made(program: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_recipe_file_s_unknown_weight_comes_with_the_nearest(export: Any, tmp_
 
 
 def test_one_conversion_serves_every_recipe_and_each_keeps_its_word(
-    build: Callable[[object, Path], Any], own_cache: Path, tmp_path: Path
+    build: Callable[[object, Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also the mixed one, whose tied table stands in two precisions, and once in each."""
     from gemcut.runtimes.litert import PLUGIN
@@ -171,7 +171,8 @@ def test_one_conversion_serves_every_recipe_and_each_keeps_its_word(
     mixed = tmp_path / "mixed.toml"
     head = 'weight = "int4"\ngroup = 32\nactivation = "int8-dynamic"'
     mixed.write_text(RECIPE.format(embedding='weight = "int8"', linear=head))
-    made, kept = {"float32": build("float32", tmp_path / "float32")}, own_cache / "litert-skeletons"
+    monkeypatch.setenv("GEMCUT_CACHE", str(tmp_path / "cache"))
+    made, kept = {"float32": build("float32", tmp_path / "float32")}, tmp_path / "cache" / "litert-skeletons"
     before = {path: path.read_bytes() for path in kept.iterdir()}
     made |= {name: build(name, tmp_path / Path(str(name)).stem) for name in ("int8", "int4", mixed)}
     assert {path: path.read_bytes() for path in kept.iterdir()} == before

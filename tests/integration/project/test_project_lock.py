@@ -204,13 +204,21 @@ def test_an_up_to_date_project_is_answered_without_torch(app) -> None:
 # Kept hashes
 
 
-def test_a_hash_is_kept_only_of_a_file_that_had_settled(tmp_path: Path, own_cache: Path) -> None:
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setenv("GEMCUT_CACHE", str(folder))
+    return folder
+
+
+def test_a_hash_is_kept_only_of_a_file_that_had_settled(tmp_path: Path, empty_cache: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(bytes(SMALL))
     first = Hashes()
     known = first.of(path)
     first.save()
-    kept = own_cache / "hashes.json"
+    kept = empty_cache / "hashes.json"
     assert not kept.exists() or str(path) not in kept.read_text()
     time.sleep(2.1)  # what is kept is of files that have been left alone for two seconds
     settled = Hashes()
@@ -224,8 +232,8 @@ def test_a_hash_is_kept_only_of_a_file_that_had_settled(tmp_path: Path, own_cach
     assert Hashes().of(path) != known
 
 
-def test_a_damaged_cache_is_no_error(tmp_path: Path, own_cache: Path) -> None:
-    (own_cache / "hashes.json").write_text("[")
+def test_a_damaged_cache_is_no_error(tmp_path: Path, empty_cache: Path) -> None:
+    (empty_cache / "hashes.json").write_text("[")
     path = tmp_path / "big"
     path.write_bytes(bytes(SMALL))
     assert len(Hashes().of(path)) == 64
