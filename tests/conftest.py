@@ -126,7 +126,7 @@ def kept_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def sample_both(own_cache: Path) -> tuple[Exported, ...]:
     """The sample for android-arm64 and both runtimes, with the target's own recipe."""
-    return exported_all("--target", "android-arm64", "--runtime", "executorch,litert")
+    return exported_all("--target", "android-arm64", "--runtime", "executorch,litert", cold=True)
 
 
 @pytest.fixture(scope="session")

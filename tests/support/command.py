@@ -28,8 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = "tests.support.preloaded"
 SECONDS = 900.0
 # Variables by which modules or the interpreter act as they are loaded; a command that has them otherwise starts anew.
-# TMPDIR too, by which tests find the processes of a command.
-AT_IMPORT = ("TMPDIR", "PYTHON", "HF_", "HUGGINGFACE", "TRANSFORMERS", "OMP_", "MKL_", "LD_", "HOME", "XDG_", "TORCH")
+AT_IMPORT = ("PYTHON", "HF_", "HUGGINGFACE", "TRANSFORMERS", "OMP_", "MKL_", "LD_", "HOME", "XDG_", "TORCH")
 # No test asks a hub, and none is to wait for one.
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
@@ -155,8 +154,13 @@ def gemcut(
 def begin(
     *words: object, cwd: Path, env: Mapping[str, str] | None = None, cold: bool = False
 ) -> Running | subprocess.Popen[str]:
-    """Begin ``gemcut`` with these words; arguments as for ``gemcut``."""
-    if not _must_be_cold(env or {}, cold):
+    """Begin ``gemcut`` with these words; arguments as for ``gemcut``.
+
+    With a TMPDIR of its own it starts anew: by that, tests find the processes that it starts.
+    """
+    if (env or {}).get("TMPDIR", os.environ.get("TMPDIR")) == os.environ.get("TMPDIR") and not _must_be_cold(
+        env or {}, cold
+    ):
         return Running(tuple(map(str, words)), cwd, _environment(env or {}), "")
     return subprocess.Popen(
         [sys.executable, "-m", "gemcut.cli", *map(str, words)],

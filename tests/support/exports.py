@@ -76,8 +76,14 @@ def exported(*words: object, name: str = "bundle") -> Exported:
     return exported_all(*words, name=name)[0]
 
 
-def exported_all(*words: object, name: str = "bundle") -> tuple[Exported, ...]:
-    """Return all bundles of an export for several runtimes, in its order; arguments as for ``exported``."""
+def exported_all(*words: object, name: str = "bundle", cold: bool = False) -> tuple[Exported, ...]:
+    """Return all bundles of an export for several runtimes, in its order; arguments as for ``exported``.
+
+    Args:
+        words: Of the command line.
+        name: The bundle's own name.
+        cold: If it must be made, it is in a new interpreter.
+    """
     key = _hash([common_key(), name, [_content(word) for word in words]])
     folder = Path(os.environ[STORE]) / "exports" / key
     with lock_of(folder):
@@ -87,7 +93,7 @@ def exported_all(*words: object, name: str = "bundle") -> tuple[Exported, ...]:
         elif os.environ.get(MODE) == "kept":
             pytest.skip(f"no such export is kept: {' '.join(map(str, words))}; make test makes and keeps it")
         else:
-            said = _make(folder, words, name)
+            said = _make(folder, words, name, cold)
         os.utime(folder)
     result, stderr = said["result"], said["stderr"]
     pairs = zip(said["places"], result["bundles"], strict=True)
@@ -128,13 +134,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
     return said if found else None
 
 
-def _make(folder: Path, words: tuple[object, ...], name: str) -> dict[str, Any]:
+def _make(folder: Path, words: tuple[object, ...], name: str, cold: bool) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     place = folder / "out"
     place.mkdir(parents=True)
     begun = time.monotonic()
     variables = {"GEMCUT_CACHE": str(cache())}
-    done = gemcut("export", *words, "-o", place / name, "--json", cwd=place, env=variables, cold=True)
+    done = gemcut("export", *words, "-o", place / name, "--json", cwd=place, env=variables, cold=cold)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     places = [Path(one["bundle"]).relative_to(place).as_posix() for one in result["bundles"]]

@@ -25,9 +25,9 @@ target = "linux-x86_64"
 model = "broken"
 
 [bundles.desk]
-model = "sample"
+model = "tiny"
 recipe = "float32"
-context = 512
+context = 256
 format = "zip"
 budgets.mean_kl = 0.01
 """
@@ -38,10 +38,11 @@ def gemcut(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def first(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A project of a bundle whose checkpoint has no weights, and a good one; and its first export."""
     folder = tmp_path_factory.mktemp("app")
     shutil.copytree(sample_path(), folder / "broken", ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copytree(tiny, folder / "tiny")
     (folder / "gemcut.toml").write_text(TEXT)
     return folder, gemcut(folder, "export", "--json", "--junit", "report.xml")
 
@@ -75,7 +76,7 @@ def test_a_bundle_that_fails_does_not_stop_the_others(first: tuple[Path, subproc
     assert list(lock["bundles"]) == ["desk"]
     locked = lock["bundles"]["desk"]["executorch"]
     assert (locked["bundle"], locked["place"]) == (made["sha256"], "bundles/desk.gemcut")
-    assert locked["options"] == {"context": 512, "format": "zip", "output": "bundles/desk.gemcut"}
+    assert locked["options"] == {"context": 256, "format": "zip", "output": "bundles/desk.gemcut"}
     assert "gemcut.toml:4: bundles.broken: " in done.stderr
     report = (folder / "report.xml").read_text()
     assert "broken" in report
@@ -94,14 +95,14 @@ def test_what_is_up_to_date_is_left_alone(built: Path) -> None:
 
 def test_locked_refuses_what_moved_and_names_it(built: Path) -> None:
     text = (built / "gemcut.toml").read_text()
-    (built / "gemcut.toml").write_text(text.replace("512", "256").replace("float32", "int8"))
+    (built / "gemcut.toml").write_text(text.replace("256", "255").replace("float32", "int8"))
     before = (built / "gemcut.lock").read_bytes()
     done = gemcut(built, "export", "--locked", "--json")
     assert done.returncode == 2
     (desk,) = json.loads(done.stdout)["bundles"]
     assert desk["error"]["kind"] == "LockError"
     assert "recipe float32 -> int8" in desk["error"]["message"]
-    assert "context 512 -> 256" in desk["error"]["message"]
+    assert "context 256 -> 255" in desk["error"]["message"]
     assert (built / "gemcut.lock").read_bytes() == before
     assert "Traceback" not in done.stderr
 
