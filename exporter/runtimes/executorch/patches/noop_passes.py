@@ -133,13 +133,15 @@ def _operator(node: Any) -> Any:
 @contextmanager
 def _infrequent_garbage_collection() -> Iterator[None]:
     """Python's cyclic garbage collector runs less often, and ignores objects that existed before."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    if not frozen:  # else what there is was frozen by someone else, who may count on it
+        gc.collect()
+        gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
         give_back()

@@ -20,6 +20,9 @@ from typing import Any
 from ...patches.guard import replaced
 from ...patches.noop_passes import frozen, mark_as_retraced
 
+# Passes that look for the graph of a whole module, which they trace once per process, and an operator that is in it:
+# without it the pass finds nothing (backends/xnnpack/partition/graphs of ExecuTorch 1.5).
+_LOOKS_FOR = {"ConvertToUpsampleBilinear2d": "upsample_bilinear2d", "ConvertToSDPAPass": "_softmax"}
 _UNBACKED = re.compile(r"\bu\d+\b")  # sizes that are known only at run time
 
 
@@ -54,6 +57,7 @@ def equal_partitions_shared() -> Iterator[PartitionCount]:
         class Sharing(original):  # type: ignore[misc]
             def transform(self) -> Any:
                 program = self.exported_program
+                self.passes = _worth_running(self.passes, program)
                 key = (structure(program), tuple(p.__name__ for p in self.passes))
                 equal = known.get(key)
                 if equal is not None:
@@ -70,6 +74,11 @@ def equal_partitions_shared() -> Iterator[PartitionCount]:
 
     with replaced(xnnpack_preprocess, "XNNPACKPassManager", wrap):
         yield count
+
+
+def _worth_running(passes: list[Any], program: Any) -> list[Any]:
+    operators = " ".join({str(node.target) for node in program.graph.nodes if node.op == "call_function"})
+    return [one for one in passes if _LOOKS_FOR.get(one.__name__, "") in operators]
 
 
 def structure(program: Any) -> tuple[Any, ...]:
