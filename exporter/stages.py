@@ -46,10 +46,11 @@ EXPORT: tuple[Stage, ...] = (
         serializer=f"{_SERIALIZERS}:GoldensSerializer",
     ),
     Stage("prompt", "Compiling the chat template", ("reference",), serializer=f"{_SERIALIZERS}:PromptSerializer"),
+    Stage("calibrate", "Calibrating on text", ("load",)),
     Stage(
         "build",
         "Building for {runtime}",
-        ("load",),
+        ("calibrate",),
         scope="bundle",
         serializer=f"{_SERIALIZERS}:BuiltSerializer",
         timed=False,

@@ -114,6 +114,7 @@ class RuleRecord(_Part):
         weight: What weights are stored as.
         group: Elements per scale along the reduction; 0 for one scale per output channel.
         activation: What activations are multiplied as.
+        method: How values and scales were chosen.
         reason: Why, as the recipe has it.
     """
 
@@ -122,6 +123,7 @@ class RuleRecord(_Part):
     weight: str
     group: Count = 0
     activation: str = "float32"
+    method: str = "round-to-nearest"
     reason: str = ""
 
 
@@ -131,12 +133,30 @@ class RecipeRecord(_Part):
     Attributes:
         name: The recipe's name.
         description: What it is, in one line.
+        folds: Whether scales were folded between layers where that is exact.
         rules: Its rules, in order.
     """
 
     name: str
     description: str = ""
+    folds: bool = False
     rules: tuple[RuleRecord, ...] = ()
+
+
+class CalibrationRecord(_Part):
+    """What calibrated weights were chosen by.
+
+    Attributes:
+        text: The text's name: 'gemcut' for the one that ships.
+        text_sha256: SHA-256 of its documents.
+        tokens: How many tokens of it were run.
+        weights_sha256: SHA-256 of all values and scales that were chosen.
+    """
+
+    text: str
+    text_sha256: Sha256
+    tokens: Count
+    weights_sha256: Sha256
 
 
 class TensorRecord(_Part):
@@ -270,6 +290,7 @@ class Manifest(_Part):
         exporter: The version of gemcut.
         libraries: Versions of the libraries that took part, by name.
         recipe: The recipe as it was applied.
+        calibration: What calibrated weights were chosen by; null without calibration.
         program: The program's file in the bundle: the one that the runtime opens.
         program_files: The program's other files, which the runtime finds beside it: external data, adapters.
         context: The longest text, prompt and reply together.
@@ -304,6 +325,7 @@ class Manifest(_Part):
     exporter: str
     libraries: dict[str, str] = {}
     recipe: RecipeRecord
+    calibration: CalibrationRecord | None = None
     program: FileName
     program_files: tuple[FileName, ...] = ()
     context: Annotated[int, Field(gt=0)]

@@ -34,6 +34,11 @@ _OF_PROJECTS = ("only", "locked")
 )
 @click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
+@click.option(
+    "--calibration",
+    metavar="FILE.txt|none",
+    help="Text to calibrate on, such as the model will see; none: plain rounding. Default: the text that ships.",
+)
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
 @click.option(
     "--prefill-lengths",
@@ -150,6 +155,7 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
         target=flags["target"],
         runtimes=parse_runtimes(flags["runtime"]),
         recipe=flags["recipe"],
+        calibration=flags["calibration"],
         context=flags["context"],
         prefill_lengths=parse_lengths(flags["prefill_lengths"]),
         options=asked_options(flags),

@@ -49,6 +49,9 @@ class Memory(DataFile):
     lowered_byte: float = Field(description="A program that is being lowered, for each byte of the weights as stored.")
     left: int = Field(description="What lowering loaded, which stays until the process ends.")
     kept: int = Field(description="A lowered program, for each module, which stays until the process ends.")
+    calibrated: float = Field(
+        description="What calibration holds of a token, for each byte of its inputs and outputs in a layer."
+    )
     run: int = Field(description="What runs a program, whatever the program.")
 
 
@@ -68,6 +71,9 @@ class Seconds(DataFile):
     lowering: float = Field(description="Lowering, whatever the model: imports; interpreter.")
     lower: float = Field(description="Lowering, for each module; interpreter.")
     pack: float = Field(description="Lowering, for each element of a linear: packed, hashed, written; copy.")
+    calibrate: float = Field(
+        description="Each operation of the calibration text's products and of its second moments; multiply."
+    )
     hash: float = Field(description="Each byte that is hashed; hash.")
     operation: float = Field(description="Each int8 operation of the bundle's prefill; multiply.")
     byte: float = Field(description="Each byte that a decode step of the bundle reads; copy.")

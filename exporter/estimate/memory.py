@@ -44,6 +44,7 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
         "plan": opened,
         "load": loaded,
         "reference": loaded + _reference(shapes),
+        "calibrate": loaded + _calibration(shapes),
         "quantize": quantized,
         "graph": quantized,
         "lower": quantized + known.lowered * modules + int(known.lowered_byte * shapes.stored) + packing,
@@ -61,6 +62,13 @@ def run_memory(shapes: Shapes) -> int:
     gathered = sum(w.stored for w in shapes.weights if w.gathered)
     twice = max((w.stored for w in shapes.linears), default=0)
     return gathered + _run(shapes) + twice
+
+
+def _calibration(shapes: Shapes) -> int:
+    """What all tokens of the calibration text are in a layer at once, and the second moments of its widest inputs."""
+    widest = max((w.columns for w in shapes.linears if w.kind != "head"), default=0)
+    token = int(constants().memory.calibrated * 3 * _FLOAT * (widest + shapes.hidden))
+    return shapes.calibrated and shapes.calibrated * token + 4 * _FLOAT * widest**2
 
 
 def _run(shapes: Shapes) -> int:

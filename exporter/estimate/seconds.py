@@ -29,6 +29,7 @@ def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, floa
         "load": known.read * checkpoint * slow["copy"],
         "reference": _reference(shapes, slow),
         "prompt": known.prompt * slow["interpreter"],
+        "calibrate": known.calibrate * _calibration(shapes) * slow["multiply"],
         "quantize": known.quantizing * slow["interpreter"] + known.quantize * quantized * slow["copy"],
         "graph": known.trace * shapes.modules * slow["interpreter"],
         "lower": (known.lowering + known.lower * shapes.modules) * slow["interpreter"]
@@ -38,6 +39,15 @@ def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, floa
         "measure": known.measure * slow["interpreter"] + known.loaded * files.program * slow["copy"],
         "publish": known.hash * files.bundle * slow["hash"] + known.disk * files.bundle * slow["disk"],
     }
+
+
+def _calibration(shapes: Shapes) -> float:
+    """The calibration text through all linears but the head, and the second moments of what they read."""
+    return sum(
+        2.0 * shapes.calibrated * w.columns * (w.rows * w.share + (w.columns if w.share == 1.0 else 0))
+        for w in shapes.linears
+        if w.kind != "head"
+    )
 
 
 def _reference(shapes: Shapes, slow: dict[str, float]) -> float:

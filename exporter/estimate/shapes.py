@@ -30,6 +30,7 @@ class Weight:
         scheme: How it is stored.
         gathered: Whether rows are read from it by number, as from an embedding.
         share: The share of such matrices that a token reads; 1.0 except for experts.
+        twin: Whether the program's file has it already: a head that is stored as the embedding that it is tied to.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Weight:
     scheme: Scheme
     gathered: bool
     share: float
+    twin: bool = False
 
     @property
     def elements(self) -> int:
@@ -97,6 +99,7 @@ class Shapes:
         wide: The most elements of a token within a layer.
         states: Bytes of key-value cache that one token takes in transformers.
         cache: The KV cache as it is in the program.
+        calibrated: How many tokens the model is calibrated on; 0 if the recipe needs no calibration.
     """
 
     weights: tuple[Weight, ...]
@@ -110,6 +113,7 @@ class Shapes:
     wide: int
     states: int
     cache: CacheSpec
+    calibrated: int = 0
 
     @property
     def linears(self) -> tuple[Weight, ...]:
@@ -119,11 +123,11 @@ class Shapes:
     @property
     def stored(self) -> int:
         """Bytes of all parameters in the program."""
-        return sum(w.stored for w in self.weights) + _FLOAT * self.others
+        return sum(w.stored for w in self.weights if not w.twin) + _FLOAT * self.others
 
 
 def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int, check: Checker) -> Shapes:
-    """Return the shapes of a text configuration; a tied head counts as stored, since the delegate keeps its own.
+    """Return the shapes of a text configuration.
 
     Args:
         config: The text configuration.
@@ -135,6 +139,8 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
     Raises:
         UnsupportedError: The recipe doesn't fit the model.
     """
+    from ..calibrate.calibrator import needs_calibration
+    from ..calibrate.text_segments import enough
     from ..modeling.experts import SplitExperts, split_experts
     from ..modeling.kv_cache import cache_spec
     from ..modeling.parts import PARTS, TEXT_DECODER
@@ -147,6 +153,7 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
     others = sum(p.numel() for p in empty.parameters() if id(p) not in inside)
     longest = cache_spec(config, 1, 1)
     linears = [w for w in weights if not w.gathered]
+    wide = max((w.columns for w in linears if w.kind != "head"), default=0)
     return Shapes(
         weights=weights,
         others=others,
@@ -159,6 +166,7 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
         wide=max((w.rows for w in linears if w.kind != "head"), default=0),
         states=longest.bytes,
         cache=cache_spec(config, context, min(chunk, context)),
+        calibrated=enough(wide, int(config.hidden_size)) if needs_calibration(recipe) else 0,
     )
 
 
@@ -175,8 +183,12 @@ def _weights(model: nn.Module, recipe: Recipe, chosen: float, check: Checker) ->
     from ..quantize.schemes import decide
     from ..quantize.stored_bytes import tensor_class
 
+    tables: set[tuple[int, str, int]] = set()
     for name, module, scheme in decide(model, recipe, check):
         rows, columns = module.weight.shape
         gathered = isinstance(module, nn.Embedding)
         kind = tensor_class(name, gathered)
-        yield Weight(kind, rows, columns, scheme, gathered, chosen if kind == "experts" else 1.0)
+        table = (id(module.weight), scheme.weight, scheme.group)
+        twin = table in tables and scheme.weight != "float32"
+        tables.add(table)
+        yield Weight(kind, rows, columns, scheme, gathered, chosen if kind == "experts" else 1.0, twin)

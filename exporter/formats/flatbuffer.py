@@ -78,5 +78,20 @@ class Flat:
         start = self._table.Vector(place)
         return bytes(self._table.Bytes[start : start + self._table.VectorLen(place)])
 
+    def numbers(self, field: int, kind: str = "Uint64") -> list[int]:
+        """Return a vector of numbers whose type is ``kind``; empty if there is none."""
+        from flatbuffers import number_types
+
+        if not (place := self._place(field)):
+            return []
+        flags = getattr(number_types, f"{kind}Flags")
+        start = self._table.Vector(place)
+        return [int(self._table.Get(flags, start + flags.bytewidth * at)) for at in range(self._table.VectorLen(place))]
+
+    def where(self, field: int) -> int:
+        """Return where a field's number lies in the data; 0 if it is missing."""
+        place = self._place(field)
+        return place + self._table.Pos if place else 0
+
     def _place(self, field: int) -> int:
         return int(self._table.Offset(4 + 2 * field))

@@ -5,7 +5,7 @@ checkpoint -> plan -> reference -> build -> pack -> prove -> seal -> publish
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -14,11 +14,13 @@ from typing import Any
 
 from ..bundle.staging import Staging
 from ..devices.replay import check_devices
+from ..quantize.recipe import Recipe
 from ..stages import EXPORT, titles
 from ..util.lazy import Lazy
 from ..util.progress import Progress
 from ..util.stage_clock import StageClock
 from . import build, gates, packaging, proving, reference
+from .calibration import Calibrated, calibrate, copy_of
 from .evidence import Evidence
 from .job import BundleJob
 from .journal.fingerprint import keys_of
@@ -58,7 +60,9 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
         jobs = _open_jobs(plans, stagings, resume_journals(stagings, clock))
         model = Lazy(partial(_load, jobs[0], clock))
         shared = _share(jobs, model, clock)
-        built = [_build(job, job is jobs[-1], model, clock) for job in jobs]
+        calibrated = _calibrations(jobs, model, clock)
+        built = [_build(job, job is jobs[-1], calibrated, clock) for job in jobs]
+        calibrated.clear()
         model.drop()
         proven: list[Proven] = []
         for job, one in zip(jobs, built, strict=True):
@@ -109,18 +113,28 @@ def _prompt(job: BundleJob, goldens: Goldens, clock: StageClock) -> CompiledProm
         return compile_prompt(job.codec, job.plan.checkpoint.stop_ids, goldens.prompts)
 
 
-def _build(job: BundleJob, last: bool, model: Lazy[Any], clock: StageClock) -> Built:
+def _calibrations(jobs: Sequence[BundleJob], model: Lazy[Any], clock: StageClock) -> dict[Recipe, Lazy[Calibrated]]:
+    """The model as each recipe calibrates it, made if a program must be built from it."""
+
+    def make(job: BundleJob) -> Calibrated:
+        return calibrate(model.get(), job.plan.recipe, job.plan.text, job.codec, job.staging.work, clock)
+
+    return {job.plan.recipe: Lazy(partial(make, job)) for job in jobs}
+
+
+def _build(job: BundleJob, last: bool, calibrated: Mapping[Recipe, Lazy[Calibrated]], clock: StageClock) -> Built:
     """One runtime's program; the last runtime uses up the float model, the others use a copy."""
-    make = partial(_built, job, last, model, clock)
+    make = partial(_built, job, last, calibrated[job.plan.recipe], clock)
     built: Built = job.journal.step("build", make, job.staging.work)
     plan = job.plan
     plan.runtime.exporter.check_release(built.program, plan.target.oldest_runtime.get(plan.runtime.name))
     return built
 
 
-def _built(job: BundleJob, last: bool, model: Lazy[Any], clock: StageClock) -> Built:
-    loaded = model.get() if last else reference.copy_of(model.get())
-    return build.build(job.plan, loaded, job.staging.work, clock)
+def _built(job: BundleJob, last: bool, calibrated: Lazy[Calibrated], clock: StageClock) -> Built:
+    found = calibrated.get()
+    model = found.model if last else copy_of(found.model)
+    return build.build(job.plan, model, found, job.staging.work, clock)
 
 
 def _prove(

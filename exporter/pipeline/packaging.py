@@ -85,7 +85,7 @@ def pack(job: BundleJob, built: Built, shared: Shared, progress: Progress) -> Pa
     exporter = plan.runtime.exporter
     program = job.journal.step("examine", partial(exporter.examine, built.program), built.program)
     plan.checkpoint.hash_sources(SubProgress(progress, 0, 0.5))
-    manifest = first_manifest(plan, program, job.codec, built.parameters)
+    manifest = first_manifest(plan, program, job.codec, built)
     for name, path in exporter.companions(program, plan.options).items():
         staging.add(name, path)
     packaged = _package(job, program, manifest, shared.goldens, SubProgress(progress, 0.5, 1))
@@ -140,7 +140,7 @@ def _contents(job: BundleJob, manifest: Manifest, goldens: Goldens, files: dict[
     )
 
 
-def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, parameters: int) -> Manifest:
+def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, built: Built) -> Manifest:
     """Return the manifest before the proof: everything but figures and verdict."""
     checkpoint = plan.checkpoint
     bos = checkpoint.tokenizer.bos_token
@@ -150,7 +150,7 @@ def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, paramet
             source=checkpoint.source if checkpoint.revision else checkpoint.path.name,
             revision=checkpoint.revision,
             model_type=checkpoint.text_config.model_type,
-            parameters=parameters,
+            parameters=built.parameters,
             files=checkpoint.hashes,
             adapter=adapter_record(checkpoint),
         ),
@@ -163,6 +163,7 @@ def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, paramet
         exporter=__version__,
         libraries={name: public_version(name) for name in plan.runtime.libraries},
         recipe=_recipe(plan),
+        calibration=built.calibration,
         program=plan.runtime.program_name,
         context=program.context,
         prefill_chunk=program.prefill_chunk,
@@ -221,8 +222,10 @@ def _recipe(plan: ExportPlan) -> RecipeRecord:
             weight=rule.scheme.weight,
             group=rule.scheme.group,
             activation=rule.scheme.activation,
+            method=rule.scheme.method,
             reason=rule.reason,
         )
         for rule in plan.recipe.rules
     )
-    return RecipeRecord(name=plan.recipe.name, description=plan.recipe.description, rules=rules)
+    recipe = plan.recipe
+    return RecipeRecord(name=recipe.name, description=recipe.description, folds=recipe.folds, rules=rules)

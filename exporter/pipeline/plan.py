@@ -21,9 +21,11 @@ from ..runtimes.options import chosen
 from ..runtimes.program import BuildSpec, Shape
 from ..sample import adapter_path, sample_path
 from ..target import Target, load_target
+from .calibration import chosen_recipe, chosen_text
 from .request import ExportRequest
 
 if TYPE_CHECKING:
+    from ..calibrate.text_segments import CalibrationText
     from ..checkpoint.opened import Checkpoint
 
 SAMPLE = "sample"
@@ -43,6 +45,7 @@ class ExportPlan:
         cache: The layout of its KV cache.
         output: Where the bundle is published.
         options: All of the runtime's own options, by name.
+        text: What to calibrate on; None if the recipe needs no calibration.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +56,7 @@ class ExportPlan:
     cache: CacheSpec
     output: Path
     options: Mapping[str, Any] = field(default_factory=dict)
+    text: CalibrationText | None = None
 
     @property
     def delegates(self) -> tuple[str, ...]:
@@ -86,7 +90,9 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     names = [_offered(name, target) for name in request.runtimes]
     _check_options(request, names)
     runtimes = [get_runtime(name) for name in names]
-    recipes = [load_recipe(recipe_of(request.recipe, target, name)) for name in names]
+    recipes = [
+        chosen_recipe(load_recipe(recipe_of(request.recipe, target, name)), request.calibration) for name in names
+    ]
     checkpoint = _open(request)
     plans = tuple(
         _plan(request, checkpoint, target, runtime, recipe) for runtime, recipe in zip(runtimes, recipes, strict=True)
@@ -120,6 +126,7 @@ def _plan(
         cache=runtime.exporter.cache(checkpoint.text_config, shape, options),
         output=_output(request, f"{checkpoint.name}-{target.name}-{runtime.name}"),
         options=options,
+        text=chosen_text(recipe, request.calibration),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..bundle.manifest import Manifest
+from ..bundle.manifest import CalibrationRecord, Manifest
 from ..prompt.chats import Prompt
 from ..prove.golden import Golden
 from ..prove.golden_generation import LogitsFile
@@ -50,10 +50,12 @@ class Built:
     Attributes:
         program: The program.
         parameters: The number of parameters of the float model.
+        calibration: What its weights were chosen by; None without calibration.
     """
 
     program: Program
     parameters: int
+    calibration: CalibrationRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,9 +42,3 @@ def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)
     give_back()
     return Goldens(tuple(goldens), save_goldens(goldens), file.open, tuple(prompts))
-
-
-def copy_of(model: Any) -> Any:
-    """Return a copy of the float model's modules for a runtime to use up; it shares every parameter and buffer."""
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared)

@@ -31,6 +31,7 @@ class ExportRequest:
         target: The name of a shipped target, or a TOML file.
         runtimes: The runtimes to make a bundle for, in this order.
         recipe: The name of a shipped recipe, or a TOML file; None for the target's.
+        calibration: A text file; 'none' to quantize without calibration; None for the text that ships.
         context: Tokens of prompt and reply together; None for the target's.
         prefill_lengths: Tokens that each prefill takes; empty for the target's.
         options: The runtimes' own options, by name; the target decides those that are missing.
@@ -52,6 +53,7 @@ class ExportRequest:
     target: str = "android-arm64"
     runtimes: tuple[str, ...] = (DEFAULT,)
     recipe: str | None = None
+    calibration: str | None = None
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()
     options: Mapping[str, bool] = field(default_factory=dict)

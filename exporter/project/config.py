@@ -158,12 +158,17 @@ def _lines(name: str, values: dict[str, Any], lines: dict[tuple[str, ...], int])
         yield ".".join(key), next((lines[place] for place in places if place in lines), table)
 
 
+def _file_or_none(root: Path, value: str | None) -> str | None:
+    """A path relative to the project's folder, or the word 'none', or nothing."""
+    return value if value in (None, "none") else str(root / Path(value).expanduser())
+
+
 def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dict[str, int]) -> BundleEntry:
     form = values.get("format", "dir")
     runtimes = tuple(values.get("runtimes", (DEFAULT,)))
     zipped = form == "zip" and len(runtimes) == 1
     output = values.get("output", f"bundles/{name}.gemcut" if zipped else f"bundles/{name}")
-    template, baseline = values.get("chat_template"), values.get("baseline")
+    baseline = values.get("baseline")
     return BundleEntry(
         name=name,
         file=path,
@@ -174,10 +179,11 @@ def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dic
         output=root / Path(output).expanduser(),
         adapter=_adapter(root, values["adapter"]) if "adapter" in values else None,
         recipe=_name_or_file(root, values["recipe"]) if "recipe" in values else None,
+        calibration=_file_or_none(root, values.get("calibration")),
         context=values.get("context"),
         prefill_lengths=tuple(sorted(values.get("prefill_lengths", ()))),
         options=_options(values),
-        chat_template=template if template in (None, "none") else str(root / Path(template).expanduser()),
+        chat_template=_file_or_none(root, values.get("chat_template")),
         format=form,
         prove_on=tuple(values.get("prove_on", ())),
         timeout=values.get("timeout"),

@@ -82,6 +82,7 @@ class BundleEntry:
         output: Where the bundle goes, or with several runtimes the folder that holds a bundle for each.
         adapter: The adapter's folder.
         recipe: As in ``ExportRequest``.
+        calibration: As in ``ExportRequest``.
         context: As in ``ExportRequest``.
         prefill_lengths: As in ``ExportRequest``.
         options: As in ``ExportRequest``.
@@ -104,6 +105,7 @@ class BundleEntry:
     output: Path
     adapter: Path | None = None
     recipe: str | None = None
+    calibration: str | None = None
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()
     options: Mapping[str, bool] = field(default_factory=dict)

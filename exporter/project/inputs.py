@@ -168,6 +168,7 @@ def _hash(data: Any) -> str:
 def _options(entry: BundleEntry) -> dict[str, Option]:
     """Everything else that is set and changes the bundle; what only says how to make it is left out."""
     asked: dict[str, Any] = {
+        "calibration": entry.written.get("calibration"),
         "chat_template": entry.written.get("chat_template"),
         "context": entry.context,
         "format": entry.format,
@@ -176,8 +177,9 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
         "prove_on": list(entry.prove_on) or None,
         **entry.options,
     }
-    if entry.chat_template not in (None, "none"):
-        asked["the chat template's file"] = hashlib.sha256(Path(entry.chat_template).read_bytes()).hexdigest()
+    for file, name in ((entry.chat_template, "the chat template's file"), (entry.calibration, "the calibration text")):
+        if file not in (None, "none"):
+            asked[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return {key: value for key, value in asked.items() if value is not None}
 
 

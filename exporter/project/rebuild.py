@@ -121,6 +121,7 @@ def request_of(entry: BundleEntry, revision: str | None) -> ExportRequest:
         target=entry.target,
         runtimes=entry.runtimes,
         recipe=entry.recipe,
+        calibration=entry.calibration,
         context=entry.context,
         prefill_lengths=entry.prefill_lengths,
         options=entry.options,

@@ -101,6 +101,11 @@ class _Defaults(datafile.DataFile):
     recipe: Text | None = Field(
         default=None, description="How to quantize: a name (gemcut recipes), or a TOML file. Default: the target's."
     )
+    calibration: Text | None = Field(
+        default=None,
+        description="A text file to calibrate on, such as the model will see; 'none' for plain rounding. Default: the "
+        "text that ships with Gemcut.",
+    )
     context: int | None = Field(default=None, ge=1, description="Tokens of prompt and reply. Default: the target's.")
     prefill_lengths: tuple[Length, ...] | None = Field(
         default=None,

@@ -19,11 +19,12 @@ def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
     yield from _check_shapes(entry)
     yield from _check_devices(entry)
     yield from _check_baseline(entry)
-    template = entry.chat_template
-    if template not in (None, "none") and not os.path.isfile(template):
-        yield _at(
-            entry, "chat_template", f"no such file: {template}", hint="Name a Jinja file, or none for a base model."
-        )
+    for key, file, hint in (
+        ("chat_template", entry.chat_template, "Name a Jinja file, or none for a base model."),
+        ("calibration", entry.calibration, "Name a text file, or none for plain rounding."),
+    ):
+        if file not in (None, "none") and not os.path.isfile(file):
+            yield _at(entry, key, f"no such file: {file}", hint=hint)
 
 
 def check_outputs(entries: Iterable[BundleEntry]) -> Iterator[Mistake]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,12 +47,14 @@ class Scheme:
         weight: 'float32', 'int8' or 'int4', symmetric.
         group: Elements per scale along the reduction dimension; 0 for one scale per output channel.
         activation: 'float32' or 'int8-dynamic'.
+        method: How values and scales are chosen; a name of ``quantize.methods.METHODS``.
     """
 
     name: str
     weight: str
     group: int = 0
     activation: str = "float32"
+    method: str = "round-to-nearest"
 
     def __str__(self) -> str:
         group = f" by {self.group}" if self.group else ""
@@ -68,11 +70,13 @@ class Rule:
         match: A regular expression that must match the whole name.
         scheme: How the module's weight is stored.
         reason: Why.
+        optional: Whether it may match no module of a model.
     """
 
     match: str
     scheme: Scheme
     reason: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Recipe:
         description: What it is, in one line.
         rules: Its rules, in order.
         gate: The limits that the bundle must keep.
+        folds: Whether scales are folded between layers where that is exact.
         path: The file that it was read from.
     """
 
@@ -91,7 +96,13 @@ class Recipe:
     description: str
     rules: tuple[Rule, ...]
     gate: Gate
+    folds: bool = False
     path: Path | None = None
+
+    def uncalibrated(self) -> Recipe:
+        """Return the same recipe without what needs calibration: nothing is folded, all is rounded to nearest."""
+        plain = tuple(replace(rule, scheme=replace(rule.scheme, method=Scheme.method)) for rule in self.rules)
+        return replace(self, rules=plain, folds=False)
 
 
 class SchemeTable(datafile.DataFile):
@@ -105,6 +116,11 @@ class SchemeTable(datafile.DataFile):
     )
     activation: Literal["float32", "int8-dynamic"] = Field(
         default="float32", description="int8-dynamic: quantized per token as the product is made."
+    )
+    method: str = Field(
+        default="round-to-nearest",
+        min_length=1,
+        description="How values and scales are chosen: round-to-nearest, weighted-rounding or gptq.",
     )
 
     @model_validator(mode="after")
@@ -120,6 +136,9 @@ class RuleTable(datafile.DataFile):
     match: str = Field(min_length=1, description="Python regular expression; must match the whole name.")
     scheme: str = Field(min_length=1, description="A name under [schemes].")
     reason: str = Field(min_length=1, description="Why.")
+    optional: bool = Field(
+        default=False, description="Whether it may match no module: a recipe for many models needs such rules."
+    )
 
     @model_validator(mode="after")
     def _compiles(self) -> RuleTable:
@@ -152,6 +171,9 @@ class RecipeFile(datafile.DataFile):
     model_config = ConfigDict(title="Gemcut recipe")
 
     description: str = Field(min_length=1, description="What it is, in one line.")
+    folds: bool = Field(
+        default=False, description="Whether scales are folded into norms and between layers, where that is exact."
+    )
     schemes: dict[str, SchemeTable] = Field(min_length=1)
     rules: tuple[RuleTable, ...] = Field(min_length=1, description="In order; the first that matches decides.")
     gate: GateTable
@@ -192,12 +214,13 @@ def load_recipe(name_or_file: str) -> Recipe:
     path = datafile.locate(name_or_file, list_recipes(), "recipe")
     read = datafile.read(path, RecipeFile, "recipe")
     schemes = {name: Scheme(name=name, **table.model_dump()) for name, table in read.schemes.items()}
-    rules = tuple(Rule(match=r.match, scheme=schemes[r.scheme], reason=r.reason) for r in read.rules)
+    rules = tuple(Rule(r.match, schemes[r.scheme], r.reason, r.optional) for r in read.rules)
     return Recipe(
         name=path.stem,
         description=read.description,
         rules=rules,
         gate=Gate(**read.gate.model_dump()),
+        folds=read.folds,
         path=path,
     )
 
@@ -246,7 +269,7 @@ def unused_rules(recipe: Recipe, names: Iterable[str]) -> None:
     """
     known = list(names)
     for rule in recipe.rules:
-        if any(re.fullmatch(rule.match, name) for name in known):
+        if rule.optional or any(re.fullmatch(rule.match, name) for name in known):
             continue
         plain = rule.match.replace("\\", "")
         near = difflib.get_close_matches(plain, known, n=1, cutoff=0.0)

@@ -42,11 +42,18 @@ class Lockstep:
     Args:
         model: In eval mode; matrices that aren't float32 are converted as they are used.
         told: Called after each product with the work that it was, in rows times elements of its matrix.
+        observe: Called after each product with the linear, its inputs [rows, in] and its outputs [rows, out].
     """
 
-    def __init__(self, model: Any, told: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        told: Callable[[float], None] | None = None,
+        observe: Callable[[Any, torch.Tensor, torch.Tensor], None] | None = None,
+    ) -> None:
         self._model = model
         self._told = told
+        self._observe = observe
         self._hub: Any = None
 
     def run(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
@@ -82,7 +89,10 @@ class Lockstep:
         """One product for all of ``group``; each of them goes on to its next one, or to its end."""
         linear = next(iter(group.values())).linear
         x = torch.cat([asked.x.reshape(-1, asked.x.shape[-1]) for asked in group.values()])
-        parts = torch.split(product(linear, x), [asked.rows for asked in group.values()])
+        out = product(linear, x)
+        if self._observe is not None:
+            self._observe(linear, x, out)
+        parts = torch.split(out, [asked.rows for asked in group.values()])
         if self._told is not None:
             self._told((len(x) + READING) * linear.weight.numel())
         for (run, asked), part in zip(group.items(), parts, strict=True):

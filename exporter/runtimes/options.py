@@ -13,6 +13,7 @@ RESERVED = frozenset(
         "as_json",
         "baseline",
         "budgets",
+        "calibration",
         "chat_template",
         "context",
         "device_memory",

@@ -12,6 +12,7 @@ from ..prove.runner import Method
 if TYPE_CHECKING:
     from ..modeling.kv_cache import CacheSpec
     from ..quantize.recipe import Recipe
+    from ..quantize.stored import StoredWeights
 
 
 ADAPTERS = "adapters/"  # the folder of adapters in a bundle
@@ -45,6 +46,7 @@ class BuildSpec:
         delegates: Names of the delegates that run the matrix products, the first choice first.
         options: The value of each of the runtime's own options (``RuntimePlugin.options``), by name.
         adapters: Name -> folder of each adapter that stays apart from the weights; merged adapters aren't listed.
+        weights: Weights whose stored values are chosen already, by module name; all others the runtime quantizes.
     """
 
     config: Any
@@ -56,6 +58,7 @@ class BuildSpec:
     delegates: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    weights: StoredWeights = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

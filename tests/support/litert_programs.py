@@ -35,7 +35,7 @@ class Converted:
         from gemcut.runtimes.litert.link import link
 
         schemes = {weight.module: embedding if weight.gathered else linear for weight in self.weights.values()}
-        sizes = link(self.skeleton, out, self.weights, schemes, Silent())
+        sizes = link(self.skeleton, out, self.weights, schemes, {}, Silent())
         return {self.weights[name].module: size for name, size in sizes.items()}
 
 

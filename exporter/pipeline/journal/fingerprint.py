@@ -95,6 +95,7 @@ def _plan_inputs(plan: ExportPlan) -> dict[str, Any]:
         "shape": dataclasses.asdict(plan.shape),
         "cache": dataclasses.asdict(plan.cache),
         "options": dict(plan.options),
+        "calibration": plan.text.sha256 if plan.text else None,
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from ...bundle.manifest import CalibrationRecord
 from ...bundle.staging import transfer
 from ...devices.replay import DeviceVerdict
 from ...prompt.chats import Prompt
@@ -104,7 +105,12 @@ class BuiltSerializer:
 
     def save(self, product: Built) -> Parts:
         """See ``journal.Serializer``."""
-        value = {"parameters": product.parameters, "program": _described(product.program)}
+        record = product.calibration and product.calibration.model_dump(mode="json")
+        value = {
+            "parameters": product.parameters,
+            "program": _described(product.program),
+            "calibration": record,
+        }
         return Parts(value, product.program.artifacts.members())
 
     def load(self, value: Any, folder: Path) -> Built:
@@ -115,7 +121,9 @@ class BuiltSerializer:
             transfer(folder / name, self._work / name, "link")
         files = {name: self._work / place for name, place in named["files"].items()}
         adapters = {name: self._work / place for name, place in named["adapters"].items()}
-        return Built(_program(value["program"], Artifacts(named["entry"], files, adapters)), value["parameters"])
+        record = value["calibration"] and CalibrationRecord.model_validate(value["calibration"])
+        program = _program(value["program"], Artifacts(named["entry"], files, adapters))
+        return Built(program, value["parameters"], record)
 
 
 class ExaminedSerializer:

@@ -13,15 +13,20 @@ if TYPE_CHECKING:
 METHODS: Registry[QuantizationMethod] = Registry(
     "quantization method",
     "gemcut.quantization_methods",
-    {"round-to-nearest": ".round_to_nearest:METHOD"},
+    {
+        "round-to-nearest": ".round_to_nearest:METHOD",
+        "weighted-rounding": ".weighted_rounding:METHOD",
+        "gptq": ".gptq:METHOD",
+    },
     __name__,
 )
 DEFAULT = METHODS.packaged[0]
 
 
 def method_of(scheme: Scheme) -> QuantizationMethod:
-    """Return the method that a scheme's values and scales are chosen by; recipes name none yet, so it is the default.
+    """Return the method for a weight of which nothing was observed: the scheme's own if it needs no calibration.
 
-    Both runtimes ask here and nowhere else: a recipe's key, once there are two methods, is read in this function.
+    Both runtimes ask here for what ``calibrate`` has not stored.
     """
-    return METHODS.get(DEFAULT)
+    method = METHODS.get(scheme.method)
+    return METHODS.get(DEFAULT) if method.requires_calibration else method

@@ -22,8 +22,7 @@ class QuantizationMethod(ABC):
 
     Attributes:
         name: What the method is called in the registry.
-        requires_calibration: It needs statistics of activations. No export collects them yet, so ``METHODS`` has no
-            such method.
+        requires_calibration: It needs statistics of a weight's inputs (``calibrate``).
     """
 
     name: ClassVar[str]

@@ -10,10 +10,11 @@ from torch import nn
 from ...modeling.embedding import embedding_multiplier
 from ...quantize.recipe import Recipe
 from ...quantize.schemes import Checker, decide
+from ...quantize.stored import StoredWeights
 from ...quantize.stored_bytes import stored_bytes, tensor_class
 from ...util.file_tensors import InMemory, Scratch
 from ...util.progress import Progress, Silent
-from .quantized_modules import QuantizedEmbedding, QuantizedLinear
+from .quantized_modules import QuantizedEmbedding, QuantizedLinear, stored_weight
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def apply_recipe(
     check: Checker,
     scratch: Scratch | None = None,
     progress: Progress | None = None,
+    weights: StoredWeights | None = None,
 ) -> Quantized:
     """Replace linears and embeddings of ``model`` by their quantized equivalents; the others become float32.
 
@@ -84,11 +86,12 @@ def apply_recipe(
         check: Refuses what the delegate can't take.
         scratch: Takes the new matrices; None for memory.
         progress: Told of each module, in weights.
+        weights: Weights that are quantized already, by module name.
 
     Raises:
         UnsupportedError: No rule fits a module, a rule fits no module, or a scheme isn't possible for a tensor.
     """
-    scratch = scratch or InMemory()
+    scratch, weights = scratch or InMemory(), weights or {}
     modules: dict[str, Applied] = {}
     floats: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # a tied weight stays tied
     decided, progress, done = decide(model, recipe, check), progress or Silent(), 0
@@ -107,9 +110,10 @@ def apply_recipe(
             continue
         new: nn.Module
         if isinstance(module, nn.Embedding):
-            new = QuantizedEmbedding(module, scheme, name, embedding_multiplier(module), scratch)
+            stored = stored_weight(module, scheme, scratch, weights.get(name))
+            new = QuantizedEmbedding(stored, embedding_multiplier(module))
         else:
-            new = QuantizedLinear(module, scheme, name, scratch)
+            new = QuantizedLinear(module, scheme, scratch, weights.get(name))
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, new)
     return Quantized(modules)

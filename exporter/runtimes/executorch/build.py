@@ -32,7 +32,9 @@ def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program
     delegates = [DELEGATES.get(name) for name in spec.delegates]
     with clock.stage("quantize", recipe=spec.recipe.name):
         split = split_experts(model, ChosenExperts)
-        quantized = apply_recipe(split, spec.recipe, delegates[0].check_scheme, Scratch(work), clock.progress)
+        quantized = apply_recipe(
+            split, spec.recipe, delegates[0].check_scheme, Scratch(work), clock.progress, spec.weights
+        )
         module = model
         for delegate in delegates:
             module = delegate.adapt(module)

@@ -19,6 +19,7 @@ from .patches.guard import require_version
 from .patches.noop_passes import noop_passes_skipped
 from .patches.window_branch import branching_emitter
 from .requirements import read_requirements
+from .shared_tables import share_tables
 
 if TYPE_CHECKING:
     from .delegates.base import ExecuTorchDelegate
@@ -66,6 +67,7 @@ def lower(
         steps.step("writing the program", _LOWERED)
         with out.open("wb") as file:
             program.write_to_file(file)
+    shared = share_tables(out)
     needs = read_requirements(program.executorch_program)
     spec = traced.spec
     return Program(
@@ -84,6 +86,7 @@ def lower(
             **{name: number for count in counts for name, number in count().items()},
             "cache_bytes": spec.bytes,
             "planned_bytes": needs.planned_bytes,
+            "shared_bytes": shared,
         },
     )
 

@@ -12,9 +12,24 @@ from torch import nn
 from ...quantize.methods import method_of
 from ...quantize.methods.base import BITS
 from ...quantize.recipe import Scheme
+from ...quantize.stored import StoredWeight
 from ...util.file_tensors import InMemory, Scratch
 
 _Q = torch.ops.quantized_decomposed
+
+
+def stored_weight(
+    module: nn.Linear | nn.Embedding, scheme: Scheme, scratch: Scratch, known: StoredWeight | None = None
+) -> StoredWeight:
+    """Return a module's weight as it is stored: what calibration has chosen, or what the scheme's method makes of it.
+
+    Args:
+        module: The float module.
+        scheme: How its weight is stored.
+        scratch: Takes the values.
+        known: What calibration has chosen.
+    """
+    return known or StoredWeight(*method_of(scheme).quantize_rows(module.weight.detach(), scheme, scratch))
 
 
 class QuantizedLinear(nn.Module):
@@ -24,13 +39,16 @@ class QuantizedLinear(nn.Module):
     scales: torch.Tensor
     zeros: torch.Tensor
 
-    def __init__(self, linear: nn.Linear, scheme: Scheme, name: str, scratch: Scratch | None = None) -> None:
+    def __init__(
+        self, linear: nn.Linear, scheme: Scheme, scratch: Scratch | None = None, stored: StoredWeight | None = None
+    ) -> None:
         super().__init__()
         self.scheme = scheme
         bits = BITS[scheme.weight]
         self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         scratch = scratch or InMemory()
-        values, scales = method_of(scheme).quantize_rows(linear.weight.detach(), scheme, scratch)
+        stored = stored_weight(linear, scheme, scratch, stored)
+        values, scales = stored.values, stored.scales
         self.register_buffer("values", values)
         self.register_buffer("scales", scales if scheme.group else scales.reshape(-1))
         self.register_buffer("zeros", scratch.empty(self.scales.shape, torch.int32 if scheme.group else torch.int64))
@@ -55,15 +73,12 @@ class QuantizedLinear(nn.Module):
 class QuantizedEmbedding(nn.Module):
     """A gather of int8 rows, each with its own scale, times the family's embedding scale."""
 
-    def __init__(
-        self, embedding: nn.Embedding, scheme: Scheme, name: str, multiplier: float, scratch: Scratch | None = None
-    ) -> None:
+    def __init__(self, stored: StoredWeight, multiplier: float) -> None:
         super().__init__()
-        values, scales = method_of(scheme).quantize_rows(embedding.weight.detach(), scheme, scratch or InMemory())
         self.multiplier = multiplier
-        self.register_buffer("values", values)
+        self.register_buffer("values", stored.values)
         # The multiplier goes into the scales: one multiplication less at run time.
-        self.register_buffer("scales", scales.reshape(-1) * multiplier)
+        self.register_buffer("scales", stored.scales.reshape(-1) * multiplier)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Gather the rows of ``ids``, int64 [B, S]; return float32 [B, S, H]."""

@@ -45,7 +45,7 @@ def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program
             cachedir.keep(_KIND, key, skeleton)
     with clock.stage("quantize", recipe=spec.recipe.name):
         schemes = {weight.module: scheme_for(spec.recipe, weight.module) for weight in table.weights.values()}
-        sizes = link(skeleton, out, table.weights, schemes, clock.progress)
+        sizes = link(skeleton, out, table.weights, schemes, spec.weights, clock.progress)
     program = Program(
         runtime=NAME,
         runtime_version=version,

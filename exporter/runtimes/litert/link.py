@@ -7,12 +7,13 @@ outside the flatbuffer (``Buffer.offset`` and ``Buffer.size``, counted from the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import UnsupportedError
 from ...quantize.recipe import Scheme
+from ...quantize.stored import StoredWeights
 from ...util.progress import Progress
 from .quantized_tables import SCALE_TYPE, TYPES, Table, table_bytes, write_table
 from .weight_inputs import PREFIX, Weight
@@ -26,7 +27,7 @@ class _Tables:
     """Which table each weight takes.
 
     Attributes:
-        index: (data pointer, rows, columns, weight type, group) -> index of the table's buffer in the model.
+        index: A table's key -> index of its buffer in the model.
         tables: Index of a buffer -> its table.
     """
 
@@ -35,7 +36,12 @@ class _Tables:
 
 
 def link(
-    skeleton: Path, out: Path, weights: Mapping[str, Weight], schemes: Mapping[str, Scheme], progress: Progress
+    skeleton: Path,
+    out: Path,
+    weights: Mapping[str, Weight],
+    schemes: Mapping[str, Scheme],
+    stored: StoredWeights,
+    progress: Progress,
 ) -> dict[str, int]:
     """Write ``out``: the skeleton with its matrices as constants.
 
@@ -44,6 +50,7 @@ def link(
         out: The ``.tflite`` to write.
         weights: The weights by name in the table; the skeleton's signatures have ``PREFIX`` before it.
         schemes: The scheme of each weight by module name.
+        stored: Weights that are quantized already, by module name.
         progress: Told of each table.
 
     Returns:
@@ -64,7 +71,8 @@ def link(
             name = entry.name.decode()
             weight = weights[name.removeprefix(PREFIX)]
             scheme = schemes[weight.module]
-            sizes[name.removeprefix(PREFIX)] += _make_constant(model, graph, entry.tensorIndex, weight, scheme, found)
+            table = Table(weight.module, weight.tensor, scheme, stored=stored.get(weight.module))
+            sizes[name.removeprefix(PREFIX)] += _make_constant(model, graph, entry.tensorIndex, table, found)
             _use_constant(model, graph, entry.tensorIndex, codes, weight)
         signature.inputs = [entry for entry in signature.inputs if not entry.name.decode().startswith(PREFIX)]
     _drop_unused(model, found.tables)
@@ -97,23 +105,20 @@ class _Codes:
         return len(self.model.operatorCodes) - 1
 
 
-def _make_constant(model: Any, graph: Any, index: int, weight: Weight, scheme: Scheme, found: _Tables) -> int:
-    """Gives the tensor its table, quantized by the scheme; returns the bytes that this added."""
+def _make_constant(model: Any, graph: Any, index: int, table: Table, found: _Tables) -> int:
+    """Gives the tensor its table, or an equal one that is there already; returns the bytes that this added."""
     from ai_edge_litert import schema_py_generated as schema
 
-    tensor = graph.tensors[index]
-    rows, columns = weight.tensor.shape
-    key = (weight.tensor.data_ptr(), rows, columns, scheme.weight, scheme.group)
+    tensor, scheme = graph.tensors[index], table.scheme
+    tensor.name = table.module.encode()
     added = 0
-    if key not in found.index:
-        found.index[key] = _new_buffer(model)
-        values = found.index[key]
-        table = Table(weight.module, weight.tensor, scheme, _new_buffer(model) if scheme.group else None)
-        found.tables[values] = table
+    if table.key not in found.index:
+        values = found.index[table.key] = _new_buffer(model)
+        found.tables[values] = replace(table, scales=_new_buffer(model) if scheme.group else None)
         added = table_bytes(table)
-    buffer = found.index[key]
+    buffer = found.index[table.key]
     table = found.tables[buffer]
-    tensor.buffer, tensor.name = buffer, weight.module.encode()
+    tensor.buffer = buffer
     tensor.type = getattr(schema.TensorType, TYPES[scheme.weight])
     graph.inputs = [i for i in graph.inputs if i != index]
     if scheme.weight == "float32":

@@ -7,6 +7,7 @@ transformations/quantize_tensor.py).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
@@ -17,6 +18,7 @@ import torch
 
 from ...quantize.methods import method_of
 from ...quantize.recipe import Scheme
+from ...quantize.stored import StoredWeight
 
 TYPES = {"float32": "FLOAT32", "int8": "INT8", "int4": "INT4"}
 SCALE_TYPE = "FLOAT16"
@@ -32,13 +34,21 @@ class Table:
         module: Name of the module that it belongs to.
         weight: The matrix, [rows, columns].
         scheme: How it is stored.
-        scales: Index of the buffer of the groups' scales; None if there are no groups.
+        scales: Index of the buffer of the groups' scales; None if there are no groups, or none was chosen yet.
+        stored: What calibration has chosen; None if the scheme's method quantizes the matrix.
     """
 
     module: str
     weight: torch.Tensor
     scheme: Scheme
-    scales: int | None
+    scales: int | None = None
+    stored: StoredWeight | None = None
+
+    @property
+    def key(self) -> tuple[int, int, int, str, int]:
+        """Equal for two tables that are the same in the file: data pointer, rows, columns, weight type, group."""
+        source = self.weight if self.stored is None else self.stored.values
+        return (source.data_ptr(), self.rows, self.columns, self.scheme.weight, self.scheme.group)
 
     @property
     def rows(self) -> int:
@@ -62,16 +72,28 @@ class Table:
 
     @cached_property
     def _row_scales(self) -> npt.NDArray[np.float32]:
-        parts = [method_of(self.scheme).quantize(part, self.scheme)[1].reshape(-1) for part in self._parts()]
-        return torch.cat(parts).numpy()
+        return torch.cat([scales.reshape(-1) for _, scales in self.quantized()]).numpy()
 
     def row_scales(self) -> npt.NDArray[np.float32]:
         """Return the rows' scales, float32 [rows]; each pass over the matrix gives the same."""
         return self._row_scales
 
-    def _parts(self) -> list[torch.Tensor]:
-        rows = max(1, _ROWS_BYTES // (4 * self.columns))
-        return list(torch.split(self.weight, rows))
+    def parts(self) -> list[torch.Tensor]:
+        """Return the matrix a few rows at a time."""
+        return list(torch.split(self.weight, self._rows_at_a_time))
+
+    def quantized(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield values and scales a few rows at a time, as ``QuantizationMethod.quantize`` returns them."""
+        if self.stored is not None:
+            rows = self._rows_at_a_time
+            yield from zip(torch.split(self.stored.values, rows), torch.split(self.stored.scales, rows), strict=True)
+            return
+        for part in self.parts():
+            yield method_of(self.scheme).quantize(part, self.scheme)
+
+    @property
+    def _rows_at_a_time(self) -> int:
+        return max(1, _ROWS_BYTES // (4 * self.columns))
 
 
 def table_bytes(table: Table) -> int:
@@ -82,11 +104,11 @@ def table_bytes(table: Table) -> int:
 
 def write_table(file: BinaryIO, table: Table, scales: bool) -> None:
     """Write a matrix's values, or its groups' scales."""
-    for part in table._parts():
-        if table.scheme.weight == "float32":
+    if table.scheme.weight == "float32":
+        for part in table.parts():
             file.write(_raw(part.detach().float()))
-            continue
-        values, factors = method_of(table.scheme).quantize(part, table.scheme)
+        return
+    for values, factors in table.quantized():
         if scales:
             file.write(_raw(factors.to(torch.float16)))
         elif table.scheme.weight == "int8":

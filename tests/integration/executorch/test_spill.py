@@ -13,7 +13,7 @@ from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
 from gemcut.runtimes.executorch.graph.decoder import Traced
 from gemcut.runtimes.executorch.lower import _to_edge, _to_program
 from gemcut.runtimes.executorch.patches import constants_on_disk as spill
-from gemcut.runtimes.executorch.quantized_modules import QuantizedEmbedding, QuantizedLinear
+from gemcut.runtimes.executorch.quantized_modules import QuantizedEmbedding, QuantizedLinear, stored_weight
 from gemcut.util.file_tensors import Scratch
 
 INT8 = Scheme("int8", "int8")
@@ -27,9 +27,9 @@ class Net(torch.nn.Module):
     def __init__(self, scratch: Scratch) -> None:
         super().__init__()
         torch.manual_seed(4)
-        self.embedding = QuantizedEmbedding(torch.nn.Embedding(300, 64), INT8, "embedding", 1.0, scratch)
-        self.up = QuantizedLinear(torch.nn.Linear(64, 96), INT4, "up", scratch)
-        self.down = QuantizedLinear(torch.nn.Linear(96, 48), CHANNELS, "down", scratch)
+        self.embedding = QuantizedEmbedding(stored_weight(torch.nn.Embedding(300, 64), INT8, scratch), 1.0)
+        self.up = QuantizedLinear(torch.nn.Linear(64, 96), INT4, scratch)
+        self.down = QuantizedLinear(torch.nn.Linear(96, 48), CHANNELS, scratch)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return self.down(torch.relu(self.up(self.embedding(ids))))

@@ -222,7 +222,7 @@ def test_progress_tells_of_each_table(converted: Any, tmp_path: Path) -> None:
             told.append((done, total, what))
 
     schemes = dict.fromkeys((w.module for w in converted.weights.values()), ROWS8)
-    link(converted.skeleton, tmp_path / "out.tflite", converted.weights, schemes, Told())
+    link(converted.skeleton, tmp_path / "out.tflite", converted.weights, schemes, {}, Told())
     tables = {EMBEDDING if what == HEAD else what for _, _, what in told}  # one table, which either may be told of
     assert tables == schemes.keys() - {HEAD}
     assert [done for done, _, _ in told] == list(range(len(told)))
@@ -307,5 +307,5 @@ def test_a_matrix_that_an_operator_cannot_take_as_a_constant_is_refused(
     converter.convert().export(str(tmp_path / "skeleton.tflite"))
     weights = {"odd": Weight("model.odd", square, False)}
     with pytest.raises(UnsupportedError, match=rf"model\.odd: the program passes this matrix to {operator}, "):
-        link(tmp_path / "skeleton.tflite", tmp_path / "out.tflite", weights, {"model.odd": INT8}, None)  # type: ignore[arg-type]
+        link(tmp_path / "skeleton.tflite", tmp_path / "out.tflite", weights, {"model.odd": INT8}, {}, None)  # type: ignore[arg-type]
     assert not (tmp_path / "out.tflite").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -54,11 +55,11 @@ def load(folder: Path, text: str = OWN) -> Recipe:
     return load_recipe(str(path))
 
 
-def test_the_three_recipes_are_shipped() -> None:
-    assert tuple(list_recipes()) == ("float32", "int4", "int8")
+def test_the_recipes_that_are_shipped() -> None:
+    assert tuple(list_recipes()) == ("balanced", "float32", "int4", "int8")
 
 
-@pytest.mark.parametrize("name", ["float32", "int4", "int8"])
+@pytest.mark.parametrize("name", ["balanced", "float32", "int4", "int8"])
 def test_a_shipped_recipe_decides_for_every_module_and_says_why(name: str) -> None:
     recipe = load_recipe(name)
     assert all(rule_for(recipe, module).reason for module in NAMES)
@@ -80,14 +81,37 @@ def test_int8_is_per_channel_with_dynamic_activations() -> None:
     assert (table.weight, table.group, table.activation) == ("int8", 0, "float32")
 
 
-def test_int4_is_groups_of_32_but_for_the_embeddings() -> None:
+def test_int4_is_groups_of_32_but_for_tables_keys_and_values() -> None:
     recipe = load_recipe("int4")
-    for name in NAMES:
+    for name in (*NAMES, "model.layers.0.self_attn.k_proj", "model.layers.1.self_attn.v_proj"):
         scheme = scheme_for(recipe, name)
+        found = (scheme.weight, scheme.group, scheme.activation, scheme.method)
         if "embed" in name:
-            assert (scheme.weight, scheme.group, scheme.activation) == ("int8", 0, "float32")
+            assert found == ("int8", 0, "float32", "round-to-nearest")
+        elif name == "lm_head" or name.endswith(("k_proj", "v_proj")):
+            assert found == ("int8", 0, "int8-dynamic", "round-to-nearest")
         else:
-            assert (scheme.weight, scheme.group, scheme.activation) == ("int4", 32, "int8-dynamic")
+            assert found == ("int4", 32, "int8-dynamic", "gptq")
+
+
+def test_a_rule_that_is_optional_may_match_nothing() -> None:
+    recipe = load_recipe("int4")
+    fused = ["model.embed_tokens", "model.layers.0.self_attn.qkv_proj", "lm_head"]
+    unused_rules(recipe, fused)
+    needed = tuple(replace(rule, optional=False) for rule in recipe.rules)
+    with pytest.raises(UnsupportedError, match="matches no module"):
+        unused_rules(replace(recipe, rules=needed), fused)
+
+
+def test_without_calibration_all_is_rounded_to_nearest() -> None:
+    recipe = load_recipe("int4")
+    plain = recipe.uncalibrated()
+    assert recipe.folds
+    assert not plain.folds
+    assert {rule.scheme.method for rule in plain.rules} == {"round-to-nearest"}
+    assert [replace(rule.scheme, method="") for rule in plain.rules] == [
+        replace(rule.scheme, method="") for rule in recipe.rules
+    ]
 
 
 @pytest.mark.parametrize("name", ["int8", "int4"])

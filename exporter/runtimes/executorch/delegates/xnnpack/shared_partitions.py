@@ -57,7 +57,7 @@ def equal_partitions_shared() -> Iterator[PartitionCount]:
         class Sharing(original):  # type: ignore[misc]
             def transform(self) -> Any:
                 program = self.exported_program
-                self.passes = _worth_running(self.passes, program)
+                self.passes: list[Any] = _worth_running(self.passes, program)
                 key = (structure(program), tuple(p.__name__ for p in self.passes))
                 equal = known.get(key)
                 if equal is not None:

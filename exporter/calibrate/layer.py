@@ -1,0 +1,108 @@
+"""One decoder layer: its folds, then its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..quantize.methods import METHODS
+from ..quantize.recipe import Scheme
+from ..quantize.stored import StoredWeight
+from ..util.file_tensors import Scratch
+from .fold_search import best_scale
+from .folds import FOLDS
+from .folds.base import Fold, Place, divide_norm
+from .statistics import InputStatistics
+
+
+@dataclass
+class _Folded:
+    """What folds have made of a layer's weights.
+
+    Attributes:
+        columns: By the name of a linear, what its columns are multiplied by.
+        rows: By the name of a linear, what its rows are divided by.
+    """
+
+    columns: dict[str, torch.Tensor] = field(default_factory=dict)
+    rows: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def weight(self, layer: Any, name: str) -> torch.Tensor:
+        weight: torch.Tensor = layer.get_submodule(name).weight.detach().float()
+        if name in self.columns:
+            weight = weight * self.columns[name]
+        return weight / self.rows[name][:, None] if name in self.rows else weight
+
+
+def calibrate_layer(
+    layer: Any,
+    config: Any,
+    inputs: Mapping[str, InputStatistics],
+    schemes: Mapping[str, Scheme],
+    folds: bool,
+    scratch: Scratch,
+) -> dict[str, StoredWeight]:
+    """Fold a layer's scales, and quantize its weights.
+
+    Args:
+        layer: The decoder layer; its norms and biases are changed, its matrices are not.
+        config: transformers' text configuration.
+        inputs: What each linear reads, by its name within the layer.
+        schemes: The schemes of those that are quantized, by name within the layer.
+        folds: Whether to fold.
+        scratch: Takes the values.
+
+    Returns:
+        The weights whose method needs calibration, or that a fold has changed, by name within the layer.
+    """
+    folded = _Folded()
+    for fold in FOLDS if folds else ():
+        place = fold.place(layer, config) if config.model_type in fold.exact_for else None
+        if place is not None:
+            _apply(fold, place, layer, inputs, schemes, folded)
+    made: dict[str, StoredWeight] = {}
+    divided: dict[tuple[int, int], InputStatistics] = {}
+    for name, scheme in schemes.items():
+        method = METHODS.get(scheme.method)
+        if name not in inputs or not (method.requires_calibration or name in folded.columns or name in folded.rows):
+            continue
+        scale, statistics = folded.columns.get(name), inputs[name]
+        if scale is not None:
+            key = (id(scale), id(statistics))
+            statistics = divided[key] = divided.get(key) or statistics.divided(scale)
+        values, scales = method.quantize(folded.weight(layer, name), scheme, statistics)
+        made[name] = StoredWeight(scratch.kept(values), scales)
+    return made
+
+
+def _apply(
+    fold: Fold,
+    place: Place,
+    layer: Any,
+    inputs: Mapping[str, InputStatistics],
+    schemes: Mapping[str, Scheme],
+    folded: _Folded,
+) -> None:
+    """Fold at one place, if all that it touches is quantized and the outputs gain by it."""
+    touched = [*place.readers, *filter(None, [place.writer])]
+    if not all(name in schemes and name in inputs for name in touched):
+        return
+    weights = {name: folded.weight(layer, name) for name in place.readers}
+    scale = best_scale(place, weights, schemes, inputs[place.readers[0]])
+    if scale is None:
+        return
+    own = scale
+    if place.tied is not None:
+        scale, own = place.tied(scale)
+    if place.norm:
+        if not divide_norm(layer.get_submodule(place.norm), scale):
+            return
+    else:
+        writer = layer.get_submodule(place.writer)
+        folded.rows[place.writer] = own
+        if writer.bias is not None:
+            writer.bias = torch.nn.Parameter(writer.bias.detach().float() / own, requires_grad=False)
+    folded.columns.update(dict.fromkeys(place.readers, scale))

@@ -1,0 +1,92 @@
+"""What the inputs of a matrix product are like: their second moments, and some of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+# Inputs that are kept as they are, to try quantized activations on.
+SAMPLES = 192
+_SMALLEST = 1e-12
+
+
+@dataclass(eq=False)
+class InputStatistics:
+    """The inputs of a product, over all tokens of the calibration text.
+
+    Attributes:
+        hessian: The sum of the inputs' outer products, float32 [K, K].
+        rows: How many inputs there were, each by its weight.
+        samples: Some of them, float32 [n, K].
+    """
+
+    hessian: torch.Tensor
+    rows: float = 0.0
+    samples: list[torch.Tensor] = field(default_factory=list)
+    _factor: dict[float, torch.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, columns: int) -> InputStatistics:
+        """Return statistics of no inputs yet.
+
+        Args:
+            columns: K.
+        """
+        return cls(torch.zeros(columns, columns))
+
+    @property
+    def columns(self) -> int:
+        """K."""
+        return len(self.hessian)
+
+    @property
+    def importance(self) -> torch.Tensor:
+        """The mean square of each input, float32 [K]."""
+        return self.hessian.diagonal() / max(self.rows, 1.0)
+
+    @property
+    def rms(self) -> torch.Tensor:
+        """The root mean square of each input, float32 [K]."""
+        return self.importance.clamp(min=_SMALLEST).sqrt()
+
+    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None = None) -> None:
+        """Count inputs.
+
+        Args:
+            inputs: float32 [rows, K].
+            weights: How much each counts, [rows]; None for 1.
+        """
+        weighted = inputs if weights is None else inputs * weights.sqrt()[:, None]
+        self.hessian.addmm_(weighted.t(), weighted)
+        self.rows += float(len(inputs) if weights is None else weights.sum())
+        held = sum(map(len, self.samples))
+        if held < SAMPLES:
+            step = max(1, len(inputs) // (SAMPLES - held))
+            self.samples.append(inputs[::step][: SAMPLES - held].clone())
+
+    def sample(self) -> torch.Tensor:
+        """Return the inputs that were kept, float32 [n, K]."""
+        return torch.cat(self.samples) if self.samples else torch.zeros(0, self.columns)
+
+    def divided(self, scale: torch.Tensor) -> InputStatistics:
+        """Return the statistics of inputs that are divided by ``scale`` [K]."""
+        hessian = self.hessian / scale[:, None] / scale[None, :]
+        return InputStatistics(hessian, self.rows, [each / scale for each in self.samples])
+
+    def factor(self, damping: float) -> torch.Tensor:
+        """Return the upper Cholesky factor of the inverse of the damped Hessian, float32 [K, K].
+
+        Args:
+            damping: Share of the mean of the diagonal that is added to it.
+        """
+        if damping not in self._factor:
+            hessian = self.hessian.double() if self.columns <= 1024 else self.hessian.clone()
+            diagonal = hessian.diagonal()
+            dead = diagonal <= 0
+            mean = float(diagonal.mean()) or 1.0
+            diagonal[dead] = mean
+            diagonal.add_(damping * mean)
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+            self._factor[damping] = torch.linalg.cholesky(inverse, upper=True).float()
+        return self._factor[damping]

@@ -1,0 +1,111 @@
+"""Calibration as a stage: once for all bundles of an export whose recipes ask for the same."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..bundle.manifest import CalibrationRecord
+from ..calibrate.text_segments import CalibrationText, enough, make_segments, shipped_text, text_of
+from ..quantize.recipe import Recipe
+from ..quantize.stored import StoredWeight, StoredWeights
+
+if TYPE_CHECKING:
+    from ..prompt.codec import Codec
+    from ..util.stage_clock import StageClock
+
+NONE = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A model that is ready to be built from.
+
+    Attributes:
+        model: The float model, folded.
+        weights: The weights that calibration has chosen.
+        record: What the manifest says of it.
+    """
+
+    model: Any
+    weights: StoredWeights
+    record: CalibrationRecord | None = None
+
+
+def chosen_recipe(recipe: Recipe, calibration: str | None) -> Recipe:
+    """Return the recipe that is used: with ``--calibration none``, the one without what needs calibration."""
+    return recipe.uncalibrated() if calibration == NONE else recipe
+
+
+def chosen_text(recipe: Recipe, calibration: str | None) -> CalibrationText | None:
+    """Return the text to calibrate on; None if the recipe needs none.
+
+    Args:
+        recipe: The recipe that is used.
+        calibration: A file; None for the text that ships.
+
+    Raises:
+        UsageError: The file can't be read, or holds nothing.
+    """
+    from ..calibrate.calibrator import needs_calibration
+
+    if not needs_calibration(recipe):
+        return None
+    return shipped_text() if calibration is None else text_of(Path(calibration))
+
+
+def copy_of(model: Any) -> Any:
+    """Return a copy of the float model's modules for a runtime to use up; it shares every parameter and buffer."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
+
+
+def calibrate(
+    model: Any, recipe: Recipe, text: CalibrationText | None, codec: Codec, work: Path, clock: StageClock
+) -> Calibrated:
+    """Return the model folded and its weights chosen for a recipe; as it is if there is no text.
+
+    Args:
+        model: The float model, which stays as it is.
+        recipe: How each tensor is stored.
+        text: What to run it on; None if the recipe needs no calibration.
+        codec: Its tokenizer and template.
+        work: A scratch folder.
+        clock: Times the stage.
+    """
+    if text is None:
+        return Calibrated(model, {})
+    from ..calibrate.calibrator import Calibration, widest_input
+    from ..util.file_tensors import Scratch
+    from ..util.process_memory import give_back
+
+    with clock.stage("calibrate"):
+        own = copy_of(model)
+        length = min(256, own.config.max_position_embeddings)
+        segments = make_segments(text, codec, enough(widest_input(own), own.config.hidden_size), length)
+        weights = Calibration(own, recipe, Scratch(work), clock.progress).run(segments)
+        give_back()
+        record = CalibrationRecord(
+            text=text.name,
+            text_sha256=text.sha256,
+            tokens=sum(map(len, segments)),
+            weights_sha256=weights_hash(weights),
+        )
+    return Calibrated(own, weights, record)
+
+
+def weights_hash(weights: StoredWeights) -> str:
+    """Return the hash of all integers and scales, by which two exports tell whether they chose the same."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        for tensor in _tensors(weights[name]):
+            digest.update(memoryview(tensor.contiguous().numpy().reshape(-1).view("uint8")))
+    return digest.hexdigest()
+
+
+def _tensors(weight: StoredWeight) -> tuple[Any, Any]:
+    return weight.values, weight.scales
