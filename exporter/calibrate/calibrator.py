@@ -109,7 +109,7 @@ class Calibration:
             layer.inputs[name] = InputStatistics.of(inputs.shape[-1])
         weights = None
         if layer.post_normed and name.rpartition(".")[2] in _NORMED:
-            weights = 1.0 / outputs.square().mean(-1).clamp(min=1e-12)
+            weights = 1.0 / torch.cat([part.square().mean(-1) for part in torch.split(outputs, 1024)]).clamp(min=1e-12)
             weights = weights / weights.mean()
         layer.inputs[name].add(inputs, weights)
 

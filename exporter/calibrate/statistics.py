@@ -9,6 +9,7 @@ import torch
 # Inputs that are kept as they are, to try quantized activations on.
 SAMPLES = 192
 _SMALLEST = 1e-12
+_ROWS = 1024  # inputs that are weighted at a time: all of them are hundreds of megabytes
 
 
 @dataclass(eq=False)
@@ -57,8 +58,10 @@ class InputStatistics:
             inputs: float32 [rows, K].
             weights: How much each counts, [rows]; None for 1.
         """
-        weighted = inputs if weights is None else inputs * weights.sqrt()[:, None]
-        self.hessian.addmm_(weighted.t(), weighted)
+        for first in range(0, len(inputs), _ROWS):
+            rows = slice(first, first + _ROWS)
+            weighted = inputs[rows] if weights is None else inputs[rows] * weights[rows].sqrt()[:, None]
+            self.hessian.addmm_(weighted.t(), weighted)
         self.rows += float(len(inputs) if weights is None else weights.sum())
         held = sum(map(len, self.samples))
         if held < SAMPLES:
