@@ -6,14 +6,18 @@ from typing import Any
 
 from .base import Fold, Place, has
 
-# Each norm is read by these linears and by nothing else. Not so: Gemma 3n (LAuReL reads the input norm), mixtures of
-# experts (the router reads the second), families with attention and MLP side by side, fused projections.
-_PLAIN = frozenset({"gemma", "gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3", "granite"})
+# Each norm is read by these linears and by nothing else; in Gemma 4's mixture of experts, router and experts read
+# what was before the norm. Not so: Gemma 3n (LAuReL reads the input norm), other mixtures of experts, families with
+# attention and MLP side by side, fused projections.
+_PLAIN = frozenset(
+    {"gemma", "gemma2", "gemma3_text", "gemma4_text", "llama", "mistral", "qwen2", "qwen3", "smollm3", "granite"}
+)
 
 
 def _attention(layer: Any, config: Any) -> Place | None:
-    readers = tuple(f"self_attn.{name}_proj" for name in "qkv")
-    return Place(readers, norm="input_layernorm") if has(layer, "input_layernorm", *readers) else None
+    """Layers that share keys and values have queries alone, and some have no values of their own."""
+    readers = tuple(name for one in "qkv" if has(layer, name := f"self_attn.{one}_proj"))
+    return Place(readers, norm="input_layernorm") if readers and has(layer, "input_layernorm") else None
 
 
 def _mlp(layer: Any, config: Any) -> Place | None:

@@ -20,7 +20,7 @@ from benchmarks import bandwidth, llama_build, llama_cpp, models  # noqa: E402
 from benchmarks.common import BenchmarkError, figure, ratio, run, scratch  # noqa: E402
 from benchmarks.speed import step_bytes  # noqa: E402
 
-COMMANDS = ("bandwidth", "export", "first_route", "litert", "llama_cpp", "models", "sizes", "speed", "start")
+COMMANDS = ("bandwidth", "export", "first_route", "litert", "llama_cpp", "models", "quality", "sizes", "speed", "start")
 
 
 def benchmark(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -56,7 +56,7 @@ def test_help_names_what_it_does(name: str) -> None:
 
 def test_every_command_stands_in_the_readme() -> None:
     readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    for name in ("export", "speed", "llama_cpp", "bandwidth", "models", "sizes", "start"):
+    for name in ("export", "speed", "llama_cpp", "bandwidth", "models", "quality", "sizes", "start"):
         assert f"python -m benchmarks.{name}" in readme
 
 
@@ -90,6 +90,29 @@ def test_start_compares_the_same_program_in_fresh_processes(sample_int4: Any, tm
     assert min(ours, plain) > 0
     assert ratios == pytest.approx(plain / ours)
     assert "plain / ours" in done.stdout
+
+
+def test_quality_compares_each_bundle_in_its_runtime(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "quality.json"
+    done = benchmark(
+        "quality", "--model", tiny_checkpoint, "--recipe", "int4", "--runtime", "executorch", "--json", out
+    )
+    assert done.returncode == 0, done.stderr
+    calibrated, plain = json.loads(out.read_text(encoding="utf-8"))["results"]
+    assert (calibrated["recipe"], plain["recipe"]) == ("int4", "int4, plain rounding")
+    assert calibrated["size"] == plain["size"] > 100_000
+    for one in (calibrated, plain):
+        assert set(one["by_text"]) == {"english", "code", "dutch", "polish", "vietnamese"}
+        assert 0 < one["mean_kl"] < one["p99_kl"] < 1
+        assert 0.5 < one["top1"] <= 1
+        assert one["perplexity_ratio"] == pytest.approx(1, abs=0.1)
+    assert "plain rounding" in done.stdout
+
+
+def test_quality_names_the_models_that_it_knows(tmp_path: Path) -> None:
+    done = benchmark("quality", "--model", tmp_path / "nowhere")
+    assert done.returncode == UsageError.exit_code
+    assert "270m, smollm2" in done.stderr
 
 
 def test_a_step_reads_all_linears_and_the_cache_so_far(sample_int4: Any) -> None:

@@ -37,6 +37,22 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "laurel_rank": 8,
         },
     ),
+    "gemma4_text": (
+        "Gemma4TextConfig",
+        HEAD
+        | {
+            "global_head_dim": 32,
+            "vocab_size_per_layer_input": 300,
+            "hidden_size_per_layer_input": 16,
+            "num_hidden_layers": 4,
+            "num_kv_shared_layers": 2,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "enable_moe_block": True,
+            "num_experts": 4,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 32,
+        },
+    ),
     "llama": ("LlamaConfig", {"mlp_bias": True, "attention_bias": True}),
     "mistral": ("MistralConfig", HEAD),
     "qwen2": ("Qwen2Config", {}),
@@ -50,7 +66,7 @@ def model_of(kind: str) -> Any:
     import transformers
 
     name, more = CONFIGS[kind]
-    config = getattr(transformers, name)(**SIZES, **more)
+    config = getattr(transformers, name)(**SIZES | more)
     assert config.model_type == kind
     torch.manual_seed(3)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()

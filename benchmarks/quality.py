@@ -1,0 +1,218 @@
+"""Size against fidelity on real weights: ``python -m benchmarks.quality``.
+
+Each recipe is exported, and its bundle is run in the runtime itself over held-out text: every position of every text,
+fed one token at a time, against the float model's logits over the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from gemcut.bundle.reader import Bundle, open_bundle
+from gemcut.cli.views.table import table
+from gemcut.errors import UsageError
+from gemcut.quantize.recipe import list_recipes
+
+from .common import Command, json_option, machine, machine_text, number, progress, run_module, scratch, write_json
+from .real_weights import MODELS, TITLES, make_checkpoint
+
+# Tokens of each text, its beginning-of-sequence token among them.
+LENGTH = 256
+_ROOM = 12 << 30
+_TEXTS = Path(__file__).with_name("text")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A bundle beside the float model. size: bytes of its program. mean_kl, p99_kl: nats. top1: share of positions.
+
+    perplexity_ratio: the bundle's over the float model's. by_text: mean KL of each text. proven: by its own gate.
+    """
+
+    recipe: str
+    runtime: str
+    size: int
+    mean_kl: float
+    p99_kl: float
+    top1: float
+    perplexity_ratio: float
+    by_text: dict[str, float]
+    proven: bool
+
+
+def held_out() -> dict[str, str]:
+    """Texts that no calibration sees: three languages, and English and code from Python's own library."""
+    import mailbox
+    from pydoc_data.topics import topics
+
+    own = {path.stem: path.read_text(encoding="utf-8") for path in sorted(_TEXTS.glob("*.txt"))}
+    english = topics["assignment"]
+    return {"english": english, "code": inspect.getsource(mailbox.Mailbox), **own}
+
+
+def encoded(bundle: Bundle, texts: dict[str, str]) -> dict[str, list[int]]:
+    """Each text's first ``LENGTH`` tokens, as the bundle's tokenizer cuts them.
+
+    Raises:
+        UsageError: one is too short.
+    """
+    from gemcut.prompt.codec import codec_of
+
+    codec = codec_of(bundle)
+    found = {name: codec.encode(text, add_special_tokens=True)[:LENGTH] for name, text in texts.items()}
+    for name, ids in found.items():
+        if len(ids) < LENGTH:
+            raise UsageError(f"the text '{name}' has only {len(ids)} tokens")
+    return found
+
+
+def float_logits(checkpoint: Path, texts: dict[str, list[int]], folder: Path) -> dict[str, Path]:
+    """The float model's logits of every position but the last, float32 [n, V], in files."""
+    import torch
+    from gemcut.reference.transformers_model import TransformersReference
+    from transformers import AutoModelForCausalLM
+
+    reference = TransformersReference(AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16))
+    found = {}
+    for name, ids in texts.items():
+        found[name] = folder / f"{name}.npy"
+        np.save(found[name], reference.logits(ids)[:-1])
+    return found
+
+
+def rows_of(bundle: Bundle, ids: Sequence[int]) -> Iterator[Any]:
+    """The bundle's logits after each token but the last, float32 [V]."""
+    from gemcut.runtimes import get_runtime
+
+    runner = get_runtime(bundle.manifest.runtime.name).engine.open(bundle.program)
+    try:
+        for position, token in enumerate(ids[:-1]):
+            yield runner.prefill([token], 0) if position == 0 else runner.step(token, position)
+    finally:
+        runner.close()
+
+
+def compare(bundle: Bundle, texts: dict[str, list[int]], expected: dict[str, Path], recipe: str) -> Quality:
+    """Runs the bundle over all texts."""
+    kl: dict[str, list[float]] = {}
+    agree, ratio = [], []
+    for name, ids in texts.items():
+        float_rows = np.load(expected[name], mmap_mode="r")
+        for row, target, own in zip(float_rows, ids[1:], rows_of(bundle, ids), strict=True):
+            p, q = _log_softmax(row), _log_softmax(own)
+            kl.setdefault(name, []).append(float((np.exp(p) * (p - q)).sum()))
+            agree.append(int(p.argmax() == q.argmax()))
+            ratio.append(float(p[target] - q[target]))
+    all_kl = [value for values in kl.values() for value in values]
+    return Quality(
+        recipe=recipe,
+        runtime=bundle.manifest.runtime.name,
+        size=bundle.manifest.files[bundle.manifest.program].size,
+        mean_kl=float(np.mean(all_kl)),
+        p99_kl=float(np.quantile(all_kl, 0.99)),
+        top1=float(np.mean(agree)),
+        perplexity_ratio=math.exp(float(np.mean(ratio))),
+        by_text={name: float(np.mean(values)) for name, values in kl.items()},
+        proven=bundle.manifest.proven,
+    )
+
+
+def _log_softmax(row: Any) -> Any:
+    values = np.asarray(row, dtype=np.float64)
+    values = values - values.max()
+    return values - np.log(np.exp(values).sum())
+
+
+def export(checkpoint: Path, recipe: str, plain: bool, runtime: str, out: Path) -> Path:
+    """One ``gemcut export`` in a process of its own; a failed gate is reported, and published all the same."""
+    words = ["export", checkpoint, "--target", "android-arm64", "--runtime", runtime, "--recipe", recipe]
+    more = ["--gate", "report", "--context", 512, "-o", out, "--json"]
+    template = [] if (checkpoint / "chat_template.jinja").is_file() else ["--chat-template", "none"]
+    calibration = ["--calibration", "none"] if plain else []
+    said = run_module("gemcut.cli", [*words, *more, *template, *calibration], f"gemcut export --recipe {recipe}")
+    return Path(json.loads(said)["bundles"][0]["bundle"])
+
+
+def _ways(recipes: Sequence[str]) -> list[tuple[str, bool]]:
+    """Each recipe with calibration and, if that makes a difference, without."""
+    from gemcut.calibrate.calibrator import needs_calibration
+    from gemcut.quantize.recipe import load_recipe
+
+    return [
+        (name, plain)
+        for name in recipes
+        for plain in (False, True)
+        if not plain or needs_calibration(load_recipe(name))
+    ]
+
+
+@click.command(cls=Command)
+@click.option(
+    "--model",
+    default="270m",
+    show_default=True,
+    metavar=f"{'|'.join(MODELS)}|DIR",
+    help="A named model, or a checkpoint.",
+)
+@click.option(
+    "--recipe", "recipes", multiple=True, metavar="NAME|FILE", help="May be repeated. Default: all but float32."
+)
+@click.option("--runtime", "runtimes", multiple=True, default=["executorch", "litert"], show_default=True)
+@json_option
+def main(model: str, recipes: tuple[str, ...], runtimes: tuple[str, ...], json_file: Path | None) -> None:
+    """Measure size against fidelity on held-out text, each bundle run in its runtime."""
+    found = machine()
+    results: list[Quality] = []
+    chosen = _ways(recipes or [name for name in list_recipes() if name != "float32"])
+    with progress() as shown, scratch(_ROOM) as folder:
+        shown.stage(f"writing {TITLES.get(model, model)}")
+        checkpoint = make_checkpoint(model, folder) if model in MODELS else Path(model)
+        if not (checkpoint / "config.json").is_file():
+            raise UsageError(f"--model {model}: no such checkpoint", hint=f"Take {', '.join(MODELS)}, or a folder.")
+        expected: dict[str, Path] = {}
+        texts: dict[str, list[int]] = {}
+        for runtime in runtimes:
+            for recipe, plain in chosen:
+                title = f"{recipe}, plain rounding" if plain else recipe
+                shown.stage(f"{title} for {runtime}")
+                out = export(checkpoint, recipe, plain, runtime, folder / "bundle")
+                with open_bundle(out) as bundle:
+                    if not texts:
+                        texts = encoded(bundle, held_out())
+                        expected = float_logits(checkpoint, texts, folder)
+                    results.append(compare(bundle, texts, expected, title))
+                shutil.rmtree(out)
+    _show(results, found)
+    write_json(json_file, "quality", {"machine": found, "model": model, "results": results})
+
+
+def _show(results: Sequence[Quality], found: dict[str, Any]) -> None:
+    head = ("recipe", "runtime", "MB", "mean KL", "p99 KL", "top-1", "perplexity", "passes its gate")
+    rows = [
+        (
+            one.recipe,
+            one.runtime,
+            number(one.size / 1e6),
+            number(one.mean_kl),
+            number(one.p99_kl),
+            f"{one.top1:.1%}",
+            f"{one.perplexity_ratio:.3f}",
+            "yes" if one.proven else "no",
+        )
+        for one in sorted(results, key=lambda one: one.size)
+    ]
+    click.echo(machine_text(found))
+    table(rows, head)
+
+
+if __name__ == "__main__":
+    main()

