@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..errors import UnsupportedError
 from ..quantize.methods import METHODS
 from ..quantize.recipe import Recipe, Scheme, scheme_for
 from ..quantize.stored import StoredWeight
@@ -147,9 +148,28 @@ def _quantized(recipe: Recipe, layer: str, names: Any) -> dict[str, Scheme]:
     return {name: scheme for name, scheme in found.items() if scheme.weight != "float32"}
 
 
+def decoder_layers(model: Any) -> Any:
+    """Return a model's decoder layers: ``layers`` of its decoder, or the one list that is as long as it has layers.
+
+    Raises:
+        UnsupportedError: There is no such list.
+    """
+    decoder = model.get_decoder()
+    if hasattr(decoder, "layers"):
+        return decoder.layers
+    count = model.config.num_hidden_layers
+    for module in decoder.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return module
+    raise UnsupportedError(
+        f"{type(decoder).__name__} has no list of decoder layers to calibrate.",
+        hint="Export with --calibration none; please report it.",
+    )
+
+
 def _layers_of(model: Any) -> list[_Layer]:
     """The decoder layers, and their linears but for those of experts, of which each sees too few tokens."""
-    layers = model.get_decoder().layers
+    layers = decoder_layers(model)
     prefix = next(name for name, module in model.named_modules() if module is layers)
     found = []
     for at, module in enumerate(layers):
@@ -171,7 +191,7 @@ def widest_input(model: Any) -> int:
     """Return the most columns of a linear in the decoder layers, which decides how much text is enough."""
     shapes: Mapping[int, int] = {
         key: module.weight.shape[1]
-        for layer in model.get_decoder().layers
+        for layer in decoder_layers(model)
         for key, module in enumerate(layer.modules())
         if isinstance(module, torch.nn.Linear)
     }

@@ -189,6 +189,6 @@ def _weights(model: nn.Module, recipe: Recipe, chosen: float, check: Checker) ->
         gathered = isinstance(module, nn.Embedding)
         kind = tensor_class(name, gathered)
         table = (id(module.weight), scheme.weight, scheme.group)
-        twin = table in tables and scheme.weight != "float32"
+        twin = table in tables
         tables.add(table)
         yield Weight(kind, rows, columns, scheme, gathered, chosen if kind == "experts" else 1.0, twin)

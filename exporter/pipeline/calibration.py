@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundle.manifest import CalibrationRecord
-from ..calibrate.text_segments import CalibrationText, enough, make_segments, shipped_text, text_of
+from ..calibrate.text_segments import LENGTH, CalibrationText, enough, make_segments, shipped_text, text_of
+from ..errors import UsageError
 from ..quantize.recipe import Recipe
 from ..quantize.stored import StoredWeight, StoredWeights
 
@@ -48,11 +49,16 @@ def chosen_text(recipe: Recipe, calibration: str | None) -> CalibrationText | No
         calibration: A file; None for the text that ships.
 
     Raises:
-        UsageError: The file can't be read, or holds nothing.
+        UsageError: The file can't be read or holds nothing, or the recipe has no use for it.
     """
     from ..calibrate.calibrator import needs_calibration
 
     if not needs_calibration(recipe):
+        if calibration not in (None, NONE):
+            raise UsageError(
+                f"--calibration {calibration}: the recipe '{recipe.name}' needs no calibration",
+                hint="Leave --calibration out, or choose another recipe; see gemcut recipes.",
+            )
         return None
     return shipped_text() if calibration is None else text_of(Path(calibration))
 
@@ -84,7 +90,7 @@ def calibrate(
 
     with clock.stage("calibrate"):
         own = copy_of(model)
-        length = min(256, own.config.max_position_embeddings)
+        length = min(LENGTH, getattr(own.config, "max_position_embeddings", LENGTH))
         segments = make_segments(text, codec, enough(widest_input(own), own.config.hidden_size), length)
         weights = Calibration(own, recipe, Scratch(work), clock.progress).run(segments)
         give_back()

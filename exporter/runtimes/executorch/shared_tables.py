@@ -106,7 +106,8 @@ def _doubles(
     starts = sorted({offset for _, offset in constants})
     for index in sorted(set(named)):
         segment = segments[index]
-        if segment.size < SMALLEST or not segment.place:
+        inside = home.offset <= segment.offset < home.offset + home.size  # as this module has left it
+        if segment.size < SMALLEST or not segment.place or inside:
             continue
         for start in starts:
             fits = start + segment.size <= home.size

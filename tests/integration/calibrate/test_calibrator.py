@@ -166,3 +166,21 @@ def test_which_recipes_need_it(model: Any) -> None:
     needed = {name: needs_calibration(load_recipe(name)) for name in ("float32", "int8", "int4", "balanced")}
     assert needed == {"float32": False, "int8": True, "int4": True, "balanced": True}
     assert widest_input(model) == 96
+
+
+def test_layers_are_found_under_another_name() -> None:
+    from gemcut.calibrate.calibrator import decoder_layers
+    from transformers import AutoModelForCausalLM, GPT2Config
+
+    made = AutoModelForCausalLM.from_config(GPT2Config(vocab_size=50, n_embd=16, n_layer=3, n_head=2))
+    assert decoder_layers(made) is made.transformer.h
+
+
+def test_a_text_for_a_recipe_that_needs_none_is_refused(tmp_path: Any) -> None:
+    from gemcut.errors import UsageError
+    from gemcut.pipeline.calibration import chosen_text
+
+    with pytest.raises(UsageError, match="'float32' needs no calibration"):
+        chosen_text(load_recipe("float32"), str(tmp_path / "mine.txt"))
+    assert chosen_text(load_recipe("float32"), None) is None
+    assert chosen_text(load_recipe("int4"), None) is not None
