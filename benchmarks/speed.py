@@ -75,12 +75,15 @@ def step_bytes(bundle: Bundle, position: int) -> StepBytes:
     """What one decode step at ``position`` has to read.
 
     Weights: the manifest's tensors but the embeddings, of which a step gathers a row (norms, some kilobytes, are
-    not among them). Cache: keys and values, float32, of each layer that owns one: the slots up to ``position``;
-    in a sliding layer past its window the whole ring. A KV-shared layer reads another's cache again, which
+    not among them); a tied head is the embedding's table. Cache: keys and values, float32, of each layer that owns
+    one: the slots up to ``position``; in a sliding layer past its window the whole ring. A KV-shared layer reads another's cache again, which
     the CPU's own cache may hold; that is not counted.
     """
     manifest = bundle.manifest
     weights = sum(record.bytes for name, record in manifest.tensors.items() if name not in GATHERED)
+    head, embedding = manifest.tensors["head"].bytes, manifest.tensors["embedding"].bytes
+    if head < embedding // 2:  # one table serves both, and counts as the embedding's
+        weights += embedding
     spec = _cache_spec(bundle)
     live = position + 1
     cache = 0

@@ -48,10 +48,15 @@ def build(spec: BuildSpec, model: Any, work: Path, clock: StageClock) -> Program
     return dataclasses.replace(
         program,
         delegated_macs=program.delegated_macs * products / (products + attention),
-        tensors=quantized.bytes_by_class(),
+        tensors=_once(quantized.bytes_by_class(), int(program.facts["shared_bytes"])),
         quantized=quantized.count_by_class(),
         schemes=quantized.schemes_by_class(),
     )
+
+
+def _once(tensors: dict[str, int], shared: int) -> dict[str, int]:
+    """The bytes by class, of which a tied head's are counted with the embedding if the file has one table for both."""
+    return {name: max(0, size - shared) if name == "head" else size for name, size in tensors.items()}
 
 
 def _lowered(

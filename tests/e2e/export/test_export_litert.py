@@ -33,6 +33,7 @@ STAGES = (
     "Loading the float model",
     "Running the float model on the golden prompts",
     "Compiling the chat template",
+    "Calibrating on text",
     "Quantizing: int4",
     "Tracing",
     "Lowering for ExecuTorch",
@@ -173,7 +174,7 @@ def test_the_bundle_holds_what_a_bundle_holds(bundle: Path, manifest: dict[str, 
     assert manifest["delegates"].keys() == {"XNNPACK"}
     assert manifest["delegate_coverage"] == 1.0
     assert {"litert-torch", "litert-converter", "ai-edge-litert"} <= manifest["libraries"].keys()
-    assert manifest["tensors"]["head"]["schemes"] == {"int4 by 32, int8-dynamic": 1}
+    assert manifest["tensors"]["head"]["schemes"] == {"int8, int8-dynamic": 1}
     assert manifest["tensors"]["embedding"]["schemes"] == {"int8": 1}
     assert str(Path.home()) not in json.dumps(manifest)
 

@@ -16,6 +16,7 @@ STAGES = (
     "Loading the float model",
     "Running the float model on the golden prompts",
     "Compiling the chat template",
+    "Calibrating on text",
     "Quantizing: int4",
     "Tracing",
     "Lowering for ExecuTorch",
