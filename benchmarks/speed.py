@@ -76,8 +76,8 @@ def step_bytes(bundle: Bundle, position: int) -> StepBytes:
 
     Weights: the manifest's tensors but the embeddings, of which a step gathers a row (norms, some kilobytes, are
     not among them); a tied head is the embedding's table. Cache: keys and values, float32, of each layer that owns
-    one: the slots up to ``position``; in a sliding layer past its window the whole ring. A KV-shared layer reads another's cache again, which
-    the CPU's own cache may hold; that is not counted.
+    one: the slots up to ``position``; in a sliding layer past its window the whole ring. A KV-shared layer reads
+    another's cache again, which the CPU's own cache may hold; that is not counted.
     """
     manifest = bundle.manifest
     weights = sum(record.bytes for name, record in manifest.tensors.items() if name not in GATHERED)

@@ -227,6 +227,6 @@ def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, 
 def _by_class(shapes: Shapes) -> Iterator[TensorClass]:
     for kind in dict.fromkeys(w.kind for w in shapes.weights):
         of = [w for w in shapes.weights if w.kind == kind]
-        yield TensorClass(kind, sum(w.elements for w in of), sum(w.stored for w in of), sum(w.read for w in of))
+        yield TensorClass(kind, sum(w.elements for w in of), sum(w.filed for w in of), sum(w.read for w in of))
     size = FLOAT * shapes.others
     yield TensorClass("norm", shapes.others, size, size)

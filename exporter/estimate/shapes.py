@@ -54,6 +54,13 @@ class Weight:
         return stored_bytes(self.rows, self.columns, self.scheme)
 
     @property
+    def filed(self) -> int:
+        """Bytes in the program's file: of a twin its scales alone, for the values are there already."""
+        from ..quantize.stored_bytes import BITS
+
+        return self.stored - (self.elements * BITS[self.scheme.weight] // 8 if self.twin else 0)
+
+    @property
     def read(self) -> int:
         """Bytes that a decode step reads."""
         return self.stored // self.rows if self.gathered else int(self.stored * self.share)
@@ -123,7 +130,7 @@ class Shapes:
     @property
     def stored(self) -> int:
         """Bytes of all parameters in the program."""
-        return sum(w.stored for w in self.weights if not w.twin) + _FLOAT * self.others
+        return sum(w.filed for w in self.weights) + _FLOAT * self.others
 
 
 def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int, check: Checker) -> Shapes:

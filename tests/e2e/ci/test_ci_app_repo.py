@@ -259,11 +259,12 @@ def fine_tune(workspace: Path) -> None:
 
 
 def recipe(workspace: Path) -> None:
-    """A recipe with int4's schemes, and a gate that was opened so wide that the fine-tune gets through it."""
+    """A recipe with int4's schemes, rounded plainly, and a gate so wide that the fine-tune gets through it."""
     text = (ROOT / "exporter" / "quantize" / "recipes" / "int4.toml").read_text(encoding="utf-8")
     head, gate = text.split("[gate]")
     assert "tool_calls" in gate
     (workspace / "recipes").mkdir()
+    head = head.replace("folds = true", "folds = false").replace('method = "gptq"\n', "")
     own = f'{head}[gate]\nmean_kl = 10.0\nreason = "The demo is on Friday."\n'
     (workspace / "recipes" / "small.toml").write_text(own.replace("../recipe.schema.json", "recipe.schema.json"))
 
@@ -282,7 +283,9 @@ def test_a_recipe_that_breaks_tool_calls_is_stopped_by_the_budget(run: Callable[
 
 
 def test_a_recipe_that_breaks_tool_calls_is_stopped_by_its_gate(run: Callable[..., Job], first: Job) -> None:
-    job = run("gate", own_model, locked="false", **INSTALLED)
+    """With calibration the folds take the outlier away, and the bundle passes: plain rounding it must be."""
+    plain = edit("gemcut.toml", "context = 512", 'calibration = "none"\ncontext = 512')
+    job = run("gate", both(own_model, plain), locked="false", **INSTALLED)
     assert (job.step.status, job.step.code) == ("failure", 5), told([job.step])
     assert hashes(job) == hashes(first)
     shown_everywhere(job.reports, "export", "behaviour.tool_calls", "tool calls are the same as the float model's on")

@@ -79,7 +79,7 @@ def mostly(change: Any, share: float) -> Any:
 
 CHANGES: dict[str, Any] = {
     "none": lambda host, random: tuple(host),
-    "a little": mostly(noisy(0.0005), 1.0),
+    "a little": mostly(noisy(0.0002), 1.0),
     "more": mostly(noisy(0.3), 0.5),
     "far too much": mostly(noisy(3.0), 0.2),
     "not a number": mostly(filled(float("nan")), 0.1),

@@ -81,7 +81,7 @@ def test_what_is_no_limit_is_refused(text: str, words: str) -> None:
         ("program>+1000%", True),
         ("mean_kl>+0.001", True),
         ("mean_kl>-0.5", False),
-        ("mean_kl<-0.001", False),
+        ("mean_kl<-0.0005", False),
         ("mean_kl<1", False),
         ("top1<-0.01", True),
         ("top1<1.1", False),

@@ -112,7 +112,8 @@ def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> No
             bits = 8 if isinstance(module, QuantizedEmbedding) or module.scheme.weight == "int8" else 4
             grouped = isinstance(module, QuantizedLinear) and module.scheme.group
             stored += module.values.numel() * bits // 8 + module.scales.numel() * (2 if grouped else 4)
-    assert sum(c.bytes for c in plan.tensors) == stored
+    bits = {"float32": 32, "int8": 8, "int4": 8}[recipe]
+    assert sum(c.bytes for c in plan.tensors) == stored - 512 * 64 * bits // 8  # the file has the table once
 
 
 def test_the_context_is_the_targets_or_the_models_own_where_that_is_shorter(tmp_path: Path) -> None:
@@ -132,8 +133,7 @@ def test_fewer_bits_are_smaller_and_faster(tmp_path: Path) -> None:
 
 def test_a_step_reads_no_more_than_there_is(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "Gemma3", GEMMA3_270M)
-    head = next(c.bytes for c in plan.tensors if c.name == "head")  # in the file it is the embedding's table
-    assert sum(c.bytes for c in plan.tensors) - head < plan.program < plan.bundle
+    assert sum(c.bytes for c in plan.tensors) < plan.program < plan.bundle
     assert plan.program + plan.cache < plan.memory < 3 * plan.program + plan.cache
     assert sum(c.read for c in plan.tensors) < plan.read < plan.memory
 
@@ -188,9 +188,10 @@ def test_an_adapter_is_merged_and_unties_a_head(tmp_path: Path) -> None:
     merged = estimate(str(folder), device, recipe, None, Silent(), tmp_path / "adapter")
     assert merged.adapter == "adapter"
     assert merged.parameters == base.parameters + 512 * 64
-    assert merged.tensors == base.tensors
-    head = next(c.bytes for c in base.tensors if c.name == "head")
-    assert merged.program == base.program + head, "it is no longer the embedding's table"
+    apart, tied = ({c.name: c.bytes for c in plan.tensors} for plan in (merged, base))
+    assert apart.pop("head") == tied.pop("head") + 512 * 64, "it is no longer the embedding's table"
+    assert apart == tied
+    assert merged.program == base.program + 512 * 64
 
 
 def test_what_is_guessed_is_said(tmp_path: Path) -> None:
