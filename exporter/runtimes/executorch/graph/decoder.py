@@ -146,6 +146,8 @@ def adapt(model: Any) -> nn.Module:
 
 def trace(model: nn.Module, spec: CacheSpec) -> Traced:
     """Trace a model with a dynamic number of tokens, 1 .. chunk."""
+    import executorch.exir  # noqa: F401  (defines the gathers of quantized rows)
+
     module = DecoderProgram(model, spec).eval()
     length = min(spec.chunk, 4)
     example = (torch.zeros((1, length), dtype=torch.long), torch.zeros(1, dtype=torch.long))
