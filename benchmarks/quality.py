@@ -1,7 +1,8 @@
 """Size against fidelity on real weights: ``python -m benchmarks.quality``.
 
 Each recipe is exported, and its bundle is run in the runtime itself over held-out text: every position of every text,
-fed one token at a time, against the float model's logits over the whole vocabulary.
+fed one token at a time, against the float model's logits over the whole vocabulary. Beside them, on the same weights,
+tokens and float logits: llama.cpp's own quantizations in llama.cpp, and LiteRT's own recipes in LiteRT.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import inspect
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,24 @@ from gemcut.cli.views.table import table
 from gemcut.errors import UsageError
 from gemcut.quantize.recipe import list_recipes
 
+from . import litert_recipes, llama_cpp
 from .common import Command, json_option, machine, machine_text, number, progress, run_module, scratch, write_json
-from .real_weights import MODELS, TITLES, make_checkpoint
+from .real_weights import MODELS, TITLES, gguf_of, make_checkpoint
 
 # Tokens of each text, its beginning-of-sequence token among them.
 LENGTH = 256
 _ROOM = 12 << 30
+# Each text's name with an iterator over its logits.
+Rows = Iterable[tuple[str, Iterator[Any]]]
 _TEXTS = Path(__file__).with_name("text")
 
 
 @dataclass(frozen=True)
 class Quality:
-    """A bundle beside the float model. size: bytes of its program. mean_kl, p99_kl: nats. top1: share of positions.
+    """A program beside the float model. size: bytes of its file. mean_kl, p99_kl: nats. top1: share of positions.
 
-    perplexity_ratio: the bundle's over the float model's. by_text: mean KL of each text. proven: by its own gate.
+    perplexity_ratio: its own over the float model's. by_text: mean KL of each text. proven: by its own gate; None for
+    what isn't ours.
     """
 
     recipe: str
@@ -46,7 +51,7 @@ class Quality:
     top1: float
     perplexity_ratio: float
     by_text: dict[str, float]
-    proven: bool
+    proven: bool | None
 
 
 def held_out() -> dict[str, str]:
@@ -89,11 +94,11 @@ def float_logits(checkpoint: Path, texts: dict[str, list[int]], folder: Path) ->
     return found
 
 
-def rows_of(bundle: Bundle, ids: Sequence[int]) -> Iterator[Any]:
-    """The bundle's logits after each token but the last, float32 [V]."""
+def rows_of(program: Path, runtime: str, ids: Sequence[int]) -> Iterator[Any]:
+    """A program's logits after each token but the last, float32 [V]."""
     from gemcut.runtimes import get_runtime
 
-    runner = get_runtime(bundle.manifest.runtime.name).engine.open(bundle.program)
+    runner = get_runtime(runtime).engine.open(program)
     try:
         for position, token in enumerate(ids[:-1]):
             yield runner.prefill([token], 0) if position == 0 else runner.step(token, position)
@@ -101,29 +106,36 @@ def rows_of(bundle: Bundle, ids: Sequence[int]) -> Iterator[Any]:
         runner.close()
 
 
-def compare(bundle: Bundle, texts: dict[str, list[int]], expected: dict[str, Path], recipe: str) -> Quality:
-    """Runs the bundle over all texts."""
-    kl: dict[str, list[float]] = {}
-    agree, ratio = [], []
-    for name, ids in texts.items():
-        float_rows = np.load(expected[name], mmap_mode="r")
-        for row, target, own in zip(float_rows, ids[1:], rows_of(bundle, ids), strict=True):
-            p, q = _log_softmax(row), _log_softmax(own)
-            kl.setdefault(name, []).append(float((np.exp(p) * (p - q)).sum()))
-            agree.append(int(p.argmax() == q.argmax()))
-            ratio.append(float(p[target] - q[target]))
-    all_kl = [value for values in kl.values() for value in values]
-    return Quality(
-        recipe=recipe,
-        runtime=bundle.manifest.runtime.name,
-        size=bundle.manifest.files[bundle.manifest.program].size,
-        mean_kl=float(np.mean(all_kl)),
-        p99_kl=float(np.quantile(all_kl, 0.99)),
-        top1=float(np.mean(agree)),
-        perplexity_ratio=math.exp(float(np.mean(ratio))),
-        by_text={name: float(np.mean(values)) for name, values in kl.items()},
-        proven=bundle.manifest.proven,
-    )
+@dataclass(frozen=True)
+class Yardstick:
+    """Texts as token ids, and files with the float model's logits of them."""
+
+    texts: dict[str, list[int]]
+    expected: dict[str, Path]
+
+    def compare(self, title: str, runtime: str, size: int, rows: Rows, proven: bool | None = None) -> Quality:
+        """Compares logits, text by text, to the float model's."""
+        kl: dict[str, list[float]] = {}
+        agree, ratio = [], []
+        for name, own_rows in rows:
+            float_rows = np.load(self.expected[name], mmap_mode="r")
+            for row, target, own in zip(float_rows, self.texts[name][1:], own_rows, strict=True):
+                p, q = _log_softmax(row), _log_softmax(own)
+                kl.setdefault(name, []).append(float((np.exp(p) * (p - q)).sum()))
+                agree.append(int(p.argmax() == q.argmax()))
+                ratio.append(float(p[target] - q[target]))
+        all_kl = [value for values in kl.values() for value in values]
+        return Quality(
+            recipe=title,
+            runtime=runtime,
+            size=size,
+            mean_kl=float(np.mean(all_kl)),
+            p99_kl=float(np.quantile(all_kl, 0.99)),
+            top1=float(np.mean(agree)),
+            perplexity_ratio=math.exp(float(np.mean(ratio))),
+            by_text={name: float(np.mean(values)) for name, values in kl.items()},
+            proven=proven,
+        )
 
 
 def _log_softmax(row: Any) -> Any:
@@ -167,9 +179,18 @@ def _ways(recipes: Sequence[str]) -> list[tuple[str, bool]]:
     "--recipe", "recipes", multiple=True, metavar="NAME|FILE", help="May be repeated. Default: all but float32."
 )
 @click.option("--runtime", "runtimes", multiple=True, default=["executorch", "litert"], show_default=True)
+@click.option("--rivals/--no-rivals", default=True, show_default=True, help="llama.cpp and LiteRT's own recipes too.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.html", help="Draw size against mean KL there.")
 @json_option
-def main(model: str, recipes: tuple[str, ...], runtimes: tuple[str, ...], json_file: Path | None) -> None:
-    """Measure size against fidelity on held-out text, each bundle run in its runtime."""
+def main(
+    model: str,
+    recipes: tuple[str, ...],
+    runtimes: tuple[str, ...],
+    rivals: bool,
+    plot: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Measure size against fidelity on held-out text, each program run in its runtime."""
     found = machine()
     results: list[Quality] = []
     chosen = _ways(recipes or [name for name in list_recipes() if name != "float32"])
@@ -178,21 +199,81 @@ def main(model: str, recipes: tuple[str, ...], runtimes: tuple[str, ...], json_f
         checkpoint = make_checkpoint(model, folder) if model in MODELS else Path(model)
         if not (checkpoint / "config.json").is_file():
             raise UsageError(f"--model {model}: no such checkpoint", hint=f"Take {', '.join(MODELS)}, or a folder.")
-        expected: dict[str, Path] = {}
-        texts: dict[str, list[int]] = {}
+        yardstick: Yardstick | None = None
         for runtime in runtimes:
             for recipe, plain in chosen:
                 title = f"{recipe}, plain rounding" if plain else recipe
                 shown.stage(f"{title} for {runtime}")
                 out = export(checkpoint, recipe, plain, runtime, folder / "bundle")
                 with open_bundle(out) as bundle:
-                    if not texts:
-                        texts = encoded(bundle, held_out())
-                        expected = float_logits(checkpoint, texts, folder)
-                    results.append(compare(bundle, texts, expected, title))
+                    yardstick = yardstick or _yardstick(bundle, checkpoint, folder)
+                    results.append(_ours(bundle, yardstick, title))
                 shutil.rmtree(out)
+        assert yardstick is not None
+        if rivals and "litert" in runtimes:
+            results += _litert(checkpoint, yardstick, folder, shown)
+        if rivals and model in MODELS:
+            results += _llama_cpp(gguf_of(model, folder), yardstick, folder, shown)
     _show(results, found)
+    if plot is not None:
+        _plot(results, TITLES.get(model, model), plot)
     write_json(json_file, "quality", {"machine": found, "model": model, "results": results})
+
+
+def _yardstick(bundle: Bundle, checkpoint: Path, folder: Path) -> Yardstick:
+    texts = encoded(bundle, held_out())
+    return Yardstick(texts, float_logits(checkpoint, texts, folder))
+
+
+def _ours(bundle: Bundle, yardstick: Yardstick, title: str) -> Quality:
+    manifest = bundle.manifest
+    runtime, size = manifest.runtime.name, manifest.files[manifest.program].size
+    rows = ((name, rows_of(bundle.program, runtime, ids)) for name, ids in yardstick.texts.items())
+    return yardstick.compare(title, runtime, size, rows, manifest.proven)
+
+
+def _litert(checkpoint: Path, yardstick: Yardstick, folder: Path, shown: Any) -> Iterator[Quality]:
+    """LiteRT's own recipes on the float program that we make."""
+    shown.stage("float32 for litert")
+    out = export(checkpoint, "float32", False, "litert", folder / "bundle")
+    source = folder / "float.tflite"
+    with open_bundle(out) as bundle:
+        litert_recipes.float_program(bundle, source)
+    shutil.rmtree(out)
+    for title, program in litert_recipes.programs(source):
+        shown.stage(title)
+        rows = ((name, rows_of(program, "litert", ids)) for name, ids in yardstick.texts.items())
+        yield yardstick.compare(title, "litert", program.stat().st_size, rows)
+
+
+def _llama_cpp(source: Path, yardstick: Yardstick, folder: Path, shown: Any) -> Iterator[Quality]:
+    shown.stage("building llama.cpp, the first time")
+    llama = llama_cpp.LlamaCpp()
+    for way, file in llama_cpp.files(llama, source, folder):
+        shown.stage(way.title)
+        yield yardstick.compare(way.title, "llama.cpp", file.stat().st_size, llama.rows(file, yardstick.texts))
+
+
+def _plot(results: Sequence[Quality], title: str, out: Path) -> None:
+    import plotly.graph_objects as go
+
+    traces = []
+    for runtime in dict.fromkeys(one.runtime for one in results):
+        of = sorted((one for one in results if one.runtime == runtime), key=lambda one: one.size)
+        traces.append(
+            go.Scatter(
+                x=[one.size / 1e6 for one in of],
+                y=[one.mean_kl for one in of],
+                text=[one.recipe for one in of],
+                mode="markers+text",
+                textposition="top center",
+                name=runtime,
+            )
+        )
+    layout = {"title": f"{title}: size against mean KL", "xaxis_title": "MB", "yaxis_title": "mean KL, nats"}
+    figure = go.Figure(traces, layout)
+    figure.update_yaxes(type="log")
+    figure.write_html(out)
 
 
 def _show(results: Sequence[Quality], found: dict[str, Any]) -> None:
@@ -206,7 +287,7 @@ def _show(results: Sequence[Quality], found: dict[str, Any]) -> None:
             number(one.p99_kl),
             f"{one.top1:.1%}",
             f"{one.perplexity_ratio:.3f}",
-            "yes" if one.proven else "no",
+            {True: "yes", False: "no", None: "-"}[one.proven],
         )
         for one in sorted(results, key=lambda one: one.size)
     ]

@@ -41,6 +41,11 @@ def _package(name: str):  # type: ignore[no-untyped-def]
         raise LackingError(f"{name} isn't installed.", hint=_HINT) from error
 
 
+def gguf_of(name: str, folder: Path) -> Path:
+    """A named model's GGUF file, written to ``folder`` if it comes in parts."""
+    return MODELS[name](folder)
+
+
 def make_checkpoint(name: str, folder: Path) -> Path:
     """Writes a named model as a checkpoint of bfloat16 weights with its tokenizer; returns its folder.
 

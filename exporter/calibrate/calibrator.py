@@ -15,7 +15,7 @@ from ..quantize.stored import StoredWeight
 from ..reference.lockstep import READING, Lockstep, elements
 from ..util.file_tensors import Scratch
 from ..util.progress import Progress
-from .layer import calibrate_layer
+from .layer import Seen, calibrate_layer
 from .statistics import InputStatistics
 
 # Linears that read the same inputs, by the last part of their names; the inputs of one are counted for all.
@@ -56,10 +56,14 @@ class Calibration:
         recipe: How each tensor is stored.
         scratch: Takes the values.
         progress: Told how far the run is.
+        seen: Told of each linear of the layers, by its whole name.
     """
 
-    def __init__(self, model: Any, recipe: Recipe, scratch: Scratch, progress: Progress) -> None:
+    def __init__(
+        self, model: Any, recipe: Recipe, scratch: Scratch, progress: Progress, seen: Seen | None = None
+    ) -> None:
         self._model, self._recipe, self._scratch, self._progress = model, recipe, scratch, progress
+        self._seen = seen
         self._layers = _layers_of(model)
         self._where = {key: (at, name) for at, layer in enumerate(self._layers) for key, name in layer.linears.items()}
         self._finished = 0
@@ -121,7 +125,13 @@ class Calibration:
             with torch.inference_mode(False), torch.no_grad():
                 schemes = _quantized(self._recipe, layer.name, layer.linears.values())
                 made = calibrate_layer(
-                    layer.module, self._model.config, layer.all_inputs(), schemes, self._recipe.folds, self._scratch
+                    layer.module,
+                    self._model.config,
+                    layer.all_inputs(),
+                    schemes,
+                    self._recipe.folds,
+                    self._scratch,
+                    None if self._seen is None else _within(layer.name, self._seen),
                 )
             self._made.update({f"{layer.name}.{name}": weight for name, weight in made.items()})
             layer.inputs.clear()
@@ -141,6 +151,10 @@ class Calibration:
         gathered = scheme_for(self._recipe, names[id(embedding)])
         if head.weight is embedding.weight and (gathered.weight, gathered.group) == (scheme.weight, scheme.group):
             self._made[names[id(embedding)]] = self._made[name]
+
+
+def _within(layer: str, seen: Seen) -> Seen:
+    return lambda name, *found: seen(f"{layer}.{name}", *found)
 
 
 def _quantized(recipe: Recipe, layer: str, names: Any) -> dict[str, Scheme]:

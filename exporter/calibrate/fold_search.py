@@ -9,6 +9,7 @@ import torch
 from ..quantize.methods.base import BITS
 from ..quantize.methods.scale_search import as_stored, dequantized, rounded
 from ..quantize.recipe import Scheme
+from .activations import int8_per_token
 from .folds.base import Place
 from .statistics import InputStatistics
 
@@ -82,11 +83,3 @@ def _rounded(weight: torch.Tensor, scheme: Scheme) -> torch.Tensor:
     steps = (2 ** BITS[scheme.weight] - 1) / 2
     scales = as_stored((largest / steps).clamp(min=_SMALLEST), bool(scheme.group))
     return dequantized(rounded(weight, scales, scheme.weight), scales)
-
-
-def int8_per_token(inputs: torch.Tensor) -> torch.Tensor:
-    """Return inputs [n, K] as a product with quantized activations sees them: int8, asymmetric, one scale a token."""
-    low, high = inputs.amin(-1, keepdim=True).clamp(max=0), inputs.amax(-1, keepdim=True).clamp(min=0)
-    scale = ((high - low) / 255).clamp(min=_SMALLEST)
-    zero = (-128 - low / scale).round().clamp(-128, 127)
-    return ((inputs / scale).round() + zero).clamp(-128, 127).sub(zero) * scale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,9 @@ from .fold_search import best_scale
 from .folds import FOLDS
 from .folds.base import Fold, Place, divide_norm
 from .statistics import InputStatistics
+
+# Told of each linear: its name within the layer, its weight with folds, what it reads, and what was made of it.
+Seen = Callable[[str, torch.Tensor, InputStatistics, "StoredWeight | None"], None]
 
 
 @dataclass
@@ -44,6 +47,7 @@ def calibrate_layer(
     schemes: Mapping[str, Scheme],
     folds: bool,
     scratch: Scratch,
+    seen: Seen | None = None,
 ) -> dict[str, StoredWeight]:
     """Fold a layer's scales, and quantize its weights.
 
@@ -54,6 +58,7 @@ def calibrate_layer(
         schemes: The schemes of those that are quantized, by name within the layer.
         folds: Whether to fold.
         scratch: Takes the values.
+        seen: Told of each linear whose inputs are known.
 
     Returns:
         The weights whose method needs calibration, or that a fold has changed, by name within the layer.
@@ -67,14 +72,19 @@ def calibrate_layer(
     divided: dict[tuple[int, int], InputStatistics] = {}
     for name, scheme in schemes.items():
         method = METHODS.get(scheme.method)
-        if name not in inputs or not (method.requires_calibration or name in folded.columns or name in folded.rows):
+        chosen = method.requires_calibration or name in folded.columns or name in folded.rows
+        if name not in inputs or not (chosen or seen):
             continue
         scale, statistics = folded.columns.get(name), inputs[name]
         if scale is not None:
             key = (id(scale), id(statistics))
             statistics = divided[key] = divided.get(key) or statistics.divided(scale)
-        values, scales = method.quantize(folded.weight(layer, name), scheme, statistics)
-        made[name] = StoredWeight(scratch.kept(values), scales)
+        weight = folded.weight(layer, name)
+        if chosen:
+            values, scales = method.quantize(weight, scheme, statistics)
+            made[name] = StoredWeight(scratch.kept(values), scales)
+        if seen is not None:
+            seen(name, weight, statistics, made.get(name))
     return made
 
 

@@ -112,6 +112,21 @@ def make_segments(text: CalibrationText, codec: Codec, tokens: int, length: int 
     return found
 
 
+def split_off(segments: Sequence[list[int]], tokens: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Return the first segments, which have at least so many tokens, and those after them.
+
+    Args:
+        segments: From ``make_segments``.
+        tokens: How many tokens the first are to have; if there are fewer, all are of the first.
+    """
+    count = 0
+    for at, ids in enumerate(segments):
+        if count >= tokens:
+            return list(segments[:at]), list(segments[at:])
+        count += len(ids)
+    return list(segments), []
+
+
 def _pieces(part: str) -> Iterator[str]:
     """A document in pieces that begin at the beginning of a line."""
     start = 0

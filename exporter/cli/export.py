@@ -35,6 +35,18 @@ _OF_PROJECTS = ("only", "locked")
 @click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.")
 @click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
 @click.option(
+    "--max-size",
+    metavar="SIZE",
+    help="Instead of a recipe: search for the mix of 4 and 8 bits with the least error whose bundle has at most this "
+    "size, as in '180 MB'.",
+)
+@click.option(
+    "--max-kl",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="NATS",
+    help="Instead of a recipe: search for the smallest mix that diverges no more from the float model on average.",
+)
+@click.option(
     "--calibration",
     metavar="FILE.txt|none",
     help="Text to calibrate on, such as the model will see; none: plain rounding. Default: the text that ships.",
@@ -147,7 +159,7 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
 
 def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
     from ..pipeline.request import ExportRequest
-    from .parse import parse_lengths, parse_runtimes
+    from .parse import parse_lengths, parse_max_size, parse_runtimes
 
     return ExportRequest(
         model=model,
@@ -155,6 +167,8 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
         target=flags["target"],
         runtimes=parse_runtimes(flags["runtime"]),
         recipe=flags["recipe"],
+        max_size=parse_max_size(flags["max_size"]),
+        max_kl=flags["max_kl"],
         calibration=flags["calibration"],
         context=flags["context"],
         prefill_lengths=parse_lengths(flags["prefill_lengths"]),

@@ -1,4 +1,4 @@
-"""Flags whose value is a list."""
+"""Flags whose value is a list or a size."""
 
 from __future__ import annotations
 
@@ -39,3 +39,19 @@ def parse_lengths(text: str | None) -> tuple[int, ...]:
             hint="For example: --prefill-lengths 16,128",
         )
     return tuple(sorted(map(int, parts)))
+
+
+def parse_max_size(text: str | None) -> int | None:
+    """Return the bytes in ``--max-size``; None if the flag isn't given.
+
+    Raises:
+        UsageError: The text isn't a size.
+    """
+    from ..pipeline.budget_limits import parse_size
+
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"--max-size: {error}") from error

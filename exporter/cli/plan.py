@@ -41,7 +41,7 @@ def command(
     scheme = load_recipe(recipe or device.recipe)
     folder = None if adapter is None else adapter_path(adapter)
     with console_progress() as progress:
-        plan = estimate(model or str(sample_path()), device, scheme, context, progress, folder)
+        plan = estimate(model or str(sample_path()), device, scheme, context, progress, folder, recipe is not None)
     if model is None:
         plan = replace(plan, model="sample")
     if as_json:
@@ -75,6 +75,9 @@ def _show(plan: Plan) -> None:
     )
     say("making it, here")
     table(_export_rows(plan.export))
+    if plan.finer:
+        then = ", then ".join(f"{one.recipe} ({size_text(one.bundle)})" for one in plan.finer)
+        say(f"If the model fails the gate of {plan.recipe}, as gemcut export measures it, it goes on to {then}.")
     for note in plan.notes:
         say(f"note: {note}")
 

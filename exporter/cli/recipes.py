@@ -7,11 +7,16 @@ from dataclasses import fields
 import click
 
 from .common import Group, emit, json_option, say
+from .recipe_search import search_command, sensitivity_command
 
 
 @click.group(cls=Group)
 def command() -> None:
-    """List quantization recipes, or explain one."""
+    """List quantization recipes, explain one, or search for one."""
+
+
+command.add_command(sensitivity_command)
+command.add_command(search_command)
 
 
 @command.command("list")

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..quantize.recipe import Recipe
+from ..modeling.matrices import matrix_columns
+from ..quantize.fallback import settled
+from ..quantize.recipe import Recipe, finer_than
 from ..runtimes import find_runtime
 from ..target import Target
 from ..util.progress import Progress
@@ -70,6 +72,19 @@ class ExportCost:
 
 
 @dataclass(frozen=True)
+class Finer:
+    """A recipe that an export goes on to if the one before it fails its gate.
+
+    Attributes:
+        recipe: Its name.
+        bundle: Bytes of all files of a bundle with it.
+    """
+
+    recipe: str
+    bundle: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """An estimate; sizes in bytes, speeds in tokens per second.
 
@@ -90,6 +105,8 @@ class Plan:
         decode: Tokens per second of a reply.
         prefill: Tokens per second of a prompt.
         export: What making the bundle takes.
+        finer: What the export goes on to if the model fails the recipe's gate, in order; empty if a recipe was asked
+            for.
         notes: What the configuration doesn't say.
     """
 
@@ -108,6 +125,7 @@ class Plan:
     decode: float
     prefill: float
     export: ExportCost
+    finer: tuple[Finer, ...]
     notes: tuple[str, ...]
 
 
@@ -118,6 +136,7 @@ def estimate(
     context: int | None,
     progress: Progress,
     adapter: Path | None = None,
+    asked: bool = True,
 ) -> Plan:
     """Estimate an export without making it.
 
@@ -128,6 +147,7 @@ def estimate(
         context: Slots of the KV cache; None for the target's, or the model's if that is shorter.
         progress: Receives the stages.
         adapter: The folder of a PEFT adapter to merge in; all of it is checked against the model.
+        asked: Whether the recipe was asked for, so that an export stays with it.
 
     Raises:
         CheckpointError: The configuration or the adapter is wrong.
@@ -136,6 +156,7 @@ def estimate(
         UsageError: The model wasn't made for the context.
     """
     from ..checkpoint.opening import check_context, describe
+    from .disk import files_of
     from .memory import run_memory
     from .shapes import shapes_of
 
@@ -148,11 +169,18 @@ def estimate(
         check_context(described, context)
     slots = context or min(target.context, int(config.max_position_embeddings))
     progress.stage("Adding up")
-    check = find_runtime(target.runtimes[0]).delegate(target.delegate).check_scheme
-    shapes = shapes_of(config, recipe, slots, target.prefill_chunk, check)
+    runtime = find_runtime(target.runtimes[0])
+    check = runtime.delegate(target.delegate).check_scheme
+    columns = matrix_columns(config, runtime.name)
+
+    def shaped(recipe: Recipe) -> Shapes:
+        return shapes_of(config, settled(recipe, columns), slots, target.prefill_chunk, check)
+
+    shapes, folder = shaped(recipe), described.place.path
     read = sum(w.read for w in shapes.weights) + FLOAT * shapes.others + shapes.cache.bytes // 2
     operations = sum(w.operations for w in shapes.weights if w.kind != "head")
-    files, cost = _cost(shapes, described.place.path)
+    files, cost = _cost(shapes, folder)
+    finer = () if asked else tuple(Finer(one.name, files_of(shaped(one), folder).bundle) for one in finer_than(recipe))
     return Plan(
         model=described.place.name,
         adapter=merged.name if merged is not None else None,
@@ -169,6 +197,7 @@ def estimate(
         decode=round(REACHED * target.memory_bandwidth * 1e9 / read, 1),
         prefill=round(target.compute * 1e9 / operations, 1),
         export=cost,
+        finer=finer,
         notes=(*_notes(files, shapes), *(merged.notes if merged is not None else ())),
     )
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundle.manifest import CalibrationRecord
-from ..calibrate.text_segments import LENGTH, CalibrationText, enough, make_segments, shipped_text, text_of
+from ..calibrate.text_segments import (
+    LENGTH,
+    CalibrationText,
+    enough,
+    make_segments,
+    shipped_text,
+    split_off,
+    text_of,
+)
 from ..errors import UsageError
 from ..quantize.recipe import Recipe
 from ..quantize.stored import StoredWeight, StoredWeights
+from .failures import TooSensitive
 
 if TYPE_CHECKING:
     from ..prompt.codec import Codec
     from ..util.stage_clock import StageClock
 
 NONE = "none"
+# Times a gate's limit: past it a recipe isn't built. Text and goldens differ, so that less proves nothing.
+MARGIN = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +74,14 @@ def chosen_text(recipe: Recipe, calibration: str | None) -> CalibrationText | No
     return shipped_text() if calibration is None else text_of(Path(calibration))
 
 
-def copy_of(model: Any) -> Any:
-    """Return a copy of the float model's modules for a runtime to use up; it shares every parameter and buffer."""
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared)
-
-
 def calibrate(
-    model: Any, recipe: Recipe, text: CalibrationText | None, codec: Codec, work: Path, clock: StageClock
+    model: Any,
+    recipe: Recipe,
+    text: CalibrationText | None,
+    codec: Codec,
+    work: Path,
+    clock: StageClock,
+    measured: bool = False,
 ) -> Calibrated:
     """Return the model folded and its weights chosen for a recipe; as it is if there is no text.
 
@@ -81,19 +92,28 @@ def calibrate(
         codec: Its tokenizer and template.
         work: A scratch folder.
         clock: Times the stage.
+        measured: Whether to refuse a recipe that is far from its gate's limit on some more text.
+
+    Raises:
+        TooSensitive: It is.
     """
     if text is None:
         return Calibrated(model, {})
     from ..calibrate.calibrator import Calibration, widest_input
+    from ..calibrate.simulation import POSITIONS, copy_of
     from ..util.file_tensors import Scratch
     from ..util.process_memory import give_back
 
     with clock.stage("calibrate"):
         own = copy_of(model)
         length = min(LENGTH, getattr(own.config, "max_position_embeddings", LENGTH))
-        segments = make_segments(text, codec, enough(widest_input(own), own.config.hidden_size), length)
+        tokens = enough(widest_input(own), own.config.hidden_size)
+        segments, others = split_off(make_segments(text, codec, tokens + POSITIONS, length), tokens)
         weights = Calibration(own, recipe, Scratch(work), clock.progress).run(segments)
         give_back()
+        if measured and others:
+            _check(model, own, recipe, weights, others)
+            give_back()
         record = CalibrationRecord(
             text=text.name,
             text_sha256=text.sha256,
@@ -101,6 +121,17 @@ def calibrate(
             weights_sha256=weights_hash(weights),
         )
     return Calibrated(own, weights, record)
+
+
+def _check(model: Any, folded: Any, recipe: Recipe, weights: StoredWeights, text: Sequence[Sequence[int]]) -> None:
+    from ..calibrate.simulation import Yardstick, simulated
+
+    limit = recipe.gate.mean_kl
+    if limit is None:
+        return
+    nats = Yardstick(model, text).mean_kl(simulated(folded, recipe, weights))
+    if nats > MARGIN * limit:
+        raise TooSensitive(recipe.name, nats, limit)
 
 
 def weights_hash(weights: StoredWeights) -> str:

@@ -20,15 +20,17 @@ from ..util.lazy import Lazy
 from ..util.progress import Progress
 from ..util.stage_clock import StageClock
 from . import build, gates, packaging, proving, reference
-from .calibration import Calibrated, calibrate, copy_of
+from .calibration import Calibrated, calibrate
 from .evidence import Evidence
+from .failures import GateFailed, TooSensitive
 from .job import BundleJob
 from .journal.fingerprint import keys_of
 from .journal.journal import Journal, resume_journals
-from .plan import ExportPlan, make_plans
+from .plan import ExportPlan, has_finer, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
 from .request import ExportRequest, Published
+from .search import within_limits
 
 
 def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
@@ -44,10 +46,28 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     Returns:
         The published bundles, in the order of the request's runtimes.
 
+    With the target's own recipe, a model that fails its gate goes on to the finer recipe that it names; with a limit
+    on size or divergence, a recipe is searched for first.
+
     Raises:
         GemcutError: The export failed: nothing was published, and the output paths hold what they held before.
     """
     clock = StageClock(progress, titles(EXPORT))
+    if request.max_size is not None or request.max_kl is not None:
+        request = within_limits(request, clock)
+    while True:
+        try:
+            return _export(request, clock)
+        except (GateFailed, TooSensitive) as error:
+            if request.recipe is not None or not has_finer(request):
+                raise
+            progress.note(f"{error}; going on to a finer recipe")
+            request = replace(request, finer=request.finer + 1)
+
+
+def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
+    """One attempt, with the recipes that the request names."""
+    progress = clock.progress
     with clock.stage("plan"):
         plans = make_plans(request)
         check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
@@ -60,7 +80,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
         jobs = _open_jobs(plans, stagings, resume_journals(stagings, clock))
         model = Lazy(partial(_load, jobs[0], clock))
         shared = _share(jobs, model, clock)
-        calibrated = _calibrations(jobs, model, clock)
+        calibrated = _calibrations(jobs, model, request, clock)
         built = [_build(job, job is jobs[-1], calibrated, clock) for job in jobs]
         calibrated.clear()
         model.drop()
@@ -113,11 +133,15 @@ def _prompt(job: BundleJob, goldens: Goldens, clock: StageClock) -> CompiledProm
         return compile_prompt(job.codec, job.plan.checkpoint.stop_ids, goldens.prompts)
 
 
-def _calibrations(jobs: Sequence[BundleJob], model: Lazy[Any], clock: StageClock) -> dict[Recipe, Lazy[Calibrated]]:
+def _calibrations(
+    jobs: Sequence[BundleJob], model: Lazy[Any], request: ExportRequest, clock: StageClock
+) -> dict[Recipe, Lazy[Calibrated]]:
     """The model as each recipe calibrates it, made if a program must be built from it."""
 
     def make(job: BundleJob) -> Calibrated:
-        return calibrate(model.get(), job.plan.recipe, job.plan.text, job.codec, job.staging.work, clock)
+        plan = job.plan
+        open_end = request.recipe is None and bool(plan.recipe.finer) and request.gate == "enforce"
+        return calibrate(model.get(), plan.recipe, plan.text, job.codec, job.staging.work, clock, open_end)
 
     return {job.plan.recipe: Lazy(partial(make, job)) for job in jobs}
 
@@ -132,6 +156,8 @@ def _build(job: BundleJob, last: bool, calibrated: Mapping[Recipe, Lazy[Calibrat
 
 
 def _built(job: BundleJob, last: bool, calibrated: Lazy[Calibrated], clock: StageClock) -> Built:
+    from ..calibrate.simulation import copy_of
+
     found = calibrated.get()
     model = found.model if last else copy_of(found.model)
     return build.build(job.plan, model, found, job.staging.work, clock)

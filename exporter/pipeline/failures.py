@@ -51,6 +51,21 @@ class GateFailed(HeldBack, GateError):
         self.evidence = tuple(evidence)
 
 
+class TooSensitive(GateError):
+    """A model that a recipe costs too much, as was measured before anything was built.
+
+    Attributes:
+        nats: The mean KL divergence that was measured.
+    """
+
+    def __init__(self, recipe: str, nats: float, limit: float) -> None:
+        super().__init__(
+            f"the recipe '{recipe}' costs this model {nats:.3g} nats on calibration text; its gate allows {limit:g}",
+            hint="Take a finer recipe; see gemcut recipes.",
+        )
+        self.nats = nats
+
+
 class DeviceFailed(HeldBack, ConformanceError):
     """An export that a device held back: nothing was published."""
 

@@ -14,6 +14,8 @@ from ..errors import UnsupportedError, UsageError, nearest
 from ..estimate.fit import refuse, room_for
 from ..estimate.resources import this_machine
 from ..modeling.kv_cache import CacheSpec
+from ..modeling.matrices import matrix_columns
+from ..quantize.fallback import settled
 from ..quantize.recipe import Recipe, load_recipe
 from ..runtimes import RUNTIMES, get_runtime
 from ..runtimes.base import RuntimePlugin
@@ -90,16 +92,30 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     names = [_offered(name, target) for name in request.runtimes]
     _check_options(request, names)
     runtimes = [get_runtime(name) for name in names]
-    recipes = [
-        chosen_recipe(load_recipe(recipe_of(request.recipe, target, name)), request.calibration) for name in names
-    ]
+    recipes = [chosen_recipe(recipe_for(request, target, name), request.calibration) for name in names]
     checkpoint = _open(request)
+    columns = matrix_columns(checkpoint.text_config, names[0])
+    recipes = [settled(recipe, columns) for recipe in recipes]
     plans = tuple(
         _plan(request, checkpoint, target, runtime, recipe) for runtime, recipe in zip(runtimes, recipes, strict=True)
     )
     for plan in plans:
         check_fits(plan, request.format)
     return plans
+
+
+def recipe_for(request: ExportRequest, target: Target, runtime: str) -> Recipe:
+    """Return the recipe for a runtime, as many times finer than the target's as the request has it."""
+    recipe = load_recipe(recipe_of(request.recipe, target, runtime))
+    for _ in range(request.finer):
+        recipe = load_recipe(recipe.finer) if recipe.finer else recipe
+    return recipe
+
+
+def has_finer(request: ExportRequest) -> bool:
+    """Return whether a runtime's recipe names a finer one."""
+    target = load_target(request.target)
+    return any(recipe_for(request, target, name).finer for name in request.runtimes)
 
 
 def recipe_of(asked: str | None, target: Target, runtime: str) -> str:

@@ -31,6 +31,9 @@ class ExportRequest:
         target: The name of a shipped target, or a TOML file.
         runtimes: The runtimes to make a bundle for, in this order.
         recipe: The name of a shipped recipe, or a TOML file; None for the target's.
+        finer: How many times to go on from the target's recipe to the finer one that it names.
+        max_size: Most bytes of each bundle, for which mixed bits are searched; None for a recipe's.
+        max_kl: Most mean KL divergence, in nats, for which mixed bits are searched; None for a recipe's.
         calibration: A text file; 'none' to quantize without calibration; None for the text that ships.
         context: Tokens of prompt and reply together; None for the target's.
         prefill_lengths: Tokens that each prefill takes; empty for the target's.
@@ -53,6 +56,9 @@ class ExportRequest:
     target: str = "android-arm64"
     runtimes: tuple[str, ...] = (DEFAULT,)
     recipe: str | None = None
+    finer: int = 0
+    max_size: int | None = None
+    max_kl: float | None = None
     calibration: str | None = None
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,7 @@ class Scheme:
         group: Elements per scale along the reduction dimension; 0 for one scale per output channel.
         activation: 'float32' or 'int8-dynamic'.
         method: How values and scales are chosen; a name of ``quantize.methods.METHODS``.
+        otherwise: The scheme for a weight whose columns the groups don't divide; empty if such a weight is refused.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Scheme:
     group: int = 0
     activation: str = "float32"
     method: str = "round-to-nearest"
+    otherwise: str = ""
 
     def __str__(self) -> str:
         group = f" by {self.group}" if self.group else ""
@@ -89,6 +91,8 @@ class Recipe:
         rules: Its rules, in order.
         gate: The limits that the bundle must keep.
         folds: Whether scales are folded between layers where that is exact.
+        schemes: All of its schemes, those that are only another's fallback among them.
+        finer: The recipe to go on to if a model fails this one's gate; empty if there is none.
         path: The file that it was read from.
     """
 
@@ -97,12 +101,15 @@ class Recipe:
     rules: tuple[Rule, ...]
     gate: Gate
     folds: bool = False
+    schemes: tuple[Scheme, ...] = ()
+    finer: str = ""
     path: Path | None = None
 
     def uncalibrated(self) -> Recipe:
         """Return the same recipe without what needs calibration: nothing is folded, all is rounded to nearest."""
         plain = tuple(replace(rule, scheme=replace(rule.scheme, method=Scheme.method)) for rule in self.rules)
-        return replace(self, rules=plain, folds=False)
+        schemes = tuple(replace(scheme, method=Scheme.method) for scheme in self.schemes)
+        return replace(self, rules=plain, schemes=schemes, folds=False)
 
 
 class SchemeTable(datafile.DataFile):
@@ -122,11 +129,17 @@ class SchemeTable(datafile.DataFile):
         min_length=1,
         description="How values and scales are chosen: round-to-nearest, weighted-rounding or gptq.",
     )
+    otherwise: str = Field(
+        default="",
+        description="The scheme for a weight whose columns the groups don't divide. Without it, it is refused.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> SchemeTable:
         if self.weight == "float32" and (self.group or self.activation != "float32"):
             raise ValueError("a float32 weight has no group and no quantized activation")
+        if self.otherwise and not self.group:
+            raise ValueError("otherwise is for weights that groups don't divide, and this scheme has no group")
         return self
 
 
@@ -174,6 +187,10 @@ class RecipeFile(datafile.DataFile):
     folds: bool = Field(
         default=False, description="Whether scales are folded into norms and between layers, where that is exact."
     )
+    finer: str = Field(
+        default="",
+        description="Where an export goes on to if a model fails the gate, and no recipe was asked for.",
+    )
     schemes: dict[str, SchemeTable] = Field(min_length=1)
     rules: tuple[RuleTable, ...] = Field(min_length=1, description="In order; the first that matches decides.")
     gate: GateTable
@@ -185,8 +202,15 @@ class RecipeFile(datafile.DataFile):
                 raise ValueError(
                     f"the rule '{rule.match}' names the scheme '{rule.scheme}': {nearest(rule.scheme, self.schemes)}"
                 )
+        for name, scheme in self.schemes.items():
+            if scheme.otherwise and scheme.otherwise not in self.schemes:
+                near = nearest(scheme.otherwise, self.schemes)
+                raise ValueError(f"the scheme '{name}' falls back to '{scheme.otherwise}': {near}")
+            if scheme.otherwise and self.schemes[scheme.otherwise].group:
+                raise ValueError(f"the scheme '{name}' falls back to '{scheme.otherwise}', which has groups too")
+        used = {rule.scheme for rule in self.rules} | {scheme.otherwise for scheme in self.schemes.values()}
         for name in self.schemes:
-            if all(rule.scheme != name for rule in self.rules):
+            if name not in used:
                 raise ValueError(f"no rule uses the scheme '{name}'")
         seen: set[str] = set()
         for rule in self.rules:
@@ -213,6 +237,11 @@ def load_recipe(name_or_file: str) -> Recipe:
     """
     path = datafile.locate(name_or_file, list_recipes(), "recipe")
     read = datafile.read(path, RecipeFile, "recipe")
+    if read.finer and read.finer not in list_recipes():
+        raise UnsupportedError(
+            f"{path}: finer names the recipe '{read.finer}': {nearest(read.finer, list_recipes())}",
+            hint="Name a shipped recipe; see gemcut recipes.",
+        )
     schemes = {name: Scheme(name=name, **table.model_dump()) for name, table in read.schemes.items()}
     rules = tuple(Rule(r.match, schemes[r.scheme], r.reason, r.optional) for r in read.rules)
     return Recipe(
@@ -221,8 +250,17 @@ def load_recipe(name_or_file: str) -> Recipe:
         rules=rules,
         gate=Gate(**read.gate.model_dump()),
         folds=read.folds,
+        schemes=tuple(schemes.values()),
+        finer=read.finer,
         path=path,
     )
+
+
+def finer_than(recipe: Recipe) -> Iterator[Recipe]:
+    """Yield the recipes that an export goes on to, in order."""
+    while recipe.finer:
+        recipe = load_recipe(recipe.finer)
+        yield recipe
 
 
 def rule_for(recipe: Recipe, module_name: str) -> Rule:

@@ -17,6 +17,7 @@ from ...util.platform import processor
 if TYPE_CHECKING:
     from ...checkpoint.opened import Checkpoint
     from ...devices import Options
+    from ...quantize.recipe import Recipe
     from ..plan import ExportPlan
 
 # Bytes; larger files (weights) count by size, times and inode, as reading them would take minutes.
@@ -40,6 +41,26 @@ def keys_of(plans: Sequence[ExportPlan]) -> list[str]:
         "plans": [_plan_inputs(plan) for plan in plans],
     }
     return [_hash({**shared, "of": index}) for index in range(len(plans))]
+
+
+def sensitivity_key(checkpoint: Checkpoint, text: str, recipe: Recipe) -> str:
+    """Return a key of a checkpoint's sensitivity: equal only if measuring it again would give the same.
+
+    Args:
+        checkpoint: The opened checkpoint.
+        text: The hash of the calibration text.
+        recipe: The recipe of the smallest mix.
+    """
+    return _hash(
+        {
+            "gemcut": __version__,
+            "sources": own_sources(),
+            "libraries": {name: public_version(name) for name in _LIBRARIES},
+            "checkpoint": _checkpoint_inputs(checkpoint),
+            "text": text,
+            "recipe": dataclasses.asdict(recipe),
+        }
+    )
 
 
 def own_sources() -> str:

@@ -14,7 +14,7 @@ from ...quantize.stored import StoredWeights
 from ...quantize.stored_bytes import stored_bytes, tensor_class
 from ...util.file_tensors import InMemory, Scratch
 from ...util.progress import Progress, Silent
-from .quantized_modules import QuantizedEmbedding, QuantizedLinear, stored_weight
+from .quantized_modules import GroupedEmbedding, QuantizedEmbedding, QuantizedLinear, stored_weight
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def apply_recipe(
     scratch, weights = scratch or InMemory(), weights or {}
     modules: dict[str, Applied] = {}
     floats: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}  # a tied weight stays tied
+    gathered: set[tuple[int, str, int]] = set()  # tables that a head may share
     decided, progress, done = decide(model, recipe, check), progress or Silent(), 0
     total = sum(module.weight.numel() for _, module, _ in decided)
     for name, module, scheme in decided:
@@ -111,9 +112,15 @@ def apply_recipe(
         new: nn.Module
         if isinstance(module, nn.Embedding):
             stored = stored_weight(module, scheme, scratch, weights.get(name))
-            new = QuantizedEmbedding(stored, embedding_multiplier(module))
+            multiplier = embedding_multiplier(module)
+            if scheme.group:
+                new = GroupedEmbedding(stored, multiplier, scratch)
+                gathered.add((id(module.weight), scheme.weight, scheme.group))
+            else:
+                new = QuantizedEmbedding(stored, multiplier)
         else:
-            new = QuantizedLinear(module, scheme, scratch, weights.get(name))
+            swapped = (id(module.weight), scheme.weight, scheme.group) in gathered
+            new = QuantizedLinear(module, scheme, scratch, weights.get(name), swapped)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, new)
     return Quantized(modules)

@@ -25,14 +25,6 @@ def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> Non
         return
     if scheme.weight == "int4" and columns % 2:
         raise _refused(name, f"has {columns} columns, but int4 needs an even number", "Use int8.")
-    if gathered:
-        if scheme.group:
-            raise _refused(
-                name,
-                f"is an embedding, which has one scale per row, not one per {scheme.group} elements",
-                "Use group = 0.",
-            )
-        return
     if scheme.group and scheme.weight != "int4":
         raise _refused(
             name,
@@ -51,7 +43,7 @@ def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> Non
         fits = [g for g in reversed(GROUPS) if columns % g == 0]
         hint = f"Groups of {fits[0]} would fit." if fits else "Use one scale per row (group = 0)."
         raise _refused(name, f"has {columns} columns, which groups of {scheme.group} don't divide", hint)
-    if scheme.activation != "int8-dynamic":
+    if not gathered and scheme.activation != "int8-dynamic":
         raise _refused(
             name,
             f"is to be stored as {scheme.weight} with float32 activations: LiteRT's kernels quantize activations to "

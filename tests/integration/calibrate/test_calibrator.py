@@ -96,7 +96,7 @@ def segments() -> list[list[int]]:
 
 
 def calibrated(model: Any, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
-    from gemcut.pipeline.calibration import copy_of
+    from gemcut.calibrate.simulation import copy_of
 
     own = copy_of(model)
     return own, Calibration(own, recipe, InMemory(), Silent()).run(segments())

@@ -19,6 +19,7 @@ INT8 = Scheme("int8", "int8", activation="int8-dynamic")
 INT4 = Scheme("int4", "int4", activation="int8-dynamic")
 INT4_32 = Scheme("int4 by 32", "int4", 32, "int8-dynamic")
 ROWS8, ROWS4 = Scheme("rows of int8", "int8"), Scheme("rows of int4", "int4")
+ROWS4_32 = Scheme("rows of int4 by 32", "int4", 32)
 ALL = [FLOAT, INT8, INT4, INT4_32]
 EMBEDDING, HEAD = "model.embed_tokens", "lm_head"
 SIGNATURES = {"decode", "prefill_8", "prefill_16"}
@@ -128,7 +129,15 @@ def test_every_table_is_what_the_recipe_makes_of_the_weight(converted: Any, sche
 
 @pytest.mark.parametrize(
     ("linear", "embedding", "tables"),
-    [(FLOAT, FLOAT, 1), (INT8, ROWS8, 1), (INT4, ROWS4, 1), (INT4_32, ROWS8, 2), (INT4_32, ROWS4, 2), (INT8, FLOAT, 2)],
+    [
+        (FLOAT, FLOAT, 1),
+        (INT8, ROWS8, 1),
+        (INT4, ROWS4, 1),
+        (INT4_32, ROWS8, 2),
+        (INT4_32, ROWS4, 2),
+        (INT8, FLOAT, 2),
+        (INT4_32, ROWS4_32, 1),
+    ],
     ids=str,
 )
 def test_a_tied_table_stands_once_for_each_way_of_storing_it(
@@ -250,7 +259,7 @@ def torch_logits(model: Any, linear: Scheme, embedding: Scheme) -> npt.NDArray[n
         return model(input_ids=torch.tensor([IDS]), use_cache=False).logits[0].numpy()
 
 
-@pytest.mark.parametrize("embedding", [FLOAT, ROWS8, ROWS4], ids=str)
+@pytest.mark.parametrize("embedding", [FLOAT, ROWS8, ROWS4, ROWS4_32], ids=str)
 def test_rows_are_gathered_with_their_own_scales(
     converted: Any, float_model: Callable[[], Any], embedding: Scheme, tmp_path: Path
 ) -> None:

@@ -50,10 +50,10 @@ def test_a_linear_is_multiplied_by_what_kernels_have(scheme: Scheme) -> None:
     check_scheme(scheme, 768, "model.layers.0.mlp.up_proj", gathered=False)
 
 
-@pytest.mark.parametrize("weight", ["float32", "int8", "int4"])
+@pytest.mark.parametrize(("weight", "group"), [("float32", 0), ("int8", 0), ("int4", 0), ("int4", 32), ("int4", 64)])
 @pytest.mark.parametrize("activation", ["float32", DYNAMIC])
-def test_an_embedding_is_gathered_by_rows(weight: str, activation: str) -> None:
-    check_scheme(Scheme("a", weight, 0, activation), 64, "model.embed_tokens", gathered=True)
+def test_an_embedding_is_gathered_by_rows(weight: str, group: int, activation: str) -> None:
+    check_scheme(Scheme("a", weight, group, activation), 64, "model.embed_tokens", gathered=True)
 
 
 def test_float32_goes_at_any_width() -> None:
@@ -75,8 +75,8 @@ def test_float32_goes_at_any_width() -> None:
         (linear("int4", 32, "float32"), 64, False, ["float32 activations"]),
         (linear("int4"), 33, False, ["33 columns, but int4 needs an even number", "int8"]),
         (linear("int4"), 33, True, ["33 columns, but int4 needs an even number", "int8"]),
-        (linear("int4", 32), 64, True, ["an embedding", "one scale per row, not one per 32"]),
-        (linear("int8", 32), 64, True, ["an embedding", "group = 0"]),
+        (linear("int4", 32), 80, True, ["80 columns", "one scale per row (group = 0)"]),
+        (linear("int8", 32), 64, True, ["int8 in groups of 32", "group = 0"]),
     ],
 )
 def test_what_kernels_lack_is_refused_by_name(scheme: Scheme, columns: int, gathered: bool, said: list[str]) -> None:
@@ -139,7 +139,7 @@ def test_a_grouped_embedding_ends_before_any_work(export: Any, tmp_path: Path) -
     recipe.write_text(RECIPE.format(embedding='weight = "int8"\ngroup = 32', linear=dynamic))
     code, shown = export(recipe)
     assert code == 4
-    assert "model.embed_tokens is an embedding" in shown
+    assert "model.embed_tokens is to be stored as int8 in groups of 32" in shown
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_grouped_embedding_ends_before_any_work(export: Any, tmp_path: Path) -
         ("int-4", "'int4'"),
         ("itn8", "'int8'"),
         ("float", "'float32'"),
-        ("wi8b32", "Known: balanced, float32, int4, int8"),
+        ("wi8b32", "Known: balanced, float32, int4, int8, small"),
     ],
 )
 def test_an_unknown_recipe_comes_with_the_nearest(name: str, near: str, export: Any) -> None:

@@ -48,7 +48,7 @@ def test_targets(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     found = document("recipes", ["recipes"], capsys)
-    assert [r["name"] for r in found["recipes"]] == ["balanced", "float32", "int4", "int8"]
+    assert [r["name"] for r in found["recipes"]] == ["balanced", "float32", "int4", "int8", "small"]
     assert document("recipe", ["recipes", "show", "int4"], capsys)["rules"][-1]["scheme"]["group"] == 32
 
 

@@ -56,10 +56,10 @@ def load(folder: Path, text: str = OWN) -> Recipe:
 
 
 def test_the_recipes_that_are_shipped() -> None:
-    assert tuple(list_recipes()) == ("balanced", "float32", "int4", "int8")
+    assert tuple(list_recipes()) == ("balanced", "float32", "int4", "int8", "small")
 
 
-@pytest.mark.parametrize("name", ["balanced", "float32", "int4", "int8"])
+@pytest.mark.parametrize("name", ["balanced", "float32", "int4", "int8", "small"])
 def test_a_shipped_recipe_decides_for_every_module_and_says_why(name: str) -> None:
     recipe = load_recipe(name)
     assert all(rule_for(recipe, module).reason for module in NAMES)

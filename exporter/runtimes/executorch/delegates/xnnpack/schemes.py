@@ -5,6 +5,10 @@ from __future__ import annotations
 from .....errors import UnsupportedError
 from .....quantize.recipe import Scheme
 
+# Weight formats of embeddings, and whether they have groups. int4 with one scale per row is left out: of Gemma 3 270M's
+# embedding alone it costs 0.33 nats, groups of 32 cost 0.04.
+_GATHERED = {("float32", False), ("int8", False), ("int4", True)}
+
 
 def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> None:
     """Check that ExecuTorch takes a weight in this scheme.
@@ -18,10 +22,10 @@ def check_scheme(scheme: Scheme, columns: int, name: str, gathered: bool) -> Non
     Raises:
         UnsupportedError: It doesn't; the message names the weight and what would fit.
     """
-    if gathered and scheme.weight != "float32" and (scheme.weight != "int8" or scheme.group):
-        asked = f"{scheme.weight} in groups of {scheme.group}" if scheme.group else scheme.weight
+    if gathered and (scheme.weight, bool(scheme.group)) not in _GATHERED:
+        asked = f"{scheme.weight} in groups of {scheme.group}" if scheme.group else f"{scheme.weight} without groups"
         raise UnsupportedError(
-            f"{name}: ExecuTorch takes embeddings as float32 or as int8 with one scale per row, not as {asked}.",
+            f"{name}: an embedding can be float32, int8 with one scale per row, or int4 in groups, not {asked}.",
             hint="Change the recipe's rule for this embedding.",
         )
     if scheme.group and columns % scheme.group:

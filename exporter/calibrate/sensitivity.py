@@ -1,0 +1,205 @@
+"""What each matrix of a model costs at four bits and at eight: bytes, and divergence from the float model.
+
+A matrix's error is the mean square error of its outputs over their mean square, on calibration text, with folds and
+GPTQ in place. Errors of a model's linears add up to its divergence from the float model, all by the same factor, which
+is measured once; that of the tables (embedding and head) is measured as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ..quantize.methods import METHODS
+from ..quantize.methods.scale_search import dequantized
+from ..quantize.recipe import Recipe, Rule, Scheme, load_recipe, scheme_for
+from ..quantize.stored import StoredWeight
+from ..quantize.stored_bytes import stored_bytes, tensor_class
+from ..util.file_tensors import Scratch
+from ..util.progress import Progress
+from .activations import int8_per_token
+from .calibrator import Calibration
+from .front import FEW, MANY, Measured, Sensitivity, TensorSensitivity
+from .simulation import Yardstick, copy_of, simulated
+from .statistics import InputStatistics
+
+_FLOAT = Scheme("float32", "float32")
+# The recipe whose schemes are tried, and their names in it.
+RECIPE, _TABLE, _LINEAR, _FINE = "small", "table", "linear", "fine"
+# Points of the front that are measured; between them the sums of estimates are scaled.
+_MEASURED = 8
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A linear: its relative errors by weight format, that of its activations, and its weights by format."""
+
+    rows: int
+    columns: int
+    errors: dict[str, float]
+    activation: float
+    weights: dict[str, StoredWeight]
+
+
+def base_recipe(columns: Mapping[str, int]) -> Recipe:
+    """Return the recipe with the fewest bits that kernels take: everything at four bits, as far as groups divide it.
+
+    Args:
+        columns: The columns of each matrix by name.
+    """
+    from ..quantize.fallback import settled
+
+    recipe = load_recipe(RECIPE)
+    return settled(replace(recipe, rules=tuple(rule for rule in recipe.rules if not rule.optional)), columns)
+
+
+def measure(
+    model: Any,
+    recipe: Recipe,
+    segments: Sequence[Sequence[int]],
+    held_out: Sequence[Sequence[int]],
+    scratch: Scratch,
+    progress: Progress,
+) -> Sensitivity:
+    """Measure a model.
+
+    Args:
+        model: The float model, which stays as it is.
+        recipe: From ``base_recipe``.
+        segments: Token ids to calibrate on.
+        held_out: Token ids to measure on.
+        scratch: Takes both forms of all weights.
+        progress: Told how far it is.
+    """
+    own, found = copy_of(model), {}
+    fine = next(scheme for scheme in recipe.schemes if scheme.name == _FINE)
+
+    def seen(name: str, weight: torch.Tensor, inputs: InputStatistics, stored: StoredWeight | None) -> None:
+        found[name] = _both(weight, inputs, stored, scheme_for(recipe, name), fine, scratch)
+
+    weights = Calibration(own, recipe, scratch, progress, seen).run(segments)
+    yardstick = Yardstick(model, held_out)
+    bench = _Bench(own, recipe, fine, found, weights, yardstick)
+    tables = list(bench.tables())
+    few = yardstick.mean_kl(simulated(own, bench.only(set(found)), bench.weights(set())))
+    error = sum(one.errors.get(FEW, one.errors[MANY]) + one.activation for one in found.values())
+    factor = few / error if error else 0.0
+    linears = [_sensitivity(name, one, factor, scheme_for(recipe, name), fine) for name, one in found.items()]
+    activations = factor * sum(one.activation for one in found.values())
+    result = Sensitivity((*tables, *linears), activations, (), sum(map(len, segments)))
+    return replace(result, measured=tuple(bench.front(result.steps(), progress)))
+
+
+class _Bench:
+    """Mixes of a model's two forms, measured."""
+
+    def __init__(
+        self,
+        model: Any,
+        recipe: Recipe,
+        fine: Scheme,
+        found: Mapping[str, _Found],
+        made: Mapping[str, StoredWeight],
+        yardstick: Yardstick,
+    ) -> None:
+        self._model, self._recipe, self._fine, self._found, self._made = model, recipe, fine, found, made
+        self._yardstick = yardstick
+
+    def only(self, names: set[str], raised: frozenset[str] = frozenset()) -> Recipe:
+        """The recipe for some modules, some of them raised; all others are float32."""
+        kinds = torch.nn.Linear | torch.nn.Embedding
+        modules = {name for name, module in self._model.named_modules() if isinstance(module, kinds)}
+        rules = [
+            Rule(_exact(name), self._fine if name in raised else scheme_for(self._recipe, name))
+            for name in names & modules
+        ]
+        return replace(self._recipe, rules=(*rules, Rule(".*", _FLOAT)))
+
+    def weights(self, raised: set[str] | frozenset[str]) -> dict[str, StoredWeight]:
+        """All weights that are known, some of them raised; a raised table is rounded where it is used."""
+        known = {name: one for name, one in self._made.items() if name not in raised}
+        for name, one in self._found.items():
+            form = MANY if name in raised or FEW not in one.weights else FEW
+            known[name] = one.weights[form]
+        return known
+
+    def tables(self) -> Iterator[TensorSensitivity]:
+        """The embeddings and the head, each measured alone; those with one weight together."""
+        shared: dict[int, list[tuple[str, Any]]] = {}
+        for name, module in self._model.named_modules():
+            if isinstance(module, torch.nn.Embedding) or name == _head_name(self._model):
+                shared.setdefault(id(module.weight), []).append((name, module))
+        for group in shared.values():
+            names = tuple(name for name, _ in group)
+            rows, columns = group[0][1].weight.shape
+            size, nats = {}, {}
+            schemes = {FEW: scheme_for(self._recipe, names[0]), MANY: self._fine}
+            for form in (FEW, MANY):
+                scheme = schemes[form]
+                if form == FEW and scheme.weight != FEW:
+                    continue
+                size[form] = stored_bytes(rows, columns, scheme)
+                raised = frozenset(names) if form == MANY else frozenset()
+                mix = simulated(self._model, self.only(set(names), raised), self.weights(raised))
+                nats[form] = self._yardstick.mean_kl(mix)
+            kind = tensor_class(names[0], isinstance(group[0][1], torch.nn.Embedding))
+            yield TensorSensitivity(names, kind, rows * columns, size, nats)
+
+    def front(self, steps: Sequence[TensorSensitivity], progress: Progress) -> Iterator[Measured]:
+        """Some points of the front, measured."""
+        everything = {name for name, _ in self._model.named_modules()}
+        counts = sorted({round(len(steps) * at / (_MEASURED - 1)) for at in range(_MEASURED)})
+        for done, count in enumerate(counts):
+            progress.update(done, len(counts), f"measuring {done + 1} of {len(counts)} mixes")
+            raised = frozenset(name for step in steps[:count] for name in step.names)
+            mix = simulated(self._model, self.only(everything, raised), self.weights(raised))
+            yield Measured(count, self._yardstick.mean_kl(mix))
+
+
+def _both(
+    weight: torch.Tensor,
+    inputs: InputStatistics,
+    stored: StoredWeight | None,
+    scheme: Scheme,
+    fine: Scheme,
+    scratch: Scratch,
+) -> _Found:
+    """A linear at four bits, if it can be, and at eight."""
+    values, scales = METHODS.get(fine.method).quantize(weight, fine, inputs)
+    weights = {MANY: StoredWeight(scratch.kept(values), scales)}
+    if scheme.weight == FEW and stored is not None:
+        weights[FEW] = stored
+    whole = float(((weight @ inputs.hessian) * weight).sum()) or 1.0
+    errors = {}
+    for form, one in weights.items():
+        disturbed = dequantized(one.values, one.scales) - weight
+        errors[form] = float(((disturbed @ inputs.hessian) * disturbed).sum()) / whole
+    sample = inputs.sample()
+    noise = (int8_per_token(sample) - sample) @ weight.t()
+    activation = float(noise.square().sum()) / (float((sample @ weight.t()).square().sum()) or 1.0)
+    rows, columns = weight.shape
+    return _Found(rows, columns, errors, activation, weights)
+
+
+def _sensitivity(name: str, found: _Found, factor: float, scheme: Scheme, fine: Scheme) -> TensorSensitivity:
+    schemes = {FEW: scheme, MANY: fine}
+    return TensorSensitivity(
+        names=(name,),
+        kind=tensor_class(name, False),
+        parameters=found.rows * found.columns,
+        bytes={form: stored_bytes(found.rows, found.columns, schemes[form]) for form in found.errors},
+        nats={form: factor * error for form, error in found.errors.items()},
+    )
+
+
+def _head_name(model: Any) -> str:
+    head = model.get_output_embeddings()
+    found: str = next(name for name, module in model.named_modules() if module is head)
+    return found
+
+
+def _exact(name: str) -> str:
+    return name.replace(".", r"\.")

@@ -1,0 +1,230 @@
+"""``gemcut recipes sensitivity`` and ``gemcut recipes search``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from .common import Command, Function, console_progress, emit, json_option, say
+
+if TYPE_CHECKING:
+    from ..calibrate.front import Point, TensorSensitivity
+    from ..pipeline.search import Searched
+
+_WORST = 10  # tensors that are listed
+_ROWS = 12  # points of the front that are listed
+
+
+def _model_options(function: Function) -> Function:
+    click.option("--context", type=click.IntRange(min=1), default=2048, show_default=True, help="For the size.")(
+        function
+    )
+    click.option("--calibration", metavar="FILE.txt", help="Text to measure on. Default: the text that ships.")(
+        function
+    )
+    click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter to merge into MODEL.")(function)
+    click.option("--chat-template", metavar="FILE|none", help="Replaces the model's own; none for base models.")(
+        function
+    )
+    return function
+
+
+@click.command("sensitivity", cls=Command)
+@click.argument("model", required=False)
+@_model_options
+@json_option
+def sensitivity_command(
+    model: str | None,
+    context: int,
+    calibration: str | None,
+    adapter: str | None,
+    chat_template: str | None,
+    as_json: bool,
+) -> None:
+    """Measure what each matrix of MODEL costs at four bits and at eight: bytes, and nats of divergence.
+
+    MODEL is a directory or a hub id; without it, the sample. It takes as long as a calibration, and as much memory;
+    what was measured is kept, so that asking again takes seconds.
+    """
+    found = _search(model, adapter, chat_template, calibration, context)
+    if as_json:
+        from .documents import SensitivityResult
+
+        emit(SensitivityResult(found.sensitivity.tensors, found.sensitivity.activations, found.smallest, found.points))
+        return
+    _show_classes(found)
+    _show_worst(found)
+
+
+@click.command("search", cls=Command)
+@click.argument("model", required=False)
+@click.option("--max-size", metavar="SIZE", help="Most bytes of the bundle, as in '180 MB'.")
+@click.option(
+    "--max-kl",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="NATS",
+    help="Most mean KL divergence from the float model.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.toml", help="Write the recipe there.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE.html", help="Plot the front there.")
+@_model_options
+@json_option
+def search_command(
+    model: str | None,
+    max_size: str | None,
+    max_kl: float | None,
+    output: Path | None,
+    html: Path | None,
+    context: int,
+    calibration: str | None,
+    adapter: str | None,
+    chat_template: str | None,
+    as_json: bool,
+) -> None:
+    """Find the mix of four and eight bits for MODEL that a budget asks for, and write it as a recipe.
+
+    With --max-size, the mix with the least divergence that is no larger; with --max-kl, the smallest that diverges no
+    more; with neither, only the front of all mixes is shown. gemcut export takes the same two flags, and proves what
+    it finds.
+    """
+    from ..calibrate.front import Limits
+    from ..calibrate.search import write_recipe
+    from .parse import parse_max_size
+
+    limits = Limits(parse_max_size(max_size), max_kl)
+    if output is not None and limits == Limits():
+        raise UsageError("-o needs a budget", hint="Give --max-size or --max-kl.")
+    found = _search(model, adapter, chat_template, calibration, context)
+    chosen = None
+    if limits != Limits():
+        chosen, recipe = found.recipe(limits, output.stem if output is not None else limits.name)
+        if output is not None:
+            write_recipe(recipe, output)
+    if html is not None:
+        _plot(found, chosen, html)
+    if as_json:
+        from .documents import SearchResult
+
+        emit(SearchResult(found.smallest, found.points, chosen, str(output) if output is not None else None))
+        return
+    _show_front(found, chosen)
+    if chosen is not None and output is not None:
+        say(f"wrote {output}: gemcut export {model or ''} --target NAME --recipe {output}")
+
+
+def _search(
+    model: str | None, adapter: str | None, chat_template: str | None, calibration: str | None, context: int
+) -> Searched:
+    from ..checkpoint.opening import check_context, open_checkpoint
+    from ..pipeline.search import TITLES, search
+    from ..sample import adapter_path, sample_path
+    from ..util.stage_clock import StageClock
+
+    with console_progress() as progress:
+        clock = StageClock(progress, TITLES)
+        checkpoint = open_checkpoint(
+            model or str(sample_path()),
+            chat_template=chat_template,
+            adapter=None if adapter is None else adapter_path(adapter),
+        )
+        context = min(context, int(checkpoint.text_config.max_position_embeddings))
+        check_context(checkpoint, context)
+        return search(checkpoint, calibration, context, Path.cwd(), clock)
+
+
+def _show_classes(found: Searched) -> None:
+    from ..calibrate.front import FEW, MANY
+    from ..util.text import count_text, size_text
+    from .views.table import table
+
+    rows = []
+    tensors = found.sensitivity.tensors
+    for kind in dict.fromkeys(one.kind for one in tensors):
+        of = [one for one in tensors if one.kind == kind]
+        small = [one.bytes.get(FEW, one.bytes[MANY]) for one in of]
+        error = [one.nats.get(FEW, one.nats[MANY]) for one in of]
+        large, less = sum(one.bytes[MANY] for one in of), sum(one.nats[MANY] for one in of)
+        gained = (sum(error) - less) / max(1, large - sum(small)) * 1e6
+        rows.append(
+            (
+                kind,
+                count_text(sum(one.parameters for one in of)),
+                size_text(sum(small)),
+                f"{sum(error):.4f}",
+                size_text(large),
+                f"{less:.4f}",
+                f"{gained:.5f}",
+            )
+        )
+    table(rows, ("tensors", "parameters", "int4", "nats", "int8", "nats", "nats a MB takes away"))
+    say(
+        f"int8 activations add {found.sensitivity.activations:.4f} nats. Measured on {found.sensitivity.tokens} tokens."
+    )
+
+
+def _show_worst(found: Searched) -> None:
+    from ..calibrate.front import FEW
+    from ..util.text import size_text
+    from .views.table import table
+
+    worst = sorted((one for one in found.sensitivity.tensors if FEW in one.nats), key=lambda one: -one.nats[FEW])
+    say("the worst at int4")
+    table(
+        ((_names(one), size_text(one.bytes[FEW]), f"{one.nats[FEW]:.4f}", f"{one.gain:.5f}") for one in worst[:_WORST]),
+        ("tensor", "int4", "nats", "nats a MB takes away"),
+    )
+
+
+def _names(one: TensorSensitivity) -> str:
+    return " and ".join(one.names)
+
+
+def _show_front(found: Searched, chosen: Point | None) -> None:
+    from ..util.text import size_text
+    from .views.table import table
+
+    rows = [
+        (
+            size_text(found.smallest + point.bytes),
+            f"{point.nats:.4f}",
+            str(point.raised),
+            " and ".join(point.last) or "all int4",
+            "<- the budget's" if point == chosen else "",
+        )
+        for point in _some(found.points, chosen)
+    ]
+    table(rows, ("bundle", "nats", "steps", "the last matrix that became int8", ""))
+    say(f"int8 activations are {found.sensitivity.activations:.4f} of these nats; no mix has less.")
+
+
+def _some(points: tuple[Point, ...], chosen: Point | None) -> Iterator[Point]:
+    """Some points, evenly by bytes, and the one that was chosen."""
+    last, step = -1, max(1, points[-1].bytes // (_ROWS - 1))
+    for point in points:
+        at = point.bytes // step
+        if at > last or point == chosen or point == points[-1]:
+            last = max(last, at)
+            yield point
+
+
+def _plot(found: Searched, chosen: Point | None, html: Path) -> None:
+    from ..errors import LackingError
+
+    try:
+        import plotly.graph_objects as go
+    except ImportError as error:
+        raise LackingError("plotly isn't installed.", hint="pip install 'gemcut[report]'") from error
+    sizes = [(found.smallest + point.bytes) / 1e6 for point in found.points]
+    text = [" and ".join(point.last) or "all int4" for point in found.points]
+    traces = [go.Scatter(x=sizes, y=[point.nats for point in found.points], text=text, mode="lines", name="the front")]
+    measured = [(sizes[one.raised], one.nats) for one in found.sensitivity.measured]
+    traces.append(go.Scatter(x=[x for x, _ in measured], y=[y for _, y in measured], mode="markers", name="measured"))
+    if chosen is not None:
+        at = (found.smallest + chosen.bytes) / 1e6
+        traces.append(go.Scatter(x=[at], y=[chosen.nats], mode="markers", marker_size=14, name="the budget's"))
+    layout = {"title": "Size against divergence", "xaxis_title": "bundle, MB", "yaxis_title": "mean KL, nats"}
+    go.Figure(traces, layout).write_html(html)

@@ -1,0 +1,1 @@
+"""Benchmarks of language models on a bundle itself, through lm-evaluation-harness."""

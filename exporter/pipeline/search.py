@@ -1,0 +1,179 @@
+"""A model's sensitivity, measured once and kept; and the recipe that a budget asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..modeling.matrices import matrix_columns
+from ..quantize.recipe import Recipe
+from ..util import result_cache
+from ..util.stage_clock import StageClock
+from ..util.text import path_text, size_text
+from .budget_limits import Budgets
+from .calibration import NONE
+from .journal.fingerprint import sensitivity_key
+
+if TYPE_CHECKING:
+    from ..calibrate.front import Limits, Point, Sensitivity
+    from ..calibrate.text_segments import CalibrationText
+    from ..checkpoint.opened import Checkpoint
+    from ..prompt.codec import ChatCodec
+    from .request import ExportRequest
+
+TITLES = {"load": "Loading the float model", "search": "Measuring what each matrix costs at four bits and at eight"}
+_KIND = "sensitivity"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What was found of a model.
+
+    Attributes:
+        sensitivity: Of each matrix.
+        base: The recipe of the smallest mix.
+        columns: The columns of each matrix by name.
+        points: The front.
+        smallest: Bytes of a bundle of the smallest mix, estimated.
+    """
+
+    sensitivity: Sensitivity
+    base: Recipe
+    columns: Mapping[str, int]
+    points: tuple[Point, ...]
+    smallest: int
+
+    def recipe(self, limits: Limits, name: str) -> tuple[Point, Recipe]:
+        """Return the point that a budget asks for and its recipe, called ``name``."""
+        from ..calibrate.front import choose
+        from ..calibrate.search import recipe_at
+
+        point = choose(self.points, self.smallest, limits)
+        recipe = recipe_at(point, self.sensitivity.steps(), self.base, tuple(self.columns), name)
+        gate = recipe.gate if limits.nats is None else replace(recipe.gate, mean_kl=limits.nats)
+        return point, replace(recipe, gate=gate)
+
+
+def search(checkpoint: Checkpoint, calibration: str | None, context: int, folder: Path, clock: StageClock) -> Searched:
+    """Measure a checkpoint, or take what was measured of the same one before.
+
+    Args:
+        checkpoint: The opened checkpoint.
+        calibration: A text file to calibrate on; None for the text that ships.
+        context: Slots of the KV cache, for the bundle's size.
+        folder: Takes files of two bytes for each parameter while it is measured.
+        clock: Times loading and measuring.
+
+    Raises:
+        UsageError: Without calibration there is nothing to search by.
+    """
+    from ..calibrate.front import front
+    from ..calibrate.sensitivity import base_recipe
+    from ..calibrate.text_segments import shipped_text, text_of
+
+    if calibration == NONE:
+        raise UsageError("a search needs calibration", hint="Leave --calibration none out, or give a text file.")
+    text = shipped_text() if calibration is None else text_of(Path(calibration))
+    columns = matrix_columns(checkpoint.text_config, "executorch")
+    base = base_recipe(columns)
+    found = _kept_or_measured(checkpoint, text, base, folder, clock)
+    return Searched(found, base, columns, front(found), _bundle_bytes(checkpoint, base, context))
+
+
+def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
+    """Return the request with the recipe that its limits on size and divergence ask for, which is written beside it.
+
+    Raises:
+        UsageError: A recipe was asked for too.
+        UnsupportedError: No mix keeps the limits.
+    """
+    from ..calibrate.front import Limits
+    from ..calibrate.search import write_recipe
+    from .plan import make_plans
+
+    if request.recipe is not None:
+        raise UsageError(
+            "--max-size and --max-kl search for a recipe, and --recipe names one",
+            hint="Leave one of them out.",
+        )
+    plan = make_plans(replace(request, calibration=None))[0]
+    folder = plan.output.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    found = search(plan.checkpoint, request.calibration, plan.shape.context, folder, clock)
+    limits = Limits(request.max_size, request.max_kl)
+    name = f"{plan.checkpoint.name}-{limits.name}"
+    point, recipe = found.recipe(limits, name)
+    file = folder / f"{name}.toml"
+    write_recipe(recipe, file)
+    size = size_text(found.smallest + point.bytes)
+    clock.progress.note(f"{recipe.description}, about {size}; {path_text(file)} is its recipe")
+    budgets = Budgets(device_size=request.max_size, mean_kl=request.max_kl)
+    return replace(request, recipe=str(file), max_size=None, max_kl=None, budgets=request.budgets or budgets)
+
+
+def _bundle_bytes(checkpoint: Checkpoint, recipe: Recipe, context: int) -> int:
+    from ..estimate.disk import files_of
+    from ..estimate.shapes import shapes_of
+    from ..runtimes import find_runtime
+
+    runtime = find_runtime("executorch")
+    check = runtime.delegate("xnnpack").check_scheme
+    return files_of(shapes_of(checkpoint.text_config, recipe, context, 1, check), checkpoint.path).bundle
+
+
+def _kept_or_measured(
+    checkpoint: Checkpoint, text: CalibrationText, base: Recipe, folder: Path, clock: StageClock
+) -> Sensitivity:
+    from ..calibrate.front import Measured, Sensitivity, TensorSensitivity
+
+    key = sensitivity_key(checkpoint, text.sha256, base)
+    with tempfile.TemporaryDirectory(prefix=".gemcut-search-", dir=folder) as name:
+        work = Path(name)
+        file = work / "sensitivity.json"
+        if not result_cache.fetch(_KIND, key, file):
+            found = _measured(checkpoint, text, base, work, clock)
+            file.write_text(json.dumps(dataclasses.asdict(found)), encoding="utf-8")
+            result_cache.keep(_KIND, key, file)
+        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return Sensitivity(
+        tensors=tuple(TensorSensitivity(**{**one, "names": tuple(one["names"])}) for one in data["tensors"]),
+        activations=data["activations"],
+        measured=tuple(Measured(**one) for one in data["measured"]),
+        tokens=data["tokens"],
+    )
+
+
+def _measured(
+    checkpoint: Checkpoint, text: CalibrationText, base: Recipe, work: Path, clock: StageClock
+) -> Sensitivity:
+    from ..calibrate.calibrator import widest_input
+    from ..calibrate.sensitivity import measure
+    from ..calibrate.simulation import POSITIONS
+    from ..calibrate.text_segments import LENGTH, enough, make_segments, split_off
+    from ..util.file_tensors import Scratch
+    from . import reference
+
+    clock = clock.extended(TITLES)
+    with clock.stage("load"):
+        model = reference.load_model(checkpoint, work, clock.progress)
+    with clock.stage("search"):
+        length = min(LENGTH, getattr(model.config, "max_position_embeddings", LENGTH))
+        tokens = enough(widest_input(model), model.config.hidden_size)
+        segments = make_segments(text, _codec(checkpoint, work), tokens + POSITIONS, length)
+        own, others = split_off(segments, min(tokens, sum(map(len, segments)) - POSITIONS))
+        return measure(model, base, own, others, Scratch(work), clock.progress)
+
+
+def _codec(checkpoint: Checkpoint, work: Path) -> ChatCodec:
+    from ..prompt.codec import load_codec
+    from .packaging import special_tokens
+
+    file = work / "tokenizer.json"
+    file.write_text(checkpoint.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+    return load_codec(file, checkpoint.chat_template, special_tokens(checkpoint), checkpoint.bos_id)

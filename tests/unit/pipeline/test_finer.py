@@ -1,0 +1,61 @@
+"""A model that fails its recipe's gate goes on to the finer one, if no recipe was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gemcut.errors import GateError
+from gemcut.pipeline import export as pipeline
+from gemcut.pipeline.failures import TooSensitive
+from gemcut.pipeline.request import ExportRequest
+from gemcut.quantize.recipe import finer_than, list_recipes, load_recipe
+
+from tests.support.progress import Watched
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[ExportRequest]:
+    """The attempts that were made; each but the third fails."""
+    made: list[ExportRequest] = []
+
+    def attempt(request: ExportRequest, clock: Any) -> tuple[str, ...]:
+        made.append(request)
+        if request.finer < 2:
+            raise TooSensitive("int4", 0.2, 0.1)
+        return ("published",)
+
+    monkeypatch.setattr(pipeline, "_export", attempt)
+    return made
+
+
+def test_it_goes_on_until_a_recipe_passes_and_says_so(attempts: list[ExportRequest]) -> None:
+    watched = Watched()
+    assert pipeline.export(ExportRequest(target="android-arm64"), watched) == ("published",)
+    assert [one.finer for one in attempts] == [0, 1, 2]
+    assert any("0.2 nats" in note and "finer recipe" in note for note in watched.notes)
+
+
+def test_a_recipe_that_was_asked_for_is_kept(attempts: list[ExportRequest]) -> None:
+    with pytest.raises(GateError):
+        pipeline.export(ExportRequest(target="android-arm64", recipe="int4"), Watched())
+    assert len(attempts) == 1
+
+
+def test_the_last_one_fails_for_good(attempts: list[ExportRequest], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(request: ExportRequest, clock: Any) -> Any:
+        attempts.append(request)
+        raise TooSensitive("int8", 0.2, 0.1)
+
+    monkeypatch.setattr(pipeline, "_export", fail)
+    with pytest.raises(GateError):
+        pipeline.export(ExportRequest(target="android-arm64"), Watched())
+    assert len(attempts) == 3, "int4, balanced and int8"
+
+
+def test_each_recipe_leads_to_one_with_a_stricter_gate() -> None:
+    assert [one.name for one in finer_than(load_recipe("small"))] == ["int4", "balanced", "int8"]
+    for name in list_recipes():
+        chain = [load_recipe(name), *finer_than(load_recipe(name))]
+        limits = [one.gate.mean_kl for one in chain if one.gate.mean_kl is not None]
+        assert limits == sorted(limits, reverse=True)
