@@ -6,8 +6,9 @@ order of nats per byte they give the front of all mixes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..errors import UnsupportedError
 from ..util.text import size_text
@@ -93,6 +94,21 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """A mix of four and eight bits.
+
+    Attributes:
+        raised: The modules with eight bits.
+        bytes: Bytes that it adds to the smallest mix.
+        nats: Its mean KL divergence from the float model, estimated.
+    """
+
+    raised: tuple[str, ...]
+    bytes: int
+    nats: float
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a mix must keep; None for no limit. bytes: those of a bundle. nats: mean KL divergence."""
 
@@ -109,59 +125,73 @@ class Limits:
 def front(sensitivity: Sensitivity) -> tuple[Point, ...]:
     """Return the front, from the smallest mix to the one in which all is raised."""
     steps = sensitivity.steps()
-    gains = [0.0]
-    for step in steps:
-        gains.append(gains[-1] + step.nats[FEW] - step.nats[MANY])
-    nats = list(_scaled(gains, sensitivity))
-    added, points = 0, [Point(0, (), 0, nats[0])]
+    points = [Point(0, (), 0, _nats([], sensitivity))]
     for at, step in enumerate(steps, 1):
-        added += step.bytes[MANY] - step.bytes[FEW]
-        points.append(Point(at, step.names, added, nats[at]))
+        points.append(Point(at, step.names, points[-1].bytes + _bytes(step), _nats(steps[:at], sensitivity)))
     return tuple(points)
 
 
-def _scaled(gains: Sequence[float], sensitivity: Sensitivity) -> Iterator[float]:
-    """The nats of each point: of measured ones theirs, of those between them in proportion to estimated gains."""
-    measured = sensitivity.measured
-    for at, gain in enumerate(gains):
-        after = next(number for number, one in enumerate(measured) if one.raised >= at)
-        one = measured[after]
-        if one.raised == at:
-            yield one.nats
-            continue
-        before = measured[after - 1]
-        share = (gain - gains[before.raised]) / (gains[one.raised] - gains[before.raised])
-        yield before.nats + share * (one.nats - before.nats)
+def _bytes(step: TensorSensitivity) -> int:
+    return step.bytes[MANY] - step.bytes[FEW]
 
 
-def choose(points: Sequence[Point], smallest: int, limits: Limits) -> Point:
-    """Return the point that a budget asks for: the best under a size, or the smallest under a divergence.
+def _nats(steps: Sequence[TensorSensitivity], sensitivity: Sensitivity) -> float:
+    """The nats of a mix: between the two measured ones whose estimated gains are next to its own, in proportion."""
+    order = sensitivity.steps()
+    gain = sum(step.nats[FEW] - step.nats[MANY] for step in steps)
+    known = []
+    for one in sensitivity.measured:
+        known.append((sum(step.nats[FEW] - step.nats[MANY] for step in order[: one.raised]), one.nats))
+    for (before, high), (after, low) in pairwise(known):
+        if gain <= after:
+            return high + (gain - before) / (after - before) * (low - high) if after > before else low
+    return known[-1][1]
+
+
+def choose(sensitivity: Sensitivity, smallest: int, limits: Limits) -> Mix:
+    """Return the mix that a budget asks for: the best under a size, or the smallest under a divergence.
+
+    Steps are taken in the order of what a byte is worth. Under a size, one that doesn't fit is left out, and those
+    after it may fit; under a divergence, those that turn out not to be needed are taken back, the largest first.
 
     Args:
-        points: The front.
-        smallest: Bytes of the bundle at its first point.
+        sensitivity: Of a model.
+        smallest: Bytes of a bundle of the smallest mix.
         limits: At least one of them is set; with both, the smallest that keeps the divergence must have the size.
 
     Raises:
         UnsupportedError: There is none; the message says what is nearest.
     """
-    fitting = [one for one in points if limits.bytes is None or smallest + one.bytes <= limits.bytes]
-    if not fitting:
+    room = None if limits.bytes is None else limits.bytes - smallest
+    if room is not None and room < 0:
         raise UnsupportedError(
             f"A bundle of {size_text(limits.bytes or 0)} isn't possible: the smallest is {size_text(smallest)}, with "
-            f"{points[0].nats:.3g} nats.",
+            f"{_nats([], sensitivity):.3g} nats.",
             hint="Ask for a larger --max-size, or take a smaller model.",
         )
-    if limits.nats is None:
-        return min(fitting, key=lambda one: one.nats)
-    good = [one for one in fitting if one.nats <= limits.nats]
-    if good:
-        return good[0]
-    best, last = min(fitting, key=lambda one: one.nats), min(points, key=lambda one: one.nats)
+    taken: list[TensorSensitivity] = []
+    size, nats = 0, _nats([], sensitivity)
+    for step in sensitivity.steps():
+        if limits.nats is not None and nats <= limits.nats:
+            break
+        if room is None or size + _bytes(step) <= room:
+            taken.append(step)
+            size, nats = size + _bytes(step), _nats(taken, sensitivity)
+    if limits.nats is not None and nats > limits.nats:
+        raise _impossible(sensitivity, smallest, limits, smallest + size, nats)
+    for step in sorted(taken, key=lambda one: -_bytes(one)) if limits.nats is not None else ():
+        rest = [one for one in taken if one is not step]
+        if _nats(rest, sensitivity) <= (limits.nats or 0.0):
+            taken = rest
+    names = tuple(name for step in taken for name in step.names)
+    return Mix(names, sum(map(_bytes, taken)), _nats(taken, sensitivity))
+
+
+def _impossible(sensitivity: Sensitivity, smallest: int, limits: Limits, size: int, nats: float) -> UnsupportedError:
+    last = front(sensitivity)[-1]
     within = f" in {size_text(limits.bytes)}" if limits.bytes is not None else ""
-    raise UnsupportedError(
-        f"{limits.nats:g} nats aren't possible{within}: the best is {best.nats:.3g} nats at "
-        f"{size_text(smallest + best.bytes)}.",
+    return UnsupportedError(
+        f"{limits.nats:g} nats aren't possible{within}: the best is {nats:.3g} nats at {size_text(size)}.",
         hint=f"The best of all mixes has {last.nats:.3g} nats at {size_text(smallest + last.bytes)}; "
         "int8 activations are what is left of the error then.",
     )

@@ -10,25 +10,22 @@ from typing import Any
 
 from ..quantize.fallback import every_layer
 from ..quantize.recipe import Gate, Recipe, Rule, Scheme
-from .front import Point, TensorSensitivity
+from .front import Mix
 
 _FINE = "fine"
 
 
-def recipe_at(
-    point: Point, steps: Sequence[TensorSensitivity], base: Recipe, names: Sequence[str], name: str
-) -> Recipe:
-    """Return the recipe of a point.
+def recipe_of(mix: Mix, base: Recipe, names: Sequence[str], name: str) -> Recipe:
+    """Return the recipe of a mix.
 
     Args:
-        point: The point.
-        steps: The front's steps, in order.
-        base: The recipe of the first point.
+        mix: The mix.
+        base: The recipe of the smallest mix.
         names: All modules that are quantized.
         name: What the recipe is called.
     """
     fine = next(scheme for scheme in base.schemes if scheme.name == _FINE)
-    raised = {one for step in steps[: point.raised] for one in step.names}
+    raised = set(mix.raised)
     rules = tuple(_rules(raised, names, fine))
     decided = {rule.match for rule in rules}
     rest = tuple(replace(rule, optional=True) for rule in base.rules if rule.match not in decided)
@@ -37,12 +34,12 @@ def recipe_at(
         base,
         name=name,
         description=f"Found by search: {len(raised)} of {len(names)} matrices int8, the others int4; estimated "
-        f"{point.nats:.3g} nats",
+        f"{mix.nats:.3g} nats",
         rules=(*rules, *rest),
         schemes=tuple(s for s in base.schemes if s.name in used or any(s.name == o.otherwise for o in base.schemes)),
         finer="",
         path=None,
-        gate=_gate(point.nats),
+        gate=_gate(mix.nats),
     )
 
 

@@ -1,8 +1,9 @@
 """What each matrix of a model costs at four bits and at eight: bytes, and divergence from the float model.
 
 A matrix's error is the mean square error of its outputs over their mean square, on calibration text, with folds and
-GPTQ in place. Errors of a model's linears add up to its divergence from the float model, all by the same factor, which
-is measured once; that of the tables (embedding and head) is measured as it is.
+GPTQ in place. What the matrices of one kind (all queries, all down projections) add to the model's divergence from the
+float model is measured, and shared among them by these errors; divergences of kinds add up. That of the tables
+(embedding and head) is measured as it is.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from ..quantize.methods import METHODS
 from ..quantize.methods.scale_search import dequantized
 from ..quantize.recipe import Recipe, Rule, Scheme, load_recipe, scheme_for
 from ..quantize.stored import StoredWeight
-from ..quantize.stored_bytes import stored_bytes, tensor_class
+from ..quantize.stored_bytes import BITS, stored_bytes, tensor_class
 from ..util.file_tensors import Scratch
 from ..util.progress import Progress
-from .activations import int8_per_token
 from .calibrator import Calibration
 from .front import FEW, MANY, Measured, Sensitivity, TensorSensitivity
 from .simulation import Yardstick, copy_of, simulated
@@ -35,13 +35,17 @@ _MEASURED = 8
 
 @dataclass(frozen=True)
 class _Found:
-    """A linear: its relative errors by weight format, that of its activations, and its weights by format."""
+    """A linear: its relative errors and its weights by weight format."""
 
     rows: int
     columns: int
     errors: dict[str, float]
-    activation: float
     weights: dict[str, StoredWeight]
+
+    @property
+    def gained(self) -> float:
+        """The error that eight bits take away; none if it can't have four."""
+        return max(0.0, self.errors[FEW] - self.errors[MANY]) if FEW in self.errors else 0.0
 
 
 def base_recipe(columns: Mapping[str, int]) -> Recipe:
@@ -81,32 +85,56 @@ def measure(
         found[name] = _both(weight, inputs, stored, scheme_for(recipe, name), fine, scratch)
 
     weights = Calibration(own, recipe, scratch, progress, seen).run(segments)
-    yardstick = Yardstick(model, held_out)
-    bench = _Bench(own, recipe, fine, found, weights, yardstick)
-    tables = list(bench.tables())
-    few = yardstick.mean_kl(simulated(own, bench.only(set(found)), bench.weights(set())))
-    error = sum(one.errors.get(FEW, one.errors[MANY]) + one.activation for one in found.values())
-    factor = few / error if error else 0.0
-    linears = [_sensitivity(name, one, factor, scheme_for(recipe, name), fine) for name, one in found.items()]
-    activations = factor * sum(one.activation for one in found.values())
+    bench = _Bench(model, own, recipe, fine, found, weights, Yardstick(model, held_out), progress)
+    tables = tuple(bench.tables())
+    linears, activations = bench.linears()
     result = Sensitivity((*tables, *linears), activations, (), sum(map(len, segments)))
-    return replace(result, measured=tuple(bench.front(result.steps(), progress)))
+    return replace(result, measured=tuple(bench.front(result.steps())))
 
 
 class _Bench:
-    """Mixes of a model's two forms, measured."""
+    """Mixes of a model's two forms, measured.
+
+    A folded model is right only with all of its linears quantized, for their weights are what the folds have changed.
+    """
 
     def __init__(
         self,
+        plain: Any,
         model: Any,
         recipe: Recipe,
         fine: Scheme,
         found: Mapping[str, _Found],
         made: Mapping[str, StoredWeight],
         yardstick: Yardstick,
+        progress: Progress,
     ) -> None:
-        self._model, self._recipe, self._fine, self._found, self._made = model, recipe, fine, found, made
-        self._yardstick = yardstick
+        self._plain, self._model, self._recipe, self._fine = plain, model, recipe, fine
+        self._found, self._made, self._yardstick, self._progress = found, made, yardstick, progress
+        self._done = 0
+
+    def _measured(self, model: Any, names: set[str], raised: frozenset[str]) -> float:
+        """Nats of a mix: the modules that are quantized, and those of them that have eight bits."""
+        self._done += 1
+        self._progress.update(self._done, self._done + 1, f"measuring mix {self._done}")
+        return self._yardstick.mean_kl(simulated(model, self.only(names, raised), self.weights(raised)))
+
+    def linears(self) -> tuple[list[TensorSensitivity], float]:
+        """The linears, and nats of int8 activations."""
+        names = set(self._found)
+        least = self._measured(self._model, names, frozenset(names))
+        factors: dict[str, float] = {}
+        kinds = {name: name.rpartition(".")[2] for name in names}
+        for kind in sorted(set(kinds.values())):
+            of = {name for name in names if kinds[name] == kind}
+            error = sum(self._found[name].gained for name in of)
+            nats = self._measured(self._model, names, frozenset(names - of)) - least if error else 0.0
+            factors[kind] = max(nats, 0.0) / error if error else 0.0
+        found = [
+            _sensitivity(name, one, factors[kinds[name]], scheme_for(self._recipe, name), self._fine)
+            for name, one in self._found.items()
+        ]
+        return found, max(0.0, least - sum(one.nats[MANY] for one in found))
 
     def only(self, names: set[str], raised: frozenset[str] = frozenset()) -> Recipe:
         """The recipe for some modules, some of them raised; all others are float32."""
@@ -141,22 +169,20 @@ class _Bench:
                 scheme = schemes[form]
                 if form == FEW and scheme.weight != FEW:
                     continue
-                size[form] = stored_bytes(rows, columns, scheme)
+                values = rows * columns * BITS[scheme.weight] // 8
+                whole = stored_bytes(rows, columns, scheme)
+                size[form] = whole + (len(names) - 1) * (whole - values)  # values stand once, scales with each
                 raised = frozenset(names) if form == MANY else frozenset()
-                mix = simulated(self._model, self.only(set(names), raised), self.weights(raised))
-                nats[form] = self._yardstick.mean_kl(mix)
+                nats[form] = self._measured(self._plain, set(names), raised)
             kind = tensor_class(names[0], isinstance(group[0][1], torch.nn.Embedding))
             yield TensorSensitivity(names, kind, rows * columns, size, nats)
 
-    def front(self, steps: Sequence[TensorSensitivity], progress: Progress) -> Iterator[Measured]:
+    def front(self, steps: Sequence[TensorSensitivity]) -> Iterator[Measured]:
         """Some points of the front, measured."""
         everything = {name for name, _ in self._model.named_modules()}
-        counts = sorted({round(len(steps) * at / (_MEASURED - 1)) for at in range(_MEASURED)})
-        for done, count in enumerate(counts):
-            progress.update(done, len(counts), f"measuring {done + 1} of {len(counts)} mixes")
+        for count in sorted({round(len(steps) * at / (_MEASURED - 1)) for at in range(_MEASURED)}):
             raised = frozenset(name for step in steps[:count] for name in step.names)
-            mix = simulated(self._model, self.only(everything, raised), self.weights(raised))
-            yield Measured(count, self._yardstick.mean_kl(mix))
+            yield Measured(count, self._measured(self._model, everything, raised))
 
 
 def _both(
@@ -177,11 +203,8 @@ def _both(
     for form, one in weights.items():
         disturbed = dequantized(one.values, one.scales) - weight
         errors[form] = float(((disturbed @ inputs.hessian) * disturbed).sum()) / whole
-    sample = inputs.sample()
-    noise = (int8_per_token(sample) - sample) @ weight.t()
-    activation = float(noise.square().sum()) / (float((sample @ weight.t()).square().sum()) or 1.0)
     rows, columns = weight.shape
-    return _Found(rows, columns, errors, activation, weights)
+    return _Found(rows, columns, errors, weights)
 
 
 def _sensitivity(name: str, found: _Found, factor: float, scheme: Scheme, fine: Scheme) -> TensorSensitivity:

@@ -16,7 +16,7 @@ from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
 from ..bench import Benchmark
-from ..calibrate.front import Point, TensorSensitivity
+from ..calibrate.front import Mix, Point, TensorSensitivity
 from ..chat import ChatLog
 from ..check import CheckResult
 from ..config.json_schema import DIALECT, schema_text
@@ -96,7 +96,7 @@ class SearchResult:
 
     smallest: int
     front: tuple[Point, ...]
-    chosen: Point | None
+    chosen: Mix | None
     recipe: str | None
 
 

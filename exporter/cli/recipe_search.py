@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .common import Command, Function, console_progress, emit, json_option, say
 
 if TYPE_CHECKING:
-    from ..calibrate.front import Point, TensorSensitivity
+    from ..calibrate.front import Mix, Point, TensorSensitivity
     from ..pipeline.search import Searched
 
 _WORST = 10  # tensors that are listed
@@ -183,7 +183,7 @@ def _names(one: TensorSensitivity) -> str:
     return " and ".join(one.names)
 
 
-def _show_front(found: Searched, chosen: Point | None) -> None:
+def _show_front(found: Searched, chosen: Mix | None) -> None:
     from ..util.text import size_text
     from .views.table import table
 
@@ -193,25 +193,27 @@ def _show_front(found: Searched, chosen: Point | None) -> None:
             f"{point.nats:.4f}",
             str(point.raised),
             " and ".join(point.last) or "all int4",
-            "<- the budget's" if point == chosen else "",
         )
-        for point in _some(found.points, chosen)
+        for point in _some(found.points)
     ]
-    table(rows, ("bundle", "nats", "steps", "the last matrix that became int8", ""))
+    table(rows, ("bundle", "nats", "steps", "the last matrix that became int8"))
     say(f"int8 activations are {found.sensitivity.activations:.4f} of these nats; no mix has less.")
+    if chosen is not None:
+        size = size_text(found.smallest + chosen.bytes)
+        say(f"For this budget: {len(chosen.raised)} matrices int8, about {size}, about {chosen.nats:.4f} nats.")
 
 
-def _some(points: tuple[Point, ...], chosen: Point | None) -> Iterator[Point]:
-    """Some points, evenly by bytes, and the one that was chosen."""
+def _some(points: tuple[Point, ...]) -> Iterator[Point]:
+    """Some points, evenly by bytes."""
     last, step = -1, max(1, points[-1].bytes // (_ROWS - 1))
     for point in points:
         at = point.bytes // step
-        if at > last or point == chosen or point == points[-1]:
+        if at > last or point == points[-1]:
             last = max(last, at)
             yield point
 
 
-def _plot(found: Searched, chosen: Point | None, html: Path) -> None:
+def _plot(found: Searched, chosen: Mix | None, html: Path) -> None:
     from ..errors import LackingError
 
     try:

@@ -21,7 +21,7 @@ from .calibration import NONE
 from .journal.fingerprint import sensitivity_key
 
 if TYPE_CHECKING:
-    from ..calibrate.front import Limits, Point, Sensitivity
+    from ..calibrate.front import Limits, Mix, Point, Sensitivity
     from ..calibrate.text_segments import CalibrationText
     from ..checkpoint.opened import Checkpoint
     from ..prompt.codec import ChatCodec
@@ -49,15 +49,15 @@ class Searched:
     points: tuple[Point, ...]
     smallest: int
 
-    def recipe(self, limits: Limits, name: str) -> tuple[Point, Recipe]:
-        """Return the point that a budget asks for and its recipe, called ``name``."""
+    def recipe(self, limits: Limits, name: str) -> tuple[Mix, Recipe]:
+        """Return the mix that a budget asks for and its recipe, called ``name``."""
         from ..calibrate.front import choose
-        from ..calibrate.search import recipe_at
+        from ..calibrate.search import recipe_of
 
-        point = choose(self.points, self.smallest, limits)
-        recipe = recipe_at(point, self.sensitivity.steps(), self.base, tuple(self.columns), name)
+        mix = choose(self.sensitivity, self.smallest, limits)
+        recipe = recipe_of(mix, self.base, tuple(self.columns), name)
         gate = recipe.gate if limits.nats is None else replace(recipe.gate, mean_kl=limits.nats)
-        return point, replace(recipe, gate=gate)
+        return mix, replace(recipe, gate=gate)
 
 
 def search(checkpoint: Checkpoint, calibration: str | None, context: int, folder: Path, clock: StageClock) -> Searched:
@@ -108,10 +108,10 @@ def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
     found = search(plan.checkpoint, request.calibration, plan.shape.context, folder, clock)
     limits = Limits(request.max_size, request.max_kl)
     name = f"{plan.checkpoint.name}-{limits.name}"
-    point, recipe = found.recipe(limits, name)
+    mix, recipe = found.recipe(limits, name)
     file = folder / f"{name}.toml"
     write_recipe(recipe, file)
-    size = size_text(found.smallest + point.bytes)
+    size = size_text(found.smallest + mix.bytes)
     clock.progress.note(f"{recipe.description}, about {size}; {path_text(file)} is its recipe")
     budgets = Budgets(device_size=request.max_size, mean_kl=request.max_kl)
     return replace(request, recipe=str(file), max_size=None, max_kl=None, budgets=request.budgets or budgets)

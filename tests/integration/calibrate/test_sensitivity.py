@@ -135,7 +135,7 @@ def test_a_budget_gives_a_recipe_that_an_export_takes(
     size = found.smallest + found.points[len(found.points) // 2].bytes
     said = here("recipes", "search", uneven, "--context", 128, "--max-size", f"{size} B", "-o", file, "--html", plot)
     assert said.code == 0, said.err
-    assert "the budget's" in said.out
+    assert "For this budget:" in said.out
     assert "plotly" in plot.read_text(encoding="utf-8").lower()
     recipe = load_recipe(str(file))
     raised = {name for name in found.columns if scheme_for(recipe, name).weight == "int8"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
 from gemcut.calibrate.front import FEW, MANY, Limits, Measured, Sensitivity, TensorSensitivity, choose, front
-from gemcut.calibrate.search import recipe_at, write_recipe
+from gemcut.calibrate.search import recipe_of, write_recipe
 from gemcut.calibrate.sensitivity import base_recipe
 from gemcut.errors import UnsupportedError
 from gemcut.quantize.recipe import load_recipe, scheme_for
@@ -53,14 +54,36 @@ def test_measured_points_are_what_was_measured_and_those_between_lie_between() -
     assert all(a.nats > b.nats for a, b in pairwise(points))
 
 
-def test_a_size_gives_the_best_mix_that_fits_and_a_divergence_the_smallest() -> None:
-    points = front(FOUND)
-    by_size = choose(points, SMALLEST, Limits(bytes=SMALLEST + 5_000_000))
-    assert by_size.bytes <= 5_000_000 < points[by_size.raised + 1].bytes
-    by_nats = choose(points, SMALLEST, Limits(nats=0.1))
-    assert by_nats.nats <= 0.1 < points[by_nats.raised - 1].nats
-    both = choose(points, SMALLEST, Limits(SMALLEST + by_nats.bytes, 0.1))
-    assert both == by_nats
+def mixes() -> Iterator[tuple[int, float]]:
+    """Bytes and nats of all 256 mixes."""
+    for count in range(len(TENSORS) + 1):
+        for raised in combinations(TENSORS, count):
+            size = sum(one.bytes[MANY] - one.bytes[FEW] for one in raised)
+            yield size, TOTAL - sum(one.nats[FEW] - one.nats[MANY] for one in raised)
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 5, 9, 14, 16])
+def test_under_a_size_it_is_nearly_the_best_of_all_mixes(room: int) -> None:
+    mix = choose(FOUND, SMALLEST, Limits(bytes=SMALLEST + room * 1_000_000))
+    best = min(nats for size, nats in mixes() if size <= room * 1_000_000)
+    assert mix.bytes <= room * 1_000_000
+    assert best - 1e-9 <= mix.nats <= best + 0.012, "off by one matrix at most"
+
+
+@pytest.mark.parametrize("limit", [0.25, 0.2, 0.1, 0.05, 0.02])
+def test_under_a_divergence_it_is_nearly_the_smallest(limit: float) -> None:
+    mix = choose(FOUND, SMALLEST, Limits(nats=limit))
+    assert mix.nats <= limit
+    assert mix.bytes <= min(size for size, nats in mixes() if nats <= limit) + 1_000_000
+    assert choose(FOUND, SMALLEST, Limits(SMALLEST + mix.bytes, limit)).nats <= limit
+
+
+def test_a_matrix_that_does_not_fit_keeps_none_behind_it_out() -> None:
+    """The tables of a small model are worth most by the byte, and larger than all else together."""
+    table = tensor("lm_head", 100, few=20.0, many=0.1)
+    found = Sensitivity((table, *TENSORS), 0.0, (Measured(0, TOTAL + 20), Measured(len(TENSORS) + 1, LEAST)), 1)
+    mix = choose(found, SMALLEST, Limits(bytes=SMALLEST + 16_000_000))
+    assert set(mix.raised) == set(COLUMNS)
 
 
 IMPOSSIBLE = {
@@ -73,16 +96,15 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize(("limits", "said"), IMPOSSIBLE.items(), ids=str)
 def test_what_no_mix_keeps_is_refused_with_the_nearest(limits: Limits, said: str) -> None:
     with pytest.raises(UnsupportedError, match=said):
-        choose(front(FOUND), SMALLEST, limits)
+        choose(FOUND, SMALLEST, limits)
 
 
-def test_the_recipe_raises_just_the_point_s_matrices_and_its_file_is_the_same_recipe(tmp_path: Path) -> None:
-    points, base = front(FOUND), base_recipe(ALL)
-    for point in points:
-        recipe = recipe_at(point, FOUND.steps(), base, tuple(ALL), "found")
-        raised = {name for step in FOUND.steps()[: point.raised] for name in step.names}
-        found = {name for name in ALL if scheme_for(recipe, name).weight == "int8"}
-        assert found == raised
+def test_the_recipe_raises_just_the_mix_s_matrices_and_its_file_is_the_same_recipe(tmp_path: Path) -> None:
+    base = base_recipe(ALL)
+    for limit in (TOTAL, 0.2, 0.1, 0.03, LEAST + 1e-9):
+        mix = choose(FOUND, SMALLEST, Limits(nats=limit))
+        recipe = recipe_of(mix, base, tuple(ALL), "found")
+        assert {name for name in ALL if scheme_for(recipe, name).weight == "int8"} == set(mix.raised)
         write_recipe(recipe, tmp_path / "found.toml")
         read = load_recipe(str(tmp_path / "found.toml"))
         assert {name: scheme_for(read, name) for name in ALL} == {name: scheme_for(recipe, name) for name in ALL}
