@@ -146,11 +146,11 @@ class Calibration:
         method = METHODS.get(scheme.method)
         if scheme.weight == "float32" or not method.requires_calibration:
             return
-        values, scales = method.quantize(head.weight.detach(), scheme, self._head)
-        self._made[name] = StoredWeight(self._scratch.kept(values), self._scratch.kept(scales))
+        stored = StoredWeight(*method.quantize_rows(head.weight.detach(), scheme, self._scratch, self._head))
+        self._made[name] = stored
         gathered = scheme_for(self._recipe, names[id(embedding)])
         if head.weight is embedding.weight and (gathered.weight, gathered.group) == (scheme.weight, scheme.group):
-            self._made[names[id(embedding)]] = self._made[name]
+            self._made[names[id(embedding)]] = stored
 
 
 def _within(layer: str, seen: Seen) -> Seen:

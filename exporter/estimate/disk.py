@@ -52,11 +52,17 @@ class Files:
         )
 
 
-def files_of(shapes: Shapes, folder: Path) -> Files:
-    """Return the bytes of a model's files; ``folder`` has its checkpoint, or only config.json."""
+def files_of(shapes: Shapes, folder: Path, tokenizer_json: int | None = None) -> Files:
+    """Return the bytes of a model's files.
+
+    Args:
+        shapes: The model's.
+        folder: Has its checkpoint, or only config.json.
+        tokenizer_json: Bytes of the bundle's tokenizer.json; None to estimate them.
+    """
     known = constants().files
     program = shapes.stored + known.module * shapes.modules + known.program
-    tokenizer, sure = _tokenizer(folder, shapes.vocabulary)
+    tokenizer, sure = _tokenizer(folder, shapes.vocabulary, tokenizer_json)
     goldens = constants().goldens
     bundle = program + tokenizer + known.papers + goldens.bytes * goldens.prompts * goldens.reply
     logits = goldens.prompts * shapes.vocabulary * _FLOAT
@@ -70,9 +76,11 @@ def _lowering(shapes: Shapes) -> int:
     return tensors + kept
 
 
-def _tokenizer(folder: Path, vocabulary: int) -> tuple[int, bool]:
+def _tokenizer(folder: Path, vocabulary: int, size: int | None) -> tuple[int, bool]:
     known, own = constants().files, folder / "tokenizer.json"
     carried = sum((folder / name).stat().st_size for name in _CARRIED if (folder / name).is_file())
+    if size is not None:
+        return size + carried, True
     if own.is_file():
         return int(known.compact * own.stat().st_size) + carried, True
     return known.token * vocabulary, False

@@ -124,7 +124,8 @@ def _bundle_bytes(checkpoint: Checkpoint, recipe: Recipe, context: int) -> int:
 
     runtime = find_runtime("executorch")
     check = runtime.delegate("xnnpack").check_scheme
-    return files_of(shapes_of(checkpoint.text_config, recipe, context, 1, check), checkpoint.path).bundle
+    tokenizer = len(checkpoint.tokenizer.backend_tokenizer.to_str().encode())
+    return files_of(shapes_of(checkpoint.text_config, recipe, context, 1, check), checkpoint.path, tokenizer).bundle
 
 
 def _kept_or_measured(
