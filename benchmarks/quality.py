@@ -154,15 +154,15 @@ def export(checkpoint: Path, recipe: str, plain: bool, runtime: str, out: Path) 
     return Path(json.loads(said)["bundles"][0]["bundle"])
 
 
-def _ways(recipes: Sequence[str]) -> list[tuple[str, bool]]:
-    """Each recipe with calibration and, if that makes a difference, without."""
+def _ways(recipes: Sequence[str], plain_too: bool) -> list[tuple[str, bool]]:
+    """Each recipe with calibration and, if that makes a difference and is asked for, without."""
     from gemcut.calibrate.calibrator import needs_calibration
     from gemcut.quantize.recipe import load_recipe
 
     return [
         (name, plain)
         for name in recipes
-        for plain in (False, True)
+        for plain in ((False, True) if plain_too else (False,))
         if not plain or needs_calibration(load_recipe(name))
     ]
 
@@ -179,6 +179,7 @@ def _ways(recipes: Sequence[str]) -> list[tuple[str, bool]]:
     "--recipe", "recipes", multiple=True, metavar="NAME|FILE", help="May be repeated. Default: all but float32."
 )
 @click.option("--runtime", "runtimes", multiple=True, default=["executorch", "litert"], show_default=True)
+@click.option("--plain/--no-plain", default=True, show_default=True, help="Each recipe without calibration too.")
 @click.option("--rivals/--no-rivals", default=True, show_default=True, help="llama.cpp and LiteRT's own recipes too.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.html", help="Draw size against mean KL there.")
 @json_option
@@ -186,6 +187,7 @@ def main(
     model: str,
     recipes: tuple[str, ...],
     runtimes: tuple[str, ...],
+    plain: bool,
     rivals: bool,
     plot: Path | None,
     json_file: Path | None,
@@ -193,7 +195,7 @@ def main(
     """Measure size against fidelity on held-out text, each program run in its runtime."""
     found = machine()
     results: list[Quality] = []
-    chosen = _ways(recipes or [name for name in list_recipes() if name != "float32"])
+    chosen = _ways(recipes or [name for name in list_recipes() if name != "float32"], plain)
     with progress() as shown, scratch(_ROOM) as folder:
         shown.stage(f"writing {TITLES.get(model, model)}")
         checkpoint = make_checkpoint(model, folder) if model in MODELS else Path(model)
@@ -201,10 +203,10 @@ def main(
             raise UsageError(f"--model {model}: no such checkpoint", hint=f"Take {', '.join(MODELS)}, or a folder.")
         yardstick: Yardstick | None = None
         for runtime in runtimes:
-            for recipe, plain in chosen:
-                title = f"{recipe}, plain rounding" if plain else recipe
+            for recipe, uncalibrated in chosen:
+                title = f"{recipe}, plain rounding" if uncalibrated else recipe
                 shown.stage(f"{title} for {runtime}")
-                out = export(checkpoint, recipe, plain, runtime, folder / "bundle")
+                out = export(checkpoint, recipe, uncalibrated, runtime, folder / "bundle")
                 with open_bundle(out) as bundle:
                     yardstick = yardstick or _yardstick(bundle, checkpoint, folder)
                     results.append(_ours(bundle, yardstick, title))

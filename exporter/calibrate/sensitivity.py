@@ -57,7 +57,9 @@ def base_recipe(columns: Mapping[str, int]) -> Recipe:
     from ..quantize.fallback import settled
 
     recipe = load_recipe(RECIPE)
-    return settled(replace(recipe, rules=tuple(rule for rule in recipe.rules if not rule.optional)), columns)
+    return settled(
+        replace(recipe, rules=tuple(r for r in recipe.rules if not (r.optional and r.scheme.name == _FINE))), columns
+    )
 
 
 def measure(

@@ -51,8 +51,10 @@ class SimulatedLinear(nn.Module):
         x = int8_per_token(x) if self._dynamic else x
         values, scales = self._stored.values, self._stored.scales.reshape(len(self._stored.values), -1)
         rows = max(1, _PIECE // values.shape[1])
-        parts = zip(torch.split(values, rows), torch.split(scales, rows), strict=True)
-        out = torch.cat([nn.functional.linear(x, dequantized(*part)) for part in parts], dim=-1)
+        out = torch.empty(*x.shape[:-1], len(values))
+        for first in range(0, len(values), rows):
+            part = slice(first, first + rows)
+            out[..., part] = nn.functional.linear(x, dequantized(values[part], scales[part]))
         return out if self.bias is None else out + self.bias
 
 

@@ -93,12 +93,12 @@ def test_gemma_4_e2b_holds_its_per_layer_table_and_the_cache_of_fifteen_layers(t
     assert table.read == table.bytes // 262144  # gathered from: one row a token
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8", "int4"])
+@pytest.mark.parametrize("recipe", ["float32", "int8", "int4", "small"])
 def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> None:
     import torch
     from gemcut.runtimes.executorch.apply_recipe import apply_recipe
     from gemcut.runtimes.executorch.delegates.xnnpack import DELEGATE
-    from gemcut.runtimes.executorch.quantized_modules import QuantizedEmbedding, QuantizedLinear
+    from gemcut.runtimes.executorch.quantized_modules import GroupedEmbedding, QuantizedEmbedding, QuantizedLinear
     from transformers import AutoModelForCausalLM
 
     plan = plan_of(tmp_path, "Gemma4", TINY, recipe)
@@ -112,7 +112,9 @@ def test_bytes_are_those_of_a_real_tiny_model(recipe: str, tmp_path: Path) -> No
             bits = 8 if isinstance(module, QuantizedEmbedding) or module.scheme.weight == "int8" else 4
             grouped = isinstance(module, QuantizedLinear) and module.scheme.group
             stored += module.values.numel() * bits // 8 + module.scales.numel() * (2 if grouped else 4)
-    bits = {"float32": 32, "int8": 8, "int4": 8}[recipe]
+        elif isinstance(module, GroupedEmbedding):
+            stored += module.packed.numel() + 2 * module.scales.numel()
+    bits = {"float32": 32, "int8": 8, "int4": 8, "small": 4}[recipe]
     assert sum(c.bytes for c in plan.tensors) == stored - 512 * 64 * bits // 8  # the file has the table once
 
 
@@ -138,9 +140,27 @@ def test_a_step_reads_no_more_than_there_is(tmp_path: Path) -> None:
     assert sum(c.read for c in plan.tensors) < plan.read < plan.memory
 
 
-def test_a_recipe_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="groups of 32"):
-        plan_of(tmp_path, "Gemma4", TINY | {"hidden_size_per_layer_input": 8})
+def test_what_groups_do_not_divide_falls_back_and_is_refused_where_the_recipe_names_nothing(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    odd = TINY | {"hidden_size_per_layer_input": 8}
+    assert plan_of(tmp_path, "Gemma4", odd).program > 0
+    recipe = tmp_path_factory.mktemp("recipe") / "own.toml"
+    (file,) = [load_recipe("int4").path]
+    assert file is not None
+    recipe.write_text(file.read_text().replace('otherwise = "fine"', "").replace('otherwise = "embedding"', ""))
+    with pytest.raises(UnsupportedError, match=r"groups of (32|64)"):
+        plan_of(tmp_path, "Gemma4", odd, str(recipe))
+
+
+def test_a_plan_says_what_an_export_goes_on_to_unless_the_recipe_was_asked_for(tmp_path: Path) -> None:
+    plan_of(tmp_path, "Gemma3", GEMMA3_270M)
+    (place,) = {path.parent for path in tmp_path.rglob("config.json")}
+    words = (str(place), load_target("android-arm64"), load_recipe("int4"), None, Silent())
+    assert estimate(*words).finer == ()
+    found = estimate(*words, asked=False).finer
+    assert [one.recipe for one in found] == ["balanced", "int8"]
+    assert estimate(*words).bundle < found[0].bundle < found[1].bundle
 
 
 def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:

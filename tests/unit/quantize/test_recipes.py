@@ -86,7 +86,9 @@ def test_int4_is_groups_of_32_but_for_tables_keys_and_values() -> None:
     for name in (*NAMES, "model.layers.0.self_attn.k_proj", "model.layers.1.self_attn.v_proj"):
         scheme = scheme_for(recipe, name)
         found = (scheme.weight, scheme.group, scheme.activation, scheme.method)
-        if "embed" in name:
+        if name.endswith("embed_tokens_per_layer"):
+            assert found == ("int4", 64, "float32", "round-to-nearest")
+        elif "embed" in name:
             assert found == ("int8", 0, "float32", "round-to-nearest")
         elif name == "lm_head" or name.endswith(("k_proj", "v_proj")):
             assert found == ("int8", 0, "int8-dynamic", "round-to-nearest")
