@@ -7,6 +7,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,28 +75,47 @@ def build(folder: Path, jobs: int) -> LlamaCpp:
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder} holds something other than llama.cpp", hint="Name an empty or a new folder.")
         _fetch(folder)
+    compile_tools(folder, folder / "build", _FLAGS, TOOLS, jobs)
+    return locate(folder)
+
+
+def compile_tools(source: Path, out: Path, flags: Sequence[str], tools: Sequence[str], jobs: int) -> None:
+    """Builds some of llama.cpp's tools.
+
+    Raises:
+        LackingError: there is no cmake.
+        BenchmarkError: cmake or the compiler failed; what it said last is in the message.
+    """
     if shutil.which("cmake") is None:
         raise LackingError("cmake is not installed", hint="pip install cmake, or your system's package.")
-    run(["cmake", "-S", folder, "-B", folder / "build", *_FLAGS], "configuring llama.cpp")
-    words = ["cmake", "--build", folder / "build", "--target", *TOOLS, "--parallel", jobs]
-    run(words, "building llama.cpp")
-    return locate(folder)
+    run(["cmake", "-S", source, "-B", out, *flags], "configuring llama.cpp")
+    run(["cmake", "--build", out, "--target", *tools, "--parallel", jobs], "building llama.cpp")
+
+
+def unpack(folder: Path) -> Path:
+    """Downloads the sdist and unpacks it in ``folder``; returns the folder of its contents.
+
+    Raises:
+        LackingError: pip brought none.
+        BenchmarkError: pip failed.
+    """
+    words = ["-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python", "--dest", folder]
+    run([sys.executable, *words, f"llama-cpp-python=={VERSION}"], "downloading llama.cpp's sources")
+    archive = next(folder.glob("llama_cpp_python-*.tar.gz"), None)
+    if archive is None:
+        raise LackingError("pip brought no source archive of llama-cpp-python")
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    archive.unlink()
+    return next(folder.glob("llama_cpp_python-*"))
 
 
 def _fetch(folder: Path) -> None:
     """Puts the sdist's ``vendor/llama.cpp`` at ``folder``, whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="llama-", dir=folder.parent) as name:
-        words = ["-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python", "--dest", name]
-        run([sys.executable, *words, f"llama-cpp-python=={VERSION}"], "downloading llama.cpp's sources")
-        archive = next(Path(name).glob("llama_cpp_python-*.tar.gz"), None)
-        if archive is None:
-            raise LackingError("pip brought no source archive of llama-cpp-python")
-        with tarfile.open(archive) as opened:
-            opened.extractall(name, filter="data")
-        archive.unlink()
-        source = next(Path(name).glob("llama_cpp_python-*/vendor/llama.cpp"), None)
-        if source is None:
+        source = unpack(Path(name)) / "vendor" / "llama.cpp"
+        if not source.is_dir():
             raise LackingError(f"llama-cpp-python {VERSION} holds no vendor/llama.cpp")
         if folder.exists():
             folder.rmdir()

@@ -23,7 +23,7 @@ from gemcut.cli.views.table import table
 from gemcut.errors import UsageError
 from gemcut.quantize.recipe import list_recipes
 
-from . import litert_recipes, llama_cpp
+from . import litert_recipes, llama_quality
 from .common import Command, json_option, machine, machine_text, number, progress, run_module, scratch, write_json
 from .real_weights import MODELS, TITLES, gguf_of, make_checkpoint
 
@@ -250,8 +250,8 @@ def _litert(checkpoint: Path, yardstick: Yardstick, folder: Path, shown: Any) ->
 
 def _llama_cpp(source: Path, yardstick: Yardstick, folder: Path, shown: Any) -> Iterator[Quality]:
     shown.stage("building llama.cpp, the first time")
-    llama = llama_cpp.LlamaCpp()
-    for way, file in llama_cpp.files(llama, source, folder):
+    llama = llama_quality.LlamaCpp()
+    for way, file in llama_quality.files(llama, source, folder):
         shown.stage(way.title)
         yield yardstick.compare(way.title, "llama.cpp", file.stat().st_size, llama.rows(file, yardstick.texts))
 
