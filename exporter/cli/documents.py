@@ -16,7 +16,6 @@ from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
 from ..bench import Benchmark
-from ..calibrate.front import Mix, Point, TensorSensitivity
 from ..chat import ChatLog
 from ..check import CheckResult
 from ..config.json_schema import DIALECT, schema_text
@@ -27,7 +26,6 @@ from ..devices.setup import DeviceEntry
 from ..diff.document import DiffResult
 from ..doctor import Diagnosis
 from ..estimate.overview import Plan
-from ..evaluate.harness import Score
 from ..pipeline.request import ProvenHere
 from ..project import tables
 from ..project.outcomes import ProjectResult, ProjectStarted
@@ -37,6 +35,7 @@ from ..quantize import recipe
 from ..quantize.recipe import Recipe
 from ..runtimes import RUNTIMES
 from . import target_document
+from .measured_documents import EvalResult, SearchResult, SensitivityResult
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -64,55 +63,6 @@ class RecipeList:
     """
 
     recipes: tuple[Recipe, ...]
-
-
-@dataclass(frozen=True)
-class SensitivityResult:
-    """``gemcut recipes sensitivity --json``.
-
-    Attributes:
-        tensors: All matrices that can be quantized, but those of experts.
-        activations: Nats that int8 activations add.
-        smallest: Bytes of a bundle with everything at four bits, estimated.
-        front: The mixes of four and eight bits, from the smallest on.
-    """
-
-    tensors: tuple[TensorSensitivity, ...]
-    activations: float
-    smallest: int
-    front: tuple[Point, ...]
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """``gemcut recipes search --json``.
-
-    Attributes:
-        smallest: Bytes of a bundle with everything at four bits, estimated.
-        front: The mixes of four and eight bits, from the smallest on.
-        chosen: The one that the budget asks for; null without a budget.
-        recipe: The file that it was written to; null if none was asked for.
-    """
-
-    smallest: int
-    front: tuple[Point, ...]
-    chosen: Mix | None
-    recipe: str | None
-
-
-@dataclass(frozen=True)
-class EvalResult:
-    """``gemcut eval --json``.
-
-    Attributes:
-        bundle: Where it is.
-        scores: The bundle's.
-        float_scores: The float model's; null if it wasn't named.
-    """
-
-    bundle: str
-    scores: tuple[Score, ...]
-    float_scores: tuple[Score, ...] | None
 
 
 @dataclass(frozen=True)

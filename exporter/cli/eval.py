@@ -64,7 +64,7 @@ def command(
         if float_model is not None:
             beside = _float_scores(float_model, opened, prepared, asked, progress)
     if as_json:
-        from .documents import EvalResult
+        from .measured_documents import EvalResult
 
         emit(EvalResult(str(bundle), own, beside))
         return

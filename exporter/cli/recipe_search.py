@@ -13,16 +13,23 @@ from .common import Command, Function, console_progress, emit, json_option, say
 
 if TYPE_CHECKING:
     from ..calibrate.front import Mix, Point, TensorSensitivity
-    from ..pipeline.search import Searched
+    from ..pipeline.bit_search import Searched
 
 _WORST = 10  # tensors that are listed
 _ROWS = 12  # points of the front that are listed
 
 
 def _model_options(function: Function) -> Function:
-    click.option("--context", type=click.IntRange(min=1), default=2048, show_default=True, help="For the size.")(
+    click.option("--context", type=click.IntRange(min=1), help="For the bundle's size. Default: the target's.")(
         function
     )
+    click.option(
+        "--target",
+        default="android-arm64",
+        show_default=True,
+        metavar="NAME|FILE.toml",
+        help="The kind of device, for the bundle's size.",
+    )(function)
     click.option("--calibration", metavar="FILE.txt", help="Text to measure on. Default: the text that ships.")(
         function
     )
@@ -39,7 +46,8 @@ def _model_options(function: Function) -> Function:
 @json_option
 def sensitivity_command(
     model: str | None,
-    context: int,
+    target: str,
+    context: int | None,
     calibration: str | None,
     adapter: str | None,
     chat_template: str | None,
@@ -50,9 +58,9 @@ def sensitivity_command(
     MODEL is a directory or a hub id; without it, the sample. It takes as long as a calibration, and as much memory;
     what was measured is kept, so that asking again takes seconds.
     """
-    found = _search(model, adapter, chat_template, calibration, context)
+    found = _search(model, adapter, chat_template, calibration, (target, context))
     if as_json:
-        from .documents import SensitivityResult
+        from .measured_documents import SensitivityResult
 
         emit(SensitivityResult(found.sensitivity.tensors, found.sensitivity.activations, found.smallest, found.points))
         return
@@ -79,7 +87,8 @@ def search_command(
     max_kl: float | None,
     output: Path | None,
     html: Path | None,
-    context: int,
+    target: str,
+    context: int | None,
     calibration: str | None,
     adapter: str | None,
     chat_template: str | None,
@@ -92,13 +101,13 @@ def search_command(
     it finds.
     """
     from ..calibrate.front import Limits
-    from ..calibrate.search import write_recipe
+    from ..calibrate.mixed_recipe import write_recipe
     from .parse import parse_max_size
 
     limits = Limits(parse_max_size(max_size), max_kl)
     if output is not None and limits == Limits():
         raise UsageError("-o needs a budget", hint="Give --max-size or --max-kl.")
-    found = _search(model, adapter, chat_template, calibration, context)
+    found = _search(model, adapter, chat_template, calibration, (target, context))
     chosen = None
     if limits != Limits():
         chosen, recipe = found.recipe(limits, output.stem if output is not None else limits.name)
@@ -107,7 +116,7 @@ def search_command(
     if html is not None:
         _plot(found, chosen, html)
     if as_json:
-        from .documents import SearchResult
+        from .measured_documents import SearchResult
 
         emit(SearchResult(found.smallest, found.points, chosen, str(output) if output is not None else None))
         return
@@ -117,13 +126,19 @@ def search_command(
 
 
 def _search(
-    model: str | None, adapter: str | None, chat_template: str | None, calibration: str | None, context: int
+    model: str | None,
+    adapter: str | None,
+    chat_template: str | None,
+    calibration: str | None,
+    place: tuple[str, int | None],
 ) -> Searched:
     from ..checkpoint.opening import check_context, open_checkpoint
-    from ..pipeline.search import TITLES, search
+    from ..pipeline.bit_search import TITLES, search
     from ..sample import adapter_path, sample_path
+    from ..target import load_target
     from ..util.stage_clock import StageClock
 
+    target, context = load_target(place[0]), place[1]
     with console_progress() as progress:
         clock = StageClock(progress, TITLES)
         checkpoint = open_checkpoint(
@@ -131,9 +146,10 @@ def _search(
             chat_template=chat_template,
             adapter=None if adapter is None else adapter_path(adapter),
         )
-        context = min(context, int(checkpoint.text_config.max_position_embeddings))
-        check_context(checkpoint, context)
-        return search(checkpoint, calibration, context, Path.cwd(), clock)
+        if context is not None:
+            check_context(checkpoint, context)
+        slots = context or min(target.context, int(checkpoint.text_config.max_position_embeddings))
+        return search(checkpoint, target, calibration, slots, Path.cwd(), clock)
 
 
 def _show_classes(found: Searched) -> None:

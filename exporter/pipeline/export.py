@@ -20,6 +20,7 @@ from ..util.lazy import Lazy
 from ..util.progress import Progress
 from ..util.stage_clock import StageClock
 from . import build, gates, packaging, proving, reference
+from .bit_search import within_limits
 from .calibration import Calibrated, calibrate
 from .evidence import Evidence
 from .failures import GateFailed, TooSensitive
@@ -30,7 +31,6 @@ from .plan import ExportPlan, has_finer, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
 from .request import ExportRequest, Published
-from .search import within_limits
 
 
 def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:

@@ -25,6 +25,8 @@ RESERVED = frozenset(
         "html",
         "junit",
         "locked",
+        "max_kl",
+        "max_size",
         "memory",
         "model",
         "only",

@@ -11,15 +11,18 @@ import pytest
 from gemcut.calibrate.front import FEW, MANY, Limits
 from gemcut.checkpoint.opening import open_checkpoint
 from gemcut.errors import UsageError
-from gemcut.pipeline.search import TITLES, Searched, search
+from gemcut.pipeline.bit_search import TITLES, Searched, search
 from gemcut.quantize.recipe import load_recipe, scheme_for
+from gemcut.target import load_target
 from gemcut.util.progress import Silent
 from gemcut.util.stage_clock import StageClock
 
 
 def searched(checkpoint: Path, folder: Path, calibration: str | None = None) -> tuple[Searched, StageClock]:
     clock = StageClock(Silent(), TITLES)
-    return search(open_checkpoint(str(checkpoint)), calibration, 128, folder, clock), clock
+    return search(
+        open_checkpoint(str(checkpoint)), load_target("android-arm64"), calibration, 128, folder, clock
+    ), clock
 
 
 @pytest.fixture(scope="module")

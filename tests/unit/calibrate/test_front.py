@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from gemcut.calibrate.front import FEW, MANY, Limits, Measured, Sensitivity, TensorSensitivity, choose, front
-from gemcut.calibrate.search import recipe_of, write_recipe
+from gemcut.calibrate.mixed_recipe import recipe_of, write_recipe
 from gemcut.calibrate.sensitivity import base_recipe
 from gemcut.errors import UnsupportedError
 from gemcut.quantize.recipe import load_recipe, scheme_for

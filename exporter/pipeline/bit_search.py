@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..calibrate.text_segments import CalibrationText
     from ..checkpoint.opened import Checkpoint
     from ..prompt.codec import ChatCodec
+    from ..target import Target
     from .request import ExportRequest
 
 TITLES = {"load": "Loading the float model", "search": "Measuring what each matrix costs at four bits and at eight"}
@@ -52,7 +53,7 @@ class Searched:
     def recipe(self, limits: Limits, name: str) -> tuple[Mix, Recipe]:
         """Return the mix that a budget asks for and its recipe, called ``name``."""
         from ..calibrate.front import choose
-        from ..calibrate.search import recipe_of
+        from ..calibrate.mixed_recipe import recipe_of
 
         mix = choose(self.sensitivity, self.smallest, limits)
         recipe = recipe_of(mix, self.base, tuple(self.columns), name)
@@ -60,11 +61,14 @@ class Searched:
         return mix, replace(recipe, gate=gate)
 
 
-def search(checkpoint: Checkpoint, calibration: str | None, context: int, folder: Path, clock: StageClock) -> Searched:
+def search(
+    checkpoint: Checkpoint, target: Target, calibration: str | None, context: int, folder: Path, clock: StageClock
+) -> Searched:
     """Measure a checkpoint, or take what was measured of the same one before.
 
     Args:
         checkpoint: The opened checkpoint.
+        target: The kind of device, for the bundle's size.
         calibration: A text file to calibrate on; None for the text that ships.
         context: Slots of the KV cache, for the bundle's size.
         folder: Takes files of two bytes for each parameter while it is measured.
@@ -80,10 +84,10 @@ def search(checkpoint: Checkpoint, calibration: str | None, context: int, folder
     if calibration == NONE:
         raise UsageError("a search needs calibration", hint="Leave --calibration none out, or give a text file.")
     text = shipped_text() if calibration is None else text_of(Path(calibration))
-    columns = matrix_columns(checkpoint.text_config, "executorch")
+    columns = matrix_columns(checkpoint.text_config, target.runtimes[0])
     base = base_recipe(columns)
     found = _kept_or_measured(checkpoint, text, base, folder, clock)
-    return Searched(found, base, columns, front(found), _bundle_bytes(checkpoint, base, context))
+    return Searched(found, base, columns, front(found), _bundle_bytes(checkpoint, target, base, context))
 
 
 def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
@@ -94,7 +98,7 @@ def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
         UnsupportedError: No mix keeps the limits.
     """
     from ..calibrate.front import Limits
-    from ..calibrate.search import write_recipe
+    from ..calibrate.mixed_recipe import write_recipe
     from .plan import make_plans
 
     if request.recipe is not None:
@@ -105,7 +109,7 @@ def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
     plan = make_plans(replace(request, calibration=None))[0]
     folder = plan.output.parent
     folder.mkdir(parents=True, exist_ok=True)
-    found = search(plan.checkpoint, request.calibration, plan.shape.context, folder, clock)
+    found = search(plan.checkpoint, plan.target, request.calibration, plan.shape.context, folder, clock)
     limits = Limits(request.max_size, request.max_kl)
     name = f"{plan.checkpoint.name}-{limits.name}"
     mix, recipe = found.recipe(limits, name)
@@ -117,15 +121,15 @@ def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
     return replace(request, recipe=str(file), max_size=None, max_kl=None, budgets=request.budgets or budgets)
 
 
-def _bundle_bytes(checkpoint: Checkpoint, recipe: Recipe, context: int) -> int:
+def _bundle_bytes(checkpoint: Checkpoint, target: Target, recipe: Recipe, context: int) -> int:
     from ..estimate.disk import files_of
     from ..estimate.shapes import shapes_of
     from ..runtimes import find_runtime
 
-    runtime = find_runtime("executorch")
-    check = runtime.delegate("xnnpack").check_scheme
+    check = find_runtime(target.runtimes[0]).delegate(target.delegate).check_scheme
+    shapes = shapes_of(checkpoint.text_config, recipe, context, target.prefill_chunk, check)
     tokenizer = len(checkpoint.tokenizer.backend_tokenizer.to_str().encode())
-    return files_of(shapes_of(checkpoint.text_config, recipe, context, 1, check), checkpoint.path, tokenizer).bundle
+    return files_of(shapes, checkpoint.path, tokenizer).bundle
 
 
 def _kept_or_measured(
