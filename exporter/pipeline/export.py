@@ -59,7 +59,7 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
         try:
             return _export(request, clock)
         except (GateFailed, TooSensitive) as error:
-            if request.recipe is not None or not has_finer(request):
+            if request.recipe is not None or not error.of_rounding or not has_finer(request):
                 raise
             progress.note(f"{error}; going on to a finer recipe")
             request = replace(request, finer=request.finer + 1)

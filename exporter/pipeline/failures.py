@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ..prove.gate import Verdict
     from .evidence import Evidence
 
+# Checks of texts and ids alone, and of logits that aren't numbers.
+_TEXT_ONLY = frozenset({"bos", "template", "generation_prompt", "finite"})
+
 
 class HeldBack(GemcutError):
     """An export whose proof failed: nothing was published.
@@ -50,6 +53,11 @@ class GateFailed(HeldBack, GateError):
         self.verdict = verdict
         self.evidence = tuple(evidence)
 
+    @property
+    def of_rounding(self) -> bool:
+        """Whether a finer recipe may help: what the template and the tokenizer do wrong, no recipe cures."""
+        return all(one.figure not in _TEXT_ONLY for one in self.verdict.violations)
+
 
 class TooSensitive(GateError):
     """A model that a recipe costs too much, as was measured before anything was built.
@@ -64,6 +72,11 @@ class TooSensitive(GateError):
             hint="Take a finer recipe; see gemcut recipes.",
         )
         self.nats = nats
+
+    @property
+    def of_rounding(self) -> bool:
+        """Whether a finer recipe may help."""
+        return True
 
 
 class DeviceFailed(HeldBack, ConformanceError):

@@ -16,7 +16,7 @@ from gemcut.errors import LackingError, UsageError
 
 ROOT = Path(__file__).resolve().parents[3]
 
-from benchmarks import bandwidth, llama_build, llama_cpp, models  # noqa: E402
+from benchmarks import bandwidth, llama_build, llama_cpp, models, quality  # noqa: E402
 from benchmarks.common import BenchmarkError, figure, ratio, run, scratch  # noqa: E402
 from benchmarks.speed import step_bytes  # noqa: E402
 
@@ -93,20 +93,24 @@ def test_start_compares_the_same_program_in_fresh_processes(sample_int4: Any, tm
 
 
 def test_quality_compares_each_bundle_in_its_runtime(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    out = tmp_path / "quality.json"
-    done = benchmark(
-        "quality", "--model", tiny_checkpoint, "--recipe", "int4", "--runtime", "executorch", "--json", out
-    )
+    out, plot = tmp_path / "quality.json", tmp_path / "quality.html"
+    words = ("--recipe", "int8", "--runtime", "executorch", "--no-plain", "--plot", plot, "--json", out)
+    done = benchmark("quality", "--model", tiny_checkpoint, *words)
     assert done.returncode == 0, done.stderr
-    calibrated, plain = json.loads(out.read_text(encoding="utf-8"))["results"]
-    assert (calibrated["recipe"], plain["recipe"]) == ("int4", "int4, plain rounding")
-    assert calibrated["size"] == plain["size"] > 100_000
-    for one in (calibrated, plain):
-        assert set(one["by_text"]) == {"english", "code", "dutch", "polish", "vietnamese"}
-        assert 0 < one["mean_kl"] < one["p99_kl"] < 1
-        assert 0.5 < one["top1"] <= 1
-        assert one["perplexity_ratio"] == pytest.approx(1, abs=0.1)
-    assert "plain rounding" in done.stdout
+    (one,) = json.loads(out.read_text(encoding="utf-8"))["results"]
+    assert (one["recipe"], one["runtime"]) == ("int8", "executorch")
+    assert one["size"] > 100_000
+    assert set(one["by_text"]) == {"english", "code", "dutch", "polish", "vietnamese"}
+    assert 0 < one["mean_kl"] < one["p99_kl"] < 1
+    assert 0.5 < one["top1"] <= 1
+    assert one["perplexity_ratio"] == pytest.approx(1, abs=0.1)
+    assert "int8" in done.stdout
+    assert "mean KL" in plot.read_text(encoding="utf-8")
+
+
+def test_quality_takes_each_recipe_with_and_without_calibration_if_that_differs() -> None:
+    assert quality._ways(("int4", "float32"), True) == [("int4", False), ("int4", True), ("float32", False)]
+    assert quality._ways(("int4", "float32"), False) == [("int4", False), ("float32", False)]
 
 
 def test_quality_names_the_models_that_it_knows(tmp_path: Path) -> None:

@@ -184,3 +184,27 @@ def test_a_text_for_a_recipe_that_needs_none_is_refused(tmp_path: Any) -> None:
         chosen_text(load_recipe("float32"), str(tmp_path / "mine.txt"))
     assert chosen_text(load_recipe("float32"), None) is None
     assert chosen_text(load_recipe("int4"), None) is not None
+
+
+def test_a_recipe_that_is_far_over_its_limit_is_refused_before_anything_is_built(model: Any) -> None:
+    from dataclasses import replace
+
+    from gemcut.pipeline.calibration import MARGIN, _check
+    from gemcut.pipeline.failures import TooSensitive
+    from gemcut.quantize.recipe import Gate
+
+    recipe = load_recipe("int4")
+    own, made = calibrated(model, recipe)
+    with pytest.raises(TooSensitive, match="costs this model") as caught:
+        _check(model, own, replace(recipe, gate=Gate(mean_kl=1e-6)), made, segments()[:5])
+    nats = caught.value.nats
+    for limit in (1.01 * nats / MARGIN, None):
+        _check(model, own, replace(recipe, gate=Gate(mean_kl=limit)), made, segments()[:5])
+
+
+def test_a_simulated_model_is_the_float_model_where_nothing_is_quantized(model: Any) -> None:
+    from gemcut.calibrate.simulation import Yardstick, simulated
+
+    yardstick = Yardstick(model, segments()[:5])
+    assert abs(yardstick.mean_kl(simulated(model, load_recipe("float32"), {}))) < 1e-5
+    assert yardstick.mean_kl(simulated(model, load_recipe("int4").uncalibrated(), {})) > 1e-3

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gemcut.errors import GateError
 from gemcut.pipeline import export as pipeline
-from gemcut.pipeline.failures import TooSensitive
+from gemcut.pipeline.failures import GateFailed, TooSensitive
 from gemcut.pipeline.request import ExportRequest
 from gemcut.quantize.recipe import finer_than, list_recipes, load_recipe
 
@@ -40,6 +41,26 @@ def test_a_recipe_that_was_asked_for_is_kept(attempts: list[ExportRequest]) -> N
     with pytest.raises(GateError):
         pipeline.export(ExportRequest(target="android-arm64", recipe="int4"), Watched())
     assert len(attempts) == 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "tried"), [(("mean_kl", "tool_calls"), 3), (("bos",), 1), (("mean_kl", "template"), 1)], ids=str
+)
+def test_what_no_recipe_cures_is_tried_once(
+    figures: tuple[str, ...], tried: int, attempts: list[ExportRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdict = SimpleNamespace(
+        violations=[SimpleNamespace(figure=figure) for figure in figures], reasons=lambda: list(figures)
+    )
+
+    def fail(request: ExportRequest, clock: Any) -> Any:
+        attempts.append(request)
+        raise GateFailed(verdict, "executorch", ())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "_export", fail)
+    with pytest.raises(GateError):
+        pipeline.export(ExportRequest(target="android-arm64"), Watched())
+    assert len(attempts) == tried
 
 
 def test_the_last_one_fails_for_good(attempts: list[ExportRequest], monkeypatch: pytest.MonkeyPatch) -> None:
