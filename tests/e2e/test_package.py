@@ -344,7 +344,12 @@ PAGES = (
 # Pages whose commands are one story, each set run in order in a folder of its own: an app's repository.
 WALKS = (("docs/reference/configuration.md", "docs/guides/ci.md"), ("docs/guides/in-your-app.md",))
 # All that is marked as not run, and why: nothing else may be.
-NOT_RUN = {"gradle -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone"}
+HUB = "these questions come from the hub"
+NOT_RUN = {
+    "gradle -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone",
+    "pip install 'gemcut[eval]'": HUB,
+    "gemcut eval bundles/my-model-android-arm64-executorch --task arc_easy --limit 200 --float my-model": HUB,
+}
 
 
 def lines(name: str) -> Iterator[tuple[str, str | None]]:
@@ -384,7 +389,7 @@ def desk(
     my_model: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A folder as the README's reader has it: the sample's bundles, a model, and docs/reference/recipes.md's recipe."""
+    """A folder as the README's reader has it: the sample's bundles, a model, and the files that the pages show."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "bundles").mkdir()
     (folder / BUNDLE).symlink_to(sample_int4.path)
@@ -393,6 +398,10 @@ def desk(
     (folder / "my-model").symlink_to(my_model)
     (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "reference" / "recipes.md").read_text(), re.DOTALL)
     (folder / "careful.toml").write_text(recipe)
+    page = (ROOT / "docs" / "guides" / "evaluate.md").read_text()
+    for form, name in (("json", "questions.jsonl"), ("yaml", "questions.yaml")):
+        (text,) = re.findall(rf"```{form}\n(.*?)```", page, re.DOTALL)
+        (folder / name).write_text(text)
     return folder
 
 
@@ -470,7 +479,8 @@ def test_readme_commands_of_export_run(
         (tmp_path / name).symlink_to(desk / name)
     done = gemcut(*words[1:], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "bundles").iterdir())) == 1
+    made = [path for path in (tmp_path / "bundles").iterdir() if path.suffix != ".toml"]
+    assert len(made) == 1
 
 
 MODULES = [words for words in ALL if words[:2] == ("python", "-m")]
