@@ -209,17 +209,23 @@ def main(
                 out = export(checkpoint, recipe, uncalibrated, runtime, folder / "bundle")
                 with open_bundle(out) as bundle:
                     yardstick = yardstick or _yardstick(bundle, checkpoint, folder)
-                    results.append(_ours(bundle, yardstick, title))
+                    results.append(_told(_ours(bundle, yardstick, title), shown))
                 shutil.rmtree(out)
         assert yardstick is not None
         if rivals and "litert" in runtimes:
-            results += _litert(checkpoint, yardstick, folder, shown)
+            results += (_told(one, shown) for one in _litert(checkpoint, yardstick, folder, shown))
         if rivals and model in MODELS:
-            results += _llama_cpp(gguf_of(model, folder), yardstick, folder, shown)
+            results += (_told(one, shown) for one in _llama_cpp(gguf_of(model, folder), yardstick, folder, shown))
     _show(results, found)
     if plot is not None:
         _plot(results, TITLES.get(model, model), plot)
     write_json(json_file, "quality", {"machine": found, "model": model, "results": results})
+
+
+def _told(one: Quality, shown: Any) -> Quality:
+    """The same, said at once: all of them take an hour."""
+    shown.note(f"{one.recipe} in {one.runtime}: {one.size / 1e6:.1f} MB, {one.mean_kl:.4f} nats")
+    return one
 
 
 def _yardstick(bundle: Bundle, checkpoint: Path, folder: Path) -> Yardstick:

@@ -74,7 +74,7 @@ class InputStatistics:
 
     def divided(self, scale: torch.Tensor) -> InputStatistics:
         """Return the statistics of inputs that are divided by ``scale`` [K]."""
-        hessian = self.hessian / scale[:, None] / scale[None, :]
+        hessian = (self.hessian / scale[:, None]).div_(scale[None, :])
         return InputStatistics(hessian, self.rows, [each / scale for each in self.samples])
 
     def factor(self, damping: float) -> torch.Tensor:
@@ -90,6 +90,9 @@ class InputStatistics:
             mean = float(diagonal.mean()) or 1.0
             diagonal[dead] = mean
             diagonal.add_(damping * mean)
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-            self._factor[damping] = torch.linalg.cholesky(inverse, upper=True).float()
+            # In place: of a wide layer it is hundreds of megabytes.
+            torch.linalg.cholesky(hessian, out=hessian)
+            torch.cholesky_inverse(hessian, out=hessian)
+            torch.linalg.cholesky(hessian, upper=True, out=hessian)
+            self._factor[damping] = hessian.float()
         return self._factor[damping]
