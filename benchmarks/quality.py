@@ -82,11 +82,12 @@ def encoded(bundle: Bundle, texts: dict[str, str]) -> dict[str, list[int]]:
 
 def float_logits(checkpoint: Path, texts: dict[str, list[int]], folder: Path) -> dict[str, Path]:
     """The float model's logits of every position but the last, float32 [n, V], in files."""
-    import torch
+    from gemcut.checkpoint.opening import open_checkpoint
+    from gemcut.checkpoint.weights import load_float_model
     from gemcut.reference.transformers_model import TransformersReference
-    from transformers import AutoModelForCausalLM
 
-    reference = TransformersReference(AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16))
+    # In float32 throughout: in bfloat16, norms and the embedding's scale would be rounded too.
+    reference = TransformersReference(load_float_model(open_checkpoint(str(checkpoint), chat_template="none")))
     found = {}
     for name, ids in texts.items():
         found[name] = folder / f"{name}.npy"
