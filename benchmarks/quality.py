@@ -21,6 +21,7 @@ import numpy as np
 from gemcut.bundle.reader import Bundle, open_bundle
 from gemcut.cli.views.table import table
 from gemcut.errors import UsageError
+from gemcut.prove.golden import log_softmax
 from gemcut.quantize.recipe import list_recipes
 
 from . import litert_recipes, llama_quality
@@ -121,7 +122,7 @@ class Yardstick:
         for name, own_rows in rows:
             float_rows = np.load(self.expected[name], mmap_mode="r")
             for row, target, own in zip(float_rows, self.texts[name][1:], own_rows, strict=True):
-                p, q = _log_softmax(row), _log_softmax(own)
+                p, q = log_softmax(row), log_softmax(own)
                 kl.setdefault(name, []).append(float((np.exp(p) * (p - q)).sum()))
                 agree.append(int(p.argmax() == q.argmax()))
                 ratio.append(float(p[target] - q[target]))
@@ -137,12 +138,6 @@ class Yardstick:
             by_text={name: float(np.mean(values)) for name, values in kl.items()},
             proven=proven,
         )
-
-
-def _log_softmax(row: Any) -> Any:
-    values = np.asarray(row, dtype=np.float64)
-    values = values - values.max()
-    return values - np.log(np.exp(values).sum())
 
 
 def export(checkpoint: Path, recipe: str, plain: bool, runtime: str, out: Path) -> Path:

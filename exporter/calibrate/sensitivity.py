@@ -8,6 +8,7 @@ float model is measured, and shared among them by these errors; divergences of k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,12 +144,12 @@ class _Bench:
         kinds = torch.nn.Linear | torch.nn.Embedding
         modules = {name for name, module in self._model.named_modules() if isinstance(module, kinds)}
         rules = [
-            Rule(_exact(name), self._fine if name in raised else scheme_for(self._recipe, name))
+            Rule(re.escape(name), self._fine if name in raised else scheme_for(self._recipe, name))
             for name in names & modules
         ]
         return replace(self._recipe, rules=(*rules, Rule(".*", _FLOAT)))
 
-    def weights(self, raised: set[str] | frozenset[str]) -> dict[str, StoredWeight]:
+    def weights(self, raised: frozenset[str]) -> dict[str, StoredWeight]:
         """All weights that are known, some of them raised; a raised table is rounded where it is used."""
         known = {name: one for name, one in self._made.items() if name not in raised}
         for name, one in self._found.items():
@@ -224,7 +225,3 @@ def _head_name(model: Any) -> str:
     head = model.get_output_embeddings()
     found: str = next(name for name, module in model.named_modules() if module is head)
     return found
-
-
-def _exact(name: str) -> str:
-    return name.replace(".", r"\.")

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from ..modeling.embedding import embedding_multiplier
-from ..quantize.methods import METHODS
+from ..quantize.methods import method_of
 from ..quantize.methods.scale_search import dequantized
-from ..quantize.recipe import Recipe, Scheme, scheme_for
+from ..quantize.recipe import Recipe, scheme_for
 from ..quantize.stored import StoredWeight, StoredWeights
 from ..reference.transformers_model import TransformersReference
+from ..util.file_tensors import InMemory
 from .activations import int8_per_token
 
 # Positions that are compared, and tokens of the pieces of text that they are in.
@@ -87,7 +88,9 @@ def simulated(model: Any, recipe: Recipe, weights: StoredWeights) -> Any:
         scheme = scheme_for(recipe, name)
         if scheme.weight == "float32" or "experts" in name:
             continue
-        stored = weights.get(name) or _plain(module, scheme)
+        stored = weights.get(name) or StoredWeight(
+            *method_of(scheme).quantize_rows(module.weight.detach(), scheme, InMemory())
+        )
         new: nn.Module
         if isinstance(module, nn.Embedding):
             new = SimulatedEmbedding(module, stored)
@@ -96,14 +99,6 @@ def simulated(model: Any, recipe: Recipe, weights: StoredWeights) -> Any:
         parent, _, leaf = name.rpartition(".")
         setattr(own.get_submodule(parent), leaf, new)
     return own.eval()
-
-
-def _plain(module: Any, scheme: Scheme) -> StoredWeight:
-    method = METHODS.get(scheme.method)
-    method = METHODS.get(Scheme.method) if method.requires_calibration else method
-    rows = max(1, _PIECE // module.weight.shape[1])
-    parts = [method.quantize(part, scheme) for part in torch.split(module.weight.detach(), rows)]
-    return StoredWeight(torch.cat([values for values, _ in parts]), torch.cat([scales for _, scales in parts]))
 
 
 class Yardstick:

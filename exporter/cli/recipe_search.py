@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,19 +46,15 @@ def _model_options(function: Function) -> Function:
 @json_option
 def sensitivity_command(
     model: str | None,
-    target: str,
-    context: int | None,
-    calibration: str | None,
-    adapter: str | None,
-    chat_template: str | None,
     as_json: bool,
+    **where: Any,
 ) -> None:
     """Measure what each matrix of MODEL costs at four bits and at eight: bytes, and nats of divergence.
 
     MODEL is a directory or a hub id; without it, the sample. It takes as long as a calibration, and as much memory;
     what was measured is kept, so that asking again takes seconds.
     """
-    found = _search(model, adapter, chat_template, calibration, (target, context))
+    found = _search(model, **where)
     if as_json:
         from .measured_documents import SensitivityResult
 
@@ -87,12 +83,8 @@ def search_command(
     max_kl: float | None,
     output: Path | None,
     html: Path | None,
-    target: str,
-    context: int | None,
-    calibration: str | None,
-    adapter: str | None,
-    chat_template: str | None,
     as_json: bool,
+    **where: Any,
 ) -> None:
     """Find the mix of four and eight bits for MODEL that a budget asks for, and write it as a recipe.
 
@@ -107,7 +99,7 @@ def search_command(
     limits = Limits(parse_max_size(max_size), max_kl)
     if output is not None and limits == Limits():
         raise UsageError("-o needs a budget", hint="Give --max-size or --max-kl.")
-    found = _search(model, adapter, chat_template, calibration, (target, context))
+    found = _search(model, **where)
     chosen = None
     if limits != Limits():
         chosen, recipe = found.recipe(limits, output.stem if output is not None else limits.name)
@@ -127,10 +119,11 @@ def search_command(
 
 def _search(
     model: str | None,
+    target: str,
+    context: int | None,
+    calibration: str | None,
     adapter: str | None,
     chat_template: str | None,
-    calibration: str | None,
-    place: tuple[str, int | None],
 ) -> Searched:
     from ..checkpoint.opening import check_context, open_checkpoint
     from ..pipeline.bit_search import TITLES, search
@@ -138,7 +131,7 @@ def _search(
     from ..target import load_target
     from ..util.stage_clock import StageClock
 
-    target, context = load_target(place[0]), place[1]
+    device = load_target(target)
     with console_progress() as progress:
         clock = StageClock(progress, TITLES)
         checkpoint = open_checkpoint(
@@ -148,8 +141,8 @@ def _search(
         )
         if context is not None:
             check_context(checkpoint, context)
-        slots = context or min(target.context, int(checkpoint.text_config.max_position_embeddings))
-        return search(checkpoint, target, calibration, slots, Path.cwd(), clock)
+        slots = context or min(device.context, int(checkpoint.text_config.max_position_embeddings))
+        return search(checkpoint, device, calibration, slots, Path.cwd(), clock)
 
 
 def _show_classes(found: Searched) -> None:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from ..errors import UnsupportedError
 from ..prompt.codec import Codec
+from ..prove.golden import log_softmax
 from ..prove.runner import Runner
-from ..util.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -124,15 +122,9 @@ class ScoredRunner:
         total, greedy = 0.0, True
         logits = self._runner.prefill(ids[:start], 0)
         for at in range(start, len(ids)):
-            row = _log_softmax(logits)
+            row = log_softmax(logits)
             total += float(row[ids[at]])
             greedy = greedy and int(row.argmax()) == ids[at]
             if at + 1 < len(ids):
                 logits = self._runner.step(ids[at], at)
         return Scored(total, greedy)
-
-
-def _log_softmax(logits: FloatArray) -> FloatArray:
-    shifted = logits.astype(np.float64) - float(logits.max())
-    found: FloatArray = shifted - np.log(np.exp(shifted).sum())
-    return found

@@ -171,7 +171,12 @@ def _measured(
         length = min(LENGTH, getattr(model.config, "max_position_embeddings", LENGTH))
         tokens = enough(widest_input(model), model.config.hidden_size)
         segments = make_segments(text, _codec(checkpoint, work), tokens + POSITIONS, length)
-        own, others = split_off(segments, min(tokens, sum(map(len, segments)) - POSITIONS))
+        own, others = split_off(segments, max(1, min(tokens, sum(map(len, segments)) - POSITIONS)))
+        if not others:
+            raise UsageError(
+                f"the calibration text '{text.name}' is too short to measure on a part that isn't calibrated on",
+                hint="Give a longer text with --calibration, or leave it out for the text that ships.",
+            )
         return measure(model, base, own, others, Scratch(work), clock.progress)
 
 

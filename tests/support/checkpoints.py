@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 
-def _gemma3_text(**changes: Any) -> Any:
+def gemma3_text(**changes: Any) -> Any:
+    """A Gemma 3 text configuration of four small layers."""
     from transformers import Gemma3TextConfig
 
     settings = {
@@ -28,6 +29,13 @@ def _gemma3_text(**changes: Any) -> Any:
         "max_position_embeddings": 256,
     }
     return Gemma3TextConfig(**settings | changes)
+
+
+def gemma3_two_layers(**changes: Any) -> Any:
+    """A Gemma 3 text configuration of a local and a full layer."""
+    layers = ["sliding_attention", "full_attention"]
+    two = {"num_hidden_layers": 2, "num_key_value_heads": 2, "sliding_window": 32, "layer_types": layers}
+    return gemma3_text(**two | changes)
 
 
 def _gemma4_text(**changes: Any) -> Any:
@@ -61,7 +69,7 @@ def _gemma3() -> Any:
         hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=4
     )
     return Gemma3Config(
-        text_config=_gemma3_text().to_dict(),
+        text_config=gemma3_text().to_dict(),
         vision_config=vision.to_dict(),
         mm_tokens_per_image=4,
         image_token_index=509,
@@ -179,7 +187,7 @@ def _gemma4_unified() -> Any:
 CONFIGS: dict[str, Callable[..., Any]] = {
     "gemma": _gemma,
     "gemma2": _gemma2,
-    "gemma3_text": _gemma3_text,
+    "gemma3_text": gemma3_text,
     "gemma3n_text": _gemma3n_text,
     "gemma4_text": _gemma4_text,
     "gemma4_moe": _gemma4_moe,

@@ -14,6 +14,8 @@ from gemcut.quantize.recipe import Recipe, Scheme, load_recipe, scheme_for
 from gemcut.util.file_tensors import InMemory
 from gemcut.util.progress import Silent
 
+from tests.support.checkpoints import gemma3_two_layers
+
 INT4 = Scheme("linear", "int4", 32, "int8-dynamic", "gptq")
 INT8 = Scheme("fine", "int8", 0, "int8-dynamic")
 
@@ -64,21 +66,9 @@ def test_without_observations_a_method_that_needs_them_is_not_asked() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    from transformers import AutoModelForCausalLM, Gemma3TextConfig
+    from transformers import AutoModelForCausalLM
 
-    config = Gemma3TextConfig(
-        vocab_size=400,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        query_pre_attn_scalar=16,
-        sliding_window=32,
-        layer_types=["sliding_attention", "full_attention"],
-        max_position_embeddings=256,
-    )
+    config = gemma3_two_layers(vocab_size=400)
     torch.manual_seed(1)
     made = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():

@@ -17,6 +17,8 @@ from gemcut.target import load_target
 from gemcut.util.progress import Silent
 from gemcut.util.stage_clock import StageClock
 
+from tests.support.checkpoints import gemma3_two_layers
+
 
 def searched(checkpoint: Path, folder: Path, calibration: str | None = None) -> tuple[Searched, StageClock]:
     clock = StageClock(Silent(), TITLES)
@@ -31,21 +33,8 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from gemcut.checkpoint.random import random_checkpoint
     from safetensors.torch import load_file, save_file
-    from transformers import Gemma3TextConfig
 
-    config = Gemma3TextConfig(
-        vocab_size=512,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        query_pre_attn_scalar=16,
-        sliding_window=32,
-        layer_types=["sliding_attention", "full_attention"],
-        max_position_embeddings=256,
-    )
+    config = gemma3_two_layers()
     folder = random_checkpoint(tmp_path_factory.mktemp("uneven") / "uneven", config, dtype=torch.float32)
     (file,) = folder.glob("*.safetensors")
     tensors = load_file(file)
@@ -94,6 +83,14 @@ def test_another_text_is_another_measurement(found: Searched, uneven: Path, tmp_
     other, clock = searched(uneven, tmp_path, str(text))
     assert clock.seconds.keys() == {"load", "search"}
     assert other.sensitivity != found.sensitivity
+
+
+def test_a_text_of_which_nothing_would_be_left_to_measure_on_is_refused(uneven: Path, tmp_path: Path) -> None:
+    text = tmp_path / "short.txt"
+    text.write_text("A few words. " * 40)
+    with pytest.raises(UsageError, match="too"):
+        searched(uneven, tmp_path, str(text))
+    assert [path.name for path in tmp_path.iterdir()] == ["short.txt"]
 
 
 def test_without_calibration_there_is_nothing_to_search_by(uneven: Path, tmp_path: Path) -> None:
