@@ -253,10 +253,10 @@ def test_a_recipe_that_cannot_be_kept_is_refused_before_the_weights_are_read(tmp
 
     recipe = tmp_path / "half.toml"
     recipe.write_text(
-        'description = "everything in four bits"\n[schemes.four]\nweight = "int4"\ngroup = 32\n'
+        'description = "one scale per row of four bits"\n[schemes.four]\nweight = "int4"\n'
         '[[rules]]\nmatch = \'.*\'\nscheme = "four"\nreason = "a test"\n[gate]\nmean_kl = 1.0\nreason = "a test"\n'
     )
-    with pytest.raises(UnsupportedError, match=r"embed_tokens.*not as int4 in groups of 32"):
+    with pytest.raises(UnsupportedError, match=r"embed_tokens.*not int4 without groups"):
         make_plans(ExportRequest(recipe=str(recipe), output=tmp_path / "out"))
 
 
