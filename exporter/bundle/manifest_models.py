@@ -151,12 +151,14 @@ class CalibrationRecord(_Part):
         text_sha256: SHA-256 of its documents.
         tokens: How many tokens of it were run.
         weights_sha256: SHA-256 of all values and scales that were chosen.
+        quick: Whether they were chosen by the mean square of each input alone.
     """
 
     text: str
     text_sha256: Sha256
     tokens: Count
     weights_sha256: Sha256
+    quick: bool = False
 
 
 class TensorRecord(_Part):

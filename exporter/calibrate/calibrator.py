@@ -66,6 +66,7 @@ class Calibration:
         self._seen = seen
         self._layers = _layers_of(model)
         self._where = {key: (at, name) for at, layer in enumerate(self._layers) for key, name in layer.linears.items()}
+        self._hessians = not recipe.quick
         self._finished = 0
         self._made: dict[str, StoredWeight] = {}
         self._head: InputStatistics | None = None
@@ -95,7 +96,7 @@ class Calibration:
             decoder = self._model.get_decoder()
             hidden = decoder(input_ids=torch.tensor([list(ids)]), use_cache=False).last_hidden_state[0].float()
             if self._head is None:
-                self._head = InputStatistics.of(hidden.shape[-1])
+                self._head = InputStatistics.of(hidden.shape[-1], self._hessians)
             self._head.add(hidden)
 
         return task
@@ -111,7 +112,7 @@ class Calibration:
         if layer.leader(name) != name:
             return  # counted already
         if name not in layer.inputs:
-            layer.inputs[name] = InputStatistics.of(inputs.shape[-1])
+            layer.inputs[name] = InputStatistics.of(inputs.shape[-1], self._hessians)
         weights = None
         if layer.post_normed and name.rpartition(".")[2] in _NORMED:
             weights = 1.0 / torch.cat([part.square().mean(-1) for part in torch.split(outputs, 1024)]).clamp(min=1e-12)

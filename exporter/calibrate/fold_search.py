@@ -69,7 +69,7 @@ def _error(
     total = 0.0
     for weight, scheme in readers:
         disturbed = _rounded(weight * scale, scheme) / scale - weight
-        total += float(((disturbed @ inputs.hessian) * disturbed).sum()) / max(inputs.rows, 1.0)
+        total += inputs.energy(disturbed) / max(inputs.rows, 1.0)
         if scheme.activation == "int8-dynamic" and len(sample):
             noise = int8_per_token(sample / scale) * scale - sample
             total += float((noise @ weight.t()).square().sum()) / len(sample)

@@ -201,11 +201,11 @@ def _both(
     weights = {MANY: StoredWeight(scratch.kept(values), scales)}
     if scheme.weight == FEW and stored is not None:
         weights[FEW] = stored
-    whole = float(((weight @ inputs.hessian) * weight).sum()) or 1.0
+    whole = inputs.energy(weight) or 1.0
     errors = {}
     for form, one in weights.items():
         disturbed = dequantized(one.values, one.scales) - weight
-        errors[form] = float(((disturbed @ inputs.hessian) * disturbed).sum()) / whole
+        errors[form] = inputs.energy(disturbed) / whole
     rows, columns = weight.shape
     return _Found(rows, columns, errors, weights)
 

@@ -17,7 +17,7 @@ class InputStatistics:
     """The inputs of a product, over all tokens of the calibration text.
 
     Attributes:
-        hessian: The sum of the inputs' outer products, float32 [K, K].
+        hessian: The sum of the inputs' outer products, float32 [K, K]; where no method needs it, its diagonal, [K].
         rows: How many inputs there were, each by its weight.
         samples: Some of them, float32 [n, K].
     """
@@ -28,13 +28,14 @@ class InputStatistics:
     _factor: dict[float, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, columns: int) -> InputStatistics:
+    def of(cls, columns: int, whole: bool = True) -> InputStatistics:
         """Return statistics of no inputs yet.
 
         Args:
             columns: K.
+            whole: Whether to keep the whole Hessian, not its diagonal alone.
         """
-        return cls(torch.zeros(columns, columns))
+        return cls(torch.zeros(columns, columns) if whole else torch.zeros(columns))
 
     @property
     def columns(self) -> int:
@@ -44,7 +45,8 @@ class InputStatistics:
     @property
     def importance(self) -> torch.Tensor:
         """The mean square of each input, float32 [K]."""
-        return self.hessian.diagonal() / max(self.rows, 1.0)
+        diagonal = self.hessian.diagonal() if self.hessian.dim() == 2 else self.hessian
+        return diagonal / max(self.rows, 1.0)
 
     @property
     def rms(self) -> torch.Tensor:
@@ -61,7 +63,10 @@ class InputStatistics:
         for first in range(0, len(inputs), _ROWS):
             rows = slice(first, first + _ROWS)
             weighted = inputs[rows] if weights is None else inputs[rows] * weights[rows].sqrt()[:, None]
-            self.hessian.addmm_(weighted.t(), weighted)
+            if self.hessian.dim() == 2:
+                self.hessian.addmm_(weighted.t(), weighted)
+            else:
+                self.hessian.add_(weighted.square().sum(0))
         self.rows += float(len(inputs) if weights is None else weights.sum())
         held = sum(map(len, self.samples))
         if held < SAMPLES:
@@ -74,8 +79,18 @@ class InputStatistics:
 
     def divided(self, scale: torch.Tensor) -> InputStatistics:
         """Return the statistics of inputs that are divided by ``scale`` [K]."""
-        hessian = (self.hessian / scale[:, None]).div_(scale[None, :])
+        hessian = self.hessian / scale / (scale[:, None] if self.hessian.dim() == 2 else scale)
         return InputStatistics(hessian, self.rows, [each / scale for each in self.samples])
+
+    def energy(self, rows: torch.Tensor) -> float:
+        """Return the sum of the squares of what rows make of the inputs; of their diagonal if that is all there is.
+
+        Args:
+            rows: float32 [N, K], such as what rounding has done to some rows of a weight.
+        """
+        if self.hessian.dim() == 1:
+            return float((rows.square() @ self.hessian).sum())
+        return float(((rows @ self.hessian) * rows).sum())
 
     def factor(self, damping: float) -> torch.Tensor:
         """Return the upper Cholesky factor of the inverse of the damped Hessian, float32 [K, K].

@@ -65,13 +65,16 @@ def text_of(file: Path) -> CalibrationText:
     return CalibrationText(file.name, (content,))
 
 
-def enough(columns: int, hidden: int) -> int:
+def enough(columns: int, hidden: int, quick: bool = False) -> int:
     """Return how many tokens a model is calibrated on.
 
     Args:
         columns: Of its widest linear.
         hidden: Elements of a token between layers.
+        quick: Whether only the mean square of each input is to be known, which takes far fewer tokens.
     """
+    if quick:
+        return LEAST
     held = 4 * 3 * (columns + hidden)  # bytes of a token within a layer: inputs and outputs of its products
     return max(LEAST, min(MOST, TIMES_COLUMNS * columns, int(MEMORY / held)))
 

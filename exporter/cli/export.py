@@ -48,8 +48,9 @@ _OF_PROJECTS = ("only", "locked")
 )
 @click.option(
     "--calibration",
-    metavar="FILE.txt|none",
-    help="Text to calibrate on, such as the model will see; none: plain rounding. Default: the text that ships.",
+    metavar="FILE.txt|quick|none",
+    help="Text to calibrate on, such as the model will see; quick: some of the text that ships, by faster methods; "
+    "none: plain rounding. Default: the text that ships.",
 )
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
 @click.option(

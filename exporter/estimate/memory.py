@@ -68,7 +68,7 @@ def _calibration(shapes: Shapes) -> int:
     """What all tokens of the calibration text are in a layer at once, and the second moments of its widest inputs."""
     widest = max((w.columns for w in shapes.linears if w.kind != "head"), default=0)
     token = int(constants().memory.calibrated * 3 * _FLOAT * (widest + shapes.hidden))
-    return shapes.calibrated and shapes.calibrated * token + 4 * _FLOAT * widest**2
+    return shapes.calibrated * token + shapes.hessians * 4 * _FLOAT * widest**2
 
 
 def _run(shapes: Shapes) -> int:

@@ -44,7 +44,10 @@ def export_seconds(shapes: Shapes, files: Files, speed: Speed) -> dict[str, floa
 def _calibration(shapes: Shapes) -> float:
     """The calibration text through all linears but the head, and the second moments of what they read."""
     return sum(
-        2.0 * shapes.calibrated * w.columns * (w.rows * w.share + (w.columns if w.share == 1.0 else 0))
+        2.0
+        * shapes.calibrated
+        * w.columns
+        * (w.rows * w.share + (w.columns if w.share == 1.0 and shapes.hessians else 0))
         for w in shapes.linears
         if w.kind != "head"
     )

@@ -107,6 +107,7 @@ class Shapes:
         states: Bytes of key-value cache that one token takes in transformers.
         cache: The KV cache as it is in the program.
         calibrated: How many tokens the model is calibrated on; 0 if the recipe needs no calibration.
+        hessians: Whether calibration keeps the second moments of each linear's inputs.
     """
 
     weights: tuple[Weight, ...]
@@ -121,6 +122,7 @@ class Shapes:
     states: int
     cache: CacheSpec
     calibrated: int = 0
+    hessians: bool = False
 
     @property
     def linears(self) -> tuple[Weight, ...]:
@@ -173,7 +175,8 @@ def shapes_of(config: PreTrainedConfig, recipe: Recipe, context: int, chunk: int
         wide=max((w.rows for w in linears if w.kind != "head"), default=0),
         states=longest.bytes,
         cache=cache_spec(config, context, min(chunk, context)),
-        calibrated=enough(wide, int(config.hidden_size)) if needs_calibration(recipe) else 0,
+        calibrated=enough(wide, int(config.hidden_size), recipe.quick) if needs_calibration(recipe) else 0,
+        hessians=needs_calibration(recipe) and not recipe.quick,
     )
 
 

@@ -17,7 +17,7 @@ from ..util import result_cache
 from ..util.stage_clock import StageClock
 from ..util.text import path_text, size_text
 from .budget_limits import Budgets
-from .calibration import NONE
+from .calibration import WORDS
 from .journal.fingerprint import sensitivity_key
 
 if TYPE_CHECKING:
@@ -81,8 +81,11 @@ def search(
     from ..calibrate.sensitivity import base_recipe
     from ..calibrate.text_segments import shipped_text, text_of
 
-    if calibration == NONE:
-        raise UsageError("a search needs calibration", hint="Leave --calibration none out, or give a text file.")
+    if calibration in WORDS:
+        raise UsageError(
+            "a search needs a whole calibration",
+            hint=f"Leave --calibration {calibration} out, or give a text file.",
+        )
     text = shipped_text() if calibration is None else text_of(Path(calibration))
     columns = matrix_columns(checkpoint.text_config, target.runtimes[0])
     base = base_recipe(columns)

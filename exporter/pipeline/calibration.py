@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ..prompt.codec import Codec
     from ..util.stage_clock import StageClock
 
-NONE = "none"
+NONE, QUICK = "none", "quick"
+WORDS = (NONE, QUICK)  # what --calibration takes besides a file
 # Times a gate's limit: past it a recipe isn't built. Text and goldens differ, so that less proves nothing.
 MARGIN = 1.5
 
@@ -48,8 +49,15 @@ class Calibrated:
 
 
 def chosen_recipe(recipe: Recipe, calibration: str | None) -> Recipe:
-    """Return the recipe that is used: with ``--calibration none``, the one without what needs calibration."""
-    return recipe.uncalibrated() if calibration == NONE else recipe
+    """Return the recipe that is used: with ``--calibration none``, the one without what needs calibration.
+
+    With ``--calibration quick``, the one whose methods need no Hessians.
+    """
+    from ..quantize.methods import quick
+
+    if calibration == NONE:
+        return recipe.uncalibrated()
+    return quick(recipe) if calibration == QUICK else recipe
 
 
 def chosen_text(recipe: Recipe, calibration: str | None) -> CalibrationText | None:
@@ -57,7 +65,7 @@ def chosen_text(recipe: Recipe, calibration: str | None) -> CalibrationText | No
 
     Args:
         recipe: The recipe that is used.
-        calibration: A file; None for the text that ships.
+        calibration: A file; None or ``QUICK`` for the text that ships.
 
     Raises:
         UsageError: The file can't be read or holds nothing, or the recipe has no use for it.
@@ -71,7 +79,7 @@ def chosen_text(recipe: Recipe, calibration: str | None) -> CalibrationText | No
                 hint="Leave --calibration out, or choose another recipe; see gemcut recipes.",
             )
         return None
-    return shipped_text() if calibration is None else text_of(Path(calibration))
+    return shipped_text() if calibration in (None, QUICK) else text_of(Path(calibration))
 
 
 def calibrate(
@@ -107,7 +115,7 @@ def calibrate(
     with clock.stage("calibrate"):
         own = copy_of(model)
         length = min(LENGTH, getattr(own.config, "max_position_embeddings", LENGTH))
-        tokens = enough(widest_input(own), own.config.hidden_size)
+        tokens = enough(widest_input(own), own.config.hidden_size, recipe.quick)
         segments, others = split_off(make_segments(text, codec, tokens + POSITIONS, length), tokens)
         weights = Calibration(own, recipe, Scratch(work), clock.progress).run(segments)
         give_back()
@@ -119,6 +127,7 @@ def calibrate(
             text_sha256=text.sha256,
             tokens=sum(map(len, segments)),
             weights_sha256=weights_hash(weights),
+            quick=recipe.quick,
         )
     return Calibrated(own, weights, record)
 

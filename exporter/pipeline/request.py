@@ -34,7 +34,8 @@ class ExportRequest:
         finer: How many times to go on from the target's recipe to the finer one that it names.
         max_size: Most bytes of each bundle, for which mixed bits are searched; None for a recipe's.
         max_kl: Most mean KL divergence, in nats, for which mixed bits are searched; None for a recipe's.
-        calibration: A text file; 'none' to quantize without calibration; None for the text that ships.
+        calibration: A text file; 'none' to quantize without calibration; 'quick' for less of the text that ships and
+            methods without Hessians; None for the text that ships.
         context: Tokens of prompt and reply together; None for the target's.
         prefill_lengths: Tokens that each prefill takes; empty for the target's.
         options: The runtimes' own options, by name; the target decides those that are missing.

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EXIT_UNSUPPORTED, UsageError, nearest
 from ..pipeline.budget_limits import Budgets
 from ..runtimes import DEFAULT, RUNTIMES, runtime_names
-from .entries import FILE, SAMPLE, BundleEntry, Mistake, ModelSource, Project, ProjectError
+from .entries import (
+    CALIBRATION_WORDS,
+    FILE,
+    SAMPLE,
+    TEMPLATE_WORDS,
+    BundleEntry,
+    Mistake,
+    ModelSource,
+    Project,
+    ProjectError,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -158,9 +168,9 @@ def _lines(name: str, values: dict[str, Any], lines: dict[tuple[str, ...], int])
         yield ".".join(key), next((lines[place] for place in places if place in lines), table)
 
 
-def _file_or_none(root: Path, value: str | None) -> str | None:
-    """A path relative to the project's folder, or the word 'none', or nothing."""
-    return value if value in (None, "none") else str(root / Path(value).expanduser())
+def _file_or_word(root: Path, value: str | None, words: tuple[str, ...]) -> str | None:
+    """A path relative to the project's folder, or one of some words, or nothing."""
+    return value if value in (None, *words) else str(root / Path(value).expanduser())
 
 
 def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dict[str, int]) -> BundleEntry:
@@ -179,11 +189,11 @@ def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dic
         output=root / Path(output).expanduser(),
         adapter=_adapter(root, values["adapter"]) if "adapter" in values else None,
         recipe=_name_or_file(root, values["recipe"]) if "recipe" in values else None,
-        calibration=_file_or_none(root, values.get("calibration")),
+        calibration=_file_or_word(root, values.get("calibration"), CALIBRATION_WORDS),
         context=values.get("context"),
         prefill_lengths=tuple(sorted(values.get("prefill_lengths", ()))),
         options=_options(values),
-        chat_template=_file_or_none(root, values.get("chat_template")),
+        chat_template=_file_or_word(root, values.get("chat_template"), TEMPLATE_WORDS),
         format=form,
         prove_on=tuple(values.get("prove_on", ())),
         timeout=values.get("timeout"),

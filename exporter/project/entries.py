@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..checkpoint.chat_template import NONE as NO_TEMPLATE
 from ..errors import EXIT_USAGE, GemcutError, UsageError, nearest
 from ..pipeline.budget_limits import Budgets
+from ..pipeline.calibration import WORDS
 
 FILE = "gemcut.toml"
 SAMPLE = "sample"
+# What the keys of a file take besides one.
+TEMPLATE_WORDS = (NO_TEMPLATE,)
+CALIBRATION_WORDS = WORDS
 HINT = "See docs/reference/configuration.md for every key; gemcut init writes a file to start from."
 
 

@@ -20,7 +20,7 @@ from ..runtimes import find_runtime
 from ..target import load_target
 from ..util.packages import public_version
 from .checkpoint_files import file_hashes, resolve
-from .entries import BundleEntry
+from .entries import CALIBRATION_WORDS, TEMPLATE_WORDS, BundleEntry
 from .hash_cache import Hashes
 from .lock import Inputs, LockedBundle, Option, manifest_sha256
 
@@ -177,8 +177,11 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
         "prove_on": list(entry.prove_on) or None,
         **entry.options,
     }
-    for file, name in ((entry.chat_template, "the chat template's file"), (entry.calibration, "the calibration text")):
-        if file not in (None, "none"):
+    for file, words, name in (
+        (entry.chat_template, TEMPLATE_WORDS, "the chat template's file"),
+        (entry.calibration, CALIBRATION_WORDS, "the calibration text"),
+    ):
+        if file not in (None, *words):
             asked[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return {key: value for key, value in asked.items() if value is not None}
 

@@ -103,8 +103,8 @@ class _Defaults(datafile.DataFile):
     )
     calibration: Text | None = Field(
         default=None,
-        description="A text file to calibrate on, such as the model will see; 'none' for plain rounding. Default: the "
-        "text that ships with Gemcut.",
+        description="A text file to calibrate on, such as the model will see; 'quick' for some of the text that ships, "
+        "by faster methods; 'none' for plain rounding. Default: the text that ships with Gemcut.",
     )
     context: int | None = Field(default=None, ge=1, description="Tokens of prompt and reply. Default: the target's.")
     prefill_lengths: tuple[Length, ...] | None = Field(

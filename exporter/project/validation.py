@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ..errors import EXIT_UNSUPPORTED, EXIT_USAGE, GemcutError
 from ..pipeline.budget_limits import RATIOS
 from ..runtimes import RUNTIMES
-from .entries import HINT, BundleEntry, Mistake
+from .entries import CALIBRATION_WORDS, HINT, TEMPLATE_WORDS, BundleEntry, Mistake
 
 
 def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
@@ -19,11 +19,16 @@ def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
     yield from _check_shapes(entry)
     yield from _check_devices(entry)
     yield from _check_baseline(entry)
-    for key, file, hint in (
-        ("chat_template", entry.chat_template, "Name a Jinja file, or none for a base model."),
-        ("calibration", entry.calibration, "Name a text file, or none for plain rounding."),
+    for key, file, words, hint in (
+        ("chat_template", entry.chat_template, TEMPLATE_WORDS, "Name a Jinja file, or none for a base model."),
+        (
+            "calibration",
+            entry.calibration,
+            CALIBRATION_WORDS,
+            "Name a text file; or quick, or none for plain rounding.",
+        ),
     ):
-        if file not in (None, "none") and not os.path.isfile(file):
+        if file not in (None, *words) and not os.path.isfile(file):
             yield _at(entry, key, f"no such file: {file}", hint=hint)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -92,6 +92,7 @@ class Recipe:
         gate: The limits that the bundle must keep.
         folds: Whether scales are folded between layers where that is exact.
         schemes: All of its schemes, those that are only another's fallback among them.
+        quick: Whether folds and weights are decided by the mean square of each input alone.
         finer: The recipe to go on to if a model fails this one's gate; empty if there is none.
         path: The file that it was read from.
     """
@@ -101,15 +102,23 @@ class Recipe:
     rules: tuple[Rule, ...]
     gate: Gate
     folds: bool = False
+    quick: bool = False
     schemes: tuple[Scheme, ...] = ()
     finer: str = ""
     path: Path | None = None
 
     def uncalibrated(self) -> Recipe:
         """Return the same recipe without what needs calibration: nothing is folded, all is rounded to nearest."""
-        plain = tuple(replace(rule, scheme=replace(rule.scheme, method=Scheme.method)) for rule in self.rules)
-        schemes = tuple(replace(scheme, method=Scheme.method) for scheme in self.schemes)
-        return replace(self, rules=plain, schemes=schemes, folds=False)
+        return replace(self.with_methods(lambda _: Scheme.method), folds=False)
+
+    def with_methods(self, method: Callable[[str], str]) -> Recipe:
+        """Return the same recipe with other quantization methods; ``method`` says which takes the place of one."""
+
+        def changed(scheme: Scheme) -> Scheme:
+            return replace(scheme, method=method(scheme.method))
+
+        rules = tuple(replace(rule, scheme=changed(rule.scheme)) for rule in self.rules)
+        return replace(self, rules=rules, schemes=tuple(map(changed, self.schemes)))
 
 
 class SchemeTable(datafile.DataFile):

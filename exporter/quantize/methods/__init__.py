@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...util.registry import Registry
 
 if TYPE_CHECKING:
-    from ..recipe import Scheme
+    from ..recipe import Recipe, Scheme
     from .base import QuantizationMethod
 
 METHODS: Registry[QuantizationMethod] = Registry(
@@ -21,6 +22,14 @@ METHODS: Registry[QuantizationMethod] = Registry(
     __name__,
 )
 DEFAULT = METHODS.packaged[0]
+# Takes the place of a method that needs Hessians where there are none.
+QUICK = METHODS.packaged[1]
+
+
+def quick(recipe: Recipe) -> Recipe:
+    """Return the same recipe for a quick calibration, which keeps no Hessians."""
+    methods = {scheme.method for scheme in recipe.schemes if METHODS.get(scheme.method).requires_hessian}
+    return replace(recipe.with_methods(lambda name: QUICK if name in methods else name), quick=True)
 
 
 def method_of(scheme: Scheme) -> QuantizationMethod:

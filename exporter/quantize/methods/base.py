@@ -23,10 +23,12 @@ class QuantizationMethod(ABC):
     Attributes:
         name: What the method is called in the registry.
         requires_calibration: It needs statistics of a weight's inputs (``calibrate``).
+        requires_hessian: Among them the second moments of all pairs of inputs, not of each input alone.
     """
 
     name: ClassVar[str]
     requires_calibration: ClassVar[bool] = False
+    requires_hessian: ClassVar[bool] = False
 
     @abstractmethod
     def quantize(

@@ -25,6 +25,7 @@ class Gptq(QuantizationMethod):
 
     name = "gptq"
     requires_calibration = True
+    requires_hessian = True
 
     def quantize(
         self, weight: torch.Tensor, scheme: Scheme, statistics: Any = None

@@ -59,3 +59,18 @@ def test_none_calibrates_nothing_and_a_missing_text_is_told_before_anything(
     with open_bundle(tmp_path / "bundle") as bundle:
         assert bundle.manifest.calibration is None
         assert not bundle.manifest.recipe.folds
+
+
+def test_quick_takes_faster_methods_and_less_text(tiny: Path, tmp_path: Path, here: Callable[..., Any]) -> None:
+    said = here("export", tiny, *WORDS, "--calibration", "quick", "-o", tmp_path / "bundle")
+    assert said.code == 0, said.err
+    with open_bundle(tmp_path / "bundle") as bundle:
+        manifest = bundle.manifest
+    assert manifest.recipe.folds
+    assert {rule.method for rule in manifest.recipe.rules} == {"weighted-rounding", "round-to-nearest"}
+    assert manifest.calibration is not None
+    assert manifest.calibration.quick
+    assert manifest.calibration.text == "gemcut"
+    said = here("export", tiny, *WORDS[:2], "--max-kl", 0.5, "--calibration", "quick", "-o", tmp_path / "other")
+    assert said.code == 2
+    assert "a search needs a whole calibration" in said.err

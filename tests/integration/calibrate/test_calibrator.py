@@ -51,6 +51,24 @@ def test_gptq_is_better_than_weighted_rounding_and_that_than_plain() -> None:
     assert errors["gptq"] < 0.8 * errors["weighted-rounding"] < 0.8 * errors["round-to-nearest"]
 
 
+def test_without_hessians_what_rounding_costs_is_known_from_the_mean_squares() -> None:
+    inputs = correlated(2000, 96)
+    weight = torch.randn(40, 96, generator=torch.Generator().manual_seed(6))
+    whole, quick = InputStatistics.of(96), InputStatistics.of(96, whole=False)
+    for statistics in (whole, quick):
+        for part in torch.split(inputs, 300):
+            statistics.add(part)
+    assert torch.allclose(whole.importance, quick.importance, rtol=1e-5)
+    scale = torch.rand(96) + 0.5
+    assert torch.allclose(whole.divided(scale).importance, quick.divided(scale).importance, rtol=1e-4)
+    one = torch.zeros(1, 96)
+    one[0, 7] = 2.0  # of one input alone, the diagonal is all there is to know
+    assert quick.energy(one) == pytest.approx(whole.energy(one), rel=1e-4)
+    assert whole.energy(weight) == pytest.approx(float((inputs @ weight.t()).square().sum()), rel=1e-3)
+    rounding = METHODS.get("weighted-rounding")
+    assert torch.equal(rounding.quantize(weight, INT4, quick)[0], rounding.quantize(weight, INT4, whole)[0])
+
+
 def test_a_weight_on_the_lattice_is_kept_as_it_is() -> None:
     integers = torch.randint(-7, 8, (20, 64), generator=torch.Generator().manual_seed(2))
     integers[:, ::32] = 7  # so that each group's largest value is on its last step

@@ -94,8 +94,9 @@ def test_a_text_of_which_nothing_would_be_left_to_measure_on_is_refused(uneven: 
 
 
 def test_without_calibration_there_is_nothing_to_search_by(uneven: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="needs calibration"):
-        searched(uneven, tmp_path, "none")
+    for word in ("none", "quick"):
+        with pytest.raises(UsageError, match="needs a whole calibration"):
+            searched(uneven, tmp_path, word)
 
 
 def test_a_mix_in_the_middle_costs_what_the_front_says(found: Searched, uneven: Path) -> None:
