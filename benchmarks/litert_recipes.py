@@ -1,14 +1,16 @@
-"""LiteRT's own recipes beside ours: what litert-torch's exporter does with a float program, done to the same one."""
+"""LiteRT's own recipes beside ours: what litert-torch's exporter has its quantizer do, done to our float program."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gemcut.bundle.reader import Bundle
 from gemcut.formats.litertlm import program_section
 
-# Names that litert-torch's exporter takes: its default, and the two with four bits.
+# Names that litert-torch's exporter takes: its default, and two with four bits. A recipe of several sections is made
+# one, since a program of ours has them all.
 RECIPES = ("dynamic_wi8_afp32", "dynamic_wi4_afp32", "gemma4_mixed48_b32")
 _CHUNK = 1 << 24
 
@@ -28,9 +30,15 @@ def float_program(bundle: Bundle, out: Path) -> Path:
 
 def programs(source: Path) -> Iterator[tuple[str, Path]]:
     """Each recipe's ``.tflite``, one at a time: it is deleted when the next is asked for."""
-    from litert_torch.generative.export_hf.core.export_lib import quantize_model
+    from ai_edge_quantizer import recipe
+    from ai_edge_quantizer.quantizer import Quantizer
 
     for name in RECIPES:
-        made = Path(quantize_model(str(source), name))
-        yield f"LiteRT {name}", made
-        made.unlink()
+        found: Any = getattr(recipe, name)()
+        rules = [rule for section in found.values() for rule in section] if isinstance(found, dict) else found
+        quantizer = Quantizer(str(source))
+        quantizer.load_quantization_recipe(rules)
+        out = source.with_name("quantized.tflite")
+        quantizer.quantize().export_model(str(out), overwrite=True)
+        yield f"LiteRT {name}", out
+        out.unlink()

@@ -166,20 +166,32 @@ TITLES |= {
 ROOM = 6 << 30  # bytes of disk that checkpoint, programs, GGUF files and a bundle in the making take at most
 
 
-def make(shape: str, directory: Path) -> Path:
+def config_of(shape: str, layers: int | None = None) -> PreTrainedConfig:
+    """A shape's configuration; ``layers``: of its first layers alone."""
+    config = (SHAPES | LARGE)[shape]()
+    if layers is not None:
+        config.num_hidden_layers = layers
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[:layers]
+    return config
+
+
+def make(shape: str, directory: Path, layers: int | None = None) -> Path:
     """Writes a checkpoint (bfloat16, always the same bytes) from a process of its own: this one stays small."""
-    run_module("benchmarks.models", [shape, directory], f"writing the {TITLES[shape]}")
+    fewer = () if layers is None else ("--layers", layers)
+    run_module("benchmarks.models", [shape, directory, *fewer], f"writing the {TITLES[shape]}")
     return directory
 
 
 @click.command(cls=Command)
 @click.argument("shape", type=click.Choice(sorted(SHAPES | LARGE)))
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-def main(shape: str, directory: Path) -> None:
+@click.option("--layers", type=click.IntRange(min=1), help="Only the first so many layers.")
+def main(shape: str, directory: Path, layers: int | None) -> None:
     """Write a random-weight checkpoint of SHAPE to DIRECTORY."""
     from gemcut.checkpoint.random import random_checkpoint
 
-    random_checkpoint(directory, (SHAPES | LARGE)[shape]())
+    random_checkpoint(directory, config_of(shape, layers))
     click.echo(f"{directory}: {TITLES[shape]}")
 
 

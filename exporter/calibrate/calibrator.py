@@ -18,6 +18,8 @@ from ..util.progress import Progress
 from .layer import Seen, calibrate_layer
 from .statistics import InputStatistics
 
+# Bytes of a product's inputs or outputs at a time, beside those of all tokens that wait for it.
+MOST = 1 << 25
 # Linears that read the same inputs, by the last part of their names; the inputs of one are counted for all.
 _TOGETHER = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 # Linears whose outputs a norm makes equally large; each token counts as much as it does behind the norm.
@@ -86,7 +88,7 @@ class Calibration:
             done += work
             self._progress.update(min(done, total), total, f"layer {self._finished + 1} of {len(self._layers)}")
 
-        Lockstep(self._model, told, self._observe).run([self._task(ids) for ids in segments])
+        Lockstep(self._model, told, self._observe, MOST).run([self._task(ids) for ids in segments])
         self._finish(len(self._layers))
         self._quantize_head()
         return self._made

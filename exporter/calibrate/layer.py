@@ -69,16 +69,13 @@ def calibrate_layer(
         if place is not None:
             _apply(fold, place, layer, inputs, schemes, folded)
     made: dict[str, StoredWeight] = {}
-    divided: dict[tuple[int, int], InputStatistics] = {}
+    read = _divided(inputs, folded)
     for name, scheme in schemes.items():
         method = METHODS.get(scheme.method)
         chosen = method.requires_calibration or name in folded.columns or name in folded.rows
         if name not in inputs or not (chosen or seen):
             continue
-        scale, statistics = folded.columns.get(name), inputs[name]
-        if scale is not None:
-            key = (id(scale), id(statistics))
-            statistics = divided[key] = divided.get(key) or statistics.divided(scale)
+        statistics = read[name]
         weight = folded.weight(layer, name)
         if chosen:
             values, scales = method.quantize(weight, scheme, statistics)
@@ -86,6 +83,27 @@ def calibrate_layer(
         if seen is not None:
             seen(name, weight, statistics, made.get(name))
     return made
+
+
+def _divided(inputs: Mapping[str, InputStatistics], folded: _Folded) -> dict[str, InputStatistics]:
+    """What each linear reads once scales are folded; what ``inputs`` says of it is used up.
+
+    Those that read the same and are folded alike share their statistics.
+    """
+    alike: dict[int, dict[int, list[str]]] = {}
+    for name, statistics in inputs.items():
+        alike.setdefault(id(statistics), {}).setdefault(id(folded.columns.get(name)), []).append(name)
+    found = {}
+    for ways in alike.values():
+        groups = list(ways.values())
+        whole = inputs[groups[0][0]]
+        for at, names in enumerate(groups):
+            own = whole if at == len(groups) - 1 else whole.copy()
+            scale = folded.columns.get(names[0])
+            if scale is not None:
+                own.divide(scale)
+            found.update(dict.fromkeys(names, own))
+    return found
 
 
 def _apply(

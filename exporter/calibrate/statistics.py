@@ -9,7 +9,7 @@ import torch
 # Inputs that are kept as they are, to try quantized activations on.
 SAMPLES = 192
 _SMALLEST = 1e-12
-_ROWS = 1024  # inputs that are weighted at a time: all of them are hundreds of megabytes
+_ROWS = 1024  # inputs that are weighted at a time, and rows that are reversed: all are hundreds of megabytes
 
 
 @dataclass(eq=False)
@@ -35,7 +35,8 @@ class InputStatistics:
             columns: K.
             whole: Whether to keep the whole Hessian, not its diagonal alone.
         """
-        return cls(torch.zeros(columns, columns) if whole else torch.zeros(columns))
+        with torch.inference_mode(False):  # where the model runs in it, the sums must stay changeable
+            return cls(torch.zeros(columns, columns) if whole else torch.zeros(columns))
 
     @property
     def columns(self) -> int:
@@ -77,10 +78,15 @@ class InputStatistics:
         """Return the inputs that were kept, float32 [n, K]."""
         return torch.cat(self.samples) if self.samples else torch.zeros(0, self.columns)
 
-    def divided(self, scale: torch.Tensor) -> InputStatistics:
-        """Return the statistics of inputs that are divided by ``scale`` [K]."""
-        hessian = self.hessian / scale / (scale[:, None] if self.hessian.dim() == 2 else scale)
-        return InputStatistics(hessian, self.rows, [each / scale for each in self.samples])
+    def divide(self, scale: torch.Tensor) -> None:
+        """Make these the statistics of inputs that are divided by ``scale`` [K]."""
+        self.hessian.div_(scale).div_(scale[:, None] if self.hessian.dim() == 2 else scale)
+        self.samples = [each / scale for each in self.samples]
+        self._factor.clear()
+
+    def copy(self) -> InputStatistics:
+        """Return the same statistics, to be divided apart."""
+        return InputStatistics(self.hessian.clone(), self.rows, list(self.samples))
 
     def energy(self, rows: torch.Tensor) -> float:
         """Return the sum of the squares of what rows make of the inputs; of their diagonal if that is all there is.
@@ -95,19 +101,35 @@ class InputStatistics:
     def factor(self, damping: float) -> torch.Tensor:
         """Return the upper Cholesky factor of the inverse of the damped Hessian, float32 [K, K].
 
+        With rows and columns in reverse order, the Hessian is L L'; the factor is the inverse of L, in reverse order
+        again. That takes half as long as inverting the Hessian.
+
         Args:
             damping: Share of the mean of the diagonal that is added to it.
         """
         if damping not in self._factor:
-            hessian = self.hessian.double() if self.columns <= 1024 else self.hessian.clone()
+            # Each of these is hundreds of megabytes for a wide layer.
+            hessian = (self.hessian.double() if self.columns <= 1024 else self.hessian).flip(0, 1)
             diagonal = hessian.diagonal()
             dead = diagonal <= 0
             mean = float(diagonal.mean()) or 1.0
             diagonal[dead] = mean
             diagonal.add_(damping * mean)
-            # In place: of a wide layer it is hundreds of megabytes.
             torch.linalg.cholesky(hessian, out=hessian)
-            torch.cholesky_inverse(hessian, out=hessian)
-            torch.linalg.cholesky(hessian, upper=True, out=hessian)
-            self._factor[damping] = hessian.float()
+            inverse = torch.eye(self.columns, dtype=hessian.dtype)
+            torch.linalg.solve_triangular(hessian, inverse, upper=False, out=inverse)
+            del hessian
+            _reverse(inverse)
+            self._factor[damping] = inverse.float()
         return self._factor[damping]
+
+
+def _reverse(matrix: torch.Tensor) -> None:
+    """Reverse the order of a square matrix's rows and of its columns, in place."""
+    count = len(matrix)
+    for first in range(0, count // 2, _ROWS):
+        end = min(first + _ROWS, count // 2)
+        above, below = matrix[first:end].flip(0, 1), matrix[count - end : count - first].flip(0, 1)
+        matrix[first:end], matrix[count - end : count - first] = below, above
+    if count % 2:
+        matrix[count // 2] = matrix[count // 2].flip(0)

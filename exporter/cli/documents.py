@@ -133,6 +133,7 @@ class ExportedBundle:
     Attributes:
         bundle: Where it is.
         runtime: The runtime.
+        recipe: The recipe that it was made with, which may be a finer one than the target's.
         size: Bytes of the bundle.
         proven: Whether its gate was kept.
         unproven: How the gate was not kept.
@@ -144,6 +145,7 @@ class ExportedBundle:
 
     bundle: str
     runtime: str
+    recipe: str
     size: int
     proven: bool
     unproven: tuple[str, ...]

@@ -218,6 +218,7 @@ def _bundle(published: Published) -> Any:
     return ExportedBundle(
         bundle=str(published.bundle),
         runtime=manifest.runtime.name,
+        recipe=manifest.recipe.name,
         size=published.size,
         proven=manifest.proven,
         unproven=manifest.unproven,
@@ -238,6 +239,7 @@ def _show(published: Published) -> None:
     rows = [
         ("bundle", bundle),
         ("runtime", f"{manifest.runtime.name} {manifest.runtime.version}"),
+        ("recipe", manifest.recipe.name),
         ("size", size_text(published.size)),
         ("proven", "yes" if manifest.proven else "NO"),
         ("also on", ", ".join(one.device for one in published.devices)),

@@ -170,7 +170,7 @@ def _lines(name: str, values: dict[str, Any], lines: dict[tuple[str, ...], int])
 
 def _file_or_word(root: Path, value: str | None, words: tuple[str, ...]) -> str | None:
     """A path relative to the project's folder, or one of some words, or nothing."""
-    return value if value in (None, *words) else str(root / Path(value).expanduser())
+    return value if value is None or value in words else str(root / Path(value).expanduser())
 
 
 def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dict[str, int]) -> BundleEntry:

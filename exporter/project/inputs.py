@@ -181,7 +181,7 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
         (entry.chat_template, TEMPLATE_WORDS, "the chat template's file"),
         (entry.calibration, CALIBRATION_WORDS, "the calibration text"),
     ):
-        if file not in (None, *words):
+        if file is not None and file not in words:
             asked[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return {key: value for key, value in asked.items() if value is not None}
 

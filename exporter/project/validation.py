@@ -28,7 +28,7 @@ def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
             "Name a text file; or quick, or none for plain rounding.",
         ),
     ):
-        if file not in (None, *words) and not os.path.isfile(file):
+        if file is not None and file not in words and not os.path.isfile(file):
             yield _at(entry, key, f"no such file: {file}", hint=hint)
 
 

@@ -18,7 +18,7 @@ from greenlet import getcurrent, greenlet
 from .upcast import float32_at_use, product
 
 Result = TypeVar("Result")
-# Bytes of results that are made in one go: logits of a large vocabulary are taken a few inputs at a time.
+# Bytes of inputs or results of a product made in one go: logits of a large vocabulary are taken a few inputs at a time.
 MOST = 1 << 27
 # A product of n rows takes about as long as n + 40 of them in one of many: a matrix must be read and made float32.
 READING = 40
@@ -43,6 +43,7 @@ class Lockstep:
         model: In eval mode; matrices that aren't float32 are converted as they are used.
         told: Called after each product with the work that it was, in rows times elements of its matrix.
         observe: Called after each product with the linear, its inputs [rows, in] and its outputs [rows, out].
+        most: Bytes of inputs or results of the products that are made in one go.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Lockstep:
         model: Any,
         told: Callable[[float], None] | None = None,
         observe: Callable[[Any, torch.Tensor, torch.Tensor], None] | None = None,
+        most: int = MOST,
     ) -> None:
         self._model = model
         self._told = told
         self._observe = observe
+        self._most = most
         self._hub: Any = None
 
     def run(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
@@ -77,7 +80,7 @@ class Lockstep:
                 while waiting:
                     linear = next(iter(waiting.values())).linear
                     same = {run: asked for run, asked in waiting.items() if asked.linear is linear}
-                    for group in _groups(same):
+                    for group in _groups(same, self._most):
                         self._multiply(group, waiting)
         finally:
             for run in runs:
@@ -122,12 +125,12 @@ def _kept(task: Callable[[], Any], results: list[Any], at: int) -> Callable[[], 
     return run
 
 
-def _groups(same: dict[Any, _Waiting]) -> Iterator[dict[Any, _Waiting]]:
-    """Groups of runs whose results take at most ``MOST`` bytes together; a larger one is in a group of its own."""
+def _groups(same: dict[Any, _Waiting], most: int) -> Iterator[dict[Any, _Waiting]]:
+    """Groups of runs whose inputs and results take at most ``most`` bytes each; a larger one has its own group."""
     total, number, numbers = 0, 0, []
     for asked in same.values():
-        size = 4 * asked.rows * len(asked.linear.weight)
-        if total and total + size > MOST:
+        size = 4 * asked.rows * max(asked.linear.weight.shape)
+        if total and total + size > most:
             total, number = 0, number + 1
         total += size
         numbers.append(number)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import torch
 
-from .base import BITS, PIECE
+from .base import BITS
 
 # Of the scale at which the largest value of a group is just kept: what clips it, and what leaves room.
 FACTORS = (1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65)
 _SMALLEST = 1e-10
+# Elements of a weight that are searched at a time: half a megabyte stays in the cache.
+_PIECE = 1 << 17
 
 
 def searched_scales(
@@ -34,7 +36,7 @@ def searched_scales(
     size = group or columns
     weights = torch.ones(columns) if importance is None else importance
     out = torch.empty(rows, columns // size)
-    step = max(1, PIECE // columns)
+    step = max(1, _PIECE // columns)
     for first in range(0, rows, step):
         part = weight[first : first + step].reshape(-1, columns // size, size)
         out[first : first + step] = _searched(part, weights.reshape(columns // size, size), weight_format, bool(group))

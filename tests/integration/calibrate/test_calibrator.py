@@ -60,13 +60,27 @@ def test_without_hessians_what_rounding_costs_is_known_from_the_mean_squares() -
             statistics.add(part)
     assert torch.allclose(whole.importance, quick.importance, rtol=1e-5)
     scale = torch.rand(96) + 0.5
-    assert torch.allclose(whole.divided(scale).importance, quick.divided(scale).importance, rtol=1e-4)
+    for statistics in (whole, quick):
+        divided = statistics.copy()
+        divided.divide(scale)
+        assert torch.allclose(divided.importance, statistics.importance / scale.square(), rtol=1e-4)
     one = torch.zeros(1, 96)
     one[0, 7] = 2.0  # of one input alone, the diagonal is all there is to know
     assert quick.energy(one) == pytest.approx(whole.energy(one), rel=1e-4)
     assert whole.energy(weight) == pytest.approx(float((inputs @ weight.t()).square().sum()), rel=1e-3)
     rounding = METHODS.get("weighted-rounding")
     assert torch.equal(rounding.quantize(weight, INT4, quick)[0], rounding.quantize(weight, INT4, whole)[0])
+
+
+@pytest.mark.parametrize("columns", [7, 96, 1100])
+def test_the_factor_is_that_of_the_damped_inverse(columns: int) -> None:
+    statistics = InputStatistics.of(columns)
+    statistics.add(correlated(3 * columns, columns))
+    damped = statistics.hessian.double()
+    damped.diagonal().add_(0.05 * damped.diagonal().mean())
+    factor = statistics.factor(0.05)
+    assert torch.equal(factor, factor.triu())
+    assert torch.allclose(factor.double().t() @ factor.double() @ damped, torch.eye(columns).double(), atol=2e-3)
 
 
 def test_a_weight_on_the_lattice_is_kept_as_it_is() -> None:
