@@ -1,44 +1,29 @@
-"""LiteRT's own recipes beside ours: what litert-torch's exporter has its quantizer do, done to our float program."""
+"""LiteRT's own recipes beside ours: the same weights through litert-torch's own exporter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from gemcut.bundle.reader import Bundle
-from gemcut.formats.litertlm import program_section
+from .litert_upstream import export_upstream
 
-# Names that litert-torch's exporter takes: its default, and two with four bits. A recipe of several sections is made
-# one, since a program of ours has them all.
-RECIPES = ("dynamic_wi8_afp32", "dynamic_wi4_afp32", "gemma4_mixed48_b32")
-_CHUNK = 1 << 24
+# Names that litert-torch's exporter takes: its default, and two with four bits.
+RECIPES = ("dynamic_wi8_afp32", "dynamic_wi4b32_afp32", "dynamic_wi4_afp32")
 
 
-def float_program(bundle: Bundle, out: Path) -> Path:
-    """Writes the ``.tflite`` in a bundle whose weights are float32."""
-    section = program_section(bundle.program)
-    with bundle.program.open("rb") as source, out.open("wb") as sink:
-        source.seek(section.begin)
-        left = section.size
-        while left:
-            data = source.read(min(left, _CHUNK))
-            sink.write(data)
-            left -= len(data)
-    return out
+def programs(checkpoint: Path, folder: Path, context: int) -> Iterator[tuple[str, Path]]:
+    """Each recipe's ``.litertlm``, one at a time: it is deleted when the next is asked for.
 
+    Args:
+        checkpoint: The weights.
+        folder: Takes the file.
+        context: Slots of the KV cache.
 
-def programs(source: Path) -> Iterator[tuple[str, Path]]:
-    """Each recipe's ``.tflite``, one at a time: it is deleted when the next is asked for."""
-    from ai_edge_quantizer import recipe
-    from ai_edge_quantizer.quantizer import Quantizer
-
+    Raises:
+        BenchmarkError: Upstream failed.
+    """
     for name in RECIPES:
-        found: Any = getattr(recipe, name)()
-        rules = [rule for section in found.values() for rule in section] if isinstance(found, dict) else found
-        quantizer = Quantizer(str(source))
-        quantizer.load_quantization_recipe(rules)
-        out = source.with_name("quantized.tflite")
-        quantizer.quantize().export_model(str(out), overwrite=True)
+        out = folder / "upstream.litertlm"
+        export_upstream(checkpoint, out, (8,), context, name)
         yield f"LiteRT {name}", out
         out.unlink()

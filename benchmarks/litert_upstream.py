@@ -63,13 +63,14 @@ def tensorflow_stub() -> Iterator[dict[str, str]]:
 
 
 def export_upstream(
-    checkpoint: Path, out: Path, prefill: Sequence[int] = (), cache: int | None = None
+    checkpoint: Path, out: Path, prefill: Sequence[int] = (), cache: int | None = None, recipe: str | None = None
 ) -> dict[str, Any]:
     """One export in a process of its own, which writes ``out``; nothing else is left beside it.
 
     Args:
         prefill: tokens of each prefill signature; none for upstream's default.
         cache: slots of the KV cache; None for upstream's default.
+        recipe: upstream's name of one; None for its default.
 
     Returns:
         ``seconds`` by part (imports, export), ``wall`` seconds of the whole process, ``peak_memory`` in bytes, the
@@ -84,6 +85,8 @@ def export_upstream(
         words += ["--prefill", length]
     if cache is not None:
         words += ["--cache", cache]
+    if recipe is not None:
+        words += ["--recipe", recipe]
     with tempfile.TemporaryDirectory(dir=out.parent) as folder, tensorflow_stub() as environment:
         quiet = {"TMPDIR": folder, "HF_HUB_OFFLINE": "1"}  # It leaves files behind when it fails.
         began = time.perf_counter()
@@ -93,8 +96,8 @@ def export_upstream(
     return {**found, "wall": wall}
 
 
-def export_here(checkpoint: Path, out: Path, lengths: dict[str, Any]) -> dict[str, Any]:
-    """One export in this process; ``lengths`` are upstream's keyword arguments, its own defaults where empty."""
+def export_here(checkpoint: Path, out: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """One export in this process; ``given`` are upstream's keyword arguments, its own defaults where empty."""
     began = time.perf_counter()
     from litert_torch.generative.export_hf.core.exportable_module_config import ExportableModuleConfig
     from litert_torch.generative.export_hf.export import export
@@ -104,13 +107,13 @@ def export_here(checkpoint: Path, out: Path, lengths: dict[str, Any]) -> dict[st
     needed = NEEDED.get(kind, {})
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        export(model=str(checkpoint), output_dir=folder, **lengths, **needed)
+        export(model=str(checkpoint), output_dir=folder, **given, **needed)
         product = Path(folder, PRODUCT)
         if not product.is_file():
             raise BenchmarkError(f"upstream's export ended well and wrote no {PRODUCT}")
         shutil.move(product, out)
         seconds = time.perf_counter() - began
-    used = ExportableModuleConfig(model=str(checkpoint), **lengths, **needed)
+    used = ExportableModuleConfig(model=str(checkpoint), **given, **needed)
     recipe = used.quantization_recipe
     return {"seconds": {"imports": imports, "export": seconds}, "recipe": recipe, "needed": needed}
 
@@ -148,16 +151,19 @@ def lengths_of(file: Path) -> Lengths:
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--prefill", type=click.IntRange(min=1), multiple=True, help="Tokens of a prefill signature.")
 @click.option("--cache", type=click.IntRange(min=1), help="Slots of the KV cache.")
-def main(checkpoint: Path, out: Path, prefill: tuple[int, ...], cache: int | None) -> None:
+@click.option("--recipe", help="Upstream's name of a quantization recipe.")
+def main(checkpoint: Path, out: Path, prefill: tuple[int, ...], cache: int | None, recipe: str | None) -> None:
     """Export CHECKPOINT to OUT by upstream's own export_hf; the last line of stdout is JSON."""
     from gemcut.util.process_memory import peak_memory
 
-    lengths: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if prefill:
-        lengths["prefill_lengths"] = list(prefill)
+        given["prefill_lengths"] = list(prefill)
     if cache is not None:
-        lengths["cache_length"] = cache
-    found = export_here(checkpoint, out, lengths)
+        given["cache_length"] = cache
+    if recipe is not None:
+        given["quantization_recipe"] = recipe
+    found = export_here(checkpoint, out, given)
     print(json.dumps({**found, "peak_memory": peak_memory()}), flush=True)
 
 

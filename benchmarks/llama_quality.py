@@ -20,6 +20,8 @@ from .common import run
 from .llama_build import VERSION, compile_tools, unpack
 
 _TOOLS = ("llama-quantize", "llama-imatrix")
+# Of 512 tokens each: as much text as our own calibration takes. Without a perplexity the head isn't run.
+_CHUNKS = 40
 # For AVX2, not for what this processor claims: on virtual machines that show AMX its kernels end the process.
 _FLAGS = ("-DGGML_NATIVE=OFF", "-DBUILD_SHARED_LIBS=ON", "-DLLAMA_CURL=OFF", "-DCMAKE_BUILD_TYPE=Release")
 
@@ -85,7 +87,7 @@ class LlamaCpp:
     def imatrix(self, model: Path, text: Path, out: Path) -> None:
         """Computes an importance matrix of a model on a text."""
         words = [self._bin / "llama-imatrix", "-m", model, "-f", text, "-o", out, "-c", "512", "-ngl", "0"]
-        run(words, "llama-imatrix")
+        run([*words, "--no-ppl", "--chunks", _CHUNKS], "llama-imatrix")
 
     def rows(self, model: Path, texts: dict[str, list[int]]) -> Iterator[tuple[str, Iterator[Any]]]:
         """Each text's logits after each token but the last, float32 [V], in llama.cpp's own runtime."""
@@ -119,8 +121,8 @@ def calibration_text(out: Path) -> Path:
 def files(llama: LlamaCpp, source: Path, folder: Path, ways: Sequence[Way] = WAYS) -> Iterator[tuple[Way, Path]]:
     """Each way's file, one at a time: it is deleted when the next is asked for."""
     llama.build()
-    plain, imatrix = folder / "bf16.gguf", folder / "imatrix.gguf"
-    llama.quantize(source, plain, Way("BF16"), None)
+    plain, imatrix = folder / "f32.gguf", folder / "imatrix.gguf"
+    llama.quantize(source, plain, Way("F32"), None)  # exact, and what AVX2 multiplies fastest
     llama.imatrix(plain, calibration_text(folder / "calibration.txt"), imatrix)
     for way in ways:
         out = folder / "quantized.gguf"

@@ -2,7 +2,7 @@
 
 Each recipe is exported, and its bundle is run in the runtime itself over held-out text: every position of every text,
 fed one token at a time, against the float model's logits over the whole vocabulary. Beside them, on the same weights,
-tokens and float logits: llama.cpp's own quantizations in llama.cpp, and LiteRT's own recipes in LiteRT.
+tokens and float logits: llama.cpp's own quantizations in llama.cpp, and what LiteRT's own exporter makes, in LiteRT.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .real_weights import MODELS, TITLES, gguf_of, make_checkpoint
 
 # Tokens of each text, its beginning-of-sequence token among them.
 LENGTH = 256
+_CONTEXT = 512
 _ROOM = 12 << 30
 # Each text's name with an iterator over its logits.
 Rows = Iterable[tuple[str, Iterator[Any]]]
@@ -143,7 +144,7 @@ class Yardstick:
 def export(checkpoint: Path, recipe: str, plain: bool, runtime: str, out: Path) -> Path:
     """One ``gemcut export`` in a process of its own; a failed gate is reported, and published all the same."""
     words = ["export", checkpoint, "--target", "android-arm64", "--runtime", runtime, "--recipe", recipe]
-    more = ["--gate", "report", "--context", 512, "-o", out, "--json"]
+    more = ["--gate", "report", "--context", _CONTEXT, "-o", out, "--json"]
     template = [] if (checkpoint / "chat_template.jinja").is_file() else ["--chat-template", "none"]
     calibration = ["--calibration", "none"] if plain else []
     said = run_module("gemcut.cli", [*words, *more, *template, *calibration], f"gemcut export --recipe {recipe}")
@@ -237,14 +238,9 @@ def _ours(bundle: Bundle, yardstick: Yardstick, title: str) -> Quality:
 
 
 def _litert(checkpoint: Path, yardstick: Yardstick, folder: Path, shown: Any) -> Iterator[Quality]:
-    """LiteRT's own recipes on the float program that we make."""
-    shown.stage("float32 for litert")
-    out = export(checkpoint, "float32", False, "litert", folder / "bundle")
-    source = folder / "float.tflite"
-    with open_bundle(out) as bundle:
-        litert_recipes.float_program(bundle, source)
-    shutil.rmtree(out)
-    for title, program in litert_recipes.programs(source):
+    """The same weights through LiteRT's own exporter, with its own recipes."""
+    shown.stage("LiteRT's own exporter")
+    for title, program in litert_recipes.programs(checkpoint, folder, _CONTEXT):
         shown.stage(title)
         rows = ((name, rows_of(program, "litert", ids)) for name, ids in yardstick.texts.items())
         yield yardstick.compare(title, "litert", program.stat().st_size, rows)
