@@ -300,7 +300,7 @@ def _named_in(path: Path) -> tuple[str, ...]:
 
     names = runtime_names()
     try:
-        listed = tomllib.loads(path.read_text(encoding="utf-8")).get("runtimes", [])
+        listed = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("runtimes", [])
     except (OSError, ValueError):
         return names  # load_target reads it again, and says what is wrong
     for index, name in enumerate(listed if isinstance(listed, list) else []):

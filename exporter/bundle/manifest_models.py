@@ -312,7 +312,7 @@ class Manifest(_Part):
         proven: Whether the bundle was run, compared and found within the limits.
         unproven: Why it isn't proven.
         stop_ids: Token ids that end a turn.
-        bos_id: The id of the beginning of a sequence; null if the tokenizer has none.
+        bos_id: The id of the beginning of a sequence; null if prompts of this model begin with none.
         special_tokens: Names that the chat template may use (``bos_token`` and so on), and the tokens they stand for.
         template_bos: Whether the template writes the BOS itself, so that a runner must not add another.
         licence: The model's licence.

@@ -57,7 +57,7 @@ def text_of(file: Path) -> CalibrationText:
         UsageError: It can't be read, or holds nothing.
     """
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--calibration {file}: {error}", hint="Give a text file in UTF-8.") from error
     if not content.strip():

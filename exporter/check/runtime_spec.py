@@ -190,7 +190,7 @@ def _build_files(root: Path) -> Iterator[Path]:
 def _package_json(text: str, path: Path) -> Iterator[AppRuntime]:
     """A React Native app's packages that bring a runtime, in the version that is installed or locked."""
     data = _json(path)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     for part in ("dependencies", "devDependencies", "peerDependencies"):
         wanted = data.get(part)
         for name, spec in wanted.items() if isinstance(wanted, dict) else ():
@@ -218,17 +218,17 @@ def _installed(folder: Path, name: str) -> str | None:
         return entry.get("version")
     named = re.escape(name)
     if (lock := folder / "yarn.lock").is_file():
-        entry = re.search(rf'^"?{named}@[^\n]*:\n\s+version:? "?([^"\s]+)', lock.read_text(encoding="utf-8"), re.M)
+        entry = re.search(rf'^"?{named}@[^\n]*:\n\s+version:? "?([^"\s]+)', lock.read_text(encoding="utf-8-sig"), re.M)
         return entry[1] if entry else None
     if (lock := folder / "pnpm-lock.yaml").is_file():
-        entry = re.search(rf"^\s+'?/?{named}@([0-9][^:'(]*)", lock.read_text(encoding="utf-8"), re.M)
+        entry = re.search(rf"^\s+'?/?{named}@([0-9][^:'(]*)", lock.read_text(encoding="utf-8-sig"), re.M)
         return entry[1] if entry else None
     return None
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     if not isinstance(found, dict):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jinja2.ext import Extension
 
 NONE = "none"
+_BYTE_ORDER_MARK = "\ufeff"  # which some editors put before a file's text
 _PROBE = "gemcut probe 7"
 _ANSWER = "gemcut answer 11"
 _SYSTEM = "gemcut system 13"
@@ -52,7 +53,7 @@ def choose_template(folder: Path, tokenizer: Any, asked: str | None) -> tuple[st
 
 def _read_file(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(
@@ -67,20 +68,24 @@ def _own_template(folder: Path, tokenizer: Any) -> tuple[str, str, tuple[str, ..
     legacy = folder / "chat_template.json"
     if found is None and legacy.exists():
         try:
-            found, where = json.loads(legacy.read_text(encoding="utf-8"))["chat_template"], legacy.name
+            found, where = json.loads(legacy.read_text(encoding="utf-8-sig"))["chat_template"], legacy.name
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{legacy} can't be read: {error!r}", hint=_HINT) from error
     if isinstance(found, dict):
         if "default" not in found:
             raise CheckpointError(f"none of the chat templates ({', '.join(found)}) is named 'default'", hint=_HINT)
         others = ", ".join(sorted(set(found) - {"default"}))
-        return found["default"], where, (f"chat templates left out: {others}",) if others else ()
+        return (
+            found["default"].removeprefix(_BYTE_ORDER_MARK),
+            where,
+            (f"chat templates left out: {others}",) if others else (),
+        )
     if not isinstance(found, str) or not found.strip():
         raise CheckpointError(
             f"{folder} has no chat template; pass one with --chat-template FILE, or none for a base model",
             hint="pass --chat-template FILE (a Jinja file), or --chat-template none",
         )
-    return found, where, ()
+    return found.removeprefix(_BYTE_ORDER_MARK), where, ()
 
 
 def check_template(text: str, tokenizer: Any, where: str) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Checkpoint:
         chat_template: The template in use; None if `none` was asked for.
         generation: The content of generation_config.json.
         stop_ids: Every id that ends a turn, sorted; token ids index the embedding's rows.
-        bos_id: The id of the beginning of a sequence; None if the tokenizer has none.
+        bos_id: The id of the beginning of a sequence, if every prompt begins with it; see ``start_token``.
         licence: The licence that it states.
         notes: What the user should know.
         tensors: Its tensors, with the adapter merged in as they are read.

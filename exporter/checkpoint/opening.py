@@ -14,8 +14,10 @@ from .formats import foreign_config, foreign_files, list_files, refuse_quantized
 from .hub import Place, locate
 from .licence import read_licence
 from .opened import Checkpoint, Description
+from .start_token import start_token
+from .stop_tokens import stop_ids_of
 from .tensors import INDEX, SINGLE, TensorIndex, open_tensors
-from .tokenizer import load_tokenizer, stop_ids_of
+from .tokenizer import load_tokenizer
 from .weights import weight_map
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
     tokenizer, token_notes = load_tokenizer(place.path, described.family, text_config)
     template, template_notes = choose_template(place.path, tokenizer, chat_template)
     raw = read_json(place.path / "config.json")
-    stop_ids, stop_notes = stop_ids_of(generation, raw, text_config, tokenizer)
+    stop_ids, stop_notes = stop_ids_of(generation, raw, text_config, tokenizer, template)
     licence, licence_notes = read_licence(place.path, described.family)
     return Checkpoint(
         path=place.path,
@@ -78,7 +80,7 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
         chat_template=template,
         generation=generation,
         stop_ids=stop_ids,
-        bos_id=tokenizer.bos_token_id,
+        bos_id=start_token(tokenizer, template),
         licence=licence,
         notes=(*layout_notes, *token_notes, *template_notes, *stop_notes, *licence_notes, *merged_notes),
         tensors=tensors,
@@ -129,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: It can't be read, or isn't an object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} can't be read: {error}", hint="fetch the file again") from error
     if not isinstance(found, dict):

@@ -1,4 +1,4 @@
-"""The tokenizer, loaded by transformers and checked against the embedding; and the ids that end a turn."""
+"""The tokenizer, loaded by transformers and checked against the embedding."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load_tokenizer(
         raise CheckpointError(
             f"the tokenizer in {folder} can't be read: {reason}", hint="fetch the tokenizer's files again"
         ) from error
-    notes = _own_pipeline(folder, tokenizer)
+    notes = (*_own_pipeline(folder, tokenizer), *_as_for_prompts(tokenizer))
     return tokenizer, (*notes, *_check_vocabulary(tokenizer, family, text_config))
 
 
@@ -79,7 +79,7 @@ def _stated_pipeline(file: Path) -> tuple[Any, Any] | None:
 
     if not file.is_file():
         return None
-    raw = json.loads(file.read_text(encoding="utf-8"))
+    raw = json.loads(file.read_text(encoding="utf-8-sig"))
     bare = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
     parts = {key: raw.get(key) for key in ("normalizer", "pre_tokenizer")}
     small = Tokenizer.from_str(json.dumps({**bare, **parts}))
@@ -95,6 +95,37 @@ def _sentencepiece_pipeline(backend: Any) -> tuple[Any, Any] | None:
         return None
     steps = [normalizers.Prepend(part.replacement), normalizers.Replace(" ", part.replacement)]
     return normalizers.Sequence(steps), None
+
+
+def _as_for_prompts(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Have a text taken whole, and nothing put after it: a prompt is to be continued.
+
+    A tokenizer.json keeps the truncation and padding of the last call before it was saved. transformers turns them off
+    at every call that doesn't ask for them; other readers of the file don't.
+    """
+    from tokenizers import processors
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return ()
+    backend.no_truncation()
+    backend.no_padding()
+    before, after = _put_around(backend)
+    if not after:
+        return ()
+    named = [(backend.id_to_token(index), index) for index in before]
+    backend.post_processor = processors.TemplateProcessing(
+        single=[*(f"{token}:0" for token, _ in named), "$A:0"], special_tokens=named
+    )
+    left_out = " ".join(backend.id_to_token(index) for index in after)
+    return (f"the tokenizer puts {left_out} after a text; it is left out, because a prompt is to be continued",)
+
+
+def _put_around(backend: Any) -> tuple[list[int], list[int]]:
+    """The ids that a tokenizer puts before and after a text."""
+    bare, full = (list(backend.encode("x", add_special_tokens=own).ids) for own in (False, True))
+    at = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), 0)
+    return full[:at], full[at + len(bare) :]
 
 
 def _check_vocabulary(
@@ -120,50 +151,3 @@ def _check_vocabulary(
         f"{rows}, {token!r} (id {index}) first",
         hint="use the tokenizer that the model was trained with, or resize the embedding before saving",
     )
-
-
-def stop_ids_of(
-    generation: dict[str, Any],
-    raw: dict[str, Any],
-    text_config: PreTrainedConfig,
-    tokenizer: PreTrainedTokenizerBase,
-) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return every id that ends a turn, as generation_config.json and config.json say together, and notes.
-
-    If neither states one, the tokenizer's end of sequence is used, and a note says so.
-
-    Args:
-        generation: The content of generation_config.json.
-        raw: The content of config.json.
-        text_config: The text part's configuration.
-        tokenizer: The checkpoint's tokenizer.
-
-    Raises:
-        CheckpointError: A stop id isn't an id of the embedding, or there is none at all.
-    """
-    text = raw.get("text_config")
-    stated = [generation.get("eos_token_id"), raw.get("eos_token_id")]
-    stated.append(text.get("eos_token_id") if isinstance(text, dict) else None)
-    found: set[int] = set()
-    for value in stated:
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None:
-                found.add(_stop_id(item, int(text_config.vocab_size)))
-    if found:
-        return tuple(sorted(found)), ()
-    if tokenizer.eos_token_id is None:
-        raise CheckpointError(
-            "no stop token: generation_config.json, config.json and the tokenizer name no end of sequence",
-            hint="add eos_token_id to generation_config.json",
-        )
-    note = f"no eos_token_id is stated: generation stops at the tokenizer's {tokenizer.eos_token!r}"
-    return (_stop_id(tokenizer.eos_token_id, int(text_config.vocab_size)),), (note,)
-
-
-def _stop_id(item: object, rows: int) -> int:
-    if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < rows:
-        raise CheckpointError(
-            f"eos_token_id {item!r} is not an id in a vocabulary of {rows}",
-            hint="correct eos_token_id in generation_config.json and config.json",
-        )
-    return item

@@ -90,7 +90,7 @@ def _read_tools(path: Path | None) -> list[dict[str, Any]]:
     if path is None:
         return []
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError(f"--tools {path} can't be read: {error}") from error
     if not isinstance(found, list) or not all(isinstance(tool, dict) for tool in found):

@@ -78,7 +78,7 @@ def read(path: Path, model: type[Model], kind: str) -> Model:
         UnsupportedError: A key or a value is unknown; the message has the nearest.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{path}: not a TOML file: {error}", hint=f"run gemcut {kind}s show NAME to see one"

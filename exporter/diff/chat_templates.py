@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError
-from ..prompt.chats import render_chat
+from ..prompt.chats import render_chat, starts
 from .document import Change, Rendered, TemplateDiff, same
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def compare_templates(
         both = [_render(codec, chat) for codec in codecs]
         for side, (codec, (text, _)) in enumerate(zip(codecs, both, strict=True)):
             if text is not None and codec.bos_id is not None:
-                most[side] = max(most[side], codec.encode(text).count(codec.bos_id))
+                most[side] = max(most[side], starts(codec.encode(text), codec.bos_id))
         if both[0] != both[1]:
             rendered.append(_rendered(chat.id, both))
     if not diff and not rendered:

@@ -89,7 +89,7 @@ def _name_in(file: Path) -> str:
     import yaml
 
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"--task {file}: {error}") from error
     name = data.get("task") if isinstance(data, dict) else None

@@ -143,7 +143,6 @@ def _contents(job: BundleJob, manifest: Manifest, goldens: Goldens, files: dict[
 def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, built: Built) -> Manifest:
     """Return the manifest before the proof: everything but figures and verdict."""
     checkpoint = plan.checkpoint
-    bos = checkpoint.tokenizer.bos_token
     return Manifest(
         model=SourceRecord(
             name=checkpoint.name,
@@ -182,7 +181,7 @@ def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, built: 
         stop_ids=checkpoint.stop_ids,
         bos_id=checkpoint.bos_id,
         special_tokens=special_tokens(checkpoint),
-        template_bos=bool(bos) and _starts_with(codec, str(bos)),
+        template_bos=checkpoint.bos_id is not None and codec.has_template,
         licence=LicenceRecord(id=checkpoint.licence.id, name=checkpoint.licence.name),
         notes=checkpoint.notes,
     )
@@ -206,12 +205,6 @@ def limits(gate: Gate) -> dict[str, float]:
 def gate_of(record: GateRecord) -> Gate:
     """Return the gate that a manifest holds."""
     return Gate(**record.limits, reason=record.reason)
-
-
-def _starts_with(codec: ChatCodec, bos: str) -> bool:
-    if not codec.has_template:
-        return False
-    return codec.render([{"role": "user", "content": "Hi"}], None, True).startswith(bos)
 
 
 def _recipe(plan: ExportPlan) -> RecipeRecord:

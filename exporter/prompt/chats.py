@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,3 +62,8 @@ def encode_prompt(codec: Codec, prompt: Prompt) -> tuple[str, list[int]]:
         return prompt.text, codec.encode(prompt.text, add_special_tokens=True)
     rendered = render_chat(codec, prompt)
     return rendered, codec.encode(rendered)
+
+
+def starts(ids: Sequence[int], bos: int | None) -> int:
+    """Return how many times the beginning-of-sequence token stands at the beginning of a prompt's ids."""
+    return next((at for at, token in enumerate(ids) if token != bos), len(ids))

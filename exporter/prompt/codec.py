@@ -46,7 +46,7 @@ class Codec(Protocol):
 
     Attributes:
         special_ids: The ids of the control tokens.
-        bos_id: The id of the beginning-of-sequence token, if there is one.
+        bos_id: The id of the beginning-of-sequence token, if prompts begin with one.
         has_template: False for base models.
     """
 
@@ -146,12 +146,14 @@ def _compile(source: str, strftime_now: Callable[[str], str]) -> jinja2.Template
     return environment.from_string(source)
 
 
-def _with_reasoning(message: Message) -> dict[str, Any]:
-    """Return a message with its reasoning under the names that templates read, as transformers fills them in."""
-    reasoning = next((message[key] for key in _REASONING if message.get(key) is not None), None)
-    if reasoning is None:
-        return dict(message)
-    return {"thinking": reasoning, **message, "reasoning_content": reasoning}
+def _completed(message: Message) -> dict[str, Any]:
+    """Return a message as transformers hands it to a template.
+
+    Members that are null are left out, and its reasoning is under every name that templates read.
+    """
+    found = {key: value for key, value in message.items() if value is not None}
+    reasoning = next((found[key] for key in _REASONING if key in found), None)
+    return found if reasoning is None else {"thinking": reasoning, **found, "reasoning_content": reasoning}
 
 
 class Template:
@@ -204,7 +206,7 @@ class Template:
 
         try:
             return self._template.render(
-                messages=[_with_reasoning(message) for message in messages],
+                messages=[_completed(message) for message in messages],
                 tools=[dict(tool) for tool in tools] if tools else None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
@@ -225,7 +227,7 @@ class ChatCodec:
     Args:
         tokenizer: The tokenizer, with neither truncation nor padding.
         template: None for base models.
-        bos_id: The beginning-of-sequence token, if there is one.
+        bos_id: The beginning-of-sequence token, if prompts begin with one.
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, template: Template | None, bos_id: int | None) -> None:
@@ -282,7 +284,7 @@ def load_codec(
         tokenizer_json: The tokenizers library's file.
         template: The chat template's text; None for base models.
         special_tokens: The tokens that the template may use by name.
-        bos_id: The id of the beginning-of-sequence token; if None, that of ``special_tokens["bos_token"]``.
+        bos_id: The id of the beginning-of-sequence token; None if prompts begin with none.
         now: The time that ``strftime_now`` gives; see ``Template``.
 
     Raises:
@@ -297,6 +299,4 @@ def load_codec(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     names = dict(special_tokens or {})
-    if bos_id is None and "bos_token" in names:
-        bos_id = tokenizer.token_to_id(names["bos_token"])
     return ChatCodec(tokenizer, None if template is None else Template(template, names, now), bos_id)

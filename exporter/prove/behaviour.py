@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..prompt.chats import encode_prompt, render_chat
+from ..checkpoint.stop_tokens import turn_end
+from ..prompt.chats import encode_prompt, render_chat, starts
 from ..prompt.codec import Codec, TemplateRefused
 from ..prompt.toolcalls import ReadCalls, ToolCall, holds_tool_calls, parse_tool_calls
 from .golden import Golden, Recorded, strip_stop
@@ -98,13 +100,13 @@ def _encoded(codec: Codec, golden: Golden) -> tuple[str, list[int]] | str:
 
 
 def _bos(goldens: Sequence[Golden], codec: Codec) -> _Misses:
-    """Check that there is no more than one BOS in the ids that the runner would see."""
+    """Check that no more than one BOS begins what the runner would see; in some templates it begins turns as well."""
     for golden in goldens:
         found = _encoded(codec, golden)
         if isinstance(found, str):
             continue
-        count = found[1].count(codec.bos_id) if codec.bos_id is not None else 0
-        yield golden.prompt.id, f"{count} BOS tokens (id {codec.bos_id}) in the prompt" if count > 1 else None
+        count = starts(found[1], codec.bos_id)
+        yield golden.prompt.id, f"{count} BOS tokens (id {codec.bos_id}) begin the prompt" if count > 1 else None
 
 
 def _template(goldens: Sequence[Golden], codec: Codec) -> _Misses:
@@ -150,12 +152,28 @@ def _generation_prompt(goldens: Sequence[Golden], codec: Codec) -> _Misses:
         yield prompt.id, None if fits else wrong
 
 
-def _stops(goldens: Sequence[Golden], recorded: Sequence[Recorded]) -> _Misses:
-    """Check that the bundle's reply ends if the float model's did."""
+def _stops(goldens: Sequence[Golden], recorded: Sequence[Recorded], codec: Codec, stop_ids: frozenset[int]) -> _Misses:
+    """Check that the bundle's reply ends if the float model's did; if it didn't, that what ends a turn would end it."""
     for golden, bundle in zip(goldens, recorded, strict=True):
         if golden.ended:
             wrong = f"no stop token in {len(bundle.greedy_ids)} tokens; the float model stopped"
             yield golden.prompt.id, None if bundle.ended else f"{wrong} after {len(golden.greedy_ids)}"
+            continue
+        end = _template_end(golden, codec)
+        if end is not None:
+            wrong = f"{codec.decode([end])} (id {end}), which the template writes after an answer, is no stop token"
+            yield golden.prompt.id, None if end in stop_ids else wrong
+
+
+def _template_end(golden: Golden, codec: Codec) -> int | None:
+    prompt = golden.prompt
+    if prompt.kind == "text":
+        return None
+
+    def render(chat: Sequence[dict[str, Any]]) -> str:
+        return codec.render(chat, prompt.tools, False)
+
+    return turn_end(render, codec.encode, codec.decode, codec.special_ids, [dict(one) for one in prompt.messages])
 
 
 def _special_tokens(
@@ -240,7 +258,7 @@ def check_behaviour(
         _check("bos", _bos(goldens, codec)),
         _check("template", _template(goldens, codec)),
         _check("generation_prompt", _generation_prompt(goldens, codec)),
-        _check("stop", _stops(goldens, recorded), STOP_RATE),
+        _check("stop", _stops(goldens, recorded, codec, stops), STOP_RATE),
         _check("special_tokens", _special_tokens(goldens, recorded, codec, stops)),
         _check("tool_calls_parse", _calls_parse(pairs, read_calls)),
         _check("tool_call_names", names, 0.0),

@@ -76,7 +76,7 @@ def load_prompts(path: Path) -> list[Prompt]:
     """
     found = []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 too
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would cut at U+2028 too
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} can't be read: {error}", hint="give a UTF-8 file, one prompt a line") from error
     for number, line in enumerate(lines, 1):

@@ -65,7 +65,7 @@ def _compiled(name: str) -> Compiled:
 @cache
 def _sample_codec() -> ChatCodec:
     names = {"bos_token": "<bos>", "eos_token": "<eos>"}
-    return load_codec(SAMPLE / "tokenizer.json", (SAMPLE / "chat_template.jinja").read_text(), names)
+    return load_codec(SAMPLE / "tokenizer.json", (SAMPLE / "chat_template.jinja").read_text(), names, bos_id=2)
 
 
 @cache

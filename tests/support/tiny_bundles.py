@@ -173,7 +173,7 @@ def proven(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     source = tmp_path_factory.mktemp("source")
     _write_program(source / "model.pte")
     _write_tokenizer(source / "tokenizer.json")
-    codec = load_codec(source / "tokenizer.json", TEMPLATE, {"bos_token": "<bos>"})
+    codec = load_codec(source / "tokenizer.json", TEMPLATE, {"bos_token": "<bos>"}, bos_id=2)
     asked = [Prompt(w, "chat", ({"role": "user", "content": f"hello {w} " * 12},)) for w in ("one", "two", "user")]
 
     def make(noise: float = 0.0, **changes: Any) -> Path:

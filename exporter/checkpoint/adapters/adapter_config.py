@@ -143,7 +143,7 @@ def read_config(folder: Path) -> AdapterConfig:
             f"{folder} has no {FILE}, so it is not a PEFT adapter", hint="name the folder that holds the adapter"
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} can't be read: {error}", hint="fetch the file again") from error
     if not isinstance(found, dict):

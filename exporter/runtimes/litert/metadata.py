@@ -54,24 +54,6 @@ _JOIN = """{%- elif message.content | rejectattr("type", "eq", "text") | list | 
 """
 
 
-def start_token(tokenizer: PreTrainedTokenizerBase, template: str | None) -> int | None:
-    """Return the id that the engine is to put before every conversation: BOS if the model really gets one, else None.
-
-    A chat gets what the template renders, a text without a template what the tokenizer adds.
-
-    Args:
-        tokenizer: As transformers loaded it.
-        template: The chat template; None for a base model.
-    """
-    bos = tokenizer.bos_token_id
-    if bos is None:
-        return None
-    if template is None:
-        return bos if list(tokenizer("x").input_ids[:1]) == [bos] else None
-    text = _render(tokenizer, template, "x")
-    return bos if text.startswith(str(tokenizer.bos_token)) else None
-
-
 def engine_template(
     source: str | None, tokenizer: PreTrainedTokenizerBase, *, start: int | None, spacing: Spacing
 ) -> str:
@@ -83,7 +65,7 @@ def engine_template(
     Args:
         source: The chat template; None for a base model, whose messages are joined as they are.
         tokenizer: As transformers loaded it.
-        start: From ``start_token``.
+        start: From ``checkpoint.start_token``.
         spacing: ``TokenizerChoice.spacing``.
 
     Raises:
@@ -128,7 +110,7 @@ def llm_metadata(
         text_type: ``model_type`` of the text part's configuration.
         context: Tokens that fit, prompt and reply together.
         stop_ids: Every id that ends a turn.
-        start: From ``start_token``.
+        start: From ``checkpoint.start_token``.
         pad: The padding token's id.
         template: From ``engine_template``.
         tools: Whether the template renders tools, from ``renders_tools``.

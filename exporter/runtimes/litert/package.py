@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...checkpoint.start_token import start_token
 from ..program import Contents
 from .litertlm_writer import pack
-from .metadata import engine_template, llm_metadata, renders_tools, start_token
+from .metadata import engine_template, llm_metadata, renders_tools
 from .tokenizer_section import choose_tokenizer
 
 MANIFEST = "manifest.json"

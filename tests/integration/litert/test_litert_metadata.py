@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import sentencepiece
 from gemcut.checkpoint.random import _TEMPLATE
+from gemcut.checkpoint.start_token import start_token
 from gemcut.errors import UnsupportedError
 from gemcut.runtimes.litert.litertlm_writer import pack
-from gemcut.runtimes.litert.metadata import engine_template, engine_type, llm_metadata, renders_tools, start_token
+from gemcut.runtimes.litert.metadata import engine_template, engine_type, llm_metadata, renders_tools
 from gemcut.runtimes.litert.minijinja import rewrite
 from gemcut.runtimes.litert.spacing import Spacing
 from gemcut.runtimes.litert.tokenizer_section import choose_tokenizer

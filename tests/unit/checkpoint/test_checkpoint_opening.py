@@ -54,7 +54,8 @@ def test_stop_ids_are_those_of_generation_and_config_together(fresh, edit_json):
     folder = fresh()
     edit_json(folder / "generation_config.json", eos_token_id=[1, 50])
     edit_json(folder / "config.json", eos_token_id=106)
-    assert open_checkpoint(str(folder)).stop_ids == (1, 50, 106)
+    # 6 is the template's <end_of_turn>.
+    assert open_checkpoint(str(folder)).stop_ids == (1, 6, 50, 106)
 
 
 def test_stop_ids_fall_back_to_the_tokenizer_with_a_note(fresh, edit_json):
@@ -62,9 +63,11 @@ def test_stop_ids_fall_back_to_the_tokenizer_with_a_note(fresh, edit_json):
     (folder / "generation_config.json").unlink()
     edit_json(folder / "config.json", eos_token_id=None)
     checkpoint = open_checkpoint(str(folder))
-    assert checkpoint.stop_ids == (1,)
+    assert checkpoint.stop_ids == (1, 6)
     assert checkpoint.generation == {}
-    assert any("no eos_token_id is stated" in note for note in checkpoint.notes)
+    said = [note for note in checkpoint.notes if "no eos_token_id names it" in note]
+    assert ["<end_of_turn>" in note for note in said] == [True, False]
+    assert "the tokenizer's end of sequence" in said[1]
 
 
 @pytest.mark.parametrize("bad", [512, -1, "</s>", [1, 9999]])

@@ -25,7 +25,7 @@ def make_codec(tokenizer_json: Path) -> Callable[..., ChatCodec]:
         if rotate:
             path = tokenizer_json.with_name(f"rotated-{rotate}.json")
             write_tokenizer(path, rotate)
-        return load_codec(path, template, {"bos_token": "<bos>"})
+        return load_codec(path, template, {"bos_token": "<bos>"}, bos_id=2)
 
     return make
 
