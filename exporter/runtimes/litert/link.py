@@ -16,6 +16,7 @@ from ...quantize.recipe import Scheme
 from ...quantize.stored import StoredWeights
 from ...util.progress import Progress
 from .quantized_tables import SCALE_TYPE, TYPES, Table, table_bytes, write_table
+from .row_scales import written_once
 from .weight_inputs import PREFIX, Weight
 
 _ALIGNMENT = 64
@@ -29,10 +30,12 @@ class _Tables:
     Attributes:
         index: A table's key -> index of its buffer in the model.
         tables: Index of a buffer -> its table.
+        rows: Index of a buffer -> its rows' scales, which all tensors of the table share.
     """
 
     index: dict[tuple[int, int, int, str, int], int] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
+    rows: dict[int, Any] = field(default_factory=dict)
 
 
 def link(
@@ -123,17 +126,17 @@ def _make_constant(model: Any, graph: Any, index: int, table: Table, found: _Tab
     graph.inputs = [i for i in graph.inputs if i != index]
     if scheme.weight == "float32":
         return added
-    quantization = schema.QuantizationParametersT()
-    quantization.quantizedDimension = 0
     if table.scales is None:
-        quantization.scale = table.row_scales()
-        quantization.zeroPoint = [0] * len(quantization.scale)
-    else:
-        quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
-        details = schema.BlockwiseQuantizationT()
-        details.scales = _scale_tensor(graph, table)
-        details.zeroPoints, details.blockSize = -1, scheme.group
-        quantization.details = details
+        if buffer not in found.rows:
+            found.rows[buffer] = written_once(table.row_scales())
+        tensor.quantization = found.rows[buffer]
+        return added
+    quantization = schema.QuantizationParametersT()
+    quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+    details = schema.BlockwiseQuantizationT()
+    details.scales = _scale_tensor(graph, table)
+    details.zeroPoints, details.blockSize = -1, scheme.group
+    quantization.details = details
     tensor.quantization = quantization
     return added
 

@@ -318,3 +318,31 @@ def test_a_matrix_that_an_operator_cannot_take_as_a_constant_is_refused(
     with pytest.raises(UnsupportedError, match=rf"model\.odd: the program passes this matrix to {operator}, "):
         link(tmp_path / "skeleton.tflite", tmp_path / "out.tflite", weights, {"model.odd": INT8}, {}, None)  # type: ignore[arg-type]
     assert not (tmp_path / "out.tflite").exists()
+
+
+def test_scales_of_rows_stand_in_the_file_once_for_all_tensors_that_have_them() -> None:
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+    from gemcut.runtimes.litert.row_scales import written_once
+
+    rows = 1000
+
+    def packed(tensors: int) -> tuple[bytes, list[float]]:
+        shared = written_once(np.linspace(0.5, 1.5, rows, dtype=np.float32))
+        graph = schema.SubGraphT()
+        graph.tensors = [schema.TensorT() for _ in range(tensors)]
+        for tensor in graph.tensors:
+            tensor.quantization = shared
+        model = schema.ModelT()
+        model.subgraphs = [graph]
+        for _ in range(2):  # each file has its own, as the linker packs twice
+            builder = flatbuffers.Builder(0)
+            builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+            data = bytes(builder.Output())
+        back = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0].tensors
+        assert all(list(tensor.quantization.zeroPoint) == [0] * rows for tensor in back)
+        return data, [float(tensor.quantization.scale[-1]) for tensor in back]
+
+    one, two = packed(1), packed(2)
+    assert two[1] == [1.5, 1.5]
+    assert 0 < len(two[0]) - len(one[0]) < 100
