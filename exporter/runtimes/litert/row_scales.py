@@ -1,7 +1,7 @@
 """Scales of rows that stand in a flatbuffer once, however many tensors have them.
 
-A program has a tensor for each use of a table in each signature. Scale and zero point of every row take 12 bytes, so that
-the embedding and the head of Gemma 3 270M, 262,144 rows, would take 25 MB of a bundle with four signatures.
+A program has a tensor for each use of a table in each signature. Scale and zero point of a row take 12 bytes, so that
+those of the embedding and the head of Gemma 3 270M, 262,144 rows, would take 25 MB of a program with four signatures.
 """
 
 from __future__ import annotations
