@@ -6,6 +6,7 @@ The facts are in ``formats.toml``, each with its source.
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -115,6 +116,28 @@ def refuse_quantized_tensors(folder: Path, source: str, names: Iterable[str]) ->
         found = next((name for name in known if name.endswith(tuple(row["ends"]))), None)
         if found is not None:
             raise _quantized(Path(f"tensor '{found}'"), row["name"], folder, source)
+
+
+def refuse_embedding_model(folder: Path) -> None:
+    """Refuse a sentence-transformers model, which may have the ``model_type`` of its family's generating models.
+
+    Args:
+        folder: The checkpoint.
+
+    Raises:
+        UnsupportedError: modules.json names a pooling layer (https://sbert.net/docs/package_reference/util.html).
+    """
+    path = folder / "modules.json"
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else []
+    except (OSError, ValueError):
+        return
+    kinds = [str(one.get("type", "")) for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
+    if any(kind.rpartition(".")[2] == "Pooling" for kind in kinds):
+        raise UnsupportedError(
+            f"{path} describes an embedding model (it pools what the layers put out), which can't continue a text",
+            hint="use a model that generates text",
+        )
 
 
 def foreign_config(folder: Path, source: str, raw: Mapping[str, Any]) -> UnsupportedError | None:

@@ -53,6 +53,7 @@ class Checkpoint:
         config: The whole configuration.
         text_config: The decoder's configuration; the same object for text models.
         tokenizer: As transformers loaded it.
+        words: The folder that it was loaded from: the adapter's, if that has one.
         chat_template: The template in use; None if `none` was asked for.
         generation: The content of generation_config.json.
         stop_ids: Every id that ends a turn, sorted; token ids index the embedding's rows.
@@ -71,6 +72,7 @@ class Checkpoint:
     config: PreTrainedConfig
     text_config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
+    words: Path
     chat_template: str | None
     generation: dict[str, Any]
     stop_ids: tuple[int, ...]

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, UnsupportedError, UsageError
+from .adapters.adapter_config import FILE as ADAPTER
 from .chat_template import choose_template
 from .families import family_of
-from .formats import foreign_config, foreign_files, list_files, refuse_quantized, refuse_quantized_tensors
+from .formats import (
+    foreign_config,
+    foreign_files,
+    list_files,
+    refuse_embedding_model,
+    refuse_quantized,
+    refuse_quantized_tensors,
+)
 from .hub import Place, locate
 from .licence import read_licence
 from .opened import Checkpoint, Description
@@ -19,6 +27,7 @@ from .stop_tokens import stop_ids_of
 from .tensors import INDEX, SINGLE, TensorIndex, open_tensors
 from .tokenizer import load_tokenizer
 from .weights import weight_map
+from .words import use_adapters_words, words_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -58,12 +67,17 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
     place = locate(model)
     described = _describe(place)
     text_config = described.text_config
+    if adapter is None:
+        _refuse_adapter_beside(place)
     tensors = _open_tensors(place)
     names, layout_notes = weight_map(text_config, tensors)
     tensors, merged, text_config = _adapted(adapter, tensors, names, text_config)
     merged_notes = merged.notes if merged is not None else ()
     generation = _generation(place.path)
-    tokenizer, token_notes = load_tokenizer(place.path, described.family, text_config)
+    words = words_folder(place.path, adapter)
+    tokenizer, token_notes = load_tokenizer(words, described.family, text_config)
+    if adapter is not None:
+        token_notes += use_adapters_words(tokenizer, place.path, adapter)
     template, template_notes = choose_template(place.path, tokenizer, chat_template)
     raw = read_json(place.path / "config.json")
     stop_ids, stop_notes = stop_ids_of(generation, raw, text_config, tokenizer, template)
@@ -77,6 +91,7 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
         config=described.config,
         text_config=text_config,
         tokenizer=tokenizer,
+        words=words,
         chat_template=template,
         generation=generation,
         stop_ids=stop_ids,
@@ -86,6 +101,15 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
         tensors=tensors,
         adapter=merged,
     )
+
+
+def _refuse_adapter_beside(place: Place) -> None:
+    """Refuses a model's folder with an adapter in it: whether that is merged already, nobody can know."""
+    if (place.path / ADAPTER).is_file() and any(place.path.glob("adapter_model.*")):
+        raise CheckpointError(
+            f"{place.source} holds a whole model and an adapter ({ADAPTER}), which transformers would attach to it",
+            hint=f"Pass --adapter {place.source} to merge it, or move {ADAPTER} away if it is merged already.",
+        )
 
 
 def _adapted(
@@ -156,6 +180,7 @@ def _describe(place: Place) -> Description:
             hint="use the model's own config.json",
         )
     refuse_quantized(place.path, place.source, raw)
+    refuse_embedding_model(place.path)
     config = _load_config(place.path)
     text_config = config.get_text_config(decoder=True)
     if text_config is not config and text_config.tie_word_embeddings != config.tie_word_embeddings:

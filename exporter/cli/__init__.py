@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import json
 import os
 import signal
@@ -87,6 +88,13 @@ def cli() -> None:
     """Cut open models to fit the device. No bundle leaves without proof."""
 
 
+def _take_any_text() -> None:
+    """Have bytes that the locale's encoding lacks read as U+FFFD, and characters that it lacks written as a '?'."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; whatever goes wrong becomes a message and an exit code.
 
@@ -98,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     previous = _handle_terminate()
+    _take_any_text()
     try:
         result = cli.main(args=words, prog_name="gemcut", standalone_mode=False)
         sys.stdout.flush()

@@ -13,6 +13,7 @@ import click
 
 from ..errors import UsageError
 from ..util.native_output import streams
+from ..util.text import readable
 from .common import Command, console_progress, emit, json_option, open_checked, warn
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def command(
 
     if as_json and prompt is None and sys.stdin.isatty():
         raise UsageError("--json needs --prompt TEXT, or messages on stdin")
+    prompt, system = (None if text is None else readable(text) for text in (prompt, system))
     declared = _read_tools(tools)
     with ExitStack() as stack:
         with console_progress() as progress:

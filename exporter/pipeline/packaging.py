@@ -38,15 +38,17 @@ if TYPE_CHECKING:
     from .plan import ExportPlan
 
 # Copied unchanged if the checkpoint has them; the tokenizer and the template in use are written separately.
-_CARRIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "config.json")
+CONFIG = "config.json"
+_CARRIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", CONFIG)
 _LIMITS = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logit_diff", "tool_calls")
 
 
 def add_tokenizer(staging: Staging, checkpoint: Checkpoint) -> ChatCodec:
     """Put tokenizer, template and generation config into the bundle, and return the codec that is read from there."""
     for name in _CARRIED:
-        if (checkpoint.path / name).is_file():
-            staging.add(name, checkpoint.path / name)
+        folder = checkpoint.path if name == CONFIG else checkpoint.words
+        if (folder / name).is_file():
+            staging.add(name, folder / name)
     staging.add("tokenizer.json", checkpoint.tokenizer.backend_tokenizer.to_str().encode())
     generation = {**checkpoint.generation, "eos_token_id": list(checkpoint.stop_ids)}
     if checkpoint.bos_id is not None:
@@ -128,7 +130,7 @@ def _contents(job: BundleJob, manifest: Manifest, goldens: Goldens, files: dict[
     return Contents(
         manifest=manifest_bytes(manifest),
         files={name: path for name, path in files.items() if name in (*GOLDENS, *RECORDED)},
-        folder=checkpoint.path,
+        folder=checkpoint.words,
         tokenizer=checkpoint.tokenizer,
         template=checkpoint.chat_template,
         text_type=manifest.model.model_type,

@@ -40,3 +40,11 @@ def count_text(count: float) -> str:
             return f"{count:.0f}" if not unit else f"{count:.1f}{unit}"
         count /= 1000
     return f"{count:.2f}B"
+
+
+def readable(text: str) -> str:
+    """Return a word of the command line as text: bytes that aren't UTF-8 become U+FFFD.
+
+    Python keeps such bytes as lone surrogates (PEP 383), which paths need and no tokenizer takes.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -305,6 +305,4 @@ def _notes(config: AdapterConfig, left_out: int, head: str | None, folder: Path)
         notes.append("the adapter changes the embedding, and with it the head that is tied to it, as PEFT's merge does")
     if head == "untied":
         notes.append("the adapter was trained with a head apart from the embedding: the bundle holds both")
-    if (folder / "chat_template.jinja").is_file():
-        notes.append("the adapter's folder has a chat template, which is not used: name it with --chat-template")
     return tuple(notes)

@@ -169,3 +169,16 @@ def test_original_is_named_by_the_model_card(fresh, edit_json):
     (folder / "README.md").write_text("---\nbase_model:\n- org/the-original\nbase_model_relation: quantized\n---\n")
     edit_json(folder / "config.json", quantization_config={"quant_method": "gptq"})
     assert "use org/the-original, which its model card names" in refused(folder, r"\(gptq\)").hint
+
+
+@pytest.mark.parametrize("kind", ["sentence_transformers.models.Pooling", "my_package.Pooling"])
+def test_an_embedding_model_under_its_familys_name_is_refused_as_what_it_is(fresh, kind):
+    folder = fresh()
+    modules = [{"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    open_checkpoint(str(folder))
+    (folder / "modules.json").write_text(json.dumps([*modules, {"idx": 1, "path": "1_Pooling", "type": kind}]))
+    with pytest.raises(UnsupportedError, match=r"embedding model.* can't continue a text"):
+        open_checkpoint(str(folder))
+    with pytest.raises(UnsupportedError, match="embedding model"):
+        describe(str(folder))
