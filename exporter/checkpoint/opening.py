@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .adapters.adapter import Adapter
 
 SMALLEST_CONTEXT = 32
+_NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
 
 
 def describe(model: str) -> Description:
@@ -183,13 +184,20 @@ def _describe(place: Place) -> Description:
     refuse_embedding_model(place.path)
     config = _load_config(place.path)
     text_config = config.get_text_config(decoder=True)
-    if text_config is not config and text_config.tie_word_embeddings != config.tie_word_embeddings:
+    tied = getattr(config, "tie_word_embeddings", None)
+    if text_config is not config and tied is not None and text_config.tie_word_embeddings != tied:
         text_config = copy.deepcopy(text_config)  # the whole model's setting is the one that holds
-        text_config.tie_word_embeddings = config.tie_word_embeddings
+        text_config.tie_word_embeddings = tied
     if getattr(text_config, "use_bidirectional_attention", None) in (True, "all"):
         raise UnsupportedError(
             f"{path} describes an embedding model (use_bidirectional_attention), which can't continue a text",
             hint="use a model that generates text",
+        )
+    missing = [name for name in _NEEDED if not isinstance(getattr(text_config, name, None), int)]
+    if missing:
+        raise UnsupportedError(
+            f"{path}: a model of type '{text_config.model_type}' has no {missing[0]}, as transformer decoders have",
+            hint="See the table of models in README.md for what works today.",
         )
     return Description(place, family, config, text_config)
 

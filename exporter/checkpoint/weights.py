@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError, UnsupportedError
+from ..modeling.parts import PARTS, TEXT_DECODER
 from .families import Layout, layouts, other_parts
 from .tensors import TensorIndex
 
@@ -116,18 +117,8 @@ def _bare_model(text_config: PreTrainedConfig, dtype: torch.dtype) -> nn.Module:
 
 
 def _expected_shapes(text_config: PreTrainedConfig) -> dict[str, tuple[int, ...]]:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(text_config)  # type: ignore[no-untyped-call]
-    except Exception as error:  # what a model class raises on a configuration it can't build is its own
-        raise CheckpointError(
-            f"config.json describes a model that transformers can't build: {type(error).__name__}: {error}",
-            hint="use the model's own config.json",
-        ) from error
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    state = PARTS.get(TEXT_DECODER).empty(text_config).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _layout(tensors: TensorIndex) -> Layout:

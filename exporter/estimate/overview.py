@@ -165,13 +165,13 @@ def estimate(
     config, merged = described.text_config, None
     if adapter is not None:
         config, merged = _adapted(adapter, config)
+    runtime = find_runtime(target.runtimes[0])
+    columns = matrix_columns(config, runtime.name)
     if context is not None:
         check_context(described, context)
     slots = context or min(target.context, int(config.max_position_embeddings))
     progress.stage("Adding up")
-    runtime = find_runtime(target.runtimes[0])
     check = runtime.delegate(target.delegate).check_scheme
-    columns = matrix_columns(config, runtime.name)
 
     def shaped(recipe: Recipe) -> Shapes:
         return shapes_of(config, settled(recipe, columns), slots, target.prefill_chunk, check)

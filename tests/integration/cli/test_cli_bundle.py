@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +106,18 @@ def test_chat_streams_the_reply_to_stdout_and_its_speed_to_stderr(gemcut: Run, b
     assert done.stdout == "one two three\none two three\n"
     assert done.stderr.count("3 tokens") == 2
     assert "tok/s" in done.stderr
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+def test_chat_takes_bytes_that_are_no_text(bundle: Path, locale: str) -> None:
+    """A file in Latin-1 on stdin, or as a word of the command line."""
+    latin = "hello café".encode("latin-1")
+    words = [os.fsencode(word) for word in (sys.executable, "-m", "gemcut.cli", "chat", str(bundle), "--json")]
+    environment = {**os.environ, "LC_ALL": locale}
+    for extra, stdin in (([], latin + b"\nhello\n"), ([b"--prompt", latin], b"")):
+        done = subprocess.run([*words, *extra], input=stdin, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["turns"][0]["user"] == "hello caf\ufffd"
 
 
 def test_chat_from_a_zip(make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
