@@ -22,6 +22,7 @@ from .formats import (
 from .hub import Place, locate
 from .licence import read_licence
 from .opened import Checkpoint, Description
+from .separate_experts import with_stacked_experts
 from .start_token import start_token
 from .stop_tokens import stop_ids_of
 from .tensors import INDEX, SINGLE, TensorIndex, open_tensors
@@ -70,7 +71,7 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
     text_config = described.text_config
     if adapter is None:
         _refuse_adapter_beside(place)
-    tensors = _open_tensors(place)
+    tensors = with_stacked_experts(text_config, _open_tensors(place))
     names, layout_notes = weight_map(text_config, tensors)
     tensors, merged, text_config = _adapted(adapter, tensors, names, text_config)
     merged_notes = merged.notes if merged is not None else ()
