@@ -12,6 +12,20 @@ from .families import Family
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+_SPLIT = "text is split into tokens as {} says, unlike in transformers' {}"
+# Texts on which tokenizers that are set up differently disagree.
+_PROBES = (
+    "How are you doing?",
+    "  call the bank",
+    "set an alarm for 12:15",
+    "a  b   c ",
+    "a line\nand another\n\n",
+    "tab\tx",
+    "naïve café, Ｆｕｌｌ ﬁ ①",
+    "日本語のテキスト",
+    "привет 🙂",
+    " ",
+)
 _IMAGE_TOKEN = "<image_soft_token>"
 
 
@@ -58,15 +72,43 @@ def _own_pipeline(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return ()
-    file, wanted = "tokenizer.json", _stated_pipeline(folder / "tokenizer.json")
+    wanted = _stated_pipeline(folder / "tokenizer.json")
     if wanted is None:
-        file, wanted = "tokenizer.model", _sentencepiece_pipeline(backend)
+        return _as_sentencepiece(folder / "tokenizer.model", tokenizer)
     present = tuple(_state(part) for part in (backend.normalizer, backend.pre_tokenizer))
-    if wanted is None or present == tuple(map(_state, wanted)):
+    if present == tuple(map(_state, wanted)):
         return ()
     backend.normalizer, backend.pre_tokenizer = wanted
-    kind = type(tokenizer).__name__
-    return (f"text is split into tokens as {file} says, unlike in transformers' {kind}",)
+    return (_SPLIT.format("tokenizer.json", type(tokenizer).__name__),)
+
+
+def _as_sentencepiece(file: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Have text split as SentencePiece itself splits it with a tokenizer.model that stands alone.
+
+    Raises:
+        CheckpointError: Neither transformers' way nor SentencePiece's usual one with spaces gives its tokens, as with a
+            Unigram model, another normalizer, or no byte fallback.
+    """
+    from sentencepiece import SentencePieceProcessor
+
+    backend = tokenizer.backend_tokenizer
+    right = SentencePieceProcessor(model_file=str(file))
+
+    def differs() -> str | None:
+        return next((t for t in _PROBES if backend.encode(t, add_special_tokens=False).ids != right.encode(t)), None)
+
+    if differs() is None:
+        return ()
+    wanted = _sentencepiece_pipeline(backend)
+    if wanted is not None:
+        backend.normalizer, backend.pre_tokenizer = wanted
+    text = differs()
+    if text is None:
+        return (_SPLIT.format(file.name, type(tokenizer).__name__),)
+    raise CheckpointError(
+        f"{file}: transformers' {type(tokenizer).__name__} splits {text!r} into other tokens than SentencePiece does",
+        hint="put the tokenizer.json that the model was trained with beside it, or convert it to one and compare",
+    )
 
 
 def _state(part: Any) -> Any:
