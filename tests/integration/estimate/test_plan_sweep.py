@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ def written(kind: str, folder: Path) -> Path | None:
 
     try:
         config = CONFIG_MAPPING[kind]()
-        for part in (config, config.get_text_config(decoder=True)):
-            if getattr(part, "num_hidden_layers", 0) > 2:
-                part.num_hidden_layers = 2
-                if getattr(part, "layer_types", None):
-                    part.layer_types = part.layer_types[:2]
+        with contextlib.suppress(Exception):  # of upstream's: not all of them can be made smaller
+            for part in (config, config.get_text_config(decoder=True)):
+                if getattr(part, "num_hidden_layers", 0) > 2:
+                    part.num_hidden_layers = 2
+                    if getattr(part, "layer_types", None):
+                        part.layer_types = part.layer_types[:2]
         config.save_pretrained(folder)
     except Exception:  # of upstream's: a configuration that can't be made without arguments
         return None
@@ -68,6 +70,6 @@ def test_every_family_is_planned_or_refused_as_export_refuses_it(
     assert set(codes.values()) == {0, EXIT_CHECKPOINT, EXIT_UNSUPPORTED}
     for kind in ("gemma3_text", "llama", "mistral", "phi3", "qwen3", "smollm3"):
         assert codes[kind] == 0, found[kind]
-    for kind in ("bloom", "falcon_h1", "gpt2", "mamba", "musicgen"):
-        assert codes[kind] == EXIT_UNSUPPORTED or kind == "musicgen", found[kind]
+    for kind in ("bloom", "gpt2", "mamba"):
+        assert codes[kind] == EXIT_UNSUPPORTED, found[kind]
     assert all(message for code, message in found.values() if code)
