@@ -125,7 +125,7 @@ def refuse_embedding_model(folder: Path) -> None:
         folder: The checkpoint.
 
     Raises:
-        UnsupportedError: modules.json names a pooling layer (https://sbert.net/docs/package_reference/util.html).
+        UnsupportedError: modules.json, which sentence-transformers writes, names a pooling layer.
     """
     path = folder / "modules.json"
     try:

@@ -17,16 +17,16 @@ from .formats import foreign_files
 from .tensors import no_weights
 
 CONFIG_FILES = ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "README.md")
-TOKENIZER_FILES = (
+# Of an adapter's folder too.
+WORDS_FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
-    "chat_template.json",
-    "additional_chat_templates/*.jinja",
 )
+TOKENIZER_FILES = (*WORDS_FILES, "chat_template.json", "additional_chat_templates/*.jinja")
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
 _SNAPSHOT = re.compile(r"models--(?P<org>.+?)--(?P<name>.+)")

@@ -137,6 +137,7 @@ def _contents(job: BundleJob, manifest: Manifest, goldens: Goldens, files: dict[
         context=manifest.context,
         vocab_size=manifest.vocab_size,
         stop_ids=manifest.stop_ids,
+        bos_id=manifest.bos_id,
         generation=checkpoint.generation,
         probes=tuple(job.codec.decode(golden.ids) for golden in goldens.records),
     )

@@ -144,6 +144,7 @@ class Contents:
         context: Tokens that the KV cache holds.
         vocab_size: Tokens of the vocabulary.
         stop_ids: Ids that end a reply.
+        bos_id: The id that begins every prompt; None if none does.
         generation: The generation configuration.
         probes: Texts that every tokenizer of the bundle must cut into the same tokens.
     """
@@ -157,6 +158,7 @@ class Contents:
     context: int
     vocab_size: int
     stop_ids: tuple[int, ...]
+    bos_id: int | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
     probes: Sequence[str] = ()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...checkpoint.start_token import start_token
 from ..program import Contents
 from .litertlm_writer import pack
 from .metadata import engine_template, llm_metadata, renders_tools
@@ -28,7 +27,7 @@ def package(program: Path, contents: Contents, out: Path) -> tuple[str, ...]:
         UnsupportedError: The chat template uses something that the engine can't do.
     """
     tokenizer, template = contents.tokenizer, contents.template
-    start = start_token(tokenizer, template)
+    start = contents.bos_id
     choice = choose_tokenizer(
         contents.folder,
         tokenizer.backend_tokenizer,
