@@ -190,8 +190,7 @@ def main(
     json_file: Path | None,
 ) -> None:
     """Measure size against fidelity on held-out text, each program run in its runtime."""
-    found = machine()
-    results: list[Quality] = []
+    kept = _Kept(model, machine(), json_file, [])
     chosen = _ways(recipes or [name for name in list_recipes() if name != "float32"], plain)
     with progress() as shown, scratch(_ROOM) as folder:
         shown.stage(f"writing {TITLES.get(model, model)}")
@@ -206,23 +205,33 @@ def main(
                 out = export(checkpoint, recipe, uncalibrated, runtime, folder / "bundle")
                 with open_bundle(out) as bundle:
                     yardstick = yardstick or _yardstick(bundle, checkpoint, folder)
-                    results.append(_told(_ours(bundle, yardstick, title), shown))
+                    kept.add(_ours(bundle, yardstick, title), shown)
                 shutil.rmtree(out)
         assert yardstick is not None
         if rivals and "litert" in runtimes:
-            results += (_told(one, shown) for one in _litert(checkpoint, yardstick, folder, shown))
+            for one in _litert(checkpoint, yardstick, folder, shown):
+                kept.add(one, shown)
         if rivals and model in MODELS:
-            results += (_told(one, shown) for one in _llama_cpp(gguf_of(model, folder), yardstick, folder, shown))
-    _show(results, found)
+            for one in _llama_cpp(gguf_of(model, folder), yardstick, folder, shown):
+                kept.add(one, shown)
+    _show(kept.results, kept.machine)
     if plot is not None:
-        _plot(results, TITLES.get(model, model), plot)
-    write_json(json_file, "quality", {"machine": found, "model": model, "results": results})
+        _plot(kept.results, TITLES.get(model, model), plot)
 
 
-def _told(one: Quality, shown: Any) -> Quality:
-    """The same, said at once: all of them take an hour."""
-    shown.note(f"{one.recipe} in {one.runtime}: {one.size / 1e6:.1f} MB, {one.mean_kl:.4f} nats")
-    return one
+@dataclass(frozen=True)
+class _Kept:
+    """What was measured so far. All of it takes more than an hour: each is said and written at once."""
+
+    model: str
+    machine: dict[str, Any]
+    json_file: Path | None
+    results: list[Quality]
+
+    def add(self, one: Quality, shown: Any) -> None:
+        self.results.append(one)
+        shown.note(f"{one.recipe} in {one.runtime}: {one.size / 1e6:.1f} MB, {one.mean_kl:.4f} nats")
+        write_json(self.json_file, "quality", {"machine": self.machine, "model": self.model, "results": self.results})
 
 
 def _yardstick(bundle: Bundle, checkpoint: Path, folder: Path) -> Yardstick:
