@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ _BYTE_ORDER_MARK = "\ufeff"  # which some editors put before a file's text
 _PROBE = "gemcut probe 7"
 _ANSWER = "gemcut answer 11"
 _SYSTEM = "gemcut system 13"
+_OTHER = "Quiz!"  # which has no sign in common with the others at either end
 _HINT = "correct the template, or pass another with --chat-template FILE; for a base model, --chat-template none"
 _DUNDER = re.compile(r"__[A-Za-z][A-Za-z0-9_]*__")
 # Python's own ways from an object to the interpreter; a string that spells one is never text for a model.
@@ -89,7 +90,7 @@ def _own_template(folder: Path, tokenizer: Any) -> tuple[str, str, tuple[str, ..
 
 
 def check_template(text: str, tokenizer: Any, where: str) -> tuple[str, ...]:
-    """Parse, search and render a template, and return notes on what it can't do.
+    """Parse, search and render a template, and return notes on what it can't do, or does to the words of a chat.
 
     Args:
         text: The template.
@@ -100,18 +101,61 @@ def check_template(text: str, tokenizer: Any, where: str) -> tuple[str, ...]:
         CheckpointError: It doesn't parse, reaches for Python's internals, or can't render a user's turn.
     """
     _check_syntax(text, where)
-    user = {"role": "user", "content": _PROBE}
-    for prompt in (False, True):
-        if _PROBE not in _render(text, tokenizer, where, [user], prompt):
-            raise CheckpointError(f"{where} leaves the user's words out of what it renders", hint=_HINT)
-    chat = [user, {"role": "assistant", "content": _ANSWER}, user]
-    if _ANSWER not in _render(text, tokenizer, where, chat, True):
-        raise CheckpointError(f"{where} leaves the model's answers out of what it renders", hint=_HINT)
+
+    def user(words: str) -> dict[str, str]:
+        return {"role": "user", "content": words}
+
+    def asked(words: str) -> str:
+        _render(text, tokenizer, where, [user(words)], False)
+        return _render(text, tokenizer, where, [user(words)], True)
+
+    def answered(words: str) -> str:
+        chat = [user("?"), {"role": "assistant", "content": words}, user("?")]
+        return _render(text, tokenizer, where, chat, True)
+
+    def instructed(words: str) -> str:
+        return _render(text, tokenizer, where, [{"role": "system", "content": words}, user("?")], True)
+
+    notes = _check_words(asked, _PROBE, where, "the user's words")
+    notes += _check_words(answered, _ANSWER, where, "the model's answers")
     try:
-        rendered = _render(text, tokenizer, where, [{"role": "system", "content": _SYSTEM}, user], True)
+        notes += _check_words(instructed, _SYSTEM, where, "a system turn's words")
     except TemplateRefused as refusal:
-        return (f"the chat template takes no system turn: {refusal.reason}",)
-    return () if _SYSTEM in rendered else ("the chat template takes no system turn: it leaves its words out",)
+        notes.append(f"the chat template takes no system turn: {refusal.reason}")
+    except _LeftOut:
+        notes.append("the chat template takes no system turn: it leaves its words out")
+    return tuple(notes)
+
+
+class _LeftOut(CheckpointError):
+    """A template renders a turn without its words."""
+
+
+def _check_words(render: Callable[[str], str], words: str, where: str, whose: str) -> list[str]:
+    """Notes on what a template makes of a turn's words; raises if nothing is left of them.
+
+    Args:
+        render: Gives the text of a chat with these words.
+        words: The words.
+        where: What to call the template.
+        whose: What to call the words.
+    """
+    rendered = render(words)
+    if words in rendered:
+        return []
+    other = render(_OTHER)  # what both have in common at either end is the template's
+    before = _common(rendered, other)
+    after = _common(rendered[before:][::-1], other[before:][::-1])
+    made = rendered[before : len(rendered) - after]
+    if not made:
+        raise _LeftOut(f"{where} leaves {whose} out of what it renders", hint=_HINT)
+    return [f"the chat template changes {whose}: {words!r} becomes {made!r}"]
+
+
+def _common(one: str, other: str) -> int:
+    """How many signs two texts begin with alike."""
+    differing = (at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])
+    return next(differing, min(len(one), len(other)))
 
 
 class TemplateRefused(CheckpointError):

@@ -9,7 +9,7 @@ import fnmatch
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Any
 from ..errors import UnsupportedError
 from .licence import front_matter
 
+# Dtypes of weights that are floats, in safetensors' names; those of eight bits need scales.
+FLOATS = frozenset(("BF16", "F16", "F32", "F64"))
 _LAYOUT = "in Hugging Face's layout (config.json and model.safetensors, bfloat16 or float32)"
 
 
@@ -57,28 +59,40 @@ def _base_model(folder: Path | None) -> str:
     return first if isinstance(first, str) else ""
 
 
-def refuse_quantized(folder: Path, source: str, raw: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that is quantized, as config.json or a file beside it says.
+def refuse_quantized(
+    folder: Path, source: str, raw: Mapping[str, Any], dtypes: Callable[[], Collection[str]]
+) -> tuple[str, ...]:
+    """Refuse a checkpoint that is quantized, as config.json or a file beside it says, and return notes.
+
+    A model that was trained over quantized weights and then merged (QLoRA) keeps a ``quantization_config`` that is no
+    longer true: its tensors are floats, and there are no scales beside them.
 
     Args:
         folder: The checkpoint.
         source: What the user wrote.
         raw: The content of config.json.
+        dtypes: Gives the dtypes of all tensors in safetensors' names; none if there are no headers to read.
 
     Raises:
         UnsupportedError: It is quantized; the message names the method, the hint what to use instead.
     """
-    path = folder / "config.json"
+    path, notes = folder / "config.json", []
     parts = (raw, raw.get("text_config"))
     for settings in (part.get("quantization_config") for part in parts if isinstance(part, Mapping)):
-        if settings:
-            raise _quantized(path, _method(settings), folder, source)
+        if not settings:
+            continue
+        method = _method(settings)
+        found = dtypes() if method in _data()["methods"]["leave_floats"] else ()
+        if not found or not set(found) <= FLOATS:
+            raise _quantized(path, method, folder, source)
+        notes.append(f"config.json still names {_titled(method)}, but every tensor is a float: taken as they are")
     for row in _data()["member"]:
         if any(isinstance(part, Mapping) and all(part.get(key) for key in row["keys"]) for part in parts):
             raise _quantized(path, row["name"], folder, source)
     for row in _data()["side_file"]:
         if (folder / row["file"]).is_file():
             raise _quantized(folder / row["file"], row["name"], folder, source)
+    return tuple(dict.fromkeys(notes))
 
 
 def _method(settings: Any) -> str:
@@ -92,12 +106,15 @@ def _method(settings: Any) -> str:
 
 
 def _quantized(path: Path, method: str, folder: Path, source: str) -> UnsupportedError:
-    title = _data()["methods"]["titles"].get(method, method)
-    named = method if title.lower() == method.lower() else f"{title}, {method}"
     return UnsupportedError(
-        f"{path}: the checkpoint is already quantized ({named})",
+        f"{path}: the checkpoint is already quantized ({_titled(method)})",
         hint=f"{original_of(source, folder)}: Gemcut quantizes from the float checkpoint",
     )
+
+
+def _titled(method: str) -> str:
+    title = _data()["methods"]["titles"].get(method, method)
+    return method if title.lower() == method.lower() else f"{title}, {method}"
 
 
 def refuse_quantized_tensors(folder: Path, source: str, names: Iterable[str]) -> None:
@@ -116,6 +133,26 @@ def refuse_quantized_tensors(folder: Path, source: str, names: Iterable[str]) ->
         found = next((name for name in known if name.endswith(tuple(row["ends"]))), None)
         if found is not None:
             raise _quantized(Path(f"tensor '{found}'"), row["name"], folder, source)
+
+
+def refuse_other_task(path: Path, raw: Mapping[str, Any]) -> None:
+    """Refuse a model whose head puts out something else than a next token, which its ``architectures`` say.
+
+    Args:
+        path: The config.json.
+        raw: Its content.
+
+    Raises:
+        UnsupportedError: It classifies, or marks words; the message names the architecture.
+    """
+    stated = raw.get("architectures")
+    for name in stated if isinstance(stated, list) else ():
+        for row in _data()["architecture"]:
+            if isinstance(name, str) and name.endswith(row["ends"]):
+                raise UnsupportedError(
+                    f"{path} describes {row['title']} ({name}), which can't continue a text",
+                    hint="use a model that generates text (…ForCausalLM, …ForConditionalGeneration)",
+                )
 
 
 def refuse_embedding_model(folder: Path) -> None:

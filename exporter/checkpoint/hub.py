@@ -14,13 +14,15 @@ from pathlib import Path
 
 from ..errors import CheckpointError, GemcutError, LackingError
 from .formats import foreign_files
-from .tensors import no_weights
+from .tensors import no_weights, read_header
 
 CONFIG_FILES = ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "README.md")
 # Of an adapter's folder too.
 WORDS_FILES = (
     "tokenizer.json",
     "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -76,6 +78,27 @@ def locate(model: str, *, weights: bool = True) -> Place:
             hint="Name a directory or a hub id (org/name[@revision]); without MODEL it is the packaged sample.",
         )
     return _fetch(model, match["id"], match["revision"], weights=weights)
+
+
+def stored_dtypes(place: Place) -> frozenset[str]:
+    """Return the dtypes of a checkpoint's tensors, in safetensors' names, from headers alone; none if there are none.
+
+    Args:
+        place: Where it is; if its weights aren't fetched, the hub is asked for their headers.
+    """
+    files = sorted(place.path.glob("*.safetensors"))
+    if files:
+        return frozenset(entry.dtype for file in files for entry in read_header(file).values())
+    match = _HUB_ID.fullmatch(place.source)
+    if place.revision is None or match is None:
+        return frozenset()
+    import huggingface_hub
+
+    try:
+        found = huggingface_hub.get_safetensors_metadata(match["id"], revision=place.revision)
+    except Exception:  # offline, or no safetensors there: whoever fetches the weights says so
+        return frozenset()
+    return frozenset(tensor.dtype for file in found.files_metadata.values() for tensor in file.tensors.values())
 
 
 def safe_name(name: str) -> str:

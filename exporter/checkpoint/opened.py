@@ -32,12 +32,14 @@ class Description:
         family: Its family.
         config: The whole configuration.
         text_config: The decoder's configuration; the same object for text models.
+        notes: What the user should know.
     """
 
     place: Place
     family: Family
     config: PreTrainedConfig
     text_config: PreTrainedConfig
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,11 @@ from .formats import (
     foreign_files,
     list_files,
     refuse_embedding_model,
+    refuse_other_task,
     refuse_quantized,
     refuse_quantized_tensors,
 )
-from .hub import Place, locate
+from .hub import Place, locate, stored_dtypes
 from .licence import read_licence
 from .opened import Checkpoint, Description
 from .separate_experts import with_stacked_experts
@@ -29,6 +30,7 @@ from .tensors import INDEX, SINGLE, TensorIndex, open_tensors
 from .tokenizer import load_tokenizer
 from .weights import weight_map
 from .words import use_adapters_words, words_folder
+from .wrappers import unwrapped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -71,7 +73,8 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
     text_config = described.text_config
     if adapter is None:
         _refuse_adapter_beside(place)
-    tensors = with_stacked_experts(text_config, _open_tensors(place))
+    tensors, wrapper_notes = unwrapped(_open_tensors(place))
+    tensors = with_stacked_experts(text_config, tensors)
     names, layout_notes = weight_map(text_config, tensors)
     tensors, merged, text_config = _adapted(adapter, tensors, names, text_config)
     merged_notes = merged.notes if merged is not None else ()
@@ -99,7 +102,16 @@ def open_checkpoint(model: str, *, chat_template: str | None = None, adapter: Pa
         stop_ids=stop_ids,
         bos_id=start_token(tokenizer, template),
         licence=licence,
-        notes=(*layout_notes, *token_notes, *template_notes, *stop_notes, *licence_notes, *merged_notes),
+        notes=(
+            *described.notes,
+            *wrapper_notes,
+            *layout_notes,
+            *token_notes,
+            *template_notes,
+            *stop_notes,
+            *licence_notes,
+            *merged_notes,
+        ),
         tensors=tensors,
         adapter=merged,
     )
@@ -181,10 +193,14 @@ def _describe(place: Place) -> Description:
             f"{path}: the text part of a '{family.model_type}' model is '{family.text_type}', not '{text_type}'",
             hint="use the model's own config.json",
         )
-    refuse_quantized(place.path, place.source, raw)
+    notes = refuse_quantized(place.path, place.source, raw, lambda: stored_dtypes(place))
     refuse_embedding_model(place.path)
+    refuse_other_task(path, raw)
     config = _load_config(place.path)
     text_config = config.get_text_config(decoder=True)
+    for part in (config, text_config):
+        if notes and hasattr(part, "quantization_config"):
+            del part.quantization_config
     tied = getattr(config, "tie_word_embeddings", None)
     if text_config is not config and tied is not None and text_config.tie_word_embeddings != tied:
         text_config = copy.deepcopy(text_config)  # the whole model's setting is the one that holds
@@ -200,7 +216,7 @@ def _describe(place: Place) -> Description:
             f"{path}: a model of type '{text_config.model_type}' has no {missing[0]}, as transformer decoders have",
             hint="See the table of models in README.md for what works today.",
         )
-    return Description(place, family, config, text_config)
+    return Description(place, family, config, text_config, notes)
 
 
 def _open_tensors(place: Place) -> TensorIndex:

@@ -54,8 +54,8 @@ class StackedExperts(TensorIndex):
     """
 
     def __init__(self, tensors: TensorIndex, renamed: Mapping[str, str], stacks: Mapping[str, _Stack]) -> None:
-        self._tensors, self._renamed, self._stacks = tensors, renamed, stacks
-        entries = {name: tensors._entry(stored) for name, stored in renamed.items()}
+        self._tensors, self._stacks = tensors, stacks
+        entries = {name: tensors.renamed(stored) for name, stored in renamed.items()}
         super().__init__(entries | {name: self._stacked_entry(stack) for name, stack in stacks.items()}, tensors.shards)
 
     def _stacked_entry(self, stack: _Stack) -> Entry:
@@ -72,16 +72,16 @@ class StackedExperts(TensorIndex):
         """Return the file's own bytes as a tensor; a stacked one is in memory."""
         from ..util.file_tensors import InMemory
 
-        return self.kept(name, InMemory())
+        return self.kept(name, InMemory()) if name in self._stacks else super().mapped(name)
 
     def get(self, name: str) -> torch.Tensor:
         """Return a tensor in its stored dtype; it must not be written to."""
-        return self.mapped(name) if name in self._stacks else self._tensors.get(self._renamed.get(name, name))
+        return self.mapped(name) if name in self._stacks else super().get(name)
 
     def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
         """Return a tensor as ``mapped`` does; a stacked one is written to ``scratch``, an expert at a time."""
         if name not in self._stacks:
-            return self._tensors.kept(self._renamed.get(name, name), scratch)
+            return super().mapped(name)
         stack, out = self._stacks[name], None
         for at, sources in enumerate(stack.sources):
             expert = stack.expert({pattern: self._tensors.mapped(stored) for pattern, stored in sources.items()})

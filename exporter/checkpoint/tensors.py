@@ -11,7 +11,7 @@ import math
 import mmap
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class Entry:
         shape: Its shape.
         nbytes: Its size in bytes.
         offset: The place of its first byte in the file.
+        stored: Its name in the file, if it is known under another.
     """
 
     shard: Path
@@ -66,6 +67,7 @@ class Entry:
     shape: tuple[int, ...]
     nbytes: int
     offset: int
+    stored: str = ""
 
 
 class TensorIndex:
@@ -100,6 +102,11 @@ class TensorIndex:
             raise CheckpointError(f"no tensor '{name}' in the checkpoint; {close}", hint=_AGAIN)
         return self._entries[name]
 
+    def renamed(self, name: str) -> Entry:
+        """Return a tensor's entry, to be put under another name."""
+        entry = self._entry(name)
+        return entry if entry.stored else replace(entry, stored=name)
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape, from the header alone."""
         return self._entry(name).shape
@@ -123,7 +130,7 @@ class TensorIndex:
         entry = self._entry(name)
         try:  # opened again each time, so that a tensor's pages are unmapped with it
             with safe_open(entry.shard, framework="pt", device="cpu") as file:
-                tensor: torch.Tensor = file.get_tensor(name)
+                tensor: torch.Tensor = file.get_tensor(entry.stored or name)
                 return tensor
         except (SafetensorError, OSError) as error:
             message = f"{entry.shard.name}: tensor '{name}' can't be read: {error}"

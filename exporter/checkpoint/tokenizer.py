@@ -26,7 +26,14 @@ _PROBES = (
     "привет 🙂",
     " ",
 )
+# What makes up a tokenizer: any one of these.
+_FORMS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 _IMAGE_TOKEN = "<image_soft_token>"
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder holds a tokenizer, in any of the forms that are read."""
+    return any(all((folder / name).is_file() for name in names) for names in _FORMS)
 
 
 def load_tokenizer(
@@ -42,9 +49,9 @@ def load_tokenizer(
     Raises:
         CheckpointError: There is no tokenizer, it can't be read, or it has ids that the embedding has no row for.
     """
-    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
+    if not has_tokenizer(folder):
         raise CheckpointError(
-            f"{folder} has neither tokenizer.json nor tokenizer.model",
+            f"{folder} has no tokenizer: no tokenizer.json, no tokenizer.model, no vocab.json with merges.txt",
             hint="copy the tokenizer's files beside config.json",
         )
     from transformers import AutoTokenizer
@@ -74,7 +81,8 @@ def _own_pipeline(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str
         return ()
     wanted = _stated_pipeline(folder / "tokenizer.json")
     if wanted is None:
-        return _as_sentencepiece(folder / "tokenizer.model", tokenizer)
+        model = folder / "tokenizer.model"
+        return _as_sentencepiece(model, tokenizer) if model.is_file() else ()
     present = tuple(_state(part) for part in (backend.normalizer, backend.pre_tokenizer))
     if present == tuple(map(_state, wanted)):
         return ()

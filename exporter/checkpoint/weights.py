@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import CheckpointError, UnsupportedError
 from ..modeling.parts import PARTS, TEXT_DECODER
 from .families import Layout, layouts, other_parts
+from .formats import FLOATS
 from .tensors import TensorIndex
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
-_FLOATS = ("BF16", "F16", "F32", "F64")
 _SHARED = ("k_proj", "v_proj", "k_norm", "v_norm")
-_HINT = "the checkpoint is incomplete or its config.json belongs to another model: fetch it again"
+_HINT = "config.json and the weights aren't of one model, or it wasn't saved whole: save both with save_pretrained"
+_CLASSIFIERS = ("score.", "classifier.", "qa_outputs.")
 
 
 def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -53,17 +54,14 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
     names = {name: _stored_name(name, layout) for name in expected if not (tied and name == HEAD)}
     for name, stored in names.items():
         if stored not in tensors:
-            spare = set(tensors.names()) - set(names.values())
-            close = difflib.get_close_matches(stored, spare, n=1, cutoff=0.4)
-            there = f"; the nearest there is '{close[0]}'" if close else ""
-            raise CheckpointError(f"tensor '{stored}' is missing{there}", hint=_HINT)
+            raise _missing(name, stored, set(tensors.names()) - set(names.values()))
         if tensors.shape(stored) != expected[name]:
             raise CheckpointError(
                 f"{tensors.shard(stored).name}: tensor '{stored}' is {list(tensors.shape(stored))}, "
                 f"but config.json makes it {list(expected[name])}",
-                hint=_HINT,
+                hint=_resized(name, tensors.shape(stored)) or _HINT,
             )
-        if tensors.dtype(stored) not in _FLOATS:
+        if tensors.dtype(stored) not in FLOATS:
             raise UnsupportedError(
                 f"{tensors.shard(stored).name}: tensor '{stored}' is {tensors.dtype(stored)}, not a float",
                 hint="use the float checkpoint (bfloat16, float16 or float32)",
@@ -71,6 +69,24 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
     if tied and (head := _stored_name(HEAD, layout)) in tensors:
         names[HEAD] = head  # stored twice: compared when loaded
     return names, _left_out(text_config, tensors, layout, set(names.values()))
+
+
+def _missing(name: str, stored: str, spare: set[str]) -> CheckpointError:
+    close = difflib.get_close_matches(stored, spare, n=1, cutoff=0.4)
+    there = f"; the nearest there is '{close[0]}'" if close else ""
+    hint = _HINT
+    if name == HEAD:
+        hint = "The model was saved without its head: save it as AutoModelForCausalLM loads it, which has one."
+        if any(other.startswith(_CLASSIFIERS) for other in spare):
+            hint = "This is a classifier, which can't continue a text: use the model that it was made from."
+    return CheckpointError(f"tensor '{stored}' is missing{there}", hint=hint)
+
+
+def _resized(name: str, shape: tuple[int, ...]) -> str | None:
+    """What to do about an embedding or a head of other rows than config.json says; None for another tensor."""
+    if name not in (HEAD, EMBEDDING):
+        return None
+    return f'if tokens were added before training, set "vocab_size": {shape[0]} in config.json'
 
 
 def load_float_model(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> nn.Module:
@@ -152,10 +168,8 @@ def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layou
         else:
             close = difflib.get_close_matches(name, used, n=1, cutoff=0.4)
             nearest_one = f"; the nearest known is '{close[0]}'" if close else ""
-            merge = "save the adapter apart from its base model, with PEFT, and name it with --adapter"
             raise CheckpointError(
-                f"{tensors.shard(name).name}: unexpected tensor '{name}'{nearest_one}",
-                hint=merge if "lora" in name.lower() else _HINT,
+                f"{tensors.shard(name).name}: unexpected tensor '{name}'{nearest_one}", hint=_unexpected_hint(name)
             )
     notes = []
     if other:
@@ -163,6 +177,14 @@ def _left_out(text_config: PreTrainedConfig, tensors: TensorIndex, layout: Layou
     if spare:
         notes.append(f"{spare} key and value tensors of layers that share another layer's cache are left out")
     return tuple(notes)
+
+
+def _unexpected_hint(name: str) -> str:
+    if "lora" in name.lower():
+        return "save the adapter apart from its base model, with PEFT, and name it with --adapter"
+    if name.startswith(_CLASSIFIERS):
+        return "This is a classifier, which can't continue a text: use the model that it was made from."
+    return _HINT
 
 
 def check_finite(values: torch.Tensor, tensors: TensorIndex, stored: str) -> None:

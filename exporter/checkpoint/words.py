@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from .tokenizer import has_tokenizer
 
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model")
 _SETTINGS, _TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
 
 
 def words_folder(base: Path, adapter: Path | None) -> Path:
     """Return the folder whose tokenizer is used: the adapter's if it has one, as trainers save it, else the base's."""
-    return adapter if adapter is not None and any((adapter / name).is_file() for name in _TOKENIZERS) else base
+    return adapter if adapter is not None and has_tokenizer(adapter) else base
 
 
 def use_adapters_words(tokenizer: Any, base: Path, adapter: Path) -> tuple[str, ...]:

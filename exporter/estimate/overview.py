@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,19 +237,16 @@ def _notes(files: Files, shapes: Shapes) -> tuple[str, ...]:
 
 
 def _adapted(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedConfig, Adapter]:
-    """The configuration with an adapter merged in; its head is separate if the adapter unties it."""
+    """The configuration with an adapter merged in, and that adapter."""
     from ..checkpoint.adapters.adapter import HEAD, Base, open_adapter
-    from ..checkpoint.adapters.overlay import spare_tensors
+    from ..checkpoint.adapters.overlay import adapted_config, spare_tensors
     from ..modeling.parts import PARTS, TEXT_DECODER
 
     tied = bool(config.tie_word_embeddings)
     state = PARTS.get(TEXT_DECODER).empty(config).state_dict()
     shapes = {name: tuple(value.shape) for name, value in state.items() if not (tied and name == HEAD)}
     adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(config)))
-    if adapter.untied:
-        config = copy.deepcopy(config)
-        config.tie_word_embeddings = False
-    return config, adapter
+    return adapted_config(config, adapter), adapter
 
 
 def _by_class(shapes: Shapes) -> Iterator[TensorClass]:

@@ -199,6 +199,18 @@ CONFIGS: dict[str, Callable[..., Any]] = {
 }
 
 
+def as_bytes(folder: Path) -> Path:
+    """The checkpoint, with one of its tensors as bytes, as quantized ones are."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shard = min(folder.glob("model*.safetensors"))
+    tensors = load_file(shard)
+    name = min(tensors)
+    save_file(tensors | {name: tensors[name].to(torch.uint8)}, shard)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_config() -> Callable[..., Any]:
     """``make_config(model_type, **changes)``: a tiny transformers configuration."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...errors import CheckpointError, UnsupportedError, nearest
 from ..hub import safe_name
 from ..tensors import TensorIndex, read_header
-from .adapter_config import FILE, FILES, WEIGHTS, AdapterConfig, read_config
+from .adapter_config import FILE, FILES, PLAIN, WEIGHTS, AdapterConfig, read_config
 from .merging import Factors, Update, merge_embedding, merge_linear
 from .naming import Named, read_name
 
@@ -55,6 +55,7 @@ class Adapter:
         tensors: Its tensors.
         updates: What it does to each parameter, by transformers' names.
         untied: Whether a head that config.json ties to the embedding is separate now.
+        rows: The embedding's rows, if tokens were added for the fine-tune; None if it has the base model's.
         notes: What the user should know.
     """
 
@@ -64,6 +65,7 @@ class Adapter:
     tensors: TensorIndex
     updates: Mapping[str, Update]
     untied: bool = False
+    rows: int | None = None
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -82,6 +84,12 @@ class Adapter:
         update = self.updates.get(name)
         computed = update is None or update.a is not None or update.added is not None
         return None if computed or update is None else update.replacement
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of a parameter that the adapter holds whole; None if it is the base model's."""
+        update = self.updates.get(name)
+        whole = None if update is None else update.replacement
+        return None if whole is None else self.tensors.shape(whole)
 
     def merged(self, name: str, tensor: torch.Tensor, scratch: Scratch) -> torch.Tensor:
         """Return a parameter as the fine-tune has it.
@@ -142,7 +150,10 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
     updates = {}
     for parameter in dict.fromkeys(str(named.parameter) for named in used):
         updates[parameter] = _update([named for named in used if named.parameter == parameter], config)
-    shapes = {HEAD: base.shapes[EMBEDDING], **base.shapes} if base.tied else base.shapes
+    shapes = {HEAD: base.shapes[EMBEDDING], **base.shapes} if base.tied else dict(base.shapes)
+    rows = _resized(updates, tensors, shapes, base.tied)
+    if rows is not None:
+        shapes |= {name: (rows, shapes[name][1]) for name in (EMBEDDING, HEAD)}
     for parameter, update in updates.items():
         _check_shapes(parameter, update, tensors, shapes[parameter], config, used)
     for named in used:
@@ -152,7 +163,9 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         updates.pop(HEAD, None)
     how = None if not base.tied else "untied" if untied else "tied" if EMBEDDING in updates else None
     notes = _notes(config, len(known) - len(used), how, folder)
-    return Adapter(folder, safe_name(folder.resolve().name), config, tensors, updates, untied, notes)
+    if rows is not None:
+        notes += (f"the adapter's embedding has {rows} rows, the base model's {base.shapes[EMBEDDING][0]}",)
+    return Adapter(folder, safe_name(folder.resolve().name), config, tensors, updates, untied, rows, notes)
 
 
 def _open_weights(folder: Path) -> TensorIndex:
@@ -238,6 +251,32 @@ def _untied(updates: Mapping[str, Update], config: AdapterConfig, tensors: Tenso
     if head is not None and head.replacement is not None:
         return mine is None or not torch.equal(tensors.get(mine), tensors.get(head.replacement))
     return mine is not None and _was_saved(mine, config) and not config.tying
+
+
+def _resized(
+    updates: Mapping[str, Update], tensors: TensorIndex, shapes: Mapping[str, tuple[int, ...]], tied: bool
+) -> int | None:
+    """The embedding's rows in a fine-tune that tokens were added for; PEFT saves embedding and head whole then.
+
+    None if they are the base model's, or if what is saved can't be of one model: shapes are checked afterwards.
+
+    Raises:
+        CheckpointError: The head's new rows weren't saved.
+    """
+    found: dict[str, int] = {}
+    for name in (EMBEDDING, HEAD):
+        whole = updates[name].replacement if name in updates else None
+        if whole is not None and len(tensors.shape(whole)) == 2 and tensors.shape(whole)[1] == shapes[name][1]:
+            found[name] = tensors.shape(whole)[0]
+    rows, base_rows = found.get(EMBEDDING), shapes[EMBEDDING][0]
+    if rows in (None, base_rows) or found.get(HEAD, rows) != rows:
+        return None
+    if not tied and HEAD not in found:
+        raise CheckpointError(
+            f"{WEIGHTS}: the embedding has {rows} rows, the base model's {base_rows}, and no head goes with it",
+            hint="Save the adapter with save_embedding_layers=True and the head among modules_to_save. " + PLAIN,
+        )
+    return rows
 
 
 def _was_saved(tensor: str, config: AdapterConfig) -> bool:

@@ -75,7 +75,7 @@ _REFUSED = {
 }
 # Their first update was subtracted from the base model's weights, which then differ from the checkpoint's.
 _CHANGED_BASE = ("pissa", "corda", "olora", "lora_ga", "loftq")
-_PLAIN = "Merge it with PEFT itself (merge_and_unload, save_pretrained), and name the merged model as MODEL."
+PLAIN = "Merge it with PEFT itself (merge_and_unload, save_pretrained), and name the merged model as MODEL."
 # These put something before the prompt or between the layers, which no weight of the model can hold.
 _UNMERGEABLE = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
 _RANKS = "rank_pattern"
@@ -159,7 +159,7 @@ def _refuse(path: Path, found: Mapping[str, Any]) -> None:
     if not isinstance(kind, str):
         raise CheckpointError(f"{path} has no peft_type", hint="use the adapter's own adapter_config.json")
     if kind.upper() != "LORA":
-        what_next = "This kind can't be merged." if kind.upper() in _UNMERGEABLE else _PLAIN
+        what_next = "This kind can't be merged." if kind.upper() in _UNMERGEABLE else PLAIN
         raise UnsupportedError(f"{path}: peft_type '{kind}' is not LoRA", hint=f"Only LORA is supported. {what_next}")
     task = found.get("task_type")
     if task not in (None, "CAUSAL_LM"):
@@ -174,10 +174,10 @@ def _refuse(path: Path, found: Mapping[str, Any]) -> None:
         )
     for key, value in found.items():
         if key in _REFUSED and value not in (None, False, {}, []):
-            raise UnsupportedError(f"{path}: {key}: {_REFUSED[key]}", hint=_PLAIN)
+            raise UnsupportedError(f"{path}: {key}: {_REFUSED[key]}", hint=PLAIN)
         known = _INERT | _TAKEN | _REFUSED.keys()
         if key not in known and value not in (None, False, {}, []):  # a newer PEFT's option that is off does nothing
-            raise UnsupportedError(f"{path}: unknown key '{key}' = {value!r}: {nearest(key, known)}", hint=_PLAIN)
+            raise UnsupportedError(f"{path}: unknown key '{key}' = {value!r}: {nearest(key, known)}", hint=PLAIN)
 
 
 def _config(path: Path, found: Mapping[str, Any]) -> AdapterConfig:

@@ -36,14 +36,19 @@ class AdaptedTensors(TensorIndex):
     def __init__(
         self, base: TensorIndex, adapter: Adapter, parameters: Mapping[str, str], aliases: Mapping[str, str]
     ) -> None:
-        entries = {name: base._entry(name) for name in base.names()}
+        entries = {name: base.renamed(name) for name in base.names()}
         super().__init__(entries | {name: entries[stored] for name, stored in aliases.items()}, base.shards)
-        self._aliases = aliases
+        self._base, self._aliases = base, aliases
         self._adapter = adapter
-        touched = {stored: name for stored, name in parameters.items() if name in adapter.updates}
-        replaced = {stored: adapter.replaced(name) for stored, name in touched.items()}
+        self._touched = {stored: name for stored, name in parameters.items() if name in adapter.updates}
+        replaced = {stored: adapter.replaced(name) for stored, name in self._touched.items()}
         self._replaced = {stored: tensor for stored, tensor in replaced.items() if tensor is not None}
-        self._merged = {stored: name for stored, name in touched.items() if stored not in self._replaced}
+        self._merged = {stored: name for stored, name in self._touched.items() if stored not in self._replaced}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape as it is read: an embedding has more rows if tokens were added."""
+        own = self._adapter.shape(self._touched[name]) if name in self._touched else None
+        return own or super().shape(name)
 
     def dtype(self, name: str) -> str:
         """Return a tensor's dtype as it is read: a merged one is float32."""
@@ -61,13 +66,16 @@ class AdaptedTensors(TensorIndex):
         """Return the file's own bytes as a tensor; a merged tensor is in memory."""
         if name in self._replaced:
             return self._adapter.tensors.mapped(self._replaced[name])
-        return self.get(name) if name in self._merged else super().mapped(name)
+        return self.get(name) if name in self._merged else self._base.mapped(self._aliases.get(name, name))
 
     def kept(self, name: str, scratch: Scratch) -> torch.Tensor:
         """Return a tensor as ``mapped`` does; a merged one is computed into a file of ``scratch``, not in memory."""
+        stored = self._aliases.get(name, name)
+        if name in self._replaced:
+            return self._adapter.tensors.mapped(self._replaced[name])
         if name not in self._merged:
-            return self.mapped(name)
-        return self._adapter.merged(self._merged[name], super().mapped(name), scratch)
+            return self._base.kept(stored, scratch)
+        return self._adapter.merged(self._merged[name], self._base.kept(stored, scratch), scratch)
 
     def get(self, name: str) -> torch.Tensor:
         """Return a tensor as the fine-tune has it; it must not be written to.
@@ -81,7 +89,7 @@ class AdaptedTensors(TensorIndex):
             return self._adapter.tensors.get(self._replaced[name])
         if name in self._merged:
             return self.kept(name, InMemory())
-        return super().get(self._aliases.get(name, name))
+        return self._base.get(self._aliases.get(name, name))
 
 
 def adapt(
@@ -96,7 +104,7 @@ def adapt(
         text_config: The text part's configuration.
 
     Returns:
-        The tensors, the adapter, and the configuration, which is another one if the adapter unties head and embedding.
+        The tensors, the adapter, and the configuration as ``adapted_config`` returns it.
 
     Raises:
         CheckpointError: As for ``open_adapter``.
@@ -107,14 +115,30 @@ def adapt(
     adapter = open_adapter(folder, Base(shapes, tied, spare_tensors(text_config)))
     parameters = {stored: EMBEDDING if tied and name == HEAD else name for name, stored in names.items()}
     aliases: dict[str, str] = {}
+    text_config = adapted_config(text_config, adapter)
     if adapter.untied:
-        text_config = copy.deepcopy(text_config)
-        text_config.tie_word_embeddings = False
         embedding = names[EMBEDDING]
         head = next(one.head for one in layouts() if f"{one.decoder}embed_tokens.weight" == embedding)
         parameters[head] = HEAD
         aliases = {} if head in tensors else {head: embedding}
     return AdaptedTensors(tensors, adapter, parameters, aliases), adapter, text_config
+
+
+def adapted_config(text_config: PreTrainedConfig, adapter: Adapter) -> PreTrainedConfig:
+    """Return a configuration with an adapter merged in: another one if it unties the head, or has more tokens.
+
+    Args:
+        text_config: The text part's configuration; it is not changed.
+        adapter: The adapter.
+    """
+    if not adapter.untied and adapter.rows is None:
+        return text_config
+    found = copy.deepcopy(text_config)
+    if adapter.untied:
+        found.tie_word_embeddings = False
+    if adapter.rows is not None:
+        found.vocab_size = adapter.rows
+    return found
 
 
 def spare_tensors(text_config: PreTrainedConfig) -> re.Pattern[str] | None:

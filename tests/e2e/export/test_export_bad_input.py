@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.checkpoints import as_bytes
+
 Here = Callable[..., Any]
 
 
@@ -102,7 +104,7 @@ def template_into_python(folder: Path) -> None:
 
 
 def already_quantized(folder: Path) -> None:
-    edit(folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
+    edit(as_bytes(folder) / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
 
 
 BROKEN = [

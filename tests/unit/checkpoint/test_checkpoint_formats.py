@@ -11,7 +11,10 @@ import pytest
 import torch
 from gemcut.checkpoint.formats import original_of
 from gemcut.checkpoint.opening import describe, open_checkpoint
+from gemcut.checkpoint.weights import load_float_model
 from gemcut.errors import CheckpointError, UnsupportedError
+
+from tests.support.checkpoints import as_bytes
 
 DATA = tomllib.loads(resources.files("gemcut.checkpoint").joinpath("formats.toml").read_text(encoding="utf-8"))
 
@@ -32,7 +35,7 @@ def test_every_method_of_transformers_has_a_name():
 
 def test_every_fact_has_its_source():
     rows = [DATA["methods"], DATA["suffixes"]]
-    for part in ("member", "side_file", "tensor", "config", "files", "original"):
+    for part in ("member", "side_file", "tensor", "architecture", "config", "files", "original"):
         rows += DATA[part]
     assert len(rows) > 40
     assert all(row["source"] for row in rows)
@@ -40,11 +43,49 @@ def test_every_fact_has_its_source():
 
 @pytest.mark.parametrize("method", sorted(DATA["methods"]["titles"]))
 def test_method_in_the_configuration_is_named(fresh, edit_json, method):
-    folder = fresh()
+    folder = as_bytes(fresh())
     edit_json(folder / "config.json", quantization_config={"quant_method": method, "bits": 4})
     error = refused(folder, r"config\.json: the checkpoint is already quantized \(")
     assert method in error.message.lower()
     with pytest.raises(UnsupportedError):  # and before a weight is fetched
+        describe(str(folder))
+
+
+@pytest.mark.parametrize("method", sorted(DATA["methods"]["titles"]))
+def test_a_method_that_is_named_over_floats(fresh, edit_json, method):
+    """What a merge of QLoRA leaves; a method that rounds floats as it runs is another matter."""
+    folder = fresh()
+    plain = open_checkpoint(str(folder))
+    edit_json(folder / "config.json", quantization_config={"quant_method": method, "bits": 4})
+    if method not in DATA["methods"]["leave_floats"]:
+        refused(folder, "already quantized")
+        return
+    found = open_checkpoint(str(folder))
+    (note,) = (note for note in found.notes if "every tensor is a float" in note)
+    assert method in note.lower()
+    assert describe(str(folder)).notes == (note,)
+    assert not hasattr(found.config, "quantization_config")
+    ids = torch.tensor([[2, 9, 8]])
+    with torch.no_grad():
+        assert torch.equal(load_float_model(found)(ids).logits, load_float_model(plain)(ids).logits)
+
+
+def test_a_method_without_weights_to_look_at_is_believed(fresh, edit_json):
+    folder = fresh()
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    edit_json(folder / "config.json", quantization_config={"quant_method": "bitsandbytes"})
+    with pytest.raises(UnsupportedError, match="already quantized"):
+        describe(str(folder))
+
+
+@pytest.mark.parametrize("row", DATA["architecture"], ids=lambda row: row["ends"])
+def test_a_model_for_another_task_is_refused_by_its_right_name(fresh, edit_json, row):
+    folder = fresh()
+    edit_json(folder / "config.json", architectures=[f"Gemma3Text{row['ends']}"])
+    error = refused(folder, f"describes {row['title']} .Gemma3Text{row['ends']}., which can't continue a text")
+    assert "ForCausalLM" in error.hint
+    with pytest.raises(UnsupportedError, match=row["title"]):
         describe(str(folder))
 
 
@@ -165,7 +206,7 @@ def test_original_is_named_by_the_name(source, said):
 
 
 def test_original_is_named_by_the_model_card(fresh, edit_json):
-    folder = fresh()
+    folder = as_bytes(fresh())
     (folder / "README.md").write_text("---\nbase_model:\n- org/the-original\nbase_model_relation: quantized\n---\n")
     edit_json(folder / "config.json", quantization_config={"quant_method": "gptq"})
     assert "use org/the-original, which its model card names" in refused(folder, r"\(gptq\)").hint

@@ -165,3 +165,23 @@ def test_templates_of_the_random_checkpoints_end_with_the_models_turn(pristine):
     )
     assert text == "<bos><start_of_turn>user\nhi<end_of_turn>\n<start_of_turn>model\n"
     assert json.loads((checkpoint.path / "tokenizer.json").read_text())["model"]["byte_fallback"]
+
+
+CHANGES = [
+    ("{{ m.content | upper }}", "GEMCUT PROBE 7", "GEMCUT ANSWER 11", "GEMCUT SYSTEM 13"),
+    ("{{ m.content | replace('gemcut ', '') }}", "probe 7", "answer 11", "system 13"),
+    ("{{ m.content.split(' ')[0] }}", "gemcut", "gemcut", "gemcut"),
+    ("{{ m.content | replace('e', '3') }}", "g3mcut prob3 7", "g3mcut answ3r 11", "g3mcut syst3m 13"),
+    ("{{ m.content | reverse }}", "7 eborp tucmeg", "11 rewsna tucmeg", "31 metsys tucmeg"),
+]
+
+
+@pytest.mark.parametrize(("expression", "asked", "answered", "instructed"), CHANGES)
+def test_what_a_template_makes_of_words_is_shown(fresh, expression, asked, answered, instructed):
+    template = f"{{% for m in messages %}}<{{{{ m.role }}}}>{expression}</>{{% endfor %}}<assistant>"
+    notes = opened(fresh(), template).notes
+    assert f"the chat template changes the user's words: 'gemcut probe 7' becomes {asked!r}" in notes
+    assert any(note.startswith("the chat template changes the model's answers: ") for note in notes)
+    assert any(note.startswith("the chat template changes a system turn's words: ") for note in notes)
+    assert answered in " ".join(notes)
+    assert instructed in " ".join(notes)

@@ -12,6 +12,7 @@ import pytest
 from gemcut.checkpoint.start_token import start_token
 from gemcut.checkpoint.stop_tokens import stop_ids_of
 from gemcut.checkpoint.tokenizer import load_tokenizer
+from gemcut.errors import CheckpointError
 from gemcut.prompt.chats import Prompt, encode_prompt
 from gemcut.prompt.codec import ChatCodec, Template
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -93,6 +94,28 @@ def test_all_ways_of_a_bundle_give_the_ids_of_transformers(
             assert encode_prompt(codec, prompt)[1] == right
             begins = codec.bos_id is not None and right[:1] == [codec.bos_id]
             assert (codec.bos_id is not None) == (bos is not None and right[:1] == [theirs.bos_token_id]) == begins
+
+
+@pytest.mark.parametrize("kind", ["Qwen2Tokenizer", "GPT2Tokenizer"])
+def test_a_vocabulary_with_its_merges_alone_is_taken(kind: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    whole = save(tmp_path / "whole")
+    state = json.loads((whole / "tokenizer.json").read_text())
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps(state["model"]["vocab"]))
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in state["model"]["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    stated = {"tokenizer_class": kind, "eos_token": "<|im_end|>", "unk_token": None, "bos_token": None}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated))
+    theirs = AutoTokenizer.from_pretrained(folder)
+    tokenizer, codec = opened(folder, None)
+    for text in TEXTS:
+        assert codec.encode(text, add_special_tokens=True) == theirs(text).input_ids == tokenizer(text).input_ids
+    (folder / "merges.txt").unlink()
+    with pytest.raises(CheckpointError, match=r"no vocab.json with merges.txt"):
+        load_tokenizer(folder, FAMILY, CONFIG)  # type: ignore[arg-type]
 
 
 def test_no_end_is_put_after_a_prompt_and_it_is_said(tmp_path: Path) -> None:

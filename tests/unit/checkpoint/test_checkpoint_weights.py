@@ -174,7 +174,7 @@ def test_missing_layer_scalar_of_gemma4_is_named(fresh, load_all, save_single):
 def test_checkpoint_without_an_embedding_says_what_it_looked_for(fresh, load_all, save_single):
     folder = fresh()
     tensors = load_all(folder)
-    save_single(folder, {f"transformer.{name}": tensor for name, tensor in tensors.items()})
+    save_single(folder, {name.replace("embed_tokens", "wte"): tensor for name, tensor in tensors.items()})
     with pytest.raises(CheckpointError, match=r"no embedding .* 'model\.embed_tokens\.weight'"):
         open_checkpoint(str(folder))
 
@@ -182,8 +182,9 @@ def test_checkpoint_without_an_embedding_says_what_it_looked_for(fresh, load_all
 @pytest.mark.parametrize(
     ("extra", "hint"),
     [
-        ("model.layers.0.self_attn.q_proj.bias", "fetch it again"),
-        ("model.layers.9.mlp.up_proj.weight", "fetch it again"),
+        ("model.layers.0.self_attn.q_proj.bias", "save both with save_pretrained"),
+        ("model.layers.9.mlp.up_proj.weight", "save both with save_pretrained"),
+        ("score.weight", "This is a classifier"),
         ("model.layers.0.self_attn.q_proj.lora_A.weight", "--adapter"),
     ],
 )

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from gemcut.checkpoint.mapped import map_float_model
-from gemcut.checkpoint.opening import open_checkpoint
+from gemcut.checkpoint.opening import describe, open_checkpoint
 from gemcut.checkpoint.random import random_checkpoint
 from gemcut.checkpoint.weights import load_float_model
+from gemcut.errors import CheckpointError
+from gemcut.estimate.overview import _adapted
 from gemcut.util.file_tensors import Scratch
 from safetensors.torch import load_file, save_file
 
@@ -232,3 +234,65 @@ def test_the_base_is_not_written_to(pristine: Callable[[str], Path], make_adapte
     assert first.dtype == torch.float32
     assert before.dtype == torch.bfloat16
     assert torch.equal(base_model(base).state_dict()[name], before.float())
+
+
+def test_added_tokens_without_a_head_for_them_are_refused(
+    pristine: Callable[[str], Path], make_adapter: Callable[..., Path]
+) -> None:
+    base = pristine("llama")
+    model = base_model(base)
+    model.resize_token_embeddings(520)
+    adapter = make_adapter(base, model=model, target_modules=[*LINEARS, "embed_tokens"])
+    assert not any("lm_head" in name for name in load_file(adapter / WEIGHTS)), "as PEFT leaves it"
+    with pytest.raises(CheckpointError, match="520 rows, the base model's 512, and no head goes") as caught:
+        open_checkpoint(str(base), adapter=adapter)
+    assert "save_embedding_layers" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("family", "adapted"), [("gemma3_text", False), ("gemma3_text", True), ("llama", False)], ids=str
+)
+def test_tokens_that_were_added_for_the_fine_tune_are_taken(
+    family: str, adapted: bool, pristine: Callable[[str], Path], make_adapter: Callable[..., Path]
+) -> None:
+    from peft import PeftModel
+
+    base = pristine(family)
+    model = base_model(base)
+    model.resize_token_embeddings(520)
+    more = {"target_modules": [*LINEARS, "embed_tokens"]} if adapted else {}
+    adapter = make_adapter(base, model=model, **more)
+    saved = load_file(adapter / WEIGHTS)
+    assert any(tensor.shape[0] == 520 for tensor in saved.values()), "PEFT saves a resized embedding whole"
+    resized = base_model(base)
+    resized.resize_token_embeddings(520)
+    wanted = PeftModel.from_pretrained(resized, adapter).merge_and_unload()
+    opened = open_checkpoint(str(base), adapter=adapter)
+    assert opened.text_config.vocab_size == 520
+    assert any("520 rows, the base model's 512" in note for note in opened.notes)
+    ours = load_float_model(opened)
+    ids = torch.cat([IDS, torch.tensor([[513, 519]])], dim=1)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(input_ids=ids).logits, wanted(input_ids=ids).logits, rtol=0, atol=1e-4)
+    described = _adapted(adapter, describe(str(base)).text_config)[0]
+    assert described.vocab_size == 520
+
+
+def test_an_adapter_of_a_mixture_whose_experts_are_saved_one_by_one(
+    tmp_path: Path, make_adapter: Callable[..., Path], peft_merge: Callable[..., Any]
+) -> None:
+    from transformers import MixtralConfig
+
+    sizes = {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "bos_token_id": 2, "eos_token_id": 1}
+    base = random_checkpoint(tmp_path / "base", MixtralConfig(**sizes, **heads, num_local_experts=3))
+    whole = base_model(base)
+    for file in base.glob("*.safetensors*"):
+        file.unlink()
+    whole.save_pretrained(base)
+    assert any(".experts.2." in name for file in base.glob("*.safetensors") for name in load_file(file))
+    adapter = make_adapter(base, target_modules=["q_proj", "o_proj"])
+    compare(base, adapter, peft_merge(base, adapter), 4)
+    mapped = map_float_model(open_checkpoint(str(base), adapter=adapter), Scratch(tmp_path)).state_dict()
+    for name, right in peft_merge(base, adapter).state_dict().items():
+        torch.testing.assert_close(mapped[name].float(), right, rtol=2e-6, atol=2e-6, msg=name)

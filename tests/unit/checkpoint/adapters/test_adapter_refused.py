@@ -85,9 +85,9 @@ TENSORS: dict[str, tuple[Callable[[Tensors], None], str, int]] = {
         r"model\.norm\.lora_A\.weight': the base model's 'model\.norm\.weight' is not a matrix but \[64\]",
         3,
     ),
-    "a resized vocabulary": (
-        _with("base_model.model.model.embed_tokens.weight", torch.ones(600, 64)),
-        r"embed_tokens\.weight' is \[600, 64\], not \[512, 64\]",
+    "another model's vocabulary": (
+        _with("base_model.model.model.embed_tokens.weight", torch.ones(600, 32)),
+        r"embed_tokens\.weight' is \[600, 32\], not \[512, 64\]",
         3,
     ),
 }
