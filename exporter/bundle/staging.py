@@ -10,78 +10,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from ..errors import ConformanceError, GemcutError, LackingError, UsageError
+from ..errors import ConformanceError, LackingError, UsageError
+from ..util.interrupts import uninterrupted
 from ..util.progress import Progress, SubProgress
 from .archive import CHUNK, write_archive
 from .hashing import hash_file
 from .manifest import MANIFEST, SIDE_FILE, FileRecord, Manifest, manifest_bytes, safe_name, side_bytes
+from .output_path import Format, check_output, refuse_second, resolve_output
 from .reader import OWN_FILES, Bundle, open_bundle
 from .workdir import ASIDE, KEPT, KEY, clear_abandoned, lock, take_over
 
 __all__ = ["Format", "How", "Staging", "check_output", "clear_abandoned", "pack", "resolve_output", "sync", "transfer"]
 
-Format = Literal["dir", "zip"]
 How = Literal["copy", "move", "link"]
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-def resolve_output(path: Path | str) -> Path:
-    """Return where an output path leads: absolute, with symbolic links followed."""
-    return Path(path).expanduser().resolve()
-
-
-def _existing_bundle(out: Path) -> Manifest | None:
-    """The manifest of the gemcut bundle at ``out``; None if something else is there."""
-    try:
-        with open_bundle(out) as bundle:
-            strangers = bundle._store.names() - set(bundle.manifest.files) - OWN_FILES
-            manifest = bundle.manifest
-    except (GemcutError, OSError):
-        return None
-    if strangers:
-        raise UsageError(
-            f"{out} is a bundle, but {sorted(strangers)[0]} in it is not gemcut's and would be lost",
-            hint="move that file away, or name another place with -o",
-        )
-    return manifest
-
-
-def check_output(out: Path | str, format: Format = "dir", force: bool = False) -> Path:
-    """Check, before any work is done, that a bundle may be published at ``out``; nothing is changed.
-
-    A path that doesn't exist and an empty directory are free. An existing gemcut bundle is replaced with ``force``;
-    anything else never is.
-
-    Args:
-        out: Where the bundle is to go.
-        format: A directory or one zip.
-        force: Whether an existing gemcut bundle may be replaced.
-
-    Returns:
-        The resolved path.
-
-    Raises:
-        UsageError: Something else is at ``out``, a bundle is and ``force`` isn't given, or its folder can't be
-            written to.
-    """
-    out = resolve_output(out)
-    if out.exists() and not (format == "dir" and out.is_dir() and not any(out.iterdir())):
-        if _existing_bundle(out) is None:
-            raise UsageError(
-                f"the output path {out} exists and is not a gemcut bundle; it was left unchanged",
-                hint="name another place with -o",
-            )
-        if not force:
-            raise UsageError(
-                f"{out} already holds a bundle", hint="replace it with --force, or name another place with -o"
-            )
-    parent = out.parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        what = "can't be written to" if parent.is_dir() else "is a file"
-        raise UsageError(f"can't write {out}: {parent} {what}", hint="name another place with -o")
-    return out
 
 
 def sync(path: Path) -> None:
@@ -173,8 +115,8 @@ class Staging:
                 self._partial.mkdir()
                 self._entered = True
                 self._handle = lock(self._partial)
-                if self._key is not None:
-                    (self._partial / KEY).write_text(self._key, encoding="ascii")
+            (self._partial / KEY).write_text(self._key or "", encoding="ascii")
+            refuse_second(self.out, self._partial)
             self.folder.mkdir()
             self.work.mkdir()
         except BaseException as error:
@@ -193,6 +135,10 @@ class Staging:
             raise told from error
 
     def _cleanup(self) -> None:
+        with uninterrupted():
+            self._tidy()
+
+    def _tidy(self) -> None:
         if self._entered and self._partial.is_dir():
             if self._aside.exists() and not self.out.exists():
                 self._aside.rename(self.out)
@@ -310,7 +256,7 @@ class Staging:
             raise self._no_room(error) from error
         with open_bundle(ready) as bundle:
             bundle.verify(SubProgress(progress, 1 / 3 if self.format == "zip" else 0, 1))
-        check_output(self.out, self.format, self._force)
+        check_output(self.out, self.format, self._force, self._partial)
         self._swap(ready)
         return self.out
 

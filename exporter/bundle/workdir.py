@@ -63,6 +63,35 @@ def _abandoned(out: Path) -> Iterator[tuple[Path, int]]:
             yield partial, handle
 
 
+def writer_beside(out: Path, own: Path | None = None) -> Path | None:
+    """Return the folder of another run that lives and makes a bundle for ``out``; None if there is none.
+
+    Args:
+        out: The bundle's place.
+        own: This run's folder, if it has one already. Of two runs that begin at once the later one sees the other;
+            which is later, the times of their keys say.
+    """
+    if sys.platform == "win32":
+        return None
+    for partial in sorted(out.parent.glob(f".{out.name}.partial-*")):
+        if partial == own or not partial.is_dir():
+            continue
+        handle = lock(partial)
+        if handle is not None:
+            os.close(handle)
+        elif own is None or _begun(partial) < _begun(own):
+            return partial
+    return None
+
+
+def _begun(partial: Path) -> tuple[int, str]:
+    """When a run wrote its key, and its folder's name; one that hasn't yet will see those that have."""
+    try:
+        return (partial / KEY).stat().st_mtime_ns, partial.name
+    except OSError:
+        return sys.maxsize, partial.name
+
+
 def clear_abandoned(out: Path) -> list[Path]:
     """Remove what runs that were killed left beside ``out``, and return what was removed."""
     removed = []

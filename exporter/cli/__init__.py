@@ -8,17 +8,16 @@ import importlib
 import io
 import json
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any
 
 import click
 
 from ..errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GemcutError, LackingError, UsageError, nearest
+from ..util.interrupts import ignore_signals, take_signals
 from ..util.native_output import noise
+from ..util.torch_folders import torch_folders
 
 EXIT_BROKEN_PIPE = 141  # as in shells: 128 + SIGPIPE
 NOISE_LINES = 20
@@ -107,13 +106,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, one of those in :mod:`gemcut.errors`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    previous = _handle_terminate()
+    restore = take_signals()
     _take_any_text()
     try:
-        result = cli.main(args=words, prog_name="gemcut", standalone_mode=False)
+        with torch_folders():
+            result = cli.main(args=words, prog_name="gemcut", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, click.Abort):
+        if argv is None:
+            ignore_signals()
         nothing = ", nothing was published" if words[:1] == ["export"] else ""
         return _report(words, "Interrupted", f"interrupted{nothing}", None, EXIT_INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -136,20 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(words, type(known).__name__, known.message, known.hint, known.exit_code)
         return _report_bug(words, error)
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _handle_terminate() -> Any:
-    """Make SIGTERM end a command like Ctrl-C, so that cleaning up runs; returns the previous handler."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        return signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals are the application's business
-        return None
+        restore()
 
 
 def as_known(error: Exception) -> GemcutError | None:

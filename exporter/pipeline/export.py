@@ -31,6 +31,7 @@ from .plan import ExportPlan, has_finer, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
 from .request import ExportRequest, Published
+from .tokenizer_agreement import check_agreement
 
 
 def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
@@ -98,11 +99,14 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
 def _open_jobs(
     plans: Sequence[ExportPlan], stagings: Sequence[Staging], journals: Sequence[Journal]
 ) -> list[BundleJob]:
-    """Each bundle's job; the tokenizer's files are put into the bundle."""
-    return [
+    """Each bundle's job; the tokenizer's files are put into the bundle, and compared with transformers."""
+    jobs = [
         BundleJob(plan, staging, journal, packaging.add_tokenizer(staging, plan.checkpoint))
         for plan, staging, journal in zip(plans, stagings, journals, strict=True)
     ]
+    checkpoint, folder = plans[0].checkpoint, stagings[0].folder
+    check_agreement(checkpoint, folder / "tokenizer.json", packaging.special_tokens(checkpoint))
+    return jobs
 
 
 def _load(job: BundleJob, clock: StageClock) -> Any:

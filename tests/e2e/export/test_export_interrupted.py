@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,18 @@ import pytest
 from tests.support.files import small_disk
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "times", "pause"), [(signal.SIGINT, 1, 0), (signal.SIGTERM, 1, 0), (signal.SIGINT, 5, 0.1)]
+)
 def test_a_signal_in_the_middle_of_lowering(
-    number: signal.Signals, tiny: Path, tmp_path: Path, begin: Callable[..., subprocess.Popen[str]]
+    number: signal.Signals,
+    times: int,
+    pause: float,
+    tiny: Path,
+    tmp_path: Path,
+    begin: Callable[..., subprocess.Popen[str]],
 ) -> None:
+    """Once, or several times, as people press Ctrl-C who are in a hurry."""
     out = tmp_path / "out" / "deeper" / "bundle"
     words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "-o", out)
     process = begin(*words, cwd=tmp_path)
@@ -26,7 +35,9 @@ def test_a_signal_in_the_middle_of_lowering(
         said.append(line)
         if line.startswith("Lowering"):
             assert list(out.parent.glob(".bundle.partial-*")), "nothing was under way"
-            process.send_signal(number)
+            for _ in range(times):
+                process.send_signal(number)
+                time.sleep(pause)
             break
     stdout, rest = process.communicate(timeout=120)
     assert process.returncode == 130, "".join(said) + rest

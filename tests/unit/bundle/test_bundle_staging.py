@@ -207,10 +207,12 @@ def _left_by_a_killed_run(out: Path) -> Path:
     with subprocess.Popen([sys.executable, "-c", _KILLED_LATE, str(out)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        with Staging(out, key="the same") as meanwhile:  # it lives: nothing of it is touched
-            assert not meanwhile.kept.exists()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            with pytest.raises(UsageError, match="another run"), Staging(out, key="the same"):
+                pass  # it lives: nothing of it is touched
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
     (left,) = out.parent.iterdir()
     return left
 
@@ -283,6 +285,90 @@ def test_interrupt_of_a_real_process_leaves_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         process.wait()
     assert list(tmp_path.iterdir()) == []
+
+
+_SLOW_TO_TIDY = """
+import shutil, sys, time
+from pathlib import Path
+from gemcut.bundle.staging import Staging
+from gemcut.util.interrupts import take_signals
+remove = shutil.rmtree
+def slowly(*words, **named):
+    print("tidying", flush=True)
+    time.sleep(1)
+    remove(*words, **named)
+shutil.rmtree = slowly
+take_signals()
+try:
+    with Staging(Path(sys.argv[1])) as staging:
+        staging.add("model.pte", b"half")
+        print("ready", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_while_an_interrupted_run_tidies_up_change_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLOW_TO_TIDY, str(tmp_path / "o" / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.1)
+        process.send_signal(number)
+        assert process.stdout.readline() == b"tidying\n"
+        for _ in range(4):
+            process.send_signal(number)
+            time.sleep(0.05)
+        said, errors = process.communicate(timeout=60)
+    assert (said, errors, process.returncode) == (b"interrupted\n", b"", 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_second_of_two_runs_to_one_place_is_told_at_its_start(tmp_path: Path) -> None:
+    out = tmp_path / "o" / "out"
+    with subprocess.Popen([sys.executable, "-c", _KILLED, str(out)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            for begin in (lambda: module.check_output(out), lambda: Staging(out, key="mine").__enter__()):
+                with pytest.raises(UsageError, match="another run of gemcut is making a bundle for") as caught:
+                    begin()
+                assert "-o" in str(caught.value.hint)
+            with Staging(tmp_path / "o" / "another"):
+                pass
+        finally:
+            process.kill()
+            process.wait()
+    with Staging(out, key="mine"):
+        assert len(list(out.parent.glob(".out.partial-*"))) == 1
+
+
+def test_of_two_runs_that_begin_at_once_the_earlier_goes_on(tmp_path: Path) -> None:
+    from gemcut.bundle import workdir
+
+    out, folders, handles = tmp_path / "out", [], []
+    for number, when in ((7, 2000), (8, 1000), (9, None)):  # the last has no key yet
+        folder = tmp_path / f".out.partial-{number}"
+        folder.mkdir()
+        if when is not None:
+            (folder / "key").write_text("")
+            os.utime(folder / "key", (when, when))
+        folders.append(folder)
+        handles.append(workdir.lock(folder))
+    later, earlier, keyless = folders
+    assert workdir.writer_beside(out, earlier) is None
+    assert workdir.writer_beside(out, later) == earlier
+    assert workdir.writer_beside(out, keyless) == later
+    for handle in handles:
+        assert handle is not None
+        os.close(handle)
+    assert workdir.writer_beside(out, later) is None
 
 
 def test_a_bundle_set_aside_by_a_killed_run_comes_back(tmp_path: Path, files: Files, manifest: Manifest) -> None:
