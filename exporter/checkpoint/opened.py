@@ -84,6 +84,12 @@ class Checkpoint:
     tensors: TensorIndex
     adapter: Adapter | None = None
 
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """The tokens that the chat template may use by name: ``bos_token`` and so on."""
+        named = self.tokenizer.special_tokens_map
+        return {name: str(token) for name, token in sorted(named.items()) if isinstance(token, str)}
+
     @cached_property
     def hashes(self) -> dict[str, str]:
         """The sha256 of every source file used, by its name; computed when first asked for.

@@ -10,7 +10,15 @@ from ..errors import CheckpointError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-_CHAT = ({"role": "user", "content": "gemcut probe 7"}, {"role": "assistant", "content": "gemcut answer 11"})
+_CALLED = "gemcut_probe_13"
+_CALLS = tuple(
+    {"id": f"call{at:05}", "type": "function", "function": {"name": _CALLED, "arguments": {"word": "gemcut"}}}
+    for at in range(2)
+)
+_CHAT: tuple[dict[str, Any], ...] = (
+    {"role": "user", "content": "gemcut probe 7"},
+    {"role": "assistant", "content": "gemcut answer 11"},
+)
 
 
 def turn_end(
@@ -48,6 +56,33 @@ def turn_end(
     return None
 
 
+def call_end(
+    render: Callable[[Sequence[dict[str, Any]]], str], encode: Callable[[str], Sequence[int]], control: Collection[int]
+) -> int | None:
+    """Return the control token that a template writes after a message's last tool call, and not between two calls.
+
+    It is the end of a turn, or what opens the result, as in FunctionGemma and Gemma 4: a model that goes on there would
+    make up the result itself.
+
+    Args:
+        render: Gives the text of a chat, without asking for an answer; may raise anything.
+        encode: Gives the ids of a text, with nothing put around it.
+        control: The ids of control tokens.
+
+    Returns:
+        The token, or None if something else follows a call, or if the template writes no calls.
+    """
+    try:
+        one, two = (
+            render([_CHAT[0], {"role": "assistant", "tool_calls": list(calls)}]) for calls in (_CALLS[:1], _CALLS)
+        )
+    except Exception:  # a template is someone else's program: it can raise anything
+        return None
+    single, double = encode(one), encode(two)
+    at = next((i for i, pair in enumerate(zip(single, double, strict=False)) if pair[0] != pair[1]), len(single))
+    return single[at] if _CALLED in one and at < len(single) and single[at] in control else None
+
+
 def stop_ids_of(
     generation: dict[str, Any],
     raw: dict[str, Any],
@@ -69,8 +104,10 @@ def stop_ids_of(
     """
     rows = int(text_config.vocab_size)
     stated = _stated(generation, raw, rows)
+    turn, call = _written_ends(tokenizer, template)
     others = {
-        _end_of_turn(tokenizer, template): "which the chat template writes after each answer",
+        turn: "which the chat template writes after each answer",
+        call: "which the chat template writes after a tool call",
         tokenizer.eos_token_id: "the tokenizer's end of sequence",
     }
     found, notes = set(stated), []
@@ -98,11 +135,12 @@ def _named(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     return f"{tokenizer.convert_ids_to_tokens(token)!r} (id {token})"
 
 
-def _end_of_turn(tokenizer: PreTrainedTokenizerBase, template: str | None) -> int | None:
+def _written_ends(tokenizer: PreTrainedTokenizerBase, template: str | None) -> tuple[int | None, int | None]:
+    """What a template writes after an answer, and after a tool call."""
     if template is None:
-        return None
+        return None, None
 
-    def render(chat: Sequence[dict[str, str]]) -> str:
+    def render(chat: Sequence[dict[str, Any]]) -> str:
         return str(tokenizer.apply_chat_template(list(chat), chat_template=template, tokenize=False))
 
     def encode(text: str) -> list[int]:
@@ -111,7 +149,8 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase, template: str | None) -> in
     def decode(ids: Sequence[int]) -> str:
         return str(tokenizer.decode(list(ids)))
 
-    return turn_end(render, encode, decode, tokenizer.added_tokens_decoder)
+    control = tokenizer.added_tokens_decoder
+    return turn_end(render, encode, decode, control), call_end(render, encode, control)
 
 
 def _stop_id(item: object, rows: int) -> int:

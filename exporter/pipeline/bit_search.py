@@ -185,8 +185,7 @@ def _measured(
 
 def _codec(checkpoint: Checkpoint, work: Path) -> ChatCodec:
     from ..prompt.codec import load_codec
-    from .packaging import special_tokens
 
     file = work / "tokenizer.json"
     file.write_text(checkpoint.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-    return load_codec(file, checkpoint.chat_template, special_tokens(checkpoint), checkpoint.bos_id)
+    return load_codec(file, checkpoint.chat_template, checkpoint.special_tokens, checkpoint.bos_id)

@@ -57,14 +57,8 @@ def add_tokenizer(staging: Staging, checkpoint: Checkpoint) -> ChatCodec:
     if checkpoint.chat_template is not None:
         staging.add("chat_template.jinja", checkpoint.chat_template.encode())
     return load_codec(
-        staging.folder / "tokenizer.json", checkpoint.chat_template, special_tokens(checkpoint), checkpoint.bos_id
+        staging.folder / "tokenizer.json", checkpoint.chat_template, checkpoint.special_tokens, checkpoint.bos_id
     )
-
-
-def special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return the tokens that the chat template may use by name: ``bos_token`` and so on."""
-    named = checkpoint.tokenizer.special_tokens_map
-    return {name: str(token) for name, token in sorted(named.items()) if isinstance(token, str)}
 
 
 def add_papers(staging: Staging, checkpoint: Checkpoint, manifest: Manifest) -> None:
@@ -183,7 +177,7 @@ def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, built: 
         gate=GateRecord(limits=limits(plan.recipe.gate), reason=plan.recipe.gate.reason),
         stop_ids=checkpoint.stop_ids,
         bos_id=checkpoint.bos_id,
-        special_tokens=special_tokens(checkpoint),
+        special_tokens=checkpoint.special_tokens,
         template_bos=checkpoint.bos_id is not None and codec.has_template,
         licence=LicenceRecord(id=checkpoint.licence.id, name=checkpoint.licence.name),
         notes=checkpoint.notes,

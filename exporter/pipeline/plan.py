@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundle.staging import check_output
+from ..checkpoint.golden_prompts import own_prompts
 from ..checkpoint.opening import check_context, open_checkpoint
-from ..errors import UnsupportedError, UsageError, nearest
+from ..errors import CheckpointError, UnsupportedError, UsageError, nearest
 from ..estimate.fit import refuse, room_for
 from ..estimate.resources import this_machine
 from ..modeling.kv_cache import CacheSpec
 from ..modeling.matrices import matrix_columns
+from ..prompt.codec import ChatCodec, Template
+from ..prove.prompts import load_prompts, takes_tools
 from ..quantize.fallback import settled
 from ..quantize.recipe import Recipe, load_recipe
 from ..runtimes import RUNTIMES, get_runtime
@@ -94,6 +97,7 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     runtimes = [get_runtime(name) for name in names]
     recipes = [chosen_recipe(recipe_for(request, target, name), request.calibration) for name in names]
     checkpoint = _open(request)
+    _check_prompts(checkpoint)
     columns = matrix_columns(checkpoint.text_config, names[0])
     recipes = [settled(recipe, columns) for recipe in recipes]
     plans = tuple(
@@ -102,6 +106,26 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     for plan in plans:
         check_fits(plan, request.format)
     return plans
+
+
+def _check_prompts(checkpoint: Checkpoint) -> None:
+    """Refuse prompts of the checkpoint's own that its template can't show to the model.
+
+    Raises:
+        CheckpointError: The file can't be read, or a prompt has tools and the template writes none.
+    """
+    file = own_prompts(checkpoint)
+    if file is None or checkpoint.chat_template is None:
+        return
+    with_tools = [prompt.id for prompt in load_prompts(file) if prompt.tools]
+    template = Template(checkpoint.chat_template, checkpoint.special_tokens)
+    if with_tools and not takes_tools(ChatCodec(checkpoint.tokenizer.backend_tokenizer, template, checkpoint.bos_id)):
+        raise CheckpointError(
+            f"{file}: the prompt {with_tools[0]!r} has tools, but the chat template of {checkpoint.name} writes none: "
+            "the model would never see them",
+            hint="Take a model with tool calls (FunctionGemma, Gemma 4), pass its template with --chat-template FILE, "
+            "or leave the tools out of the prompt.",
+        )
 
 
 def recipe_for(request: ExportRequest, target: Target, runtime: str) -> Recipe:

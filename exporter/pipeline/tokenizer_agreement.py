@@ -21,13 +21,12 @@ CHATS = 60
 _HINT = "Please report this with the checkpoint's tokenizer files: nothing was exported."
 
 
-def check_agreement(checkpoint: Checkpoint, tokenizer_json: Path, special_tokens: dict[str, str]) -> None:
+def check_agreement(checkpoint: Checkpoint, tokenizer_json: Path) -> None:
     """Compare a bundle's tokenizer and template with transformers', over generated texts and chats.
 
     Args:
         checkpoint: With the tokenizer as transformers loaded it.
         tokenizer_json: The bundle's.
-        special_tokens: The tokens that its template may use by name.
 
     Raises:
         ConformanceError: They give other token ids; the message has the text.
@@ -35,7 +34,7 @@ def check_agreement(checkpoint: Checkpoint, tokenizer_json: Path, special_tokens
     from tokenizers import Tokenizer
 
     # By the clock, as transformers renders dates.
-    codec = load_codec(tokenizer_json, checkpoint.chat_template, special_tokens, checkpoint.bos_id, now=None)
+    codec = load_codec(tokenizer_json, checkpoint.chat_template, checkpoint.special_tokens, checkpoint.bos_id, now=None)
     plain = Tokenizer.from_file(str(tokenizer_json))  # as any other reader of the file has it
     chats = generate_chats(CHATS)
     for text in _texts(chats, codec):

@@ -58,6 +58,7 @@ def compile_source(source: str, special: Sequence[str] = ()) -> Compiled:
 @cache
 def _compiled(name: str) -> Compiled:
     tokens = ("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|turn>", "<turn|>", "<|im_end|>")
+    tokens += ("<start_function_call>", "<end_function_call>", "<start_function_response>", "<escape>")
     source = (TEMPLATES / f"{name}.jinja").read_text()
     return compile_source(source, [token for token in tokens if token in source])
 
@@ -87,6 +88,7 @@ KINDS = {
     "gemma2": PLAIN,
     "gemma3": PLAIN | {"system"},
     "gemma3n": PLAIN | {"system"},
+    "functiongemma": WITH_TOOLS,
     "gemma4": WITH_TOOLS | {"thinking"},
     "gemma4_july": WITH_TOOLS | {"thinking"},
     "llama2": PLAIN | {"system"},

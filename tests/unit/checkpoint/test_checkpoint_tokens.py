@@ -154,6 +154,40 @@ def test_what_ends_a_turn_in_the_template_ends_a_reply(
     assert bool(notes) == bool(said)
 
 
+TEMPLATES = Path(__file__).parents[2] / "support" / "templates"
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("functiongemma", "<start_function_response>"),
+        ("gemma4", "<|tool_response>"),
+        ("chatml_tools", "<|im_end|>"),
+        ("gemma3", None),
+    ],
+)
+def test_what_a_template_writes_after_a_call_ends_a_reply(name: str, end: str | None, tmp_path: Path) -> None:
+    """Else the model would go on, and make up what the tool answers."""
+    from transformers import AutoTokenizer
+
+    folder = save(tmp_path)
+    grown = AutoTokenizer.from_pretrained(folder)
+    control = ["<start_of_turn>", "<end_of_turn>", "<turn|>", "<|turn>", "<|tool_response>", "<|tool_call>"]
+    control += ["<start_function_call>", "<end_function_call>", "<start_function_response>", "<tool_call|>"]
+    grown.add_tokens(control, special_tokens=True)
+    grown.bos_token = "<|endoftext|>"
+    grown.save_pretrained(folder)
+    tokenizer, _ = opened(folder, None)
+    template = (TEMPLATES / f"{name}.jinja").read_text()
+    found, notes = stop_ids_of({"eos_token_id": 0}, {}, CONFIG, tokenizer, template)  # type: ignore[arg-type]
+    said = [note for note in notes if "after a tool call" in note]
+    if end is None or end == "<|im_end|>":  # which ends answers too
+        assert not said
+    else:
+        assert tokenizer.convert_tokens_to_ids(end) in found
+        assert repr(end) in said[0]
+
+
 def test_members_that_are_null_are_dropped_as_transformers_drops_them(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 

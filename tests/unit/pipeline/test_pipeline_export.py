@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gemcut.bundle.reader import open_bundle
-from gemcut.errors import ConformanceError, LackingError, UsageError
+from gemcut.errors import CheckpointError, ConformanceError, LackingError, UsageError
 from gemcut.pipeline.budget_limits import Budgets
 from gemcut.pipeline.failures import BudgetFailed, GateFailed
+from gemcut.pipeline.plan import make_plans
 from gemcut.pipeline.validate import validate
 from gemcut.runtimes import get_runtime
 from gemcut.stages import EXPORT
@@ -19,6 +22,7 @@ from gemcut.stages import EXPORT
 from tests.support.files import contents, left
 from tests.support.progress import Watched
 
+TEMPLATES = Path(__file__).parents[2] / "support" / "templates"
 Run = Callable[..., Any]
 ONE_BUNDLE = (
     "Opening the checkpoint",
@@ -213,3 +217,20 @@ def test_ctrl_c_at_any_stage_leaves_nothing(run: Run, tmp_path: Path, title: str
         run(Watched(at))
     assert left(tmp_path / "out") == []
     assert not list(Path(os.fspath(tmp_path)).rglob("*.partial-*"))
+
+
+@pytest.mark.parametrize("with_tools", [False, True])
+def test_prompts_with_tools_for_a_template_that_writes_none_are_refused_before_the_model_is_loaded(
+    ask: Run, checkpoint: Path, tmp_path: Path, with_tools: bool
+) -> None:
+    model = Path(shutil.copytree(checkpoint, tmp_path / "model"))
+    (model / "chat_template.jinja").write_text((TEMPLATES / "gemma3.jinja").read_text())
+    prompt = {"id": "alarm", "messages": [{"role": "user", "content": "Wake me at six"}]}
+    tool = {"type": "function", "function": {"name": "set_alarm", "description": "Sets an alarm."}}
+    (model / "golden_prompts.jsonl").write_text(json.dumps(prompt | ({"tools": [tool]} if with_tools else {})))
+    request = ask(model=str(model))
+    if not with_tools:
+        make_plans(request)
+        return
+    with pytest.raises(CheckpointError, match="the prompt 'alarm' has tools, but the chat template of model writes no"):
+        make_plans(request)

@@ -9,6 +9,7 @@ from gemcut.prompt.chats import Prompt
 from gemcut.prompt.codec import TemplateRefused, load_codec
 from gemcut.prompt.compiler import without_chat, without_thinking, without_tools
 from gemcut.prompt.format import read_prompt
+from gemcut.prompt.parser import parse_calls
 from gemcut.prompt.renderer import render_prompt, without_thoughts
 from gemcut.prompt.sample_chats import generate_chats
 from gemcut.prompt.segments import PromptRefused
@@ -17,7 +18,7 @@ from gemcut.prove.prompts import abilities, built_in_prompts, needs
 
 from tests.support.compiled_templates import SAMPLE, compile_source
 
-WITH_TOOLS = ["sample", "gemma4", "gemma4_july", "chatml_tools"]
+WITH_TOOLS = ["sample", "functiongemma", "gemma4", "gemma4_july", "chatml_tools"]
 THINKING = ["gemma4", "gemma4_july"]
 CHAT_ALONE = ["gemma1", "gemma2", "gemma3", "gemma3n", "llama2"]
 GOLDENS = [p for p in built_in_prompts() if p.kind != "text"]
@@ -51,7 +52,7 @@ def test_refuses_what_the_template_refuses(compiled, name):
             refused += 1
             with pytest.raises(PromptRefused):
                 render_prompt(made.prompt, chat.messages, chat.tools, chat.add_generation_prompt)
-    assert refused or name in ("sample", "gemma4")
+    assert refused or name in ("sample", "functiongemma", "gemma4")
 
 
 def test_texts_that_one_can_read(compiled):
@@ -232,3 +233,46 @@ def test_without_tools_keeps_the_chat(compiled):
     assert "call" not in prompt.chat.joints
     assert render_prompt(prompt, [{"role": "user", "content": "Hi"}]).startswith("<bos>")
     assert read_prompt(prompt.model_dump_json()) == prompt
+
+
+def test_functiongemma_is_written_and_read_as_its_documentation_shows_it(compiled):
+    """ai.google.dev/gemma/docs/functiongemma/formatting-and-best-practices: the weather tool's flow."""
+    prompt = compiled("functiongemma").prompt
+    place = {"type": "string", "description": 'The city and state, e.g. "San Francisco, CA"'}
+    unit = {"type": "string", "description": "The unit.", "enum": ["celsius", "fahrenheit"]}
+    parameters = {"type": "object", "properties": {"location": place, "unit": unit}, "required": ["location"]}
+    function = {"name": "get_weather", "description": "Gets the weather.", "parameters": parameters}
+    call = {"name": "get_weather", "arguments": {"location": "Tokyo, Japan"}}
+    chat = [
+        {"role": "system", "content": "You are a model that can do function calling with the following functions"},
+        {"role": "user", "content": "Hey, what's the weather in Tokyo right now?"},
+        {"role": "assistant", "tool_calls": [{"id": "call00000", "type": "function", "function": call}]},
+        {
+            "role": "tool",
+            "tool_call_id": "call00000",
+            "name": "get_weather",
+            "content": {"temperature": 15, "weather": "sunny"},
+        },
+    ]
+    written = render_prompt(prompt, chat, [{"type": "function", "function": function}], True)
+    assert written == (
+        "<bos><start_of_turn>developer\n"
+        "You are a model that can do function calling with the following functions"
+        "<start_function_declaration>declaration:get_weather{description:<escape>Gets the weather.<escape>,"
+        'parameters:{properties:{location:{description:<escape>The city and state, e.g. "San Francisco, CA"<escape>,'
+        "type:<escape>STRING<escape>},unit:{description:<escape>The unit.<escape>,"
+        "enum:[<escape>celsius<escape>,<escape>fahrenheit<escape>],type:<escape>STRING<escape>}},"
+        "required:[<escape>location<escape>],type:<escape>OBJECT<escape>}}<end_function_declaration><end_of_turn>\n"
+        "<start_of_turn>user\nHey, what's the weather in Tokyo right now?<end_of_turn>\n"
+        "<start_of_turn>model\n"
+        "<start_function_call>call:get_weather{location:<escape>Tokyo, Japan<escape>}<end_function_call>"
+        "<start_function_response>response:get_weather{temperature:15,weather:<escape>sunny<escape>}"
+        "<end_function_response>"
+    )
+    assert prompt.tools.marker == "<start_function_call>"
+    said = "<start_function_call>call:f{a:<escape>x, {y}<escape>,n:3}<end_function_call>"
+    found, words = parse_calls(prompt, said + said.replace("call:f", "call:g"))
+    assert [(one.name, one.arguments) for one in found] == [(n, {"a": "x, {y}", "n": 3}) for n in ("f", "g")]
+    assert words == ""
+    with pytest.raises(ValueError, match="character"):
+        parse_calls(prompt, "<start_function_call>call:f{a:<escape>x<escape>")
