@@ -27,6 +27,10 @@ _ONE_AT_A_TIME = frozenset({"devices", "check", "android"})
 _FIRST = ("ci", "e2e", "integration", "unit")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--families", metavar="FILE.md", type=Path, help="write what the sweep over all families found")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Say to every process of this run where exports are kept, and which run it is."""
     cache = getattr(config, "cache", None)  # -p no:cacheprovider
@@ -73,8 +77,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         parity_table.take(report.user_properties)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The parity table, of the families whose tests ran, and the exports that were made."""
+    if config.option.families:
+        config.option.families.write_text(parity_table.page(), encoding="utf-8")
     if parity_table.ROWS:
         terminalreporter.section("ExecuTorch against transformers, float32")
         for line in parity_table.lines():

@@ -32,9 +32,13 @@ Missing = Callable[[str, str], GemcutError]
 
 @dataclass
 class _Heard:
-    """What a run's layers handed over: the first thing that has no adaptation, and who called what."""
+    """What a run's layers handed over: the first thing that has no adaptation, and who called what.
+
+    mask: What the model was given as a mask, which its layers hand on as it is.
+    """
 
     missing: Missing
+    mask: Any
     attended: list[int] = field(default_factory=list)
     written: set[int] = field(default_factory=set)
 
@@ -50,12 +54,11 @@ def rehearse(model: Any, missing: Missing) -> None:
         UnsupportedError: Attention or experts are called in a way that no adaptation knows; the message names the
             layer and what it hands over.
     """
-    heard = _Heard(missing)
-    config = model.config
     tokens = torch.zeros((1, _TOKENS), dtype=torch.long, device="meta")
     masks: Any = dict.fromkeys(("full_attention", "sliding_attention"))
-    if not getattr(config, "layer_types", None):
+    if not getattr(model.config, "layer_types", None):
         masks = torch.zeros(1, 1, 1, 1, device="meta")
+    heard = _Heard(missing, masks)
     try:
         with torch.no_grad(), _listening(model, heard):
             model(
@@ -132,6 +135,8 @@ def _attention(config: Any, heard: _Heard) -> Any:
     ):
         index = module.layer_idx
         where = f"layer {index}, {type(module).__name__}"
+        if attention_mask is not None and attention_mask is not heard.mask:
+            raise heard.missing("attention with a mask of its own", where)
         for what in _odd_keywords(module, kwargs, heard):
             raise heard.missing(what, where)
         if softcap != capped:

@@ -70,6 +70,14 @@ def rendered(
     engine: Any, chat: list[dict[str, Any]], tools: Any = None, template: str | None = None, **context: Any
 ) -> str:
     """What the engine's conversation feeds for the chat's last message, behind the others."""
+    with engine.create_conversation(
+        messages=chat[:-1], tools=declared(tools), chat_template=template, extra_context=context or None
+    ) as conversation:
+        return conversation.render_message_to_string(chat[-1])
+
+
+def declared(tools: Any) -> Any:
+    """Tools in OpenAI's form as the engine takes them; None if there are none."""
     import litert_lm
 
     class Tool(litert_lm.Tool):
@@ -82,8 +90,4 @@ def rendered(
         def execute(self, param: Any) -> Any:
             return {}
 
-    wrapped = [Tool(tool) for tool in tools or ()] or None
-    with engine.create_conversation(
-        messages=chat[:-1], tools=wrapped, chat_template=template, extra_context=context or None
-    ) as conversation:
-        return conversation.render_message_to_string(chat[-1])
+    return [Tool(tool) for tool in tools or ()] or None

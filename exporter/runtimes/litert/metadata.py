@@ -6,7 +6,7 @@ LiteRT-LM's runtime/engine/engine_settings.cc, core/session_utils.cc and convers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .minijinja import rewrite
@@ -21,6 +21,19 @@ MODEL_TYPES = {"gemma3_text": "gemma3", "gemma3n_text": "gemma3n", "gemma4_text"
 GENERIC = "generic_model"
 # Gemma 3's processors hand tools to the template as Python source, and arguments as Python literals, whatever it needs.
 _REWRITES_TOOLS = ("gemma3", "gemma3n")
+# What the engine's processor for FunctionGemma reads calls by. Its own defaults, but for the template, which it would
+# otherwise not give the tools to (LiteRT-LM, model_data_processor/function_gemma_data_processor_config.h).
+_CALLING = "<start_function_call>"
+_FUNCTION_GEMMA: dict[str, str | bool] = {
+    "code_fence_start": _CALLING,
+    "code_fence_end": "<end_function_call>",
+    "syntax_type": "fc",
+    "escape_fence_strings": True,
+    "open_quote": "<escape>",
+    "close_quote": "<escape>",
+    "function_response_start": "<start_function_response>",
+    "use_template_for_fc_format": True,
+}
 # Token -> start and end of a model's thoughts (litert-torch, model_ext/gemma4/metadata_builder.py, and its core).
 _CHANNELS = (("<|channel>", "<|channel>thought\n", "<channel|>"), ("<think>", "<think>", "</think>"))
 # transformers' defaults for sampling (GenerationConfig): the engine's own are 0, which it can't sample with.
@@ -139,18 +152,30 @@ def llm_metadata(
             break
     made.supports_thinking = len(made.channels) > 0
     made.supports_function_calling = tools
-    getattr(made.llm_model_type, engine_type(text_type, tools)).SetInParent()
+    kind = engine_type(text_type, tools, vocabulary)
+    processor = getattr(made.llm_model_type, kind)
+    processor.SetInParent()
+    if kind == "function_gemma":
+        for name, value in _FUNCTION_GEMMA.items():
+            setattr(processor, name, value)
     written: bytes = made.SerializeToString(deterministic=True)
     return written
 
 
-def engine_type(text_type: str, tools: bool) -> str:
+def engine_type(text_type: str, tools: bool, vocabulary: Container[str] = ()) -> str:
     """Return the engine's data processor, which is a field of LlmModelType.
 
-    Gemma 4's parses tool calls out of replies and hands tools over unchanged. Gemma 3's would rewrite tools, so a
-    template that renders them gets the generic one, which doesn't parse replies.
+    Gemma 4's and FunctionGemma's parse tool calls out of replies and hand tools over unchanged. Gemma 3's would rewrite
+    tools, so another template that renders them gets the generic one, which doesn't parse replies.
+
+    Args:
+        text_type: ``model_type`` of the text part's configuration.
+        tools: Whether the template renders tools.
+        vocabulary: The tokens.
     """
     found = MODEL_TYPES.get(text_type, GENERIC)
+    if tools and found == "gemma3" and _CALLING in vocabulary:
+        return "function_gemma"
     return GENERIC if tools and found in _REWRITES_TOOLS else found
 
 
