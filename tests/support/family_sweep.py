@@ -45,9 +45,17 @@ _SIZES: dict[str, Any] = {
 # Where the sizes above don't make a model, or not one that shows what the family is.
 _OWN: dict[str, dict[str, Any]] = {
     "gemma3n_text": {"activation_sparsity_pattern": None, "num_kv_shared_layers": 0, "laurel_rank": 8},
-    "llama": {"rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
-              "high_freq_factor": 4.0, "original_max_position_embeddings": 32}},
-}  # fmt: skip
+    "llama": {
+        "rope_parameters": {
+            "rope_type": "llama3",
+            "rope_theta": 5e5,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        }
+    },
+}
 
 
 def small_config(kind: str) -> Any:
