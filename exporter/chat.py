@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import UsageError
+from .prompt.toolcalls import ToolCall
 from .prove.runner import Runner
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Turn:
         decode_seconds: The time for the reply's own tokens.
         ended: What ended the reply: a stop token, the limit on new tokens, or a full context.
         thoughts: The reply's thoughts.
+        calls: The tool calls in the reply; none if one of them is malformed.
     """
 
     user: str
@@ -46,6 +48,7 @@ class Turn:
     decode_seconds: float
     ended: Ended
     thoughts: str = ""
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -173,7 +176,16 @@ class Chat:
             decode_seconds=seconds,
             ended=ended,
             thoughts=whole.thoughts,
+            calls=self._calls(whole.words),
         )
+
+    def _calls(self, words: str) -> tuple[ToolCall, ...]:
+        from .prompt.parser import call_reader
+
+        try:
+            return tuple(call_reader(self._prompt_file)(words))
+        except ValueError:  # a malformed one: the reply shows it
+            return ()
 
     def _prompt(self, user: str) -> tuple[str, list[int]]:
         if self._codec.has_template:

@@ -130,6 +130,8 @@ def _say(chat: Chat, message: str, show: bool) -> Turn:
     assert turn is not None
     if text:
         text.end()
+        for call in turn.calls:
+            warn(f"call: {call}")
         warn(
             f"[{turn.tokens} tokens, {turn.rate:.1f} tok/s; prompt: {turn.fed} fed, {turn.reused} kept, "
             f"{turn.prefill_seconds:.2f} s{ENDED[turn.ended]}]"

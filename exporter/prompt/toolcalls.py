@@ -16,6 +16,7 @@ White space may stand around any part, but not inside names and numbers.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class ToolCall:
 
     name: str
     arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        """As a function call is written: ``set_alarm(time="06:30", days=["Monday"])``."""
+        named = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in self.arguments.items())
+        return f"{self.name}({', '.join(named)})"
 
 
 ReadCalls = Callable[[str], list[ToolCall]]

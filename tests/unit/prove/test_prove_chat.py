@@ -61,6 +61,31 @@ def test_a_turn_holds_its_thoughts(make_codec: Callable[..., ChatCodec]) -> None
     assert chat.tells_thoughts
 
 
+@pytest.mark.parametrize(
+    ("name", "reply", "calls"),
+    [
+        (
+            "functiongemma",
+            "<start_function_call>call:set_alarm{time:<escape>06:30<escape>}<end_function_call>",
+            ['set_alarm(time="06:30")'],
+        ),
+        (
+            "gemma4",
+            '<|tool_call>call:set_alarm{time:<|"|>06:30<|"|>,days:[1,true]}<tool_call|>'
+            "<|tool_call>call:torch{}<tool_call|>",
+            ['set_alarm(time="06:30", days=[1, true])', "torch()"],
+        ),
+        ("functiongemma", "<start_function_call>call:set_alarm{time:", []),  # malformed: the reply shows it
+        ("functiongemma", "No.", []),
+    ],
+)
+def test_a_turn_holds_its_calls(name: str, reply: str, calls: list[str], make_codec: Callable[..., ChatCodec]) -> None:
+    codec = make_codec((TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8"))
+    chat, _, _ = talk(codec, [("Wake me", reply)], thinking=None)
+    assert chat.last is not None
+    assert (chat.last.reply, list(map(str, chat.last.calls))) == (reply, calls)
+
+
 def test_without_a_compiled_template_thoughts_stay_in_the_reply(make_codec: Callable[..., ChatCodec]) -> None:
     reply = "<|channel>thought\nA city.<channel|>Paris."
     chat, pieces, _ = talk(make_codec(GEMMA4), [("Capital of France?", reply)], compiled=False)
