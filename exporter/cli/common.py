@@ -24,6 +24,22 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Command(click.Command):
     """A command during which only Gemcut writes to the terminal."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; an option that takes one value is given once.
+
+        Raises:
+            UsageError: It is given twice, of which click would take the last in silence.
+        """
+        from ..errors import UsageError
+
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for param in given:
+            if isinstance(param, click.Option) and not param.multiple and not param.is_flag and given.count(param) > 1:
+                raise UsageError(
+                    f"{param.opts[0]} is given twice", hint=f"Give it once; see {ctx.command_path} --help."
+                )
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, with the libraries' output held back unless ``--verbose`` is given."""
         ctx.meta["verbose"] = bool(ctx.params.pop("verbose", False))

@@ -155,6 +155,7 @@ sys.exit(main(["doctor"]))
             2,
             "name each runtime once, separated by commas",
         ),
+        (["export", "--target", "android-arm64", "--runtime", "executorch", "--runtime", "litert"], 2, "given twice"),
         (["plan", "--target", "android"], 4, "did you mean 'android-arm64'"),
         (["plan", "--target", "android-arm64", "--recipe", "int44"], 4, "did you mean 'int4'"),
         (["targets", "show", "linux-x64"], 4, "did you mean 'linux-x86_64'"),
