@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FINAL_GAIN = 3.0
 _NORM_SPREAD = 0.05
-_FINAL_NORMS = ("model.norm", "language_model.norm")
+_FINAL_NORMS = ("model.norm", "language_model.norm", "model.embedding_norm")
 _CHUNK = 1 << 24
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _CONTROLS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>")

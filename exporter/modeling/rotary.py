@@ -27,7 +27,7 @@ class OrderedRotary(nn.Module):
 
     Args:
         rotary: The family's own module, called as ``rotary(x, position_ids, layer_type)``.
-        layer_types: The layer types that the model has.
+        layer_types: The layer types that have a table.
         state: Keeps the tables of the present call.
     """
 
@@ -65,4 +65,6 @@ def order_rotary(model: nn.Module, layer_types: list[str], state: CallState) -> 
     for name, module in list(model.named_modules()):
         if name.endswith("rotary_emb") and hasattr(module, "layer_types"):
             parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, OrderedRotary(module, layer_types, state))
+            known = getattr(module, "rope_type", None)  # a type of layers without positions isn't in it
+            kinds = [kind for kind in layer_types if not isinstance(known, dict) or kind in known]
+            setattr(model.get_submodule(parent), leaf, OrderedRotary(module, kinds, state))
