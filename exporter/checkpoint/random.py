@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FINAL_GAIN = 3.0
 _NORM_SPREAD = 0.05
-_FINAL_NORMS = ("model.norm", "language_model.norm", "model.embedding_norm")
+_FINAL_NORMS = ("model.norm", "language_model.norm", "model.embedding_norm", "model.final_layernorm")
 _CHUNK = 1 << 24
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _CONTROLS = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>")
@@ -100,7 +100,9 @@ def _norms_add_one(model: nn.Module) -> bool:
     """Whether the decoder's final norm multiplies by 1 + w, not by w: a norm of its class tells, with w = 0."""
     import torch
 
-    final = next(module for name, module in model.named_modules() if name.endswith(_FINAL_NORMS))
+    final = next((module for name, module in model.named_modules() if name.endswith(_FINAL_NORMS)), None)
+    if final is None or getattr(final, "weight", None) is None:
+        return False
     norm = type(final)(2)
     with torch.no_grad():
         norm.weight.zero_()

@@ -77,7 +77,7 @@ def lines() -> list[str]:
         )
         for name, row in ROWS.items()
     ]
-    return [f"{name:16}" + "".join(f"{each:>13}" for each in cells) for name, *cells in (_HEAD, *rows)]
+    return [f"{name:26}" + "".join(f"{each:>13}" for each in cells) for name, *cells in (_HEAD, *rows)]
 
 
 def page() -> str:

@@ -131,7 +131,7 @@ def adapt(model: Any) -> nn.Module:
     for name, module in list(model.named_modules()):
         if is_rms_norm(module):
             parent = model.get_submodule(name.rpartition(".")[0])
-            width = int(getattr(parent, "head_dim", 0) or getattr(parent, "hidden_size", 0))
+            width = int(getattr(parent, "head_dim", 0) or getattr(parent, "hidden_size", 0) or model.config.hidden_size)
             setattr(parent, name.rpartition(".")[2], delegable_norm(name, module, width))
         elif is_gelu_tanh(module):
             model.get_submodule(name.rpartition(".")[0]).register_module(name.rpartition(".")[2], DelegableGELUTanh())
