@@ -85,8 +85,9 @@ def refuse_second(out: Path, own: Path | None) -> None:
     Raises:
         UsageError: Another run lives, and began earlier.
     """
-    if writer_beside(out, own) is not None:
+    other = writer_beside(out, own)
+    if other is not None:
         raise UsageError(
-            f"another run of gemcut is making a bundle for {out}",
+            f"another run of gemcut is making a bundle for {out}, in {other.name}",
             hint="wait until it has ended, or name another place with -o",
         )

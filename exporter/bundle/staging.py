@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -84,6 +85,7 @@ class Staging:
         self._made: list[Path] = []
         self._handle: int | None = None
         self._entered = False
+        self._published = False
 
     @property
     def folder(self) -> Path:
@@ -114,7 +116,7 @@ class Staging:
             if not self._entered:
                 self._partial.mkdir()
                 self._entered = True
-                self._handle = lock(self._partial)
+                self._handle = self._lock()
             (self._partial / KEY).write_text(self._key or "", encoding="ascii")
             refuse_second(self.out, self._partial)
             self.folder.mkdir()
@@ -124,6 +126,15 @@ class Staging:
             self._cleanup()
             raise told from (None if told is error else error)
         return self
+
+    def _lock(self) -> int | None:
+        """The lock on this run's own folder, which another run may be looking at for a moment."""
+        for _ in range(50):
+            handle = lock(self._partial)
+            if handle is not None:
+                return handle
+            time.sleep(0.01)
+        return None  # on this filesystem there are none
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -135,8 +146,12 @@ class Staging:
             raise told from error
 
     def _cleanup(self) -> None:
-        with uninterrupted():
-            self._tidy()
+        try:
+            with uninterrupted():
+                self._tidy()
+        except KeyboardInterrupt:
+            if not self._published:  # too late to stop anything
+                raise
 
     def _tidy(self) -> None:
         if self._entered and self._partial.is_dir():
@@ -258,6 +273,7 @@ class Staging:
             bundle.verify(SubProgress(progress, 1 / 3 if self.format == "zip" else 0, 1))
         check_output(self.out, self.format, self._force, self._partial)
         self._swap(ready)
+        self._published = True
         return self.out
 
     def _zip(self, progress: Progress) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -76,12 +77,24 @@ def writer_beside(out: Path, own: Path | None = None) -> Path | None:
     for partial in sorted(out.parent.glob(f".{out.name}.partial-*")):
         if partial == own or not partial.is_dir():
             continue
-        handle = lock(partial)
-        if handle is not None:
-            os.close(handle)
-        elif own is None or _begun(partial) < _begun(own):
+        if _is_held(partial) and (own is None or _begun(partial) < _begun(own)):
             return partial
     return None
+
+
+def _is_held(path: Path) -> bool:
+    """Whether another run holds the lock; not where that can't be seen: another user's folder, or no locks at all."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that look don't hold each other up
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EAGAIN)
+    finally:
+        os.close(handle)
+    return False
 
 
 def _begun(partial: Path) -> tuple[int, str]:

@@ -85,6 +85,9 @@ def stored_dtypes(place: Place) -> frozenset[str]:
 
     Args:
         place: Where it is; if its weights aren't fetched, the hub is asked for their headers.
+
+    Raises:
+        LackingError: The hub can't be reached.
     """
     files = sorted(place.path.glob("*.safetensors"))
     if files:
@@ -93,11 +96,14 @@ def stored_dtypes(place: Place) -> frozenset[str]:
     if place.revision is None or match is None:
         return frozenset()
     import huggingface_hub
+    from huggingface_hub.errors import NotASafetensorsRepoError
 
     try:
         found = huggingface_hub.get_safetensors_metadata(match["id"], revision=place.revision)
-    except Exception:  # offline, or no safetensors there: whoever fetches the weights says so
+    except NotASafetensorsRepoError:
         return frozenset()
+    except Exception as error:
+        raise _explained(error, place.source, match["id"], place.revision) from error
     return frozenset(tensor.dtype for file in found.files_metadata.values() for tensor in file.tensors.values())
 
 

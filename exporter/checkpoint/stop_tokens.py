@@ -59,7 +59,7 @@ def turn_end(
 def call_end(
     render: Callable[[Sequence[dict[str, Any]]], str], encode: Callable[[str], Sequence[int]], control: Collection[int]
 ) -> int | None:
-    """Return the control token that a template writes after a message's last tool call, and not between two calls.
+    """Return the last control token of a message with a tool call, if it doesn't stand between two calls.
 
     It is the end of a turn, or what opens the result, as in FunctionGemma and Gemma 4: a model that goes on there would
     make up the result itself.
@@ -80,7 +80,8 @@ def call_end(
         return None
     single, double = encode(one), encode(two)
     at = next((i for i, pair in enumerate(zip(single, double, strict=False)) if pair[0] != pair[1]), len(single))
-    return single[at] if _CALLED in one and at < len(single) and single[at] in control else None
+    last = at < len(single) and single[at] in control and not any(token in control for token in single[at + 1 :])
+    return single[at] if last and _CALLED in one else None
 
 
 def stop_ids_of(

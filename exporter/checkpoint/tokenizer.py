@@ -27,7 +27,8 @@ _PROBES = (
     " ",
 )
 # What makes up a tokenizer: any one of these.
-_FORMS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
+_PARTS = ("vocab.json", "merges.txt")
+_FORMS: tuple[tuple[str, ...], ...] = (("tokenizer.json",), ("tokenizer.model",), _PARTS)
 _IMAGE_TOKEN = "<image_soft_token>"
 
 
@@ -65,8 +66,30 @@ def load_tokenizer(
         raise CheckpointError(
             f"the tokenizer in {folder} can't be read: {reason}", hint="fetch the tokenizer's files again"
         ) from error
+    _check_parts(folder, tokenizer)
     notes = (*_own_pipeline(folder, tokenizer), *_as_for_prompts(tokenizer))
     return tokenizer, (*notes, *_check_vocabulary(tokenizer, family, text_config))
+
+
+def _check_parts(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer that doesn't hold what vocab.json says, where that is all there is.
+
+    transformers' classes for SentencePiece don't read it, and make one of a handful of tokens without a word.
+    """
+    file = folder / _PARTS[0]
+    if any((folder / name).is_file() for forms in _FORMS[:-1] for name in forms):
+        return
+    try:
+        wanted = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} can't be read: {error}", hint="fetch the tokenizer's files again") from error
+    found = tokenizer.get_vocab()
+    lost = next((token for token, index in wanted.items() if found.get(token) != index), None)
+    if lost is not None:
+        raise CheckpointError(
+            f"{file}: transformers' {type(tokenizer).__name__} doesn't read it: it has no token {lost!r} at that id",
+            hint="copy tokenizer.json, or tokenizer.model, beside config.json",
+        )
 
 
 def _own_pipeline(folder: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:

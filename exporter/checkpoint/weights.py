@@ -59,7 +59,7 @@ def weight_map(text_config: PreTrainedConfig, tensors: TensorIndex) -> tuple[dic
             raise CheckpointError(
                 f"{tensors.shard(stored).name}: tensor '{stored}' is {list(tensors.shape(stored))}, "
                 f"but config.json makes it {list(expected[name])}",
-                hint=_resized(name, tensors.shape(stored)) or _HINT,
+                hint=_resized(name, tensors.shape(stored), expected[name]) or _HINT,
             )
         if tensors.dtype(stored) not in FLOATS:
             raise UnsupportedError(
@@ -82,9 +82,9 @@ def _missing(name: str, stored: str, spare: set[str]) -> CheckpointError:
     return CheckpointError(f"tensor '{stored}' is missing{there}", hint=hint)
 
 
-def _resized(name: str, shape: tuple[int, ...]) -> str | None:
-    """What to do about an embedding or a head of other rows than config.json says; None for another tensor."""
-    if name not in (HEAD, EMBEDDING):
+def _resized(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str | None:
+    """What to do about an embedding or a head of other rows than config.json says; None if that isn't what is wrong."""
+    if name not in (HEAD, EMBEDDING) or shape[1:] != wanted[1:]:
         return None
     return f'if tokens were added before training, set "vocab_size": {shape[0]} in config.json'
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, one of those in :mod:`gemcut.errors`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    restore = take_signals()
+    restore: Callable[[], None] | None = take_signals()
     _take_any_text()
     try:
         with torch_folders():
@@ -114,8 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, click.Abort):
-        if argv is None:
+        if argv is None:  # the process's own command line: it is about to end
             ignore_signals()
+            restore = None
         nothing = ", nothing was published" if words[:1] == ["export"] else ""
         return _report(words, "Interrupted", f"interrupted{nothing}", None, EXIT_INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -138,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(words, type(known).__name__, known.message, known.hint, known.exit_code)
         return _report_bug(words, error)
     finally:
-        restore()
+        if restore is not None:
+            restore()
 
 
 def as_known(error: Exception) -> GemcutError | None:

@@ -16,8 +16,9 @@ from ..estimate.fit import refuse, room_for
 from ..estimate.resources import this_machine
 from ..modeling.kv_cache import CacheSpec
 from ..modeling.matrices import matrix_columns
-from ..prompt.codec import ChatCodec, Template
-from ..prove.prompts import load_prompts, takes_tools
+from ..prompt.chats import Prompt, render_chat
+from ..prompt.codec import ChatCodec, Template, TemplateRefused
+from ..prove.prompts import load_prompts
 from ..quantize.fallback import settled
 from ..quantize.recipe import Recipe, load_recipe
 from ..runtimes import RUNTIMES, get_runtime
@@ -117,15 +118,24 @@ def _check_prompts(checkpoint: Checkpoint) -> None:
     file = own_prompts(checkpoint)
     if file is None or checkpoint.chat_template is None:
         return
-    with_tools = [prompt.id for prompt in load_prompts(file) if prompt.tools]
     template = Template(checkpoint.chat_template, checkpoint.special_tokens)
-    if with_tools and not takes_tools(ChatCodec(checkpoint.tokenizer.backend_tokenizer, template, checkpoint.bos_id)):
+    codec = ChatCodec(checkpoint.tokenizer.backend_tokenizer, template, checkpoint.bos_id)
+    unseen = next((prompt.id for prompt in load_prompts(file) if prompt.tools and _hides_tools(codec, prompt)), None)
+    if unseen is not None:
         raise CheckpointError(
-            f"{file}: the prompt {with_tools[0]!r} has tools, but the chat template of {checkpoint.name} writes none: "
+            f"{file}: the prompt {unseen!r} has tools, but the chat template of {checkpoint.name} writes none: "
             "the model would never see them",
             hint="Take a model with tool calls (FunctionGemma, Gemma 4), pass its template with --chat-template FILE, "
             "or leave the tools out of the prompt.",
         )
+
+
+def _hides_tools(codec: ChatCodec, prompt: Prompt) -> bool:
+    """Whether a prompt is the same text without its tools; one that the template refuses is told of later."""
+    try:
+        return render_chat(codec, prompt) == render_chat(codec, replace(prompt, tools=()))
+    except TemplateRefused:
+        return False
 
 
 def recipe_for(request: ExportRequest, target: Target, runtime: str) -> Recipe:

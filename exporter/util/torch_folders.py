@@ -18,13 +18,21 @@ def torch_folders() -> Iterator[None]:
 
     A user's own setting of the variable TORCHINDUCTOR_CACHE_DIR stays.
     """
-    if os.environ.get(_INDUCTOR):
+    temporary = _temporary()
+    if os.environ.get(_INDUCTOR) or temporary is None:
         yield
         return
-    folder = Path(tempfile.gettempdir()) / f"gemcut-torch-{os.getpid()}"
+    folder = temporary / f"gemcut-torch-{os.getpid()}"
     os.environ[_INDUCTOR] = str(folder)
     try:
         yield
     finally:
         os.environ.pop(_INDUCTOR, None)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:  # nothing here can be written to: a command that needs to says so itself
+        return None

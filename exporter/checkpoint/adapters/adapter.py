@@ -143,7 +143,7 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         raise CheckpointError(f"no such directory: {folder}", hint=hint)
     config = read_config(folder)
     tensors = _open_weights(folder)
-    known = [_named(name, tensors, base) for name in tensors.names()]
+    known = [_named(name, tensors, base) for name in tensors.names() if not _is_copy(name, tensors)]
     used = [named for named in known if named.parameter in base.shapes or (base.tied and named.parameter == HEAD)]
     if not used:
         raise CheckpointError(f"{folder / WEIGHTS} holds no tensor of the text model", hint=_OTHER)
@@ -159,6 +159,8 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
     for named in used:
         _check_finite(named.tensor, tensors)
     untied = base.tied and _untied(updates, config, tensors)
+    if rows is not None and untied and HEAD not in updates:
+        raise _no_head(rows, base.shapes[EMBEDDING][0])
     if base.tied and not untied:
         updates.pop(HEAD, None)
     how = None if not base.tied else "untied" if untied else "tied" if EMBEDDING in updates else None
@@ -178,6 +180,12 @@ def _open_weights(folder: Path) -> TensorIndex:
             hint="if you trust its author, load it and save it again with PEFT, which writes safetensors",
         )
     raise CheckpointError(f"{folder} has no {WEIGHTS}", hint="fetch the adapter again")
+
+
+def _is_copy(name: str, tensors: TensorIndex) -> bool:
+    """Whether a tensor is one that PEFT saves beside the trained one, when it saves a resized embedding's wrapper."""
+    twin = name.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
+    return ".original_module." in name or (twin != name and twin in tensors)
 
 
 def _named(name: str, tensors: TensorIndex, base: Base) -> Named:
@@ -272,11 +280,15 @@ def _resized(
     if rows in (None, base_rows) or found.get(HEAD, rows) != rows:
         return None
     if not tied and HEAD not in found:
-        raise CheckpointError(
-            f"{WEIGHTS}: the embedding has {rows} rows, the base model's {base_rows}, and no head goes with it",
-            hint="Save the adapter with save_embedding_layers=True and the head among modules_to_save. " + PLAIN,
-        )
+        raise _no_head(found[EMBEDDING], base_rows)
     return rows
+
+
+def _no_head(rows: int, base_rows: int) -> CheckpointError:
+    return CheckpointError(
+        f"{WEIGHTS}: the embedding has {rows} rows, the base model's {base_rows}, and no head goes with it",
+        hint="Save the adapter with save_embedding_layers=True and the head among modules_to_save. " + PLAIN,
+    )
 
 
 def _was_saved(tensor: str, config: AdapterConfig) -> bool:

@@ -6,7 +6,7 @@ LiteRT-LM's runtime/engine/engine_settings.cc, core/session_utils.cc and convers
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .minijinja import rewrite
@@ -152,7 +152,7 @@ def llm_metadata(
             break
     made.supports_thinking = len(made.channels) > 0
     made.supports_function_calling = tools
-    kind = engine_type(text_type, tools, vocabulary)
+    kind = engine_type(text_type, tools, template)
     processor = getattr(made.llm_model_type, kind)
     processor.SetInParent()
     if kind == "function_gemma":
@@ -162,7 +162,7 @@ def llm_metadata(
     return written
 
 
-def engine_type(text_type: str, tools: bool, vocabulary: Container[str] = ()) -> str:
+def engine_type(text_type: str, tools: bool, template: str = "") -> str:
     """Return the engine's data processor, which is a field of LlmModelType.
 
     Gemma 4's and FunctionGemma's parse tool calls out of replies and hand tools over unchanged. Gemma 3's would rewrite
@@ -171,10 +171,10 @@ def engine_type(text_type: str, tools: bool, vocabulary: Container[str] = ()) ->
     Args:
         text_type: ``model_type`` of the text part's configuration.
         tools: Whether the template renders tools.
-        vocabulary: The tokens.
+        template: The chat template, which says by its tokens whether it is FunctionGemma's.
     """
     found = MODEL_TYPES.get(text_type, GENERIC)
-    if tools and found == "gemma3" and _CALLING in vocabulary:
+    if tools and found == "gemma3" and _CALLING in template:
         return "function_gemma"
     return GENERIC if tools and found in _REWRITES_TOOLS else found
 

@@ -27,7 +27,7 @@ SAMPLE = Path(__file__).parents[3] / "exporter" / "sample" / "model"
 TEMPLATE = (SAMPLE / "chat_template.jinja").read_text(encoding="utf-8")
 TEMPLATES = Path(__file__).parents[2] / "support" / "templates"
 VOCABULARY = 2048
-FUNCTION_GEMMA: dict[str, Any] = {"text_type": "gemma3_text", "vocabulary": {"<start_function_call>": 7}}
+CALLING = "<start_function_call>"
 
 USER = {"role": "user", "content": "Hi  there, 🙂\n🙂🙂 日本語\n\n  you <|turn> "}
 TOOLS = [
@@ -216,15 +216,15 @@ def test_a_conversation_goes_on_and_stops(echo: Path, sample: Any, tmp_path: Pat
 
 def test_functiongemma_gets_its_tools_as_they_are(echo: Path, sample: Any, tmp_path: Path) -> None:
     template = (TEMPLATES / "functiongemma.jinja").read_text(encoding="utf-8")
-    made = Bundle(echo, tmp_path / "model.litertlm", sample, template, **FUNCTION_GEMMA)
+    made = Bundle(echo, tmp_path / "model.litertlm", sample, template, text_type="gemma3_text")
     for chat, tools in CHATS[:4]:
         assert made.ids(chat, tools) == made.wanted(chat, tools)
 
 
 def test_functiongemmas_calls_are_read_by_the_engine(echo: Path, sample: Any, tmp_path: Path) -> None:
     """The echo says the user's words again, which are a call."""
-    template = "{{ bos_token }}{% if tools %}{% endif %}{{ messages[-1]['content'] }}"
-    made = Bundle(echo, tmp_path / "model.litertlm", sample, template, **FUNCTION_GEMMA)
+    template = "{{ bos_token }}{% if not tools %}" + CALLING + "{% endif %}{{ messages[-1]['content'] }}"
+    made = Bundle(echo, tmp_path / "model.litertlm", sample, template, text_type="gemma3_text")
     call = "<start_function_call>call:get_weather{city:<escape>Oslo, {N}<escape>,days:3}<end_function_call>"
     with made.engine.create_conversation(
         sampler_config=greedy(), tools=declared(TOOLS), automatic_tool_calling=False, max_output_tokens=90
@@ -313,8 +313,8 @@ def test_types_follow_what_the_engine_does_to_tools() -> None:
         "generic_model",
         "gemma4",
     ]
-    assert engine_type("gemma3_text", True, FUNCTION_GEMMA["vocabulary"]) == "function_gemma"
-    assert engine_type("gemma3_text", False, FUNCTION_GEMMA["vocabulary"]) == "gemma3"
+    assert engine_type("gemma3_text", True, CALLING) == "function_gemma"
+    assert engine_type("gemma3_text", False, CALLING) == "gemma3"
     assert renders_tools(TEMPLATE)
     assert not renders_tools(_TEMPLATE)
     assert not renders_tools(None)

@@ -349,6 +349,34 @@ def test_the_second_of_two_runs_to_one_place_is_told_at_its_start(tmp_path: Path
         assert len(list(out.parent.glob(".out.partial-*"))) == 1
 
 
+def test_what_a_killed_run_left_where_nothing_can_be_locked_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "no locks here")
+
+    out = tmp_path / "out"
+    (tmp_path / ".out.partial-7").mkdir()
+    (tmp_path / ".out.partial-7" / "key").write_text("")
+    monkeypatch.setattr("gemcut.bundle.workdir.fcntl.flock", without)
+    with Staging(out, key="mine") as staging:
+        assert staging.folder.is_dir()
+
+
+def test_a_signal_after_a_bundle_was_published_is_too_late(tmp_path: Path, manifest: Manifest, files: Files) -> None:
+    place, old = tmp_path / "out", signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    remove = shutil.rmtree
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shutil, "rmtree", lambda *words: (os.kill(os.getpid(), signal.SIGINT), remove(*words)))
+            pack(files, manifest, place)
+    finally:
+        signal.signal(signal.SIGINT, old)
+    assert place.is_dir()
+    assert not list(tmp_path.glob(".out.partial-*"))
+
+
 def test_of_two_runs_that_begin_at_once_the_earlier_goes_on(tmp_path: Path) -> None:
     from gemcut.bundle import workdir
 

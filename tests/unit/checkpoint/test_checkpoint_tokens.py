@@ -113,6 +113,10 @@ def test_a_vocabulary_with_its_merges_alone_is_taken(kind: str, tmp_path: Path) 
     tokenizer, codec = opened(folder, None)
     for text in TEXTS:
         assert codec.encode(text, add_special_tokens=True) == theirs(text).input_ids == tokenizer(text).input_ids
+    for other in ("GemmaTokenizer", "LlamaTokenizer"):  # which don't read it, and make a handful of tokens instead
+        (folder / "tokenizer_config.json").write_text(json.dumps(stated | {"tokenizer_class": other}))
+        with pytest.raises(CheckpointError, match="doesn't read it: it has no token"):
+            load_tokenizer(folder, FAMILY, CONFIG)  # type: ignore[arg-type]
     (folder / "merges.txt").unlink()
     with pytest.raises(CheckpointError, match=r"no vocab.json with merges.txt"):
         load_tokenizer(folder, FAMILY, CONFIG)  # type: ignore[arg-type]
@@ -186,6 +190,22 @@ def test_what_a_template_writes_after_a_call_ends_a_reply(name: str, end: str | 
     else:
         assert tokenizer.convert_tokens_to_ids(end) in found
         assert repr(end) in said[0]
+
+
+def test_the_end_of_a_list_of_calls_is_no_stop(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    folder = save(tmp_path)
+    grown = AutoTokenizer.from_pretrained(folder)
+    grown.add_tokens(["<calls>", "</calls>"], special_tokens=True)
+    grown.save_pretrained(folder)
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}{% if m.tool_calls %}<calls>"
+        "{% for c in m.tool_calls %}{{ c.function.name }}()\n{% endfor %}</calls>{% endif %}<|im_end|>\n{% endfor %}"
+    )
+    tokenizer, _ = opened(folder, None)
+    found, _ = stop_ids_of({"eos_token_id": 0}, {}, CONFIG, tokenizer, template)  # type: ignore[arg-type]
+    assert found == (0, 2)
 
 
 def test_members_that_are_null_are_dropped_as_transformers_drops_them(tmp_path: Path) -> None:

@@ -98,3 +98,13 @@ def test_more_rows_than_config_json_says(fresh: Any, load_all: Any, save_single:
     with pytest.raises(CheckpointError, match=r"is \[515, 64\], but config.json makes it \[512, 64\]") as caught:
         open_checkpoint(str(folder))
     assert '"vocab_size": 515' in str(caught.value.hint)
+
+
+def test_weights_of_another_size_are_not_taken_for_more_tokens(fresh: Any, load_all: Any, save_single: Any) -> None:
+    folder = fresh("gemma3_text")
+    tensors = load_all(folder)
+    name = "model.embed_tokens.weight"
+    save_single(folder, tensors | {name: torch.ones(512, 96)})
+    with pytest.raises(CheckpointError, match=r"is \[512, 96\], but config.json makes it \[512, 64\]") as caught:
+        open_checkpoint(str(folder))
+    assert "aren't of one model" in str(caught.value.hint)

@@ -278,6 +278,40 @@ def test_tokens_that_were_added_for_the_fine_tune_are_taken(
     assert described.vocab_size == 520
 
 
+@pytest.mark.parametrize("family", ["gemma3_text", "llama"])
+def test_added_tokens_whose_rows_were_trained_whole(
+    family: str, pristine: Callable[[str], Path], make_adapter: Callable[..., Path]
+) -> None:
+    """The usual recipe, after which PEFT saves the wrappers' own copies too."""
+    from peft import PeftModel
+
+    base = pristine(family)
+    model = base_model(base)
+    model.resize_token_embeddings(520)
+    adapter = make_adapter(base, model=model, modules_to_save=["embed_tokens", "lm_head"])
+    assert any(".original_module." in name for name in load_file(adapter / WEIGHTS))
+    resized = base_model(base)
+    resized.resize_token_embeddings(520)
+    wanted = PeftModel.from_pretrained(resized, adapter).merge_and_unload()
+    ours = load_float_model(open_checkpoint(str(base), adapter=adapter))
+    ids = torch.cat([IDS, torch.tensor([[513, 519]])], dim=1)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(input_ids=ids).logits, wanted(input_ids=ids).logits, rtol=0, atol=1e-4)
+
+
+def test_added_tokens_of_a_tied_model_without_a_head_of_their_own_are_refused(
+    pristine: Callable[[str], Path], make_adapter: Callable[..., Path]
+) -> None:
+    base = pristine("gemma3_text")
+    model = base_model(base)
+    model.resize_token_embeddings(520)
+    adapter = make_adapter(base, model=model, modules_to_save=["embed_tokens"])
+    tensors = {name: tensor for name, tensor in load_file(adapter / WEIGHTS).items() if "lm_head" not in name}
+    save_file(tensors, adapter / WEIGHTS)
+    with pytest.raises(CheckpointError, match="520 rows, the base model's 512, and no head goes"):
+        open_checkpoint(str(base), adapter=adapter)
+
+
 def test_an_adapter_of_a_mixture_whose_experts_are_saved_one_by_one(
     tmp_path: Path, make_adapter: Callable[..., Path], peft_merge: Callable[..., Any]
 ) -> None:
