@@ -24,6 +24,7 @@ HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
 _SHARED = ("k_proj", "v_proj", "k_norm", "v_norm")
 _HINT = "config.json and the weights aren't of one model, or it wasn't saved whole: save both with save_pretrained"
+_CLASSIFIER_HINT = "This is a classifier, which can't continue a text: use the model that it was made from."
 _CLASSIFIERS = ("score.", "classifier.", "qa_outputs.")
 
 
@@ -78,7 +79,7 @@ def _missing(name: str, stored: str, spare: set[str]) -> CheckpointError:
     if name == HEAD:
         hint = "The model was saved without its head: save it as AutoModelForCausalLM loads it, which has one."
         if any(other.startswith(_CLASSIFIERS) for other in spare):
-            hint = "This is a classifier, which can't continue a text: use the model that it was made from."
+            hint = _CLASSIFIER_HINT
     return CheckpointError(f"tensor '{stored}' is missing{there}", hint=hint)
 
 
@@ -183,7 +184,7 @@ def _unexpected_hint(name: str) -> str:
     if "lora" in name.lower():
         return "save the adapter apart from its base model, with PEFT, and name it with --adapter"
     if name.startswith(_CLASSIFIERS):
-        return "This is a classifier, which can't continue a text: use the model that it was made from."
+        return _CLASSIFIER_HINT
     return _HINT
 
 

@@ -29,9 +29,10 @@ def unwrapped(tensors: TensorIndex) -> tuple[TensorIndex, tuple[str, ...]]:
         CheckpointError: Without what was put before them, two tensors have the same name.
     """
     names = tensors.names()
-    bare = {name: _INSIDE.sub("", name) for name in names if not name.startswith(_VALUE_HEADS)}
-    prefix = _prefix(list(bare.values()))
-    bare = {name: inner.removeprefix(prefix) for name, inner in bare.items() if not _is_value_head(inner, prefix)}
+    inside = {name: _INSIDE.sub("", name) for name in names}
+    prefix = _prefix(list(inside.values()))
+    stripped = {name: inner.removeprefix(prefix) for name, inner in inside.items()}
+    bare = {name: inner for name, inner in stripped.items() if not inner.startswith(_VALUE_HEADS)}
     if len(bare) == len(names) and all(name == inner for name, inner in bare.items()):
         return tensors, ()
     by_name: dict[str, str] = {}
@@ -44,10 +45,6 @@ def unwrapped(tensors: TensorIndex) -> tuple[TensorIndex, tuple[str, ...]]:
         by_name[inner] = name
     found = TensorIndex({inner: tensors.renamed(name) for inner, name in by_name.items()}, tensors.shards)
     return found, tuple(_notes(bare, len(names) - len(bare)))
-
-
-def _is_value_head(inner: str, prefix: str) -> bool:
-    return inner.removeprefix(prefix).startswith(_VALUE_HEADS)
 
 
 def _prefix(names: list[str]) -> str:

@@ -39,24 +39,24 @@ def check_agreement(checkpoint: Checkpoint, tokenizer_json: Path) -> None:
     codec = load_codec(tokenizer_json, checkpoint.chat_template, checkpoint.special_tokens, checkpoint.bos_id, now=None)
     plain = Tokenizer.from_file(str(tokenizer_json))  # as any other reader of the file has it
     chats = generate_chats(CHATS)
-    for text in _texts(chats, codec, checkpoint.stop_ids):
+    rendered = [_ours(codec, chat) if codec.has_template else None for chat in chats]
+    written = {token for ids in rendered for token in ids or ()} & codec.special_ids
+    for text in _texts(chats, codec, (*checkpoint.stop_ids, *sorted(written))):
         _compare(f"text {text[:80]!r}", plain.encode(text).ids, _ids(checkpoint.tokenizer(text, verbose=False)))
     if codec.has_template:
-        for chat in chats:
+        for chat, ours in zip(chats, rendered, strict=True):
             what = f"chat {str(list(chat.messages))[:200]}"
-            ours, theirs = _ours(codec, chat), _theirs(checkpoint, chat)
+            theirs = _theirs(checkpoint, chat)
             # A template may print the time, which has gone on between the two.
             _compare(what, ours if ours == theirs else _ours(codec, chat), theirs)
 
 
-def _texts(chats: Sequence[GeneratedChat], codec: ChatCodec, stop_ids: Sequence[int]) -> Iterator[str]:
-    """Texts of all scripts and spacings, control tokens among words, and one that is long."""
+def _texts(chats: Sequence[GeneratedChat], codec: ChatCodec, first: Sequence[int]) -> Iterator[str]:
+    """Texts of all scripts and spacings, control tokens among words (``first`` before others), and one that is long."""
     texts = [
         message["content"] for chat in chats for message in chat.messages if isinstance(message.get("content"), str)
     ]
     yield from dict.fromkeys(texts)
-    rendered = {token for chat in chats for token in _ours(codec, chat) or ()} if codec.has_template else set()
-    first = [*stop_ids, *sorted(rendered & codec.special_ids)]
     for token in list(dict.fromkeys((*first, *sorted(codec.special_ids))))[:CONTROL_TOKENS]:
         yield f"one {codec.decode([token])} two{codec.decode([token])}\n"
     yield " ".join(map(str, range(3000)))

@@ -45,6 +45,7 @@ _SIZES: dict[str, Any] = {
 # Where the sizes above don't make a model, or not one that shows what the family is.
 _OWN: dict[str, dict[str, Any]] = {
     "gemma3n_text": {"activation_sparsity_pattern": None, "num_kv_shared_layers": 0, "laurel_rank": 8},
+    "lfm2": {"layer_types": ["conv", FULL, "conv"]},  # as published; its default has no convolutions
     "llama": {
         "rope_parameters": {
             "rope_type": "llama3",
@@ -56,6 +57,12 @@ _OWN: dict[str, dict[str, Any]] = {
         }
     },
 }
+
+
+def _three(layers: list[str]) -> list[str]:
+    """Three layers' types, each of the family's if it has three or fewer."""
+    first = list(dict.fromkeys(layers))
+    return [LOCAL, FULL, LOCAL] if set(first) == {LOCAL, FULL} else (first + layers)[:3]
 
 
 def small_config(kind: str) -> Any:
@@ -72,7 +79,7 @@ def small_config(kind: str) -> Any:
     found |= {key: value for key, value in _SIZES.items() if found.get(key) is not None}
     layers = found.get("layer_types")
     if layers:
-        kinds = [LOCAL, FULL, LOCAL] if {LOCAL, FULL} <= set(layers) else layers[:3]
+        kinds = _three(layers)
         found["layer_types"] = kinds
         found["num_hidden_layers"] = len(kinds)
     for key in ("mlp_layer_types", "no_rope_layers", "layer_types_mlp"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import CheckpointError, UnsupportedError, nearest
+from ..formats import FLOATS
 from ..hub import safe_name
 from ..tensors import TensorIndex, read_header
 from .adapter_config import FILE, FILES, PLAIN, WEIGHTS, AdapterConfig, read_config
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ...util.file_tensors import Scratch
 
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
-_FLOATS = ("BF16", "F16", "F32", "F64")
 _PICKLE = "adapter_model.bin"
 _OTHER = "the adapter is for another base model, or its file is damaged"
 _BLOCK = 4096  # rows that are looked at in one go
@@ -195,7 +195,7 @@ def _named(name: str, tensors: TensorIndex, base: Base) -> Named:
         raise CheckpointError(
             f"{WEIGHTS}: tensor '{name}' is not one that PEFT's LoRA writes", hint="use an adapter that PEFT saved"
         )
-    if tensors.dtype(name) not in _FLOATS:
+    if tensors.dtype(name) not in FLOATS:
         raise UnsupportedError(f"{WEIGHTS}: tensor '{name}' is {tensors.dtype(name)}, not a float")
     parameter = found.parameter
     if parameter is None or parameter in base.shapes or (base.tied and parameter == HEAD):

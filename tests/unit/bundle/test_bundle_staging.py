@@ -270,20 +270,26 @@ def test_of_two_that_were_killed_one_is_taken_over(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_interrupt_of_a_real_process_leaves_nothing(tmp_path: Path) -> None:
-    out = tmp_path / "o" / "out"
-    with subprocess.Popen(
-        [sys.executable, "-c", _KILLED, str(out)],
+def begun(code: str, out: Path) -> subprocess.Popen[bytes]:
+    """A process that has said "ready", in which Ctrl-C works."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(out)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         # A shell that runs the tests in the background hands on an ignored SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.1)
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(0.1)
+    return process
+
+
+def test_interrupt_of_a_real_process_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "o" / "out"
+    with begun(_KILLED, out) as process:
         process.send_signal(signal.SIGINT)
-        process.wait()
+        process.communicate()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -311,15 +317,8 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_while_an_interrupted_run_tidies_up_change_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _SLOW_TO_TIDY, str(tmp_path / "o" / "out")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
+    with begun(_SLOW_TO_TIDY, tmp_path / "o" / "out") as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.1)
         process.send_signal(number)
         assert process.stdout.readline() == b"tidying\n"
         for _ in range(4):

@@ -236,13 +236,18 @@ def test_the_base_is_not_written_to(pristine: Callable[[str], Path], make_adapte
     assert torch.equal(base_model(base).state_dict()[name], before.float())
 
 
+def grown(base: Path) -> Any:
+    """The base model with eight more tokens."""
+    model = base_model(base)
+    model.resize_token_embeddings(520)
+    return model
+
+
 def test_added_tokens_without_a_head_for_them_are_refused(
     pristine: Callable[[str], Path], make_adapter: Callable[..., Path]
 ) -> None:
     base = pristine("llama")
-    model = base_model(base)
-    model.resize_token_embeddings(520)
-    adapter = make_adapter(base, model=model, target_modules=[*LINEARS, "embed_tokens"])
+    adapter = make_adapter(base, model=grown(base), target_modules=[*LINEARS, "embed_tokens"])
     assert not any("lm_head" in name for name in load_file(adapter / WEIGHTS)), "as PEFT leaves it"
     with pytest.raises(CheckpointError, match="520 rows, the base model's 512, and no head goes") as caught:
         open_checkpoint(str(base), adapter=adapter)
@@ -258,15 +263,11 @@ def test_tokens_that_were_added_for_the_fine_tune_are_taken(
     from peft import PeftModel
 
     base = pristine(family)
-    model = base_model(base)
-    model.resize_token_embeddings(520)
     more = {"target_modules": [*LINEARS, "embed_tokens"]} if adapted else {}
-    adapter = make_adapter(base, model=model, **more)
+    adapter = make_adapter(base, model=grown(base), **more)
     saved = load_file(adapter / WEIGHTS)
     assert any(tensor.shape[0] == 520 for tensor in saved.values()), "PEFT saves a resized embedding whole"
-    resized = base_model(base)
-    resized.resize_token_embeddings(520)
-    wanted = PeftModel.from_pretrained(resized, adapter).merge_and_unload()
+    wanted = PeftModel.from_pretrained(grown(base), adapter).merge_and_unload()
     opened = open_checkpoint(str(base), adapter=adapter)
     assert opened.text_config.vocab_size == 520
     assert any("520 rows, the base model's 512" in note for note in opened.notes)
@@ -286,13 +287,9 @@ def test_added_tokens_whose_rows_were_trained_whole(
     from peft import PeftModel
 
     base = pristine(family)
-    model = base_model(base)
-    model.resize_token_embeddings(520)
-    adapter = make_adapter(base, model=model, modules_to_save=["embed_tokens", "lm_head"])
+    adapter = make_adapter(base, model=grown(base), modules_to_save=["embed_tokens", "lm_head"])
     assert any(".original_module." in name for name in load_file(adapter / WEIGHTS))
-    resized = base_model(base)
-    resized.resize_token_embeddings(520)
-    wanted = PeftModel.from_pretrained(resized, adapter).merge_and_unload()
+    wanted = PeftModel.from_pretrained(grown(base), adapter).merge_and_unload()
     ours = load_float_model(open_checkpoint(str(base), adapter=adapter))
     ids = torch.cat([IDS, torch.tensor([[513, 519]])], dim=1)
     with torch.no_grad():
@@ -303,9 +300,7 @@ def test_added_tokens_of_a_tied_model_without_a_head_of_their_own_are_refused(
     pristine: Callable[[str], Path], make_adapter: Callable[..., Path]
 ) -> None:
     base = pristine("gemma3_text")
-    model = base_model(base)
-    model.resize_token_embeddings(520)
-    adapter = make_adapter(base, model=model, modules_to_save=["embed_tokens"])
+    adapter = make_adapter(base, model=grown(base), modules_to_save=["embed_tokens"])
     tensors = {name: tensor for name, tensor in load_file(adapter / WEIGHTS).items() if "lm_head" not in name}
     save_file(tensors, adapter / WEIGHTS)
     with pytest.raises(CheckpointError, match="520 rows, the base model's 512, and no head goes"):
@@ -324,7 +319,8 @@ def test_an_adapter_of_a_mixture_whose_experts_are_saved_one_by_one(
     AutoModelForCausalLM.from_config(config).save_pretrained(base)
     assert any(".experts.2." in name for file in base.glob("*.safetensors") for name in load_file(file))
     adapter = make_adapter(base, target_modules=["q_proj", "o_proj"])
-    compare(base, adapter, peft_merge(base, adapter), 4)
+    wanted = peft_merge(base, adapter)
+    compare(base, adapter, wanted, 4)
     mapped = map_float_model(open_checkpoint(str(base), adapter=adapter), Scratch(tmp_path)).state_dict()
-    for name, right in peft_merge(base, adapter).state_dict().items():
+    for name, right in wanted.state_dict().items():
         torch.testing.assert_close(mapped[name].float(), right, rtol=2e-6, atol=2e-6, msg=name)
