@@ -83,6 +83,8 @@ def _check_parts(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         wanted = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} can't be read: {error}", hint="fetch the tokenizer's files again") from error
+    if not isinstance(wanted, dict):
+        raise CheckpointError(f"{file} is not a JSON object", hint="fetch the tokenizer's files again")
     found = tokenizer.get_vocab()
     lost = next((token for token, index in wanted.items() if found.get(token) != index), None)
     if lost is not None:

@@ -117,6 +117,9 @@ def test_a_vocabulary_with_its_merges_alone_is_taken(kind: str, tmp_path: Path) 
         (folder / "tokenizer_config.json").write_text(json.dumps(stated | {"tokenizer_class": other}))
         with pytest.raises(CheckpointError, match="doesn't read it: it has no token"):
             load_tokenizer(folder, FAMILY, CONFIG)  # type: ignore[arg-type]
+    (folder / "vocab.json").write_text("[1, 2]")
+    with pytest.raises(CheckpointError, match=r"can't be read|is not a JSON object"):
+        load_tokenizer(folder, FAMILY, CONFIG)  # type: ignore[arg-type]
     (folder / "merges.txt").unlink()
     with pytest.raises(CheckpointError, match=r"no vocab.json with merges.txt"):
         load_tokenizer(folder, FAMILY, CONFIG)  # type: ignore[arg-type]
