@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-# Two processes on two cores, each with two OpenMP threads that wait by spinning, take twice as long.
+# Two processes on two cores, each with two threads that wait by spinning, take many times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GEMCUT_THREADS", "1")
 
 from gemcut.util.progress import Silent
 

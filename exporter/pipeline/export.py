@@ -17,6 +17,7 @@ from ..devices.replay import check_devices
 from ..quantize.recipe import Recipe
 from ..stages import EXPORT, titles
 from ..util.lazy import Lazy
+from ..util.process_memory import collected_seldom, never_collected
 from ..util.progress import Progress
 from ..util.stage_clock import StageClock
 from . import build, gates, packaging, proving, reference
@@ -34,6 +35,7 @@ from .request import ExportRequest, Published
 from .tokenizer_agreement import check_agreement
 
 
+@collected_seldom()
 def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     """Cut a model to a bundle for each runtime, prove the packed bundles, and publish them.
 
@@ -74,6 +76,7 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
         check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
         keys = keys_of(plans)
     with ExitStack() as stack:
+        stack.enter_context(never_collected())  # what a plan imports, and no weights yet
         stagings = [
             stack.enter_context(Staging(plan.output, request.format, request.force, key, request.fresh))
             for plan, key in zip(plans, keys, strict=True)

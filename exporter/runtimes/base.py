@@ -153,7 +153,7 @@ class Engine(ABC):
 
         Args:
             program: Its entry; further files lie beside it.
-            threads: Threads to use; None for all cores of this process.
+            threads: Threads to use; None for ``host_threads``.
 
         Raises:
             ConformanceError: The runtime refuses it.
@@ -166,7 +166,7 @@ class Engine(ABC):
 
         Args:
             program: Its entry; further files lie beside it.
-            threads: Threads to use; None for all cores of this process.
+            threads: Threads to use; None for ``host_threads``.
             adapters: Files of adapters to apply.
 
         Raises:

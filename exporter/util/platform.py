@@ -1,13 +1,38 @@
-"""The name of this machine's processor, precise enough to tell two machines apart."""
+"""This machine's processor: its name, precise enough to tell two machines apart, and how much of it may be used."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import re
 from pathlib import Path
 
+from ..errors import UsageError
+
+# How many threads programs run with on this machine. Threads of a runtime's pool wait by spinning: with more of them
+# than free processors, as where several jobs share a machine, a proof takes many times as long.
+THREADS = "GEMCUT_THREADS"
 _WIDTHS = ("avx512_vnni", "avx512f", "avx2")  # a virtual machine may hide what its processor has
+
+
+def host_threads() -> int:
+    """Return how many threads a program runs with on this machine unless more is said.
+
+    Returns:
+        What the variable GEMCUT_THREADS says, else the number of processors that this process may use.
+
+    Raises:
+        UsageError: The variable doesn't hold a positive integer.
+    """
+    said = os.environ.get(THREADS, "").strip()
+    if said:
+        if not (said.isascii() and said.isdigit() and int(said)):
+            raise UsageError(
+                f"{THREADS} is {said!r}, which isn't a number of threads", hint=f"Set {THREADS}=1, or unset it."
+            )
+        return int(said)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -41,7 +41,7 @@ MODE = "GEMCUT_TEST_EXPORTS"
 # commands.
 AFTER = ("report/formats", "report/rules.toml", "diff", "check", "schemas")
 # By which processes compute otherwise.
-VARIABLES = ("OMP_NUM_THREADS",)
+VARIABLES = ("OMP_NUM_THREADS", "GEMCUT_THREADS")
 _DAYS = 14
 
 

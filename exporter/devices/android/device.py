@@ -15,6 +15,7 @@ from ...errors import ConformanceError, LackingError, UnsupportedError
 from ...runtimes import RUNTIMES
 from ...util import processes
 from ...util.fetching import apt_command
+from ...util.platform import host_threads
 from ...util.processes import Finished
 from ...util.progress import Progress
 from ..base import Facts, Library, Need
@@ -83,6 +84,8 @@ class AndroidDevice:
 
             self._profile = load(PROFILE)
             write_root(self._profile.cpuinfo, self._root)
+        elif host_threads() < (os.cpu_count() or 1):
+            write_root(first_processors(host_threads()), self._root)
 
     @property
     def _root(self) -> Path:
@@ -96,8 +99,11 @@ class AndroidDevice:
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
         """See ``base.Device``."""
-        env = {"GEMCUT_ROOT": str(self._root)} if self._emulated else {}
-        return processes.run(command, seconds, self._folder, env)
+        return processes.run(command, seconds, self._folder, self._env)
+
+    @property
+    def _env(self) -> dict[str, str]:
+        return {"GEMCUT_ROOT": str(self._root)} if self._root.is_dir() else {}
 
     def pull(self, name: str, target: Path) -> None:
         """See ``base.Device``."""
@@ -137,7 +143,7 @@ class AndroidDevice:
             architecture=self._arch,
             cpu=self._profile.name if self._profile else _cpu_name(),
             features=tuple(said["features"]),
-            cores=1 if self._emulated else os.cpu_count() or 1,
+            cores=1 if self._emulated else host_threads(),
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             emulated=self._emulated,
             runtimes={runtime: library.version},
@@ -163,7 +169,7 @@ class AndroidDevice:
         if reason := java.why_not(library):
             progress.note(f"{self.spec}: the Java classes were not tried: {reason}")
             return ()
-        found = java.java_text(library, bundle, goldens, host, work, self.seconds, progress)
+        found = java.java_text(library, bundle, goldens, host, work, self.seconds, progress, self._env)
         return () if found is None else (found,)
 
     def close(self) -> None:
@@ -181,11 +187,11 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def write_root(cpuinfo: str, root: Path) -> None:
-    """Write the files by which the runtime's cpuinfo library finds the emulated CPU's features, for GEMCUT_ROOT.
+    """Write the files by which the runtime's cpuinfo library finds processors and their features, for GEMCUT_ROOT.
 
     Args:
-        cpuinfo: What /proc/cpuinfo says on that CPU. It must agree with QEMU's -cpu: a feature that is claimed but
-            missing ends in SIGILL.
+        cpuinfo: What /proc/cpuinfo says. On an emulated CPU it must agree with QEMU's -cpu: a feature that is claimed
+            but missing ends in SIGILL.
         root: The folder that ``proc`` and ``sys`` are created in.
     """
     processors = sum(line.startswith("processor") for line in cpuinfo.splitlines())
@@ -196,6 +202,12 @@ def write_root(cpuinfo: str, root: Path) -> None:
     (root / "proc/cpuinfo").write_text(cpuinfo, encoding="utf-8")
     for name in ("possible", "present", "online"):
         (cpus / name).write_text(f"{listed}\n", encoding="utf-8")
+
+
+def first_processors(count: int) -> str:
+    """Return what this machine's /proc/cpuinfo says of its first processors: a library starts a thread for each."""
+    parts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")
+    return "".join(f"{part}\n\n" for part in parts[:count])
 
 
 def _cpu_name() -> str:

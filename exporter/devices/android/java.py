@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as replaced
@@ -191,7 +191,13 @@ class Reply:
 
 
 def ask(
-    home: Path, program: Path, tokenizer: Path, asked: Sequence[Asked], work: Path, seconds: float
+    home: Path,
+    program: Path,
+    tokenizer: Path,
+    asked: Sequence[Asked],
+    work: Path,
+    seconds: float,
+    env: Mapping[str, str] | None = None,
 ) -> tuple[Reply, ...]:
     """Ask LlmModule for the greedy replies to all prompts, in one Java process.
 
@@ -202,6 +208,7 @@ def ask(
         asked: The prompts.
         work: A scratch folder.
         seconds: The time limit.
+        env: Variables for the process.
 
     Raises:
         ConformanceError: It crashed, or took longer.
@@ -217,7 +224,7 @@ def ask(
         raise LackingError("no Java development kit is installed", hint=apt_command((PACKAGE,)))
     classes = f"{home / 'classes'}:{home / 'classes.jar'}"
     command = (str(home / _LAUNCHER), str(jdk.libjvm), classes, str(home), _MAIN)
-    done = processes.run((*command, str(program), str(tokenizer), "asked", "replies"), seconds, folder)
+    done = processes.run((*command, str(program), str(tokenizer), "asked", "replies"), seconds, folder, env)
     if done.code:
         how = f"crashed (signal {done.signal})" if done.signal else f"ended with exit code {done.code}"
         last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
@@ -259,6 +266,7 @@ def java_text(
     work: Path,
     seconds: float,
     progress: Progress,
+    env: Mapping[str, str],
 ) -> Check | None:
     """Compare LlmModule's replies, through the bundle's own tokenizer, with the exporting machine's.
 
@@ -274,6 +282,7 @@ def java_text(
         work: A scratch folder.
         seconds: The time limit of all prompts.
         progress: Receives notes of what is built, and of how many goldens can't be asked.
+        env: Variables for the process.
 
     Returns:
         The check ``java_text``; None if no golden can be asked.
@@ -294,7 +303,7 @@ def java_text(
         return None
     home = build(library, progress)
     program, tokenizer = bundle.program.resolve(), bundle.file("tokenizer.json").resolve()
-    replies = ask(home, program, tokenizer, [case.asked for case in cases], work, seconds)
+    replies = ask(home, program, tokenizer, [case.asked for case in cases], work, seconds, env)
     stops = frozenset(bundle.manifest.stop_ids)
     heard = {id(case.golden): (case, reply) for case, reply in zip(cases, replies, strict=True)}
     pairs = zip(goldens, host, strict=True)

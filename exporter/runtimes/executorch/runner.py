@@ -14,6 +14,7 @@ import numpy as np
 from ...errors import ConformanceError, LackingError
 from ...prove.runner import Method, TensorSpec
 from ...util.arrays import Array, FloatArray
+from ...util.platform import host_threads
 from .patches.runtime_alone import exporter_left_out, operator_library
 
 # The packages whose operators the programs call: llama::* and quantized_decomposed::*.
@@ -59,7 +60,7 @@ class ExecuTorchProgram:
 
     Args:
         program: The file.
-        threads: Size of the runtime's process-wide thread pool; None for all cores of this process.
+        threads: Size of the runtime's process-wide thread pool; None for ``host_threads``.
 
     Raises:
         ConformanceError: The runtime refuses the file; the message holds the runtime's own words.
@@ -71,7 +72,7 @@ class ExecuTorchProgram:
 
         if not program.is_file():
             raise ConformanceError(f"{program} is missing.", hint="Export the bundle again.")
-        set_threads(threads or len(os.sched_getaffinity(0)))
+        set_threads(threads or host_threads())
         self._name = program.name
         self._loaded: dict[str, Any] = {}
         try:

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from ...errors import ConformanceError, LackingError
 from ...formats.litertlm import read_header
+from ...util.platform import host_threads
 from ...util.progress import Progress
 from ..base import Run
 from .id_tokenizer import write_identity, write_without_stops
@@ -310,7 +311,7 @@ def _ask(
     """Runs ``job`` on ``program`` in the worker; its caches and its log go to ``place``."""
     cache = place / "cache"
     cache.mkdir(exist_ok=True)
-    whole = {**job, "program": str(program), "cache": str(cache), "threads": threads or _cores()}
+    whole = {**job, "program": str(program), "cache": str(cache), "threads": threads or host_threads()}
     command = [sys.executable, "-m", f"{__package__}.litert_lm_worker"]
     log = place / "engine.log"
     with (
@@ -391,7 +392,3 @@ def _read_tail(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
         return file.read().decode("utf-8", "replace")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,7 +5,6 @@ The program may lie inside a ``.litertlm``: it is then read from there, at its o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from ...errors import ConformanceError, LackingError
 from ...prove.runner import Method, TensorSpec
 from ...util.arrays import Array, FloatArray
+from ...util.platform import host_threads
 from .signature_names import CACHE_PREFIX, DECODE, DYNAMIC_PREFILL, PREFILL
 
 # The engine fills masked places with -0.7 times float32's largest number; any number far below zero will do.
@@ -44,7 +44,7 @@ class LiteRTProgram:
 
     Args:
         program: A ``.tflite`` or a ``.litertlm``.
-        threads: Threads of XNNPACK; None for all cores of this process.
+        threads: Threads of XNNPACK; None for ``host_threads``.
 
     Raises:
         ConformanceError: The runtime refuses the program.
@@ -61,9 +61,7 @@ class LiteRTProgram:
         self.name = program.name
         self._content = _content(program)
         try:
-            self._interpreter = Interpreter(
-                model_content=self._content, num_threads=threads or len(os.sched_getaffinity(0))
-            )
+            self._interpreter = Interpreter(model_content=self._content, num_threads=threads or host_threads())
             self.signatures = list(self._interpreter.get_signature_list())
         except (ValueError, RuntimeError) as error:
             raise self.refused(error) from error
@@ -128,7 +126,7 @@ class LiteRTRunner:
 
     Args:
         program: A ``.tflite`` or a ``.litertlm``.
-        threads: Threads of XNNPACK; None for all cores of this process.
+        threads: Threads of XNNPACK; None for ``host_threads``.
         context: The most tokens that the program holds; None for what its container says, or its mask has slots for.
 
     Raises:

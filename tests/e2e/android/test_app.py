@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from gemcut.bundle.reader import open_bundle
 from gemcut.devices.android import java, toolchain
-from gemcut.devices.android.device import write_root
+from gemcut.devices.android.device import first_processors, write_root
 from gemcut.devices.android.libraries import resolve
 from gemcut.errors import LackingError
 from gemcut.sample.phone_tools import TOOLS
@@ -53,7 +53,7 @@ def desk_of(device_cache: Path, jdk: tuple[Path, ...], tmp_path_factory: pytest.
     gson = next(jar for jar in jdk if jar.name == "gson.jar")
     root = tmp_path_factory.mktemp("root")
     # One processor: threads that wait for each other's turn are slower than none, on a machine that others use too.
-    write_root(Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0] + "\n\n", root)
+    write_root(first_processors(1), root)
 
     def lay(name: str) -> Desk:
         try:

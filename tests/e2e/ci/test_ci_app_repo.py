@@ -283,8 +283,11 @@ def test_a_recipe_that_breaks_tool_calls_is_stopped_by_the_budget(run: Callable[
 
 
 def test_a_recipe_that_breaks_tool_calls_is_stopped_by_its_gate(run: Callable[..., Job], first: Job) -> None:
-    """With calibration the folds take the outlier away, and the bundle passes: plain rounding it must be."""
-    plain = edit("gemcut.toml", "context = 512", 'calibration = "none"\ncontext = 512')
+    """With calibration the folds take the outlier away, and the bundle passes: plain rounding it must be.
+
+    The recipe is named: else two finer ones are built, which fail too.
+    """
+    plain = edit("gemcut.toml", "context = 512", 'recipe = "int4"\ncalibration = "none"\ncontext = 512')
     job = run("gate", both(own_model, plain), locked="false", **INSTALLED)
     assert (job.step.status, job.step.code) == ("failure", 5), told([job.step])
     assert hashes(job) == hashes(first)

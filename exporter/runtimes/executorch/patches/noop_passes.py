@@ -15,20 +15,16 @@ given back to the system, because live objects lie between the dead ones.)
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from ....util.process_memory import give_back
+from ....util.process_memory import collected_seldom, give_back, never_collected
 from .dry_run import graphs, would_change
 from .guard import replaced
 
 _MARK = "gemcut_retraced_as"
-# For gc.set_threshold: new objects before the youngest generation is collected, and how many collections of each
-# generation come before one of the next.
-_THRESHOLDS = (100_000, 5, 5)
 # A pass that overrides one of these does its work in the re-trace itself.
 _WORKS_WHILE_TRACING = (
     *("call_operator", "call_sym", "call_cond", "call_while", "call_map", "call_scan", "call_getitem"),
@@ -46,7 +42,9 @@ def noop_passes_skipped() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(replaced(pass_base._ExportPassBase, "call", _retrace_if_changed))
         stack.enter_context(replaced(ExportedProgram, "run_decompositions", _decompose_if_needed))
-        stack.enter_context(_infrequent_garbage_collection())
+        stack.callback(give_back)
+        stack.enter_context(collected_seldom())
+        stack.enter_context(never_collected())
         yield
 
 
@@ -128,20 +126,3 @@ def _decompose_if_needed(original: Any) -> Any:
 
 def _operator(node: Any) -> Any:
     return getattr(node.target, "_op", node.target) if node.op == "call_function" else None
-
-
-@contextmanager
-def _infrequent_garbage_collection() -> Iterator[None]:
-    """Python's cyclic garbage collector runs less often, and ignores objects that existed before."""
-    before, frozen = gc.get_threshold(), gc.get_freeze_count()
-    if not frozen:  # else what there is was frozen by someone else, who may count on it
-        gc.collect()
-        gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        if not frozen:
-            gc.unfreeze()
-        give_back()
