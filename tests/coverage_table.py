@@ -1,4 +1,6 @@
-"""Runs pytest, and prints which share of ``exporter/`` ran, by package: ``python -m tests.coverage_table [WORDS]``.
+"""Runs pytest, and prints which share of ``exporter/`` ran, by package, and how many interpreters were started.
+
+    python -m tests.coverage_table [WORDS]
 
 Every process counts that the tests start or fork, but for those in another virtual environment and those that are
 killed.
@@ -20,7 +22,7 @@ from pathlib import Path
 from slipcover import Slipcover
 
 from tests.support import measuring
-from tests.support.measuring import FOLDER, PACKAGE
+from tests.support.measuring import FOLDER, PACKAGE, STARTED
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,8 +36,10 @@ def main() -> int:
         for path in Path(folder).glob("*.json"):
             for name, lines in json.loads(path.read_text()).items():
                 ran[name].update(lines)
+        started = len(list(Path(folder).glob(f"*{STARTED}")))
     for line in table(ran):
         print(line)
+    print(f"{started} interpreters were started")
     return code
 
 

@@ -17,6 +17,8 @@ from typing import Any
 # The folder that each process writes to what it ran; nothing is measured if it isn't set.
 FOLDER = "GEMCUT_TEST_COVERAGE"
 PACKAGE = Path(__file__).resolve().parents[2] / "exporter"
+# The ending of a file that each interpreter makes as it starts: a fork makes none.
+STARTED = ".started"
 # SlipCover takes its probes out again after so many hits. It does so in Python, from C that passes over exceptions: a
 # Ctrl-C at that moment became a SystemError.
 NEVER = 2**31 - 1
@@ -25,6 +27,8 @@ NEVER = 2**31 - 1
 def begin() -> None:
     """Measure from now on, and write what ran when the process ends, by ``os._exit`` too."""
     from slipcover import FileMatcher, ImportManager, Slipcover
+
+    (Path(os.environ[FOLDER]) / f"{uuid.uuid4().hex}{STARTED}").touch()
 
     here = Path.cwd()  # which SlipCover's names are relative to
     measured = Slipcover(d_miss_threshold=NEVER)

@@ -9,7 +9,7 @@ from .base import Fold, Place, has
 # down(act(gate(x)) * up(x)): the product is linear in up.
 _GATED = frozenset(
     {
-        *("gemma", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text"),
+        *("gemma", "gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text"),
         *("llama", "mistral", "qwen2", "qwen3", "smollm3", "granite"),
     }
 )

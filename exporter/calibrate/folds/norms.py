@@ -10,7 +10,10 @@ from .base import Fold, Place, has
 # what was before the norm. Not so: Gemma 3n (LAuReL reads the input norm), other mixtures of experts, families with
 # attention and MLP side by side, fused projections.
 _PLAIN = frozenset(
-    {"gemma", "gemma2", "gemma3_text", "gemma4_text", "llama", "mistral", "qwen2", "qwen3", "smollm3", "granite"}
+    {
+        *("gemma", "gemma2", "gemma3_text", "gemma4_text", "gemma4_unified_text"),
+        *("llama", "mistral", "qwen2", "qwen3", "smollm3", "granite"),
+    }
 )
 
 

@@ -53,6 +53,16 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "moe_intermediate_size": 32,
         },
     ),
+    "gemma4_unified_text": (
+        "Gemma4UnifiedTextConfig",
+        HEAD
+        | {
+            "global_head_dim": 32,
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+    ),
     "llama": ("LlamaConfig", {"mlp_bias": True, "attention_bias": True}),
     "mistral": ("MistralConfig", HEAD),
     "qwen2": ("Qwen2Config", {}),
