@@ -64,7 +64,7 @@ def gemma3_4b() -> Any:
         rope_parameters={
             FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
             LOCAL: {"rope_type": "default", "rope_theta": 10_000.0},
-        }
+        },
     )
 
 

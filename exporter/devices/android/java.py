@@ -266,7 +266,7 @@ def java_text(
     work: Path,
     seconds: float,
     progress: Progress,
-    env: Mapping[str, str],
+    env: Mapping[str, str] | None = None,
 ) -> Check | None:
     """Compare LlmModule's replies, through the bundle's own tokenizer, with the exporting machine's.
 
