@@ -45,12 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False  # by the number of tests, of which those that export have few
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process more than there are cores: at any time one waits for a lock, a device or another's export."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the long ones first, if several processes share them; else the order is that of the files."""
     if not hasattr(config, "workerinput") or config.pluginmanager.has_plugin("randomly"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any
 
 # A second press within this many seconds means the first one; cleaning up takes about as long.
 AGAIN = 2.0
+_LATER = 0.01
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], None]
 
@@ -28,6 +31,9 @@ def take_signals() -> Callable[[], None]:
     last = [-AGAIN]
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if _in_collector(frame):
+            threading.Timer(_LATER, os.kill, (os.getpid(), number)).start()
+            return
         now = time.monotonic()
         if now - last[0] >= AGAIN:
             last[0] = now
@@ -57,6 +63,16 @@ def uninterrupted() -> Iterator[None]:
         _restore(previous)
     if came:
         raise KeyboardInterrupt
+
+
+def _in_collector(frame: FrameType | None) -> bool:
+    """Whether a callback of the garbage collector runs, jax's for example: Python drops what is raised in one."""
+    callbacks = {getattr(each, "__code__", None) for each in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in callbacks:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _set(handler: Any) -> dict[signal.Signals, Any]:

@@ -221,11 +221,11 @@ assert abs(found - module(inputs).detach().numpy()).max() < 1e-5
 
 @pytest.fixture(scope="module")
 def my_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers that the commands of the documents can do everything with."""
+    """A random Gemma 3 of two layers that the commands of the documents can do everything with."""
     from gemcut.checkpoint.random import random_checkpoint
-    from transformers import LlamaConfig
+    from transformers import Gemma3TextConfig
 
-    config = LlamaConfig(
+    config = Gemma3TextConfig(
         vocab_size=512,
         hidden_size=128,
         intermediate_size=256,
@@ -233,6 +233,9 @@ def my_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=64,
+        query_pre_attn_scalar=64,
+        sliding_window=64,
+        layer_types=["sliding_attention", "full_attention"],
         max_position_embeddings=1024,
     )
     return random_checkpoint(tmp_path_factory.mktemp("model") / "my-model", config)

@@ -59,12 +59,10 @@ def gemma3(**changes: Any) -> Any:
 def gemma3_4b() -> Any:
     """As the 4B has it: linear rotary scaling by 8 in full layers."""
     return gemma3(
-        num_hidden_layers=2,
-        layer_types=[LOCAL, FULL],
         rope_parameters={
             FULL: {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
             LOCAL: {"rope_type": "default", "rope_theta": 10_000.0},
-        },
+        }
     )
 
 
@@ -92,15 +90,15 @@ def gemma4(**changes: Any) -> Any:
 
     settings: dict[str, Any] = _SIZES | {
         "vocab_size_per_layer_input": 500,
-        "num_hidden_layers": 5,
+        "num_hidden_layers": 7,
         "num_attention_heads": 4,
         "global_head_dim": 40,
         "sliding_window": WINDOW,
         "hidden_size_per_layer_input": 12,
-        "num_kv_shared_layers": 2,
+        "num_kv_shared_layers": 3,
         "use_double_wide_mlp": True,
         "final_logit_softcapping": 30.0,
-        "layer_types": [LOCAL, LOCAL, FULL, LOCAL, FULL],
+        "layer_types": [LOCAL, LOCAL, FULL, LOCAL, LOCAL, LOCAL, FULL],
     }
     return Gemma4TextConfig(**settings | changes)
 
