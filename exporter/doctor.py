@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from .errors import LackingError
 from .runtimes import RUNTIMES, find_runtime, runtime_names
 from .util.platform import cpu_flags as flags_of
+from .util.platform import processors
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -224,7 +225,7 @@ def cpu_features(text: str) -> list[str]:
 
 
 def _processor() -> Check:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = processors()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

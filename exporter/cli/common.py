@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..util.native_output import quiet, streams
+from ..util.platform import host_threads
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
@@ -42,6 +43,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, with the libraries' output held back unless ``--verbose`` is given."""
+        host_threads()  # a wrong variable is told before any work
         ctx.meta["verbose"] = bool(ctx.params.pop("verbose", False))
         with quiet(verbose=ctx.meta["verbose"]):
             return super().invoke(ctx)

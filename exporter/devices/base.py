@@ -48,7 +48,7 @@ class Facts:
         architecture: The instruction set.
         cpu: The processor's name; of an emulated device, the emulated processor's.
         features: The processor's features, as Linux names them in /proc/cpuinfo.
-        cores: The number of cores.
+        cores: The number of cores that a program may use; where this machine is the device, ``host_threads``.
         memory: Bytes of memory.
         emulated: Whether it is emulated, so that its speed says nothing about a real device's.
         runtimes: Version of each runtime, by name.

@@ -16,11 +16,16 @@ THREADS = "GEMCUT_THREADS"
 _WIDTHS = ("avx512_vnni", "avx512f", "avx2")  # a virtual machine may hide what its processor has
 
 
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def host_threads() -> int:
     """Return how many threads a program runs with on this machine unless more is said.
 
     Returns:
-        What the variable GEMCUT_THREADS says, else the number of processors that this process may use.
+        What the variable GEMCUT_THREADS says, else ``processors``.
 
     Raises:
         UsageError: The variable doesn't hold a positive integer.
@@ -32,7 +37,7 @@ def host_threads() -> int:
                 f"{THREADS} is {said!r}, which isn't a number of threads", hint=f"Set {THREADS}=1, or unset it."
             )
         return int(said)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors()
 
 
 def processor() -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import mmap
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Linux, proc(5): pages that are resident, and those of them that a file backs or that are shared. ``status`` says the
-# same, and takes thirty times as long to read.
-_PAGES = Path("/proc/self/statm")
+# Linux, proc(5): pages in memory that no file backs. The system keeps no mark of the most there were.
+_STATUS = Path("/proc/self/status")
+_FIELD = "RssAnon:"
 # For gc.set_threshold: new objects before the youngest generation is collected, and how many collections of each
 # generation come before one of the next.
 _THRESHOLDS = (100_000, 5, 5)
@@ -21,10 +20,12 @@ _THRESHOLDS = (100_000, 5, 5)
 def anonymous_memory() -> int | None:
     """Return the bytes of this process that are in memory and that no file backs; None if the system doesn't say."""
     try:
-        _, resident, backed, *_ = _PAGES.read_bytes().split()
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith(_FIELD):
+                return int(line.split()[1]) * 1024
     except OSError:
-        return None
-    return (int(resident) - int(backed)) * mmap.PAGESIZE
+        pass
+    return None
 
 
 @contextmanager

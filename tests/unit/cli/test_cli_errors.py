@@ -185,3 +185,11 @@ def test_a_wrong_word_is_named_with_the_nearest(
 def test_with_json_a_usage_error_is_a_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 2
+
+
+def test_a_wrong_number_of_threads_is_told_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GEMCUT_THREADS", "many")
+    assert main(["targets"]) == 2
+    assert "GEMCUT_THREADS is 'many', which isn't a number of threads" in capsys.readouterr().err

@@ -29,6 +29,7 @@ def test_it_gets_through_a_callback_of_the_garbage_collector(monkeypatch: pytest
         for _ in range(100):
             time.sleep(0.05)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of pytest-xdist ignore it
     restore = take_signals()
     gc.callbacks.append(press)
     try:
@@ -37,5 +38,6 @@ def test_it_gets_through_a_callback_of_the_garbage_collector(monkeypatch: pytest
     finally:
         gc.callbacks.remove(press)
         restore()
+        signal.signal(signal.SIGINT, before)
     assert pressed == ["start"]
     assert dropped == []

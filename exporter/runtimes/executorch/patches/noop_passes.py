@@ -144,7 +144,7 @@ def _recompile_when_run(original: Any) -> Any:
             return this.forward(*arguments, **named)
 
         type(self).forward = forward
-        self._code = ""  # of what the graph was; a module that has none has never been compiled
+        self._code = ""  # what it was no longer fits the graph
         return None
 
     return recompile
