@@ -233,7 +233,8 @@ def _child(
     sys.argv = ["gemcut", *words]
     from gemcut.cli import main
 
-    code = main(list(words))
+    # With the words of sys.argv, as the script does: a process that is about to end ignores Ctrl-C from then on.
+    code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             stream.flush()
