@@ -63,7 +63,18 @@ class Export:
 def export_once(model: Path | None, target: str, folder: Path) -> dict[str, Any]:
     """One ``gemcut export`` in a process of its own; returns its JSON document, with ``wall`` seconds."""
     out = folder / "bundle"
-    words = ["export", *([model] if model else []), "--target", target, "-o", out, "--gate", "report", "--json"]
+    words = [
+        "export",
+        *([model] if model else []),
+        "--target",
+        target,
+        "-o",
+        out,
+        "--gate",
+        "report",
+        "--fresh",
+        "--json",
+    ]
     began = time.perf_counter()
     said = run_module("gemcut.cli", words, f"gemcut export {model or SAMPLE}", {"TMPDIR": str(folder)})
     wall = time.perf_counter() - began

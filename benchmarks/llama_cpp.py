@@ -174,7 +174,7 @@ def own_target() -> str:
 def export_bundle(checkpoint: Path, folder: Path) -> Path:
     """Exports the checkpoint for this machine; random weights may fail the gate, so it only reports."""
     out = folder / "bundle"
-    words = ["export", checkpoint, "--target", own_target(), "-o", out, "--gate", "report", "--json"]
+    words = ["export", checkpoint, "--target", own_target(), "-o", out, "--gate", "report", "--fresh", "--json"]
     run_module("gemcut.cli", words, "gemcut export", {"TMPDIR": str(folder)})
     return out
 

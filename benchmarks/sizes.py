@@ -181,7 +181,7 @@ def _flags(wanted: Wanted, *names: str) -> Iterator[object]:
 def _export(checkpoint: Path, wanted: Wanted, folder: Path) -> tuple[dict[str, Any], float]:
     out = folder / "bundle"
     words: list[object] = ["export", checkpoint, "--target", wanted.target, "--runtime", wanted.runtime, "-o", out]
-    words += ["--gate", "report", "--json", *_flags(wanted, "context", "recipe", "calibration")]
+    words += ["--gate", "report", "--fresh", "--json", *_flags(wanted, "context", "recipe", "calibration")]
     began = time.perf_counter()
     said = run_module("gemcut.cli", words, f"gemcut export {checkpoint.name}", {"TMPDIR": str(folder)})
     return json.loads(said), time.perf_counter() - began

@@ -190,8 +190,8 @@ class ExportResult:
         seconds: Seconds by stage.
         memory: The most bytes that no file backs, by stage.
         peak_memory: The most bytes of this process.
-        resumed: Stages, or parts of them, that a run that was killed had finished; their seconds and memory are that
-            run's, and so may be the peak.
+        resumed: Stages, or parts of them, that an earlier run had finished: one that was killed, or one that built the
+            same program. Their seconds and memory are that run's, and so may be the peak.
     """
 
     bundles: tuple[ExportedBundle, ...]

@@ -78,7 +78,9 @@ _OF_PROJECTS = ("only", "locked")
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option(
-    "--fresh", is_flag=True, help="Start from scratch: reuse nothing from a run of this export that was killed."
+    "--fresh",
+    is_flag=True,
+    help="Start from scratch: reuse nothing of a run that was killed, nor a program that another export built.",
 )
 @click.option("--chat-template", metavar="FILE|none", help="Replaces the model's own; none for base models.")
 @click.option(

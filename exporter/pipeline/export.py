@@ -26,8 +26,9 @@ from .calibration import Calibrated, calibrate
 from .evidence import Evidence
 from .failures import GateFailed, TooSensitive
 from .job import BundleJob
-from .journal.fingerprint import keys_of
+from .journal.fingerprint import keys_of, program_key
 from .journal.journal import Journal, resume_journals
+from .journal.reuse import Shelf
 from .plan import ExportPlan, has_finer, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
@@ -40,7 +41,8 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     """Cut a model to a bundle for each runtime, prove the packed bundles, and publish them.
 
     One run of the float model and one set of goldens serve all of the bundles. What an earlier run of the same export
-    had finished before it was killed is reused; see ``pipeline.journal``.
+    had finished before it was killed is reused, and so is a program that an earlier export built from the same; see
+    ``pipeline.journal``.
 
     Args:
         request: What to export.
@@ -74,6 +76,7 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
     with clock.stage("plan"):
         plans = make_plans(request)
         check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
+        plans[0].checkpoint.hash_sources(progress)
         keys = keys_of(plans)
     with ExitStack() as stack:
         stack.enter_context(never_collected())  # what a plan imports, and no weights yet
@@ -85,7 +88,7 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
         model = Lazy(partial(_load, jobs[0], clock))
         shared = _share(jobs, model, clock)
         calibrated = _calibrations(jobs, model, request, clock)
-        built = [_build(job, job is jobs[-1], calibrated, clock) for job in jobs]
+        built = [_build(job, job is jobs[-1], calibrated, request, clock) for job in jobs]
         calibrated.clear()
         model.drop()
         proven: list[Proven] = []
@@ -145,18 +148,30 @@ def _calibrations(
     """The model as each recipe calibrates it, made if a program must be built from it."""
 
     def make(job: BundleJob) -> Calibrated:
-        plan = job.plan
-        open_end = request.recipe is None and bool(plan.recipe.finer) and request.gate == "enforce"
-        return calibrate(model.get(), plan.recipe, plan.text, job.codec, job.staging.work, clock, open_end)
+        plan, measured = job.plan, _goes_on(job.plan, request)
+        return calibrate(model.get(), plan.recipe, plan.text, job.codec, job.staging.work, clock, measured)
 
     return {job.plan.recipe: Lazy(partial(make, job)) for job in jobs}
 
 
-def _build(job: BundleJob, last: bool, calibrated: Mapping[Recipe, Lazy[Calibrated]], clock: StageClock) -> Built:
+def _goes_on(plan: ExportPlan, request: ExportRequest) -> bool:
+    """Whether a recipe that fails its gate is followed by a finer one."""
+    return request.recipe is None and bool(plan.recipe.finer) and request.gate == "enforce"
+
+
+def _build(
+    job: BundleJob,
+    last: bool,
+    calibrated: Mapping[Recipe, Lazy[Calibrated]],
+    request: ExportRequest,
+    clock: StageClock,
+) -> Built:
     """One runtime's program; the last runtime uses up the float model, the others use a copy."""
-    make = partial(_built, job, last, calibrated[job.plan.recipe], clock)
-    built: Built = job.journal.step("build", make, job.staging.work)
     plan = job.plan
+    make = partial(_built, job, last, calibrated[plan.recipe], clock)
+    key = program_key(plan, _goes_on(plan, request)) if plan.runtime.reuses_programs else None
+    shelf = Shelf(key, fresh=request.fresh) if key else None
+    built: Built = job.journal.step("build", make, job.staging.work, shelf=shelf)
     plan.runtime.exporter.check_release(built.program, plan.target.oldest_runtime.get(plan.runtime.name))
     return built
 

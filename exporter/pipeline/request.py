@@ -43,7 +43,7 @@ class ExportRequest:
         output: Where the bundle goes, or with several runtimes the folder that holds a bundle for each; None for a
             place under ``bundles/``.
         force: Whether an existing bundle may be replaced.
-        fresh: Whether to reuse nothing from a run of this export that was killed.
+        fresh: Whether to reuse nothing of a run that was killed, nor a program that another export built.
         chat_template: A file; 'none' for a base model; None for the checkpoint's own.
         gate: 'report' publishes a bundle that failed the gate, marked as unproven.
         prove_on: Devices, besides this machine, to prove each bundle on if they can run it.
@@ -87,7 +87,7 @@ class Published:
         evidence: Everything that was found out about it.
         seconds: Seconds of the export, by stage.
         memory: The most bytes of the exporting process that no file backs, by stage.
-        resumed: Stages that were reused from an earlier run, which was killed.
+        resumed: Stages that were reused from an earlier run: one that was killed, or one that built the same program.
     """
 
     bundle: Path

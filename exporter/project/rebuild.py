@@ -80,7 +80,7 @@ def build_project(
         progress: Receives what is built and why.
         export: The function that makes a bundle; None for the pipeline's.
         known: Turns an error that isn't a GemcutError into one that a user can act on, or into None for a bug.
-        fresh: Reuse nothing from a run that was killed.
+        fresh: Reuse nothing of a run that was killed, nor a program that another export built.
 
     Returns:
         What became of each entry, in the file's order. Nothing is raised for a bundle that failed.

@@ -62,7 +62,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     shared = ["--target", "android-arm64", "--context", str(CONTEXT), "--json"]
     plan = json.loads(_gemcut("plan", alone, *shared))
     out = folder / "bundle"
-    words = ("export", checkpoint, *shared, "-o", out, "--gate", "report")
+    words = ("export", checkpoint, *shared, "-o", out, "--gate", "report", "--fresh")
     with (folder / "said").open("w+") as said, (folder / "errors").open("w+") as errors:
         process = subprocess.Popen(_command(*words), stdout=said, stderr=errors, cwd=folder)
         disk = 0

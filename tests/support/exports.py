@@ -140,7 +140,8 @@ def _make(folder: Path, words: tuple[object, ...], name: str, cold: bool) -> dic
     place.mkdir(parents=True)
     begun = time.monotonic()
     variables = {"GEMCUT_CACHE": str(cache())}
-    done = gemcut("export", *words, "-o", place / name, "--json", cwd=place, env=variables, cold=cold)
+    # Fresh: it may hang on no export that was made before.
+    done = gemcut("export", *words, "-o", place / name, "--json", "--fresh", cwd=place, env=variables, cold=cold)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     places = [Path(one["bundle"]).relative_to(place).as_posix() for one in result["bundles"]]

@@ -157,6 +157,7 @@ def export_unproven(
             "zip",
             "--gate",
             "report",
+            "--fresh",
             "-o",
             out,
             "--json",

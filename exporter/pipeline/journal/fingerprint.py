@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ...bundle.hashing import hash_file
+from ...checkpoint.hub import TOKENIZER_FILES
 from ...util.packages import public_version
-from ...util.platform import processor
+from ...util.platform import host_threads, processor
 
 if TYPE_CHECKING:
     from ...checkpoint.opened import Checkpoint
@@ -41,6 +44,43 @@ def keys_of(plans: Sequence[ExportPlan]) -> list[str]:
         "plans": [_plan_inputs(plan) for plan in plans],
     }
     return [_hash({**shared, "of": index}) for index in range(len(plans))]
+
+
+def program_key(plan: ExportPlan, measured: bool) -> str:
+    """Return a key of a bundle's program: equal only if building it again would give the same.
+
+    Where the checkpoint lies, and what is asked about the prompts, the gate, the devices and the bundle's form, isn't
+    in it.
+
+    Args:
+        plan: What is to be built.
+        measured: Whether calibration refuses a recipe that is far from its gate's limit.
+    """
+    spec, checkpoint = plan.spec, plan.checkpoint
+    recipe = {**dataclasses.asdict(spec.recipe), **({} if measured else {"gate": None})}
+    adapter = checkpoint.adapter
+    words = None
+    if plan.text is not None:
+        tokenizer = [path for pattern in TOKENIZER_FILES for path in sorted(checkpoint.words.glob(pattern))]
+        words = [plan.text.sha256, _contents(tokenizer), checkpoint.chat_template, checkpoint.special_tokens]
+    weights = [checkpoint.hashes[shard.relative_to(checkpoint.path).as_posix()] for shard in checkpoint.tensors.shards]
+    return _hash(
+        {
+            "gemcut": __version__,
+            "sources": own_sources(),
+            "python": sys.version,
+            "processor": [processor(), host_threads(), os.environ.get("OMP_NUM_THREADS")],
+            "libraries": {name: public_version(name) for name in (*_LIBRARIES, *plan.runtime.libraries)},
+            "runtime": [plan.runtime.name, plan.runtime.version()],
+            "weights": weights,
+            "adapter": adapter and _contents(sorted(path for path in adapter.path.iterdir() if path.is_file())),
+            "config": {**json.loads(spec.config.to_json_string(use_diff=False)), "_name_or_path": ""},
+            "recipe": recipe,
+            "spec": [dataclasses.asdict(spec.shape), dataclasses.asdict(spec.cache), spec.stop_ids, spec.bos_id],
+            "choices": [spec.delegates, dict(spec.options)],
+            "calibration": [words, measured],
+        }
+    )
 
 
 def sensitivity_key(checkpoint: Checkpoint, text: str, recipe: Recipe) -> str:
@@ -118,6 +158,10 @@ def _plan_inputs(plan: ExportPlan) -> dict[str, Any]:
         "options": dict(plan.options),
         "calibration": plan.text.sha256 if plan.text else None,
     }
+
+
+def _contents(files: Iterable[Path]) -> list[tuple[str, str]]:
+    return [(path.name, hash_file(path).sha256) for path in files]
 
 
 def _marked(files: Iterable[Path]) -> list[tuple[str, list[int | str]]]:

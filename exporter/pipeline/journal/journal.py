@@ -25,6 +25,7 @@ from ...bundle.hashing import hash_file
 from ...bundle.manifest import FileRecord, safe_name
 from ...bundle.staging import Staging, sync, transfer
 from ...stages import EXPORT, by_name, kept_inputs
+from .reuse import Shelf
 
 if TYPE_CHECKING:
     from ...util.progress import Progress
@@ -119,7 +120,9 @@ class Journal:
                     why = str(error).splitlines()[0]
                     progress.note(f"What the killed run kept of '{name}' is damaged ({why}), so it is made again")
 
-    def step(self, stage: str, make: Callable[[], Any], *arguments: Any, key: str = "") -> Any:
+    def step(
+        self, stage: str, make: Callable[[], Any], *arguments: Any, key: str = "", shelf: Shelf | None = None
+    ) -> Any:
         """Return a stage's product: what an earlier run made, else what ``make`` returns, which is then kept.
 
         Args:
@@ -127,11 +130,14 @@ class Journal:
             make: Makes the product; the clock times its stages, which end within it.
             arguments: The arguments of the serializer's class.
             key: Distinguishes several products of one stage.
+            shelf: Where it is kept for other exports as well; None for a product that is this export's alone.
         """
         name = f"{stage}-{key}" if key else stage
         serializer = serializer_of(stage, *arguments)
         after = {one: self._digests[one] for one in kept_inputs(stage)}
         entry = self.left.get(name)
+        if entry is None and shelf is not None:
+            entry = self._taken(name, shelf)
         if entry is not None and entry.after == after:
             self._digests[name] = entry.digest
             self._clock.resume(entry.seconds, entry.memory)
@@ -142,7 +148,26 @@ class Journal:
         seconds = {each: own for each, own in seconds.items() if own}
         memory = {each: self._clock.memory[each] for each in seconds}
         self._digests[name] = self._keep(name, serializer.save(made), after, seconds, memory)
+        if shelf is not None:
+            shelf.keep(self._folder / name)
         return made
+
+    def _taken(self, name: str, shelf: Shelf) -> Entry | None:
+        """What another export made of the same, every byte checked; None if there is none that is sound."""
+        place = self._folder / name
+        _remove(place)
+        if not shelf.take(place):
+            return None
+        try:
+            entry = _checked(place, self._clock.progress)
+        except (OSError, ValueError):
+            _remove(place)
+            shelf.drop()
+            return None
+        self._clock.progress.note(
+            f"Taken: an earlier export made the same program {_when(entry.finished)} (--fresh makes it again)"
+        )
+        return entry
 
     def _keep(
         self, name: str, parts: Parts, after: dict[str, str], seconds: dict[str, float], memory: dict[str, int]

@@ -38,6 +38,7 @@ class ExecuTorch(RuntimePlugin):
     platforms = frozenset({"android-arm64", "android-x86_64", "linux-arm64", "linux-x86_64"})
     delegates = DELEGATES
     has_cost_model = True
+    reuses_programs = True
     android_library = True
 
     @property

@@ -41,6 +41,7 @@ class LiteRT(RuntimePlugin):
     options = OPTIONS
     table_keys = ("recipe", "context", "prefill_lengths")
     embeds_manifest = True
+    reuses_programs = True
 
     @property
     def exporter(self) -> Exporter:

@@ -20,7 +20,7 @@ def test_a_users_text_is_recorded_and_both_runtimes_store_the_same(
     text = tmp_path / "mine.txt"
     text.write_text("".join(f"What my users say, line {number}: hello there.\n" for number in range(400)))
     words = ("export", tiny, *WORDS, "--runtime", "executorch,litert", "--calibration", text, "-o", tmp_path / "out")
-    done = run(*words, "--json", cwd=tmp_path)
+    done = run(*words, "--fresh", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Calibrating on text" in done.stderr
     assert json.loads(done.stdout)["seconds"]["calibrate"] > 0

@@ -27,7 +27,7 @@ def test_a_signal_in_the_middle_of_lowering(
 ) -> None:
     """Once, or several times, as people press Ctrl-C who are in a hurry."""
     out = tmp_path / "out" / "deeper" / "bundle"
-    words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "-o", out)
+    words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "--fresh", "-o", out)
     process = begin(*words, cwd=tmp_path)
     assert process.stderr
     said = []
@@ -50,7 +50,19 @@ def test_a_signal_in_the_middle_of_lowering(
 def test_a_full_disk(tiny: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     """In the last stage; in the others, with the fake runtime: tests/unit/pipeline."""
     disk = tmp_path / "disk"
-    words = ("export", tiny, "--target", "linux-x86_64", "--recipe", "float32", "--context", 256, "--format", "zip")
+    words = (
+        "export",
+        tiny,
+        "--target",
+        "linux-x86_64",
+        "--recipe",
+        "float32",
+        "--context",
+        256,
+        "--format",
+        "zip",
+        "--fresh",
+    )
     with small_disk(disk, "7100k"):
         done = run(*words, "-o", disk / "bundle.gemcut", cwd=tmp_path)
         assert done.returncode == 8, done.stderr

@@ -326,7 +326,9 @@ def test_a_full_disk(tiny: Path, tmp_path: Path, temporary: Path, run: Run) -> N
     disk = tmp_path / "disk"
     words = ("export", tiny, "--target", "linux-x86_64", "--runtime", "litert", "--recipe", "float32")
     with small_disk(disk, "6900k"):
-        done = run(*words, "--context", CONTEXT, "--format", "zip", "-o", disk / "bundle.gemcut", cwd=tmp_path)
+        done = run(
+            *words, "--context", CONTEXT, "--format", "zip", "--fresh", "-o", disk / "bundle.gemcut", cwd=tmp_path
+        )
         assert done.returncode == 8, done.stderr
         said = [line for line in done.stderr.splitlines() if not line.startswith(("error: ", "hint: "))]
         assert said[-1].startswith(("Proving the packed litert bundle", "Measuring its speed"))

@@ -48,7 +48,7 @@ def test_peak_memory_is_set_by_the_bundle_and_not_by_the_float_model(tmp_path: P
     floats = 2 * sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))  # bfloat16 to float32
     limit = SHARE * floats / 8 + FIXED  # four bits of 32; embeddings, in eight, and scales make the bundle larger
     words = ["export", checkpoint, "--target", "android-arm64", "--context", 256, "-o", tmp_path / "bundle"]
-    words += ["--gate", "report", "--json"]
+    words += ["--gate", "report", "--fresh", "--json"]
     command = [sys.executable, "-c", LIMITED, *map(str, [int(limit), *words])]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

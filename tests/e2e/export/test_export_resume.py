@@ -44,6 +44,8 @@ KEPT = {
 }
 # Where one export is killed again and again; in every stage, with the fake runtime: tests/unit/pipeline.
 AGAIN = ("lower", "prove", "publish")
+# A cache that nothing can be kept in: what other exports built isn't taken.
+NO_CACHE = {"GEMCUT_CACHE": "/dev/null/none"}
 Begin = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -119,12 +121,12 @@ def killed(tiny: Path, begin: Begin, run: Any, tmp_path_factory: pytest.TempPath
     folder, store = tmp_path_factory.mktemp("killed"), tmp_path_factory.mktemp("left")
     out, found = folder / "bundle", Killed(tiny)
     for stage in AGAIN:
-        process = begin(*words(tiny, out), cwd=folder)
+        process = begin(*words(tiny, out), cwd=folder, **NO_CACHE)
         found.said[stage] = stop_at(process, TITLES[stage], signal.SIGKILL)
         assert not out.exists()
         (left,) = folder.glob(".bundle.partial-*")
         found.left[stage] = Path(shutil.copytree(left, store / stage))
-    done = run(*words(tiny, out), cwd=folder)
+    done = run(*words(tiny, out), cwd=folder, **NO_CACHE)
     assert done.returncode == 0, done.stderr
     found.bundle, found.document, found.last = out, json.loads(done.stdout), done.stderr.splitlines(keepends=True)
     assert [path.name for path in folder.iterdir()] == ["bundle"]
@@ -172,7 +174,7 @@ def test_a_damaged_product_is_made_again(killed: Killed, whole: dict[str, bytes]
     data[len(data) // 2] ^= 1
     program.write_bytes(data)
     (kept / "prompt" / "journal.json").write_text("{")
-    done = run(*words(killed.model, out), cwd=tmp_path)
+    done = run(*words(killed.model, out), cwd=tmp_path, **NO_CACHE)
     assert done.returncode == 0, done.stderr
     assert (
         "What the killed run kept of 'build' is damaged (model.pte changed since it was written), so it is made again"

@@ -24,7 +24,7 @@ def test_a_size_is_kept_and_the_recipe_that_was_found_gives_the_same_program(
     assert made["size"] <= limit
     (recipe,) = tmp_path.glob("*.toml")
     assert str(recipe.name) in done.stderr
-    again = run(*words, "--recipe", recipe, "-o", "second", "--json", cwd=tmp_path)
+    again = run(*words, "--recipe", recipe, "--fresh", "-o", "second", "--json", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     with open_bundle(tmp_path / "first") as first, open_bundle(tmp_path / "second") as second:
         assert first.program.read_bytes() == second.program.read_bytes()

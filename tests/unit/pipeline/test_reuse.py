@@ -1,0 +1,134 @@
+"""A program that one export built is taken by the next one that would build the same, and by no other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gemcut.errors import LackingError
+from gemcut.pipeline.journal import reuse
+from gemcut.pipeline.journal.journal import JOURNAL
+from gemcut.pipeline.journal.reuse import KIND, Shelf
+from gemcut.pipeline.request import Published
+from gemcut.runtimes import get_runtime
+from safetensors.numpy import load_file, save_file
+
+from tests.support.progress import Watched
+
+Run = Callable[..., tuple[Published, ...]]
+
+
+@pytest.fixture
+def shelves(tmp_path: Path, fake: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The fake runtime's programs are reused; returns the folder that they are kept in, empty so far."""
+    monkeypatch.setenv("GEMCUT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(type(get_runtime("fake")), "reuses_programs", True)
+    return tmp_path / "cache" / KIND
+
+
+def taken(said: Watched) -> bool:
+    return any(note.startswith("Taken: an earlier export made the same program") for note in said.notes)
+
+
+def test_the_next_export_takes_the_program_and_proves_it_again(
+    run: Run, shelves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = run()
+    assert first.resumed == ()
+    monkeypatch.setenv("GEMCUT_FAKE", "build=full")  # whoever builds fails
+    said = Watched()
+    (second,) = run(said, output=tmp_path / "out" / "second", format="zip")
+    assert taken(said)
+    assert second.resumed == ("tabulate",), "the fake runtime calls it so"
+    assert second.manifest.program_files == first.manifest.program_files
+    with pytest.raises(LackingError, match="the disk is full"):
+        run(output=tmp_path / "out" / "fourth", fresh=True)
+
+
+def test_one_that_differs_is_refused_by_the_proof(run: Run, shelves: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    monkeypatch.setenv("GEMCUT_FAKE", "run=differ")
+    with pytest.raises(Exception, match="gate"):
+        run(force=True)
+
+
+@pytest.mark.parametrize("change", [{"prefill_lengths": (16,)}, {"options": {"fake_twist": True}}], ids=str)
+def test_another_program_is_built(run: Run, shelves: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    run()
+    said = Watched()
+    run(said, output=tmp_path / "out" / "second", **change)
+    assert not taken(said)
+    assert len(list(shelves.iterdir())) == 2
+
+
+def test_another_recipe_is_built_and_another_gate_is_not(run: Run, shelves: Path, tmp_path: Path) -> None:
+    run()
+    text = (tmp_path / "strict.toml").read_text()
+    recipe = tmp_path / "strict.toml"  # the manifest has a recipe's name, so that another name is another recipe
+    for old, new, same in (("mean_kl = 0.001", "mean_kl = 0.002", True), ("Nothing is", "Nothing at all is", False)):
+        assert old in text
+        recipe.write_text(text.replace(old, new))
+        said = Watched()
+        run(said, recipe=str(recipe), force=True)
+        assert taken(said) is same
+
+
+def test_other_weights_are_built_and_the_same_elsewhere_are_not(
+    run: Run, shelves: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    run()
+    copy = shutil.copytree(checkpoint, tmp_path / "copy" / checkpoint.name)
+    said = Watched()
+    run(said, model=str(copy), force=True)
+    assert taken(said)
+    (file,) = copy.glob("*.safetensors")
+    save_file(load_file(file), file, metadata={"format": "pt", "trained": "again"})
+    said = Watched()
+    run(said, model=str(copy), force=True)
+    assert not taken(said)
+
+
+def test_a_damaged_one_is_built_again(run: Run, shelves: Path, tmp_path: Path) -> None:
+    (first,) = run()
+    (kept,) = shelves.iterdir()
+    program = next(path for path in kept.iterdir() if path.name.startswith("model"))
+    content = program.read_bytes()
+    program.unlink()  # it is the bundle's own file
+    program.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    said = Watched()
+    (second,) = run(said, output=tmp_path / "out" / "second")
+    assert not taken(said)
+    assert second.manifest.program_files == first.manifest.program_files
+    assert (next(shelves.iterdir()) / program.name).read_bytes() == content
+
+
+def product(folder: Path, size: int) -> Path:
+    folder.mkdir(parents=True)
+    (folder / JOURNAL).write_bytes(bytes(size))
+    return folder
+
+
+def test_the_ones_used_last_are_kept_while_they_have_room(
+    tmp_path: Path, shelves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reuse, "ROOM", 25)
+    for number, name in enumerate("abc"):
+        Shelf(name).keep(product(tmp_path / "made" / name, 10))
+        if name != "c":
+            os.utime(shelves / name, (number, number))
+        if name == "b":
+            assert Shelf("a").take(tmp_path / "taken")  # marks it as used
+    assert sorted(path.name for path in shelves.iterdir()) == ["a", "c"]
+    Shelf("large").keep(product(tmp_path / "made" / "large", 26))
+    assert not Shelf("large").take(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_cache_that_cannot_be_written_to_is_no_error(run: Run, tmp_path: Path, shelves: Path) -> None:
+    shelves.parent.write_text("a file")
+    (published,) = run()
+    assert published.bundle.is_dir()
