@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from slipcover import Slipcover
 
 from tests.support import measuring
@@ -46,7 +47,11 @@ def main() -> int:
 @contextmanager
 def _in_every_interpreter() -> Iterator[None]:
     """While it holds, an interpreter of this environment measures from its start if the variable is set."""
-    path = Path(sysconfig.get_path("purelib")) / f"gemcut-tests-coverage-{os.getpid()}.pth"
+    folder = Path(sysconfig.get_path("purelib"))
+    for left in folder.glob("gemcut-tests-coverage-*.pth"):  # by a run that was killed: each would measure once more
+        if not psutil.pid_exists(int(left.stem.rpartition("-")[2])):
+            left.unlink(missing_ok=True)
+    path = folder / f"gemcut-tests-coverage-{os.getpid()}.pth"
     file = measuring.__file__
     path.write_text(f"import os, runpy; os.environ.get({FOLDER!r}) and runpy.run_path({file!r})\n")
     try:
