@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ STARTED = ".started"
 # SlipCover takes its probes out again after so many hits. It does so in Python, from C that passes over exceptions: a
 # Ctrl-C at that moment became a SystemError.
 NEVER = 2**31 - 1
+_BEGUN = "_gemcut_tests_measuring"
 
 
 def begin() -> None:
@@ -55,5 +57,7 @@ def _write(measured: Any, here: Path) -> None:
         partial.rename(Path(folder) / f"{name}.json")
 
 
-if os.environ.get(FOLDER):
+# A virtual environment's .pth files are run twice as Python starts.
+if os.environ.get(FOLDER) and not hasattr(sys, _BEGUN):
+    setattr(sys, _BEGUN, True)
     begin()
