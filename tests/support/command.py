@@ -29,6 +29,8 @@ PRELOADED = "tests.support.preloaded"
 SECONDS = 900.0
 # Variables by which modules or the interpreter act as they are loaded; a command that has them otherwise starts anew.
 AT_IMPORT = ("PYTHON", "HF_", "HUGGINGFACE", "TRANSFORMERS", "OMP_", "MKL_", "LD_", "HOME", "XDG_", "TORCH")
+# Read when it is used; torch sets it in a process of the tests that has compiled something.
+NOT_AT_IMPORT = "TORCHINDUCTOR_CACHE_DIR"
 # No test asks a hub, and none is to wait for one.
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
@@ -187,7 +189,7 @@ def _environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(AT_IMPORT)}
+    return {name: value for name, value in environment.items() if name.startswith(AT_IMPORT) and name != NOT_AT_IMPORT}
 
 
 def _must_be_cold(changes: Mapping[str, str], cold: bool) -> bool:
