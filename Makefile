@@ -13,7 +13,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# Not compiled: Python does that for what is imported, a small part of what is installed.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 TORCH := torch==2.13.0
 # How the tests are shared out is said in tests/conftest.py.
 WORKERS ?= --numprocesses auto --maxprocesses 4

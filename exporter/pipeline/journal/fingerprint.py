@@ -104,9 +104,16 @@ def sensitivity_key(checkpoint: Checkpoint, text: str, recipe: Recipe) -> str:
 
 
 def own_sources() -> str:
-    """Return the hash of Gemcut's own files: during development they change and the version number doesn't."""
+    """Return the hash of Gemcut's own files: during development they change and the version number doesn't.
+
+    The sample's weights are left out: they count as the checkpoint that they are.
+    """
     package = Path(__file__).resolve().parents[2]
-    files = (path for path in package.rglob("*") if "__pycache__" not in path.parts and path.is_file())
+    files = (
+        path
+        for path in package.rglob("*")
+        if "__pycache__" not in path.parts and path.suffix != ".safetensors" and path.is_file()
+    )
     return _hash([(path.relative_to(package).as_posix(), marks(path)) for path in sorted(files)])
 
 
