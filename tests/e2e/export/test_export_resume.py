@@ -166,6 +166,20 @@ def test_the_bundle_is_the_same_byte_for_byte(killed: Killed, whole: dict[str, b
     assert listing(killed.bundle) == whole
 
 
+def test_the_next_export_takes_the_program(tiny: Path, whole: dict[str, bytes], run: Any, tmp_path: Path) -> None:
+    """With other words that change nothing of it; in detail with the fake runtime: tests/unit/pipeline."""
+    for name, more in (("first", ()), ("second", ("--gate", "report")), ("third", ("--format", "zip"))):
+        done = run(*words(tiny, tmp_path / name, *more), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        if name != "first":
+            assert "note: Taken: an earlier export made the same program at " in done.stderr
+            assert not {"quantize", "graph", "lower"} & set(begun(done.stderr.splitlines()))
+            assert "prove" in begun(done.stderr.splitlines())
+            assert set(json.loads(done.stdout)["resumed"]) == {"quantize", "graph", "lower"}
+    for name in ("first", "second"):
+        assert listing(tmp_path / name) == whole
+
+
 def test_a_damaged_product_is_made_again(killed: Killed, whole: dict[str, bytes], run: Any, tmp_path: Path) -> None:
     out = killed.again("publish", tmp_path)
     kept = tmp_path / ".bundle.partial-1" / "kept"
