@@ -26,9 +26,9 @@ from .calibration import Calibrated, calibrate
 from .evidence import Evidence
 from .failures import GateFailed, TooSensitive
 from .job import BundleJob
-from .journal.fingerprint import keys_of, program_key
+from .journal.fingerprint import keys_of
 from .journal.journal import Journal, resume_journals
-from .journal.reuse import Shelf
+from .journal.reuse import shelf_of
 from .plan import ExportPlan, has_finer, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
@@ -169,8 +169,7 @@ def _build(
     """One runtime's program; the last runtime uses up the float model, the others use a copy."""
     plan = job.plan
     make = partial(_built, job, last, calibrated[plan.recipe], clock)
-    key = program_key(plan, _goes_on(plan, request)) if plan.runtime.reuses_programs else None
-    shelf = Shelf(key, fresh=request.fresh) if key else None
+    shelf = shelf_of(plan, _goes_on(plan, request), request.fresh)
     built: Built = job.journal.step("build", make, job.staging.work, shelf=shelf)
     plan.runtime.exporter.check_release(built.program, plan.target.oldest_runtime.get(plan.runtime.name))
     return built

@@ -62,7 +62,8 @@ def program_key(plan: ExportPlan, measured: bool) -> str:
     words = None
     if plan.text is not None:
         tokenizer = [path for pattern in TOKENIZER_FILES for path in sorted(checkpoint.words.glob(pattern))]
-        words = [plan.text.sha256, _contents(tokenizer), checkpoint.chat_template, checkpoint.special_tokens]
+        text = [plan.text.name, plan.text.sha256]  # the manifest has both
+        words = [*text, _contents(tokenizer), checkpoint.chat_template, checkpoint.special_tokens]
     weights = [checkpoint.hashes[shard.relative_to(checkpoint.path).as_posix()] for shard in checkpoint.tensors.shards]
     return _hash(
         {
@@ -70,7 +71,7 @@ def program_key(plan: ExportPlan, measured: bool) -> str:
             "sources": own_sources(),
             "python": sys.version,
             "processor": [processor(), host_threads(), os.environ.get("OMP_NUM_THREADS")],
-            "libraries": {name: public_version(name) for name in (*_LIBRARIES, *plan.runtime.libraries)},
+            "libraries": {name: public_version(name) for name in (*_LIBRARIES, "torchao", *plan.runtime.libraries)},
             "runtime": [plan.runtime.name, plan.runtime.version()],
             "weights": weights,
             "adapter": adapter and _contents(sorted(path for path in adapter.path.iterdir() if path.is_file())),

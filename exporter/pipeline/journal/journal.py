@@ -154,19 +154,21 @@ class Journal:
 
     def _taken(self, name: str, shelf: Shelf) -> Entry | None:
         """What another export made of the same, every byte checked; None if there is none that is sound."""
-        place = self._folder / name
-        _remove(place)
-        if not shelf.take(place):
+        place, progress = self._folder / name, self._clock.progress
+        for old in (place, self._folder / f".{name}"):
+            _remove(old)
+        kept = shelf.take(place)
+        if kept is None:
             return None
         try:
-            entry = _checked(place, self._clock.progress)
-        except (OSError, ValueError):
+            entry = _checked(place, progress)
+        except (OSError, ValueError) as error:
+            why = str(error).splitlines()[0]
+            progress.note(f"What an earlier export kept in {kept} is damaged ({why}), so it is made again")
             _remove(place)
-            shelf.drop()
+            _remove(kept)
             return None
-        self._clock.progress.note(
-            f"Taken: an earlier export made the same program {_when(entry.finished)} (--fresh makes it again)"
-        )
+        progress.note(f"Taken: an earlier export made this program {_when(entry.finished)} (--fresh makes it again)")
         return entry
 
     def _keep(

@@ -13,14 +13,18 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...bundle.staging import transfer
+from ...bundle.staging import How, sync, transfer
+from ...quantize.methods import METHODS
 from ...util.result_cache import cache_root
+from .fingerprint import program_key
+
+if TYPE_CHECKING:
+    from ..plan import ExportPlan
 
 KIND = "programs"
-# Bytes of all that is kept. As long as the bundle lies on the same filesystem, its program is the same file and takes
-# no room of its own.
-ROOM = 2 << 30
+ROOM = 2 << 30  # bytes of all that is kept
 _DAY = 86400
 
 
@@ -30,40 +34,42 @@ class Shelf:
 
     Attributes:
         key: The hash of all that it is made from.
+        others: Further keys under which the same product may be.
         fresh: Whether one that is kept is made again, and replaced.
     """
 
     key: str
+    others: tuple[str, ...] = ()
     fresh: bool = False
 
     @property
     def place(self) -> Path:
         """The folder, which need not exist."""
-        return cache_root() / KIND / self.key
+        return _folder_of(self.key)
 
-    def take(self, folder: Path) -> bool:
-        """Link or copy the product's files to a new folder.
+    def take(self, folder: Path) -> Path | None:
+        """Copy the product's files to a new folder: a bundle shares no file with another one.
 
         Args:
-            folder: Must not exist; nothing is left of it if this fails.
+            folder: Must not exist; it is whole, or there is nothing of it.
 
         Returns:
-            False if none is kept or it is to be made again, or if it goes away meanwhile.
+            Where they were; None if none is kept, if it is to be made again, or if it can't be read.
         """
-        if self.fresh or not self.place.is_dir():
-            return False
-        try:
-            copy_folder(self.place, folder)
-        except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
-            return False
-        with contextlib.suppress(OSError):  # another user's: it can be read, and not be marked as used
-            os.utime(self.place)
-        return True
-
-    def drop(self) -> None:
-        """Remove a product that is damaged."""
-        shutil.rmtree(self.place, ignore_errors=True)
+        for key in () if self.fresh else (self.key, *self.others):
+            place, new = _folder_of(key), folder.with_name(f".{folder.name}")
+            if not os.path.isdir(place):  # which, unlike Path's, is False too for what can't be looked at
+                continue
+            try:
+                copy_folder(place, new, "copy")
+                new.rename(folder)
+            except OSError:
+                shutil.rmtree(new, ignore_errors=True)
+                continue
+            with contextlib.suppress(OSError):  # another user's: it can be read, and not be marked as used
+                os.utime(place)
+            return place
+        return None
 
     def keep(self, folder: Path) -> None:
         """Keep a product, and of all products only the ones used last that have room.
@@ -78,8 +84,8 @@ class Shelf:
         new = self.place.with_name(f".{uuid.uuid4().hex}")
         try:
             new.parent.mkdir(parents=True, exist_ok=True)
-            copy_folder(folder, new)
-            self.drop()
+            copy_folder(folder, new, "link")
+            shutil.rmtree(self.place, ignore_errors=True)
             new.rename(self.place)
         except OSError:  # also if another process was first
             return
@@ -89,8 +95,34 @@ class Shelf:
             _tidy(self.place.parent)
 
 
-def copy_folder(source: Path, target: Path) -> None:
-    """Make a folder with the same files, linked where the filesystem can.
+def shelf_of(plan: ExportPlan, measured: bool, fresh: bool) -> Shelf | None:
+    """Return the place of a bundle's program; None if it may be made by code of other distributions.
+
+    Args:
+        plan: What is to be built.
+        measured: Whether calibration refuses a recipe that is far from its gate's limit. What passes is the same as
+            without, so that it serves both.
+        fresh: Whether it is to be built even if it is kept.
+    """
+    runtime, methods = plan.runtime, {scheme.method for scheme in plan.recipe.schemes}
+    own = set(plan.delegates) <= set(runtime.delegates.packaged) and methods <= set(METHODS.packaged)
+    if not (own and runtime.reuses_programs):
+        return None
+    if plan.text is None:
+        return Shelf(program_key(plan, measured=False), fresh=fresh)
+    after_measuring = program_key(plan, measured=True)
+    if measured:
+        return Shelf(after_measuring, fresh=fresh)
+    return Shelf(program_key(plan, measured=False), (after_measuring,), fresh)
+
+
+def copy_folder(source: Path, target: Path, how: How) -> None:
+    """Make a folder with the same files, on the disk when this returns.
+
+    Args:
+        source: The folder.
+        target: The new one.
+        how: ``link`` where the filesystem can, or ``copy``.
 
     Raises:
         OSError: It can't be done.
@@ -99,12 +131,17 @@ def copy_folder(source: Path, target: Path) -> None:
         if path.is_file():
             new = target / path.relative_to(source)
             new.parent.mkdir(parents=True, exist_ok=True)
-            transfer(path, new, "link")
+            transfer(path, new, how)
+            sync(new)
 
 
 def size_of(folder: Path) -> int:
     """Return the bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _folder_of(key: str) -> Path:
+    return cache_root() / KIND / key
 
 
 def _tidy(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from gemcut.pipeline.journal.fingerprint import keys_of
+from gemcut.pipeline.journal.reuse import Shelf, shelf_of
 from gemcut.pipeline.plan import make_plans
 from gemcut.pipeline.request import ExportRequest
 
@@ -172,7 +173,7 @@ def test_the_next_export_takes_the_program(tiny: Path, whole: dict[str, bytes], 
         done = run(*words(tiny, tmp_path / name, *more), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         if name != "first":
-            assert "note: Taken: an earlier export made the same program at " in done.stderr
+            assert "note: Taken: an earlier export made this program at " in done.stderr
             assert not {"quantize", "graph", "lower"} & set(begun(done.stderr.splitlines()))
             assert "prove" in begun(done.stderr.splitlines())
             assert set(json.loads(done.stdout)["resumed"]) == {"quantize", "graph", "lower"}
@@ -220,6 +221,24 @@ def test_what_is_the_same_export(tiny: Path, fresh: Path, tmp_path: Path) -> Non
     assert first != key(fresh), "another folder's files"
     for changes in ({"recipe": "float32"}, {"context": 255}, {"prefill_lengths": (64,)}, {"chat_template": "none"}):
         assert first != key(tiny, **changes), changes
+
+
+def test_what_is_the_same_program(tiny: Path, tmp_path: Path) -> None:
+    def shelf(measured: bool = False, **changes: Any) -> Shelf:
+        request = ExportRequest(str(tiny), target="linux-x86_64", **{"context": 256, "recipe": "int4", **changes})
+        found = shelf_of(make_plans(request)[0], measured, request.fresh)
+        assert found is not None
+        return found
+
+    assert shelf() == shelf(format="zip", gate="report", output=tmp_path / "elsewhere", prove_on=("android-lib",))
+    assert shelf().others == (shelf(measured=True).key,), "what was measured first is the same"
+    assert shelf().key != shelf(measured=True).key, "what wasn't measured may be past its limit"
+    texts = [tmp_path / name for name in ("one.txt", "two.txt")]
+    for text in texts:
+        text.write_text("The manifest has the name of the text.\n" * 9)
+    asked = ({}, *({"calibration": str(text)} for text in texts), {"calibration": "quick"}, {"calibration": "none"})
+    more = ({"context": 255}, {"recipe": "small"}, {"chat_template": "none"})
+    assert len({shelf(**changes).key for changes in (*asked, *more)}) == len(asked) + len(more)
 
 
 @pytest.mark.parametrize("name", ["model-00002-of-00003.safetensors", "tokenizer_config.json", "chat_template.jinja"])

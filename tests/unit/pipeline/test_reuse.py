@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from gemcut.errors import LackingError
 from gemcut.pipeline.journal import reuse
 from gemcut.pipeline.journal.journal import JOURNAL
 from gemcut.pipeline.journal.reuse import KIND, Shelf
-from gemcut.pipeline.request import Published
+from gemcut.pipeline.plan import make_plans
+from gemcut.pipeline.request import ExportRequest, Published
 from gemcut.runtimes import get_runtime
 from safetensors.numpy import load_file, save_file
 
@@ -31,7 +33,7 @@ def shelves(tmp_path: Path, fake: None, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def taken(said: Watched) -> bool:
-    return any(note.startswith("Taken: an earlier export made the same program") for note in said.notes)
+    return any(note.startswith("Taken: an earlier export made this program") for note in said.notes)
 
 
 def test_the_next_export_takes_the_program_and_proves_it_again(
@@ -102,8 +104,39 @@ def test_a_damaged_one_is_built_again(run: Run, shelves: Path, tmp_path: Path) -
     said = Watched()
     (second,) = run(said, output=tmp_path / "out" / "second")
     assert not taken(said)
+    assert any("is damaged (" in note and "so it is made again" in note for note in said.notes)
     assert second.manifest.program_files == first.manifest.program_files
     assert (next(shelves.iterdir()) / program.name).read_bytes() == content
+
+
+def test_bundles_share_no_file(run: Run, shelves: Path, tmp_path: Path) -> None:
+    made = [run(output=tmp_path / "out" / name)[0].bundle / "model.fake" for name in "abc"]
+    assert len({path.stat().st_ino for path in made}) == 3
+
+
+def test_a_cache_that_cannot_be_read_is_no_error(
+    run: Run, shelves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+
+    def refused(*_: object) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(reuse, "copy_folder", refused)
+    said = Watched()
+    run(said, output=tmp_path / "out" / "second")
+    assert not taken(said)
+    assert list((tmp_path / "out").glob(".*")) == []
+
+
+def test_what_another_distributions_code_builds_is_not_kept(
+    ask: Callable[..., ExportRequest], shelves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version says nothing of the code while that is written."""
+    (plan,) = make_plans(ask())
+    assert reuse.shelf_of(plan, measured=False, fresh=False) is not None
+    monkeypatch.setattr(type(plan.runtime), "delegates", SimpleNamespace(packaged=()))
+    assert reuse.shelf_of(plan, measured=False, fresh=False) is None
 
 
 def product(folder: Path, size: int) -> Path:
