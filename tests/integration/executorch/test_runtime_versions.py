@@ -232,6 +232,7 @@ def export(
     def run(target: object) -> tuple[int, dict[str, Any], str]:
         monkeypatch.setattr(DecoderProgram, "forward", forward)
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        monkeypatch.setenv("GEMCUT_CACHE", str(tmp_path / "cache"))  # no other export may take what is built like this
         words = ["export", tiny, "--target", target, "--recipe", "float32", "--context", CONTEXT]
         code = main([*map(str, words), "-o", str(tmp_path / "out" / "bundle"), "--json"])
         shown = capsys.readouterr()
