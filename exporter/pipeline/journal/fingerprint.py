@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -46,18 +47,20 @@ def keys_of(plans: Sequence[ExportPlan]) -> list[str]:
     return [_hash({**shared, "of": index}) for index in range(len(plans))]
 
 
-def program_key(plan: ExportPlan, measured: bool) -> str:
-    """Return a key of a bundle's program: equal only if building it again would give the same.
+def program_keys(plan: ExportPlan) -> tuple[str, str]:
+    """Return two keys of a bundle's program: equal only if building it again would give the same.
 
-    Where the checkpoint lies, and what is asked about the prompts, the gate, the devices and the bundle's form, isn't
-    in it.
+    Where the checkpoint lies, and what is asked about the prompts, the devices and the bundle's form, isn't in them.
 
     Args:
         plan: What is to be built.
-        measured: Whether calibration refuses a recipe that is far from its gate's limit.
+
+    Returns:
+        The key of the program; and that of one whose calibration was held to the recipe's gate first.
     """
     spec, checkpoint = plan.spec, plan.checkpoint
-    recipe = {**dataclasses.asdict(spec.recipe), **({} if measured else {"gate": None})}
+    recipe = dataclasses.asdict(spec.recipe)
+    gate = recipe.pop("gate")
     adapter = checkpoint.adapter
     words = None
     if plan.text is not None:
@@ -65,7 +68,7 @@ def program_key(plan: ExportPlan, measured: bool) -> str:
         text = [plan.text.name, plan.text.sha256]  # the manifest has both
         words = [*text, _contents(tokenizer), checkpoint.chat_template, checkpoint.special_tokens]
     weights = [checkpoint.hashes[shard.relative_to(checkpoint.path).as_posix()] for shard in checkpoint.tensors.shards]
-    return _hash(
+    key = _hash(
         {
             "gemcut": __version__,
             "sources": own_sources(),
@@ -79,9 +82,10 @@ def program_key(plan: ExportPlan, measured: bool) -> str:
             "recipe": recipe,
             "spec": [dataclasses.asdict(spec.shape), dataclasses.asdict(spec.cache), spec.stop_ids, spec.bos_id],
             "choices": [spec.delegates, dict(spec.options)],
-            "calibration": [words, measured],
+            "calibration": words,
         }
     )
+    return key, _hash([key, gate])
 
 
 def sensitivity_key(checkpoint: Checkpoint, text: str, recipe: Recipe) -> str:
@@ -104,6 +108,7 @@ def sensitivity_key(checkpoint: Checkpoint, text: str, recipe: Recipe) -> str:
     )
 
 
+@functools.cache
 def own_sources() -> str:
     """Return the hash of Gemcut's own files: during development they change and the version number doesn't.
 

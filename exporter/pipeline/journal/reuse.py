@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ...bundle.staging import How, sync, transfer
 from ...quantize.methods import METHODS
 from ...util.result_cache import cache_root
-from .fingerprint import program_key
+from .fingerprint import program_keys
 
 if TYPE_CHECKING:
     from ..plan import ExportPlan
@@ -108,12 +108,10 @@ def shelf_of(plan: ExportPlan, measured: bool, fresh: bool) -> Shelf | None:
     own = set(plan.delegates) <= set(runtime.delegates.packaged) and methods <= set(METHODS.packaged)
     if not (own and runtime.reuses_programs):
         return None
+    key, after_measuring = program_keys(plan)
     if plan.text is None:
-        return Shelf(program_key(plan, measured=False), fresh=fresh)
-    after_measuring = program_key(plan, measured=True)
-    if measured:
-        return Shelf(after_measuring, fresh=fresh)
-    return Shelf(program_key(plan, measured=False), (after_measuring,), fresh)
+        return Shelf(key, fresh=fresh)
+    return Shelf(after_measuring, fresh=fresh) if measured else Shelf(key, (after_measuring,), fresh)
 
 
 def copy_folder(source: Path, target: Path, how: How) -> None:
