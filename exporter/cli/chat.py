@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from ..util.native_output import streams
 from ..util.text import readable
 from .common import Command, console_progress, emit, json_option, open_checked, warn
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
-    from ..chat import Chat, Turn
+    from ..chat.conversation import Chat
+    from ..chat.options import ChatOptions
+    from ..chat.sampling import Sampling
     from ..prove.runner import Runner
-    from ..report.console import ConsoleProgress
-
-ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: the context is full"}
 
 
 @click.command(cls=Command)
@@ -30,14 +28,20 @@ ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: t
 @click.option(
     "--prompt",
     metavar="TEXT",
-    help="Send this message and exit. Default: ask for messages, or read one per line of stdin.",
+    help="Send this message and exit. Default: a chat, or one message per line of stdin if that is no terminal.",
 )
 @click.option("--system", metavar="TEXT", help="A system message before all others.")
 @click.option(
     "--tools",
+    metavar="FILE|sample",
+    help="The tools that the model may call: a JSON list of declarations, or the sample model's own.",
+)
+@click.option(
+    "--tool-results",
     type=click.Path(path_type=Path),
-    metavar="FILE.json",
-    help="A list of declarations of the tools that the model may call.",
+    metavar="FILE",
+    help='What each tool gives back: a JSON object such as {"set_alarm": {"status": "ok"}}. '
+    "Default: a chat asks for it.",
 )
 @click.option(
     "--thinking/--no-thinking",
@@ -47,93 +51,108 @@ ENDED = {"stop": "", "length": ", cut at --max-new-tokens", "context": ", cut: t
 @click.option(
     "--max-new-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="The most tokens of one reply."
 )
+@click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Draw each token by its probability; larger is more varied. 0 always takes the likeliest (greedy).",
+)
+@click.option("--top-k", type=click.IntRange(min=1), help="Draw from this many of the likeliest tokens.")
+@click.option(
+    "--top-p",
+    type=click.FloatRange(min=0, min_open=True, max=1),
+    help="Draw from the likeliest tokens that together have this probability.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Draw the same tokens again. Default: another seed each time.")
 @click.option("--threads", type=click.IntRange(min=1), help="Number of threads. Default: the runtime's own choice.")
 @json_option
-def command(
-    bundle: Path,
-    prompt: str | None,
-    system: str | None,
-    tools: Path | None,
-    thinking: bool | None,
-    max_new_tokens: int,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    """Talk to BUNDLE through its own chat template and tokenizer."""
-    from ..chat import ChatLog, open_chat
+def command(bundle: Path, prompt: str | None, threads: int | None, as_json: bool, **values: Any) -> None:
+    """Talk to BUNDLE through its own chat template and tokenizer.
 
-    if as_json and prompt is None and sys.stdin.isatty():
+    On a terminal, /help lists what can be asked of the chat itself. Ctrl-C stops an answer, Ctrl-D ends the chat.
+    """
+    from ..chat.opening import open_chat
+    from ..chat.tools import read_results, read_tools
+
+    talks = prompt is None and sys.stdin.isatty()
+    if as_json and talks:
         raise UsageError("--json needs --prompt TEXT, or messages on stdin")
-    prompt, system = (None if text is None else readable(text) for text in (prompt, system))
-    declared = _read_tools(tools)
+    tools = read_tools(values["tools"]) if values["tools"] else []
+    if values["tool_results"] is not None and not tools:
+        raise UsageError("--tool-results is for --tools, which isn't given", hint="add --tools FILE, or --tools sample")
+    results = read_results(values["tool_results"], tools) if values["tool_results"] else None
+    options = _options(values, tools)
     with ExitStack() as stack:
         with console_progress() as progress:
             opened = stack.enter_context(open_checked(bundle, progress))
-            runner = _load(opened, threads, progress)
-        stack.callback(runner.close)
-        chat = open_chat(opened, runner, max_new_tokens, system, declared, thinking)
-        if thinking and not chat.tells_thoughts:
+            runner = _open_runner(opened, threads, progress.stage, later=talks)
+            stack.callback(runner.close)
+            chat = open_chat(opened, runner, options)
+        if options.thinking and not chat.tells_thoughts:
             warn(
                 "This bundle's prompt.json doesn't say how thoughts are marked, so they are shown as part of the reply."
             )
-        turns = [_say(chat, message, show=not as_json) for message in _messages(prompt)]
-        if as_json:
-            emit(ChatLog(str(bundle), opened.manifest.proven, tuple(turns)))
+        if talks:
+            from .chat_terminal import talk
+
+            talk(chat, opened.manifest, results)
+        else:
+            _answer(chat, bundle, opened.manifest.proven, prompt, results, as_json)
 
 
-def _load(opened: Bundle, threads: int | None, progress: ConsoleProgress) -> Runner:
+def _options(values: dict[str, Any], tools: list[dict[str, Any]]) -> ChatOptions:
+    from ..chat.options import ChatOptions
+
+    system = readable(values["system"]) if values["system"] else ""
+    return ChatOptions(values["max_new_tokens"], system, tools, values["thinking"], _sampling(values))
+
+
+def _sampling(values: dict[str, Any]) -> Sampling:
+    from ..chat.sampling import Sampling, random_seed
+
+    if not values["temperature"]:
+        given = next((name for name in ("top_k", "top_p", "seed") if values[name] is not None), None)
+        if given is not None:
+            flag = "--" + given.replace("_", "-")
+            raise UsageError(
+                f"{flag} has no effect without --temperature: the likeliest token is always taken",
+                hint=f"add --temperature 1, or leave out {flag}",
+            )
+        return Sampling()
+    seed = random_seed() if values["seed"] is None else values["seed"]
+    found = Sampling(values["temperature"], seed=seed)
+    return replace(found, **{name: values[name] for name in ("top_k", "top_p") if values[name] is not None})
+
+
+def _open_runner(opened: Bundle, threads: int | None, tell: Any, later: bool) -> Runner:
     from ..runtimes import get_runtime
 
-    progress.stage("Loading the program")
-    return get_runtime(opened.manifest.runtime.name).engine.open(opened.program, threads)
+    load = partial(get_runtime(opened.manifest.runtime.name).engine.open, opened.program, threads)
+    if later:
+        from ..chat.loading import LoadingRunner
+
+        return LoadingRunner(load)
+    tell("Loading the program")
+    return load()
 
 
-def _read_tools(path: Path | None) -> list[dict[str, Any]]:
-    if path is None:
-        return []
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--tools {path} can't be read: {error}") from error
-    if not isinstance(found, list) or not all(isinstance(tool, dict) for tool in found):
-        raise UsageError(f"--tools {path} is not a JSON list of tool declarations")
-    return found
+def _answer(
+    chat: Chat, bundle: Path, proven: bool, prompt: str | None, results: dict[str, Any] | None, as_json: bool
+) -> None:
+    """Answer the given prompt, or each line of stdin."""
+    from ..chat.turns import ChatLog
+    from .chat_turns import converse, given, show
 
-
-def _messages(prompt: str | None) -> Iterator[str]:
-    """The given prompt alone, or the lines of stdin, one message each; a terminal gets a prompt."""
-    if prompt is not None:
-        yield prompt
-        return
-    asking = sys.stdin.isatty()
-    if asking:
-        warn("Enter one message per line; Ctrl-D ends the chat.")
-    while True:
-        if asking:
-            streams().err.write("> ")
-            streams().err.flush()
-        line = sys.stdin.readline()
-        if not line:
-            return
-        if line.strip():
-            yield line.strip()
-
-
-def _say(chat: Chat, message: str, show: bool) -> Turn:
-    from .views.chat_stream import LiveText
-
-    text = LiveText() if show else None
-    for piece, rate in chat.reply(message):
-        if text:
-            text.write(piece.text, f"{rate:.0f} tok/s", aside=piece.thought)
-    turn = chat.last
-    assert turn is not None
-    if text:
-        text.end()
-        for call in turn.calls:
-            warn(f"call: {call}")
-        warn(
-            f"[{turn.tokens} tokens, {turn.rate:.1f} tok/s; prompt: {turn.fed} fed, {turn.reused} kept, "
-            f"{turn.prefill_seconds:.2f} s{ENDED[turn.ended]}]"
-        )
-    return turn
+    sampling = chat.options.sampling
+    if sampling.temperature and not as_json:
+        warn(f"Sampling: {sampling}")
+    messages = [readable(prompt)] if prompt is not None else (line.strip() for line in sys.stdin)
+    turns = [
+        turn
+        for message in messages
+        if message or prompt is not None
+        for turn in converse(chat, message, given(results), None if as_json else show)
+    ]
+    if as_json:
+        emit(ChatLog(str(bundle), proven, sampling, tuple(turns)))

@@ -16,7 +16,7 @@ from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
 from ..bench import Benchmark
-from ..chat import ChatLog
+from ..chat.turns import ChatLog
 from ..check import CheckResult
 from ..config.json_schema import DIALECT, schema_text
 from ..devices import verdict_file

@@ -56,9 +56,12 @@ class Searched:
         from ..calibrate.mixed_recipe import recipe_of
 
         mix = choose(self.sensitivity, self.smallest, limits)
-        recipe = recipe_of(mix, self.base, tuple(self.columns), name)
-        gate = recipe.gate if limits.nats is None else replace(recipe.gate, mean_kl=limits.nats)
-        return mix, replace(recipe, gate=gate)
+        return mix, limited(recipe_of(mix, self.base, tuple(self.columns), name), limits.nats)
+
+
+def limited(recipe: Recipe, nats: float | None) -> Recipe:
+    """Return a recipe whose gate allows so much divergence; as it is, if no limit was asked for."""
+    return recipe if nats is None else replace(recipe, gate=replace(recipe.gate, mean_kl=nats))
 
 
 def search(
@@ -93,8 +96,13 @@ def search(
     return Searched(found, base, columns, front(found), _bundle_bytes(checkpoint, target, base, context))
 
 
-def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
+def within_limits(request: ExportRequest, clock: StageClock, nats: float | None) -> ExportRequest:
     """Return the request with the recipe that its limits on size and divergence ask for, which is written beside it.
+
+    Args:
+        request: The request; its limits are those of the bundle.
+        clock: Times the search.
+        nats: The divergence that is searched for: the request's, or less where a bundle was past that.
 
     Raises:
         UsageError: A recipe was asked for too.
@@ -115,7 +123,8 @@ def within_limits(request: ExportRequest, clock: StageClock) -> ExportRequest:
     found = search(plan.checkpoint, plan.target, request.calibration, plan.shape.context, folder, clock)
     limits = Limits(request.max_size, request.max_kl)
     name = f"{plan.checkpoint.name}-{limits.name}"
-    mix, recipe = found.recipe(limits, name)
+    mix, recipe = found.recipe(replace(limits, nats=nats), name)
+    recipe = limited(recipe, limits.nats)
     file = folder / f"{name}.toml"
     write_recipe(recipe, file)
     size = size_text(found.smallest + mix.bytes)

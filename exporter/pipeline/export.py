@@ -21,7 +21,7 @@ from ..util.process_memory import collected_seldom, never_collected
 from ..util.progress import Progress
 from ..util.stage_clock import StageClock
 from . import build, gates, packaging, proving, reference
-from .bit_search import within_limits
+from .attempts import Attempts
 from .calibration import Calibrated, calibrate
 from .evidence import Evidence
 from .failures import GateFailed, TooSensitive
@@ -29,7 +29,7 @@ from .job import BundleJob
 from .journal.fingerprint import keys_of
 from .journal.journal import Journal, resume_journals
 from .journal.reuse import shelf_of
-from .plan import ExportPlan, has_finer, make_plans
+from .plan import ExportPlan, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
 from .request import ExportRequest, Published
@@ -51,23 +51,20 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     Returns:
         The published bundles, in the order of the request's runtimes.
 
-    With the target's own recipe, a model that fails its gate goes on to the finer recipe that it names; with a limit
-    on size or divergence, a recipe is searched for first.
+    With the target's own recipe, a model that fails its gate goes on to the finer recipe that it names. With a limit on
+    size or divergence, a recipe is searched for first, and a stricter one if the bundle is past the divergence.
 
     Raises:
         GemcutError: The export failed: nothing was published, and the output paths hold what they held before.
     """
     clock = StageClock(progress, titles(EXPORT))
-    if request.max_size is not None or request.max_kl is not None:
-        request = within_limits(request, clock)
+    attempts = Attempts(request, clock)
     while True:
         try:
-            return _export(request, clock)
+            return _export(attempts.request, clock)
         except (GateFailed, TooSensitive) as error:
-            if request.recipe is not None or not error.of_rounding or not has_finer(request):
+            if not attempts.goes_on(error):
                 raise
-            progress.note(f"{error}; going on to a finer recipe")
-            request = replace(request, finer=request.finer + 1)
 
 
 def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:

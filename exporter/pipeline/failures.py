@@ -54,6 +54,11 @@ class GateFailed(HeldBack, GateError):
         self.evidence = tuple(evidence)
 
     @property
+    def nats(self) -> float | None:
+        """The mean KL divergence that was measured; None if that kept its limit."""
+        return next((one.measured for one in self.verdict.violations if one.figure == "mean_kl"), None)
+
+    @property
     def of_rounding(self) -> bool:
         """Whether a finer recipe may help: what the template and the tokenizer do wrong, no recipe cures."""
         return all(one.figure not in _TEXT_ONLY for one in self.verdict.violations)
@@ -67,11 +72,11 @@ class TooSensitive(GateError):
     """
 
     def __init__(self, recipe: str, nats: float, limit: float) -> None:
+        self.nats: float | None = nats
         super().__init__(
             f"the recipe '{recipe}' costs this model {nats:.3g} nats on calibration text; its gate allows {limit:g}",
             hint="Take a finer recipe; see gemcut recipes.",
         )
-        self.nats = nats
 
     @property
     def of_rounding(self) -> bool:

@@ -80,9 +80,17 @@ class Runner(Protocol):
         prefill_chunk: Most tokens of one call.
     """
 
-    vocab_size: int
-    max_context: int
-    prefill_chunk: int
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary."""
+
+    @property
+    def max_context(self) -> int:
+        """Tokens that the KV cache holds."""
+
+    @property
+    def prefill_chunk(self) -> int:
+        """Most tokens of one call."""
 
     def prefill(self, ids: Sequence[int], position: int) -> FloatArray:
         """Feed ``ids`` from ``position`` on, in chunks; return the logits [V] float32 of the last."""

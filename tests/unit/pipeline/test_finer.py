@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_what_no_recipe_cures_is_tried_once(
     figures: tuple[str, ...], tried: int, attempts: list[ExportRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdict = SimpleNamespace(
-        violations=[SimpleNamespace(figure=figure) for figure in figures], reasons=lambda: list(figures)
+        violations=[SimpleNamespace(figure=figure, measured=0.2) for figure in figures], reasons=lambda: list(figures)
     )
 
     def fail(request: ExportRequest, clock: Any) -> Any:
@@ -80,3 +81,58 @@ def test_each_recipe_leads_to_one_with_a_stricter_gate() -> None:
         chain = [load_recipe(name), *finer_than(load_recipe(name))]
         limits = [one.gate.mean_kl for one in chain if one.gate.mean_kl is not None]
         assert limits == sorted(limits, reverse=True)
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
+    """The divergences that were searched for; nothing is measured."""
+    found: list[float | None] = []
+
+    def within(request: ExportRequest, clock: Any, nats: float | None) -> ExportRequest:
+        found.append(nats)
+        return replace(request, recipe=f"{len(found)}.toml", max_size=None, max_kl=None)
+
+    monkeypatch.setattr("gemcut.pipeline.attempts.within_limits", within)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("nats", "wanted"),
+    [
+        ((0.0625, 0.0455), (0.05, 0.05 * 0.9 * 0.8, 0.05 * 0.9 * 0.8 * 0.9)),
+        ((0.06,) * 9, None),
+    ],
+)
+def test_a_bundle_past_its_divergence_is_searched_for_again_with_less(
+    nats: tuple[float, ...],
+    wanted: tuple[float, ...] | None,
+    searches: list[float | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = list(nats)
+
+    def fail(request: ExportRequest, clock: Any) -> Any:
+        if not left:
+            return (request.recipe,)
+        raise TooSensitive("mixed", left.pop(0), 0.05)
+
+    monkeypatch.setattr(pipeline, "_export", fail)
+    request, watched = ExportRequest(target="android-arm64", max_kl=0.05), Watched()
+    if wanted is None:
+        with pytest.raises(GateError):
+            pipeline.export(request, watched)
+        assert len(searches) == 3
+        return
+    assert pipeline.export(request, watched) == ("3.toml",)
+    assert searches == pytest.approx(wanted)
+    assert any("searching for a mix of 0.036 nats" in note for note in watched.notes)
+
+
+def test_a_size_alone_is_searched_for_once(searches: list[float | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(request: ExportRequest, clock: Any) -> Any:
+        raise TooSensitive("mixed", 0.2, 0.1)
+
+    monkeypatch.setattr(pipeline, "_export", fail)
+    with pytest.raises(GateError):
+        pipeline.export(ExportRequest(target="android-arm64", max_size=1000), Watched())
+    assert searches == [None]

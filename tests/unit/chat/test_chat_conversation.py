@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gemcut.chat import Chat
+from gemcut.chat.conversation import Chat
+from gemcut.chat.options import ChatOptions
 from gemcut.errors import UsageError
 from gemcut.prompt.codec import ChatCodec
 from gemcut.prompt.compiler import compile_codec
@@ -31,7 +32,7 @@ def talk(
         messages.append({"role": "assistant", "content": reply})
     runner = TableModel(codec.tokenizer.get_vocab_size(), replies)
     prompt = compile_codec(codec, STOP) if compiled else None
-    chat = Chat(runner, codec, frozenset(STOP), thinking=thinking, prompt=prompt)
+    chat = Chat(runner, codec, frozenset(STOP), options=ChatOptions(thinking=thinking), prompt=prompt)
     pieces, fed = [], []
     for user, _ in said:
         pieces += [(piece.text, piece.thought) for piece, _ in chat.reply(user)]
@@ -129,11 +130,59 @@ def test_what_a_template_has_no_place_for_is_refused(
 ) -> None:
     codec = make_codec(None if name is None else (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8"))
     with pytest.raises(UsageError, match=said) as caught:
-        Chat(TableModel(8, {}), codec, frozenset(STOP), **asked)  # type: ignore[arg-type]
+        Chat(TableModel(8, {}), codec, frozenset(STOP), options=ChatOptions(**asked))  # type: ignore[arg-type]
     assert caught.value.hint or name is None
 
 
 def test_a_system_turn_that_is_dropped_without_a_word_is_refused_too(make_codec: Callable[..., ChatCodec]) -> None:
     silent = TEMPLATE.replace("for message in messages", "for message in messages if message.role != 'system'")
     with pytest.raises(UsageError, match="takes no system turn"):
-        Chat(TableModel(8, {}), make_codec(silent), frozenset(STOP), system="Be brief.")
+        Chat(TableModel(8, {}), make_codec(silent), frozenset(STOP), options=ChatOptions(system="Be brief."))
+
+
+def test_an_interrupted_reply_is_remembered_as_far_as_it_came(make_codec: Callable[..., ChatCodec]) -> None:
+    codec = make_codec()
+    asked = tuple(codec.encode(codec.render([{"role": "user", "content": "Hi"}], None, True)))
+    runner = TableModel(codec.tokenizer.get_vocab_size(), {asked: (*codec.encode("a long answer"), STOP[1])})
+    chat = Chat(runner, codec, frozenset(STOP))
+    for number, _ in enumerate(chat.reply("Hi"), 1):
+        if number == 6:
+            chat.interrupt()
+    assert chat.last is not None
+    assert (chat.last.reply, chat.last.ended) == ("a long", "interrupted")
+    list(chat.reply("Go on"))
+    assert "<turn>model\na long</turn>" in codec.decode(runner.fed)
+
+
+def test_an_interrupt_ends_a_long_prompt_after_the_chunk_that_is_fed(make_codec: Callable[..., ChatCodec]) -> None:
+    codec = make_codec()
+
+    class Interrupts(TableModel):
+        def prefill(self, ids: list[int], position: int) -> object:  # type: ignore[override]
+            if position >= 16:
+                chat.interrupt()
+            return super().prefill(ids, position)
+
+    runner = Interrupts(codec.tokenizer.get_vocab_size(), {})
+    chat = Chat(runner, codec, frozenset(STOP))
+    assert list(chat.reply("word " * 20)) == []
+    assert chat.last is not None
+    assert (chat.last.reply, chat.last.tokens, chat.last.ended, chat.held) == ("", 0, "interrupted", 24)
+
+
+def test_what_was_said_is_forgotten_and_the_system_turn_is_not(make_codec: Callable[..., ChatCodec]) -> None:
+    codec = make_codec(GEMMA4)
+    runner = TableModel(codec.tokenizer.get_vocab_size(), {})
+    chat = Chat(runner, codec, frozenset(STOP), options=ChatOptions(max_new=2, system="Be brief."))
+    list(chat.reply("First"))
+    chat.clear()
+    assert chat.last is None
+    list(chat.reply("Second"))
+    text = codec.decode(runner.fed)
+    assert "Be brief." in text
+    assert "First" not in text
+    chat.change(ChatOptions(max_new=2))
+    list(chat.reply("Third"))
+    text = codec.decode(runner.fed)
+    assert "Be brief." not in text
+    assert "Second" in text
