@@ -223,11 +223,15 @@ class BehaviourRecord(_Part):
         passed: Whether every check held.
         rates: By check, the share (0..1) of the prompts on which it held.
         tool_calls: Share (0..1) of the float model's tool calls that the bundle makes exactly; null if it made none.
+        expected: Share (0..1) of the expected answers that the bundle gives; null if no prompt has one.
+        expected_float: The same of the float model.
     """
 
     passed: bool
     rates: dict[str, Figure] = {}
     tool_calls: Figure = None
+    expected: Figure = None
+    expected_float: Figure = None
 
 
 class DeviceRecord(_Part):

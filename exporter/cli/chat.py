@@ -72,8 +72,8 @@ def command(bundle: Path, prompt: str | None, threads: int | None, as_json: bool
 
     On a terminal, /help lists what can be asked of the chat itself. Ctrl-C stops an answer, Ctrl-D ends the chat.
     """
-    from ..chat.opening import open_chat
-    from ..chat.tools import read_results, read_tools
+    from ..chat.open_bundle import open_chat
+    from ..chat.tool_files import read_results, read_tools
 
     talks = prompt is None and sys.stdin.isatty()
     if as_json and talks:

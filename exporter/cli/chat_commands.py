@@ -52,7 +52,7 @@ def _system(session: Session, argument: str) -> None:
 
 
 def _tools(session: Session, argument: str) -> None:
-    from ..chat.tools import read_tools
+    from ..chat.tool_files import read_tools
 
     if argument:
         tools = [] if argument == NONE else read_tools(argument)

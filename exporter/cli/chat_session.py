@@ -44,7 +44,7 @@ class Session:
 
     def answers(self, calls: Sequence[ToolCall]) -> Sequence[ToolResult] | None:
         """Return the calls' results; None if whoever types gives one of them none."""
-        from ..chat.tools import given_results, typed_result
+        from ..chat.tool_files import given_results, typed_result
         from ..chat.turns import ToolResult
 
         if self.results is not None:

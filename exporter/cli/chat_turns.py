@@ -54,7 +54,7 @@ def converse(chat: Chat, message: str, results: Results, show: Show | None) -> I
 
 def given(results: Mapping[str, Any] | None) -> Results:
     """Return what answers calls from ``--tool-results``; without it, calls aren't answered."""
-    from ..chat.tools import given_results
+    from ..chat.tool_files import given_results
 
     return lambda calls: None if results is None else given_results(calls, results)
 

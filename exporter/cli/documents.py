@@ -30,6 +30,7 @@ from ..pipeline.request import ProvenHere
 from ..project import tables
 from ..project.outcomes import ProjectResult, ProjectStarted
 from ..prompt import format as prompt_format
+from ..prove import prompt_file
 from ..prove.conformance import Difference, Tolerance
 from ..quantize import recipe
 from ..quantize.recipe import Recipe
@@ -213,6 +214,7 @@ class HereResult:
         unmeasured: Limits on figures that the goldens alone don't give.
         behaviour: The checks of behaviour, each with the share of the prompts on which it held.
         tool_calls: The share of the float model's tool calls that it makes exactly.
+        expected: The share of the expected answers of golden_prompts.jsonl that it gives; null if no prompt has one.
         tolerance: How far this machine may be from the exporting one.
         max_logprob_diff: The largest difference of a log-probability.
         mean_kl: The mean KL divergence.
@@ -227,6 +229,7 @@ class HereResult:
     unmeasured: tuple[str, ...]
     behaviour: dict[str, float | None]
     tool_calls: float | None
+    expected: float | None
     tolerance: Tolerance
     max_logprob_diff: float | None
     mean_kl: float | None
@@ -266,6 +269,7 @@ def here_result(here: ProvenHere) -> HereResult:
         unmeasured=verdict.unmeasured,
         behaviour=here.behaviour.rates(),
         tool_calls=here.behaviour.tool_calls,
+        expected=here.behaviour.expected,
         tolerance=conformance.tolerance,
         max_logprob_diff=conformance.max_logprob_diff,
         mean_kl=conformance.mean_kl,
@@ -352,8 +356,9 @@ def schemas() -> dict[Path, str]:
     found[Path(recipe.__file__).with_name("recipe.schema.json")] = recipe.schema()
     found[Path(tables.__file__).with_name("gemcut.schema.json")] = tables.schema()
     found[prompt_format.SCHEMA_FILE] = prompt_format.prompt_schema()
+    found[prompt_file.SCHEMA_FILE] = prompt_file.prompts_schema()
     found[verdict_file.SCHEMA_FILE] = verdict_file.verdict_schema()
-    return {path: schema_text(_stamped(schema)) for path, schema in found.items()}
+    return {path: schema_text({"$schema": DIALECT, **schema}) for path, schema in found.items()}
 
 
 class _WithDocstrings(GenerateJsonSchema):
@@ -368,8 +373,9 @@ class _WithDocstrings(GenerateJsonSchema):
 
 
 def _schema(kind: type) -> dict[str, Any]:
-    found = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_WithDocstrings)
-    schema: dict[str, Any] = _closed(found)
+    schema: dict[str, Any] = _closed(
+        TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_WithDocstrings)
+    )
     return schema
 
 
@@ -384,10 +390,6 @@ def _closed(node: Any) -> Any:
         closed.setdefault("additionalProperties", False)
         closed["required"] = sorted(closed["properties"])
     return closed
-
-
-def _stamped(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"$schema": DIALECT, **schema}
 
 
 if __name__ == "__main__":

@@ -52,6 +52,19 @@ _OF_PROJECTS = ("only", "locked")
     help="Text to calibrate on, such as the model will see; quick: some of the text that ships, by faster methods; "
     "none: plain rounding. Default: the text that ships.",
 )
+@click.option(
+    "--golden-prompts",
+    metavar="FILE.jsonl",
+    help="Prompts to prove the bundle with, a JSON object a line, and the answers that are expected. "
+    "Default: golden_prompts.jsonl beside the adapter or the checkpoint.",
+)
+@click.option(
+    "--built-in-prompts",
+    type=click.Choice(["all", "english", "none"]),
+    default="all",
+    show_default=True,
+    help="Which of Gemcut's own prompts may be taken as well.",
+)
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
 @click.option(
     "--prefill-lengths",
@@ -173,6 +186,8 @@ def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:
         max_size=parse_max_size(flags["max_size"]),
         max_kl=flags["max_kl"],
         calibration=flags["calibration"],
+        golden_prompts=flags["golden_prompts"],
+        built_in_prompts=flags["built_in_prompts"],
         context=flags["context"],
         prefill_lengths=parse_lengths(flags["prefill_lengths"]),
         options=asked_options(flags),

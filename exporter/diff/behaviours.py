@@ -107,6 +107,8 @@ class Behaviours:
         tool_calls: The prompts that a float model answers with tool calls.
         tool_calls_a: The share of tool calls that the first bundle makes exactly; null if there are none.
         tool_calls_b: The share of tool calls that the second bundle makes exactly; null if there are none.
+        expected_a: The share of the expected answers that the first bundle gives; null if no prompt has one.
+        expected_b: The share of the expected answers that the second bundle gives; null if no prompt has one.
         only_a: The prompts that only the first bundle has.
         only_b: The prompts that only the second bundle has.
         rerendered: The prompts that both have, but with another text or other ids.
@@ -120,6 +122,8 @@ class Behaviours:
     tool_calls: tuple[CallLine, ...]
     tool_calls_a: float | None
     tool_calls_b: float | None
+    expected_a: float | None
+    expected_b: float | None
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     rerendered: tuple[str, ...]

@@ -93,10 +93,16 @@ def compare_records(a: Records, b: Records) -> Behaviours:
         ),
         tool_calls_a=_rate(calls_a.values()),
         tool_calls_b=_rate(calls_b.values()),
+        expected_a=_expected(a),
+        expected_b=_expected(b),
         only_a=tuple(one for one in a.goldens if one not in shared),
         only_b=tuple(one for one in b.goldens if one not in shared),
         rerendered=tuple(one for one in shared if one not in matched),
     )
+
+
+def _expected(side: Records) -> float | None:
+    return side.manifest.behaviour.expected if side.manifest.behaviour else None
 
 
 def _chat(golden: Golden) -> str:

@@ -33,11 +33,17 @@ FIGURES: Mapping[str, str] = MappingProxyType(
         "perplexity_ratio": "perplexity relative to the float model's",
         "max_logprob_diff": "largest log-probability difference, nats",
         "tool_calls": "share of tool calls that are exactly the float model's",
+        "expected": "share of the expected answers that are given",
         "coverage": "share of the work in delegates",
         "texts": "replies that differ between the two",
         "matters": "areas in which a change matters",
     }
 )
+# Why a bundle may have no such figure.
+_LACKING = {
+    "tool_calls": "its float model makes no tool call",
+    "expected": "none of its prompts has an expected answer",
+}
 _BYTES = frozenset({"size", "program"})
 _COUNTS = frozenset({"texts", "matters"})  # counts of the comparison itself, which no single bundle has
 _UNITS = {"": 1.0, "B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -123,11 +129,10 @@ def hold(limit: Threshold, found: DiffResult) -> ThresholdLine:
     if limit.name in _COUNTS:
         return _counted(limit, found)
     a, b = _values(limit.name, found)
-    if a is None and b is None and limit.change and limit.name == "tool_calls":
-        return _line(limit, True, None, "neither float model makes a tool call")
     if b is None or (limit.change and a is None):
         side = "second" if b is None else "first"
-        return _line(limit, False, None, f"can't be measured: the {side} bundle has no {limit.name}")
+        why = f": {_LACKING[limit.name]}" if limit.name in _LACKING else ""
+        return _line(limit, False, None, f"can't be measured: the {side} bundle has no {limit.name}{why}")
     if not limit.change or a is None:
         return _line(limit, not _past(limit, b), b, f"{limit.name} is {_shown(limit, b)}")
     measured = b - a
@@ -155,6 +160,8 @@ def _values(name: str, found: DiffResult) -> tuple[float | None, float | None]:
         return found.sizes.program_a, found.sizes.program_b
     if name == "tool_calls":
         return found.behaviour.tool_calls_a, found.behaviour.tool_calls_b
+    if name == "expected":
+        return found.behaviour.expected_a, found.behaviour.expected_b
     if name == "coverage":
         return found.coverage_a, found.coverage_b
     line = next((one for one in found.behaviour.figures if one.name == name), None)

@@ -25,6 +25,7 @@ class Budgets:
         mean_kl: The largest mean KL divergence from the float model, in nats.
         top1: The smallest top-1 agreement with the float model, 0..1.
         tool_calls: The smallest share of the float model's tool calls that are made exactly, 0..1.
+        expected: The smallest share of the expected answers that are given, 0..1.
         baseline: The bundle that the ratios are relative to. The two run in turns: a speed alone says nothing.
     """
 
@@ -37,6 +38,7 @@ class Budgets:
     mean_kl: float | None = None
     top1: float | None = None
     tool_calls: float | None = None
+    expected: float | None = None
     baseline: Path | None = None
 
     def set(self) -> dict[str, float]:

@@ -26,10 +26,13 @@ from .evidence import AT_LEAST, TITLES, BudgetLine
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
+    from ..prove.behaviour import Behaviour
     from ..util.progress import Progress
     from .evidence import Evidence
 
 ROUNDS = 3
+NO_CALLS = "the float model makes no tool call on the goldens"
+NO_ANSWERS = "no prompt has an expected answer"
 MEASURED = (*RATIOS, "peak_memory", "device_size")
 
 
@@ -81,19 +84,31 @@ def check_budgets(
 
 def _proof_figures(evidence: Evidence) -> dict[str, float | None]:
     fidelity = evidence.verdict.fidelity.figures() if evidence.verdict else {}
-    rate = evidence.behaviour.tool_calls if evidence.behaviour else None
-    return {"mean_kl": fidelity.get("mean_kl"), "top1": fidelity.get("top1"), "tool_calls": rate}
+    behaves = evidence.behaviour
+    return {
+        "mean_kl": fidelity.get("mean_kl"),
+        "top1": fidelity.get("top1"),
+        "tool_calls": behaves.tool_calls if behaves else None,
+        "expected": behaves.expected if behaves else None,
+    }
 
 
 def _line(name: str, measured: float | None, limit: float, evidence: Evidence) -> BudgetLine:
-    why = ""
-    if measured is None and name == "tool_calls":
-        why = "the float model makes no tool call on the goldens"
-    behaviour = evidence.behaviour
-    if name == "tool_calls" and behaviour and behaviour.tool_call_misses and measured is not None and measured < limit:
-        miss = behaviour.tool_call_misses[0]
-        why = f"prompt {miss.prompt!r}: {miss.detail}"
-    return BudgetLine(name, measured, limit, name in AT_LEAST, why)
+    return BudgetLine(name, measured, limit, name in AT_LEAST, _why(name, measured, limit, evidence.behaviour))
+
+
+def _why(name: str, measured: float | None, limit: float, behaviour: Behaviour | None) -> str:
+    """Why a limit on what is said isn't kept, or couldn't be measured."""
+    if measured is None:
+        return NO_CALLS if name == "tool_calls" else NO_ANSWERS if name == "expected" else ""
+    if behaviour is None or measured >= limit or name not in ("tool_calls", "expected"):
+        return ""
+    misses = behaviour.tool_call_misses if name == "tool_calls" else behaviour.expected_misses
+    said = f"prompt {misses[0].prompt!r}: {misses[0].detail}" if misses else ""
+    own = behaviour.expected_float
+    if name == "expected" and own is not None and own < limit:
+        said += f"; the float model itself gives {own:.1%}, so no finer recipe helps"
+    return said
 
 
 def bundle_bytes(bundle: Bundle) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..prove.gate import Verdict
     from ..prove.golden import Golden, Recorded
 
-AT_LEAST = frozenset(("prefill", "decode", "top1", "tool_calls"))
+AT_LEAST = frozenset(("prefill", "decode", "top1", "tool_calls", "expected"))
 BYTES = frozenset(("download_size", "device_size", "peak_memory"))
 TITLES = {
     "download_size": "download size",
@@ -28,6 +28,7 @@ TITLES = {
     "mean_kl": "mean KL divergence (nats)",
     "top1": "top-1 agreement",
     "tool_calls": "tool calls like the float model's",
+    "expected": "expected answers",
 }
 
 
@@ -37,8 +38,8 @@ class BudgetLine:
 
     Attributes:
         name: The budget: ``download_size``, ``device_size`` and ``peak_memory`` in bytes; ``load_time``, ``prefill``
-            and ``decode`` as a ratio to the baseline's, measured in the same run; ``mean_kl`` in nats; ``top1`` and
-            ``tool_calls`` in 0..1.
+            and ``decode`` as a ratio to the baseline's, measured in the same run; ``mean_kl`` in nats; ``top1``,
+            ``tool_calls`` and ``expected`` in 0..1.
         measured: The figure; None if it couldn't be measured.
         limit: The limit.
         at_least: Whether the limit is the smallest allowed figure rather than the largest.

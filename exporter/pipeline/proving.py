@@ -15,7 +15,7 @@ from ..devices import HOST, Options, make_device
 from ..devices.replay import DeviceVerdict, Subject, prove_on
 from ..prompt.codec import ChatCodec, codec_of
 from ..prove.behaviour import check_behaviour
-from ..prove.compiled_prompt import check_prompt, read_calls
+from ..prove.compiled_prompt import check_prompt, read_calls, reply_words
 from ..prove.fidelity import FullFidelity, LogitRows, fidelity_top64
 from ..prove.gate import judge
 from ..prove.golden import Golden, Recorded
@@ -65,7 +65,7 @@ def prove(bundle: Bundle, gate: Gate, work: Path, progress: Progress, float_logi
     del runner
     give_back()
     fidelity = sink.result(recorded) if sink is not None else fidelity_top64(goldens, recorded)
-    behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids, read_calls(bundle))
+    behaviour = check_behaviour(goldens, recorded, codec, manifest.stop_ids, read_calls(bundle), reply_words(bundle))
     more = check_prompt(bundle, codec, goldens) + engine.checks(bundle, goldens, recorded, work, progress)
     behaviour = dataclasses.replace(behaviour, checks=behaviour.checks + more)
     return Proof(goldens, recorded, fidelity, behaviour, judge(gate, fidelity, behaviour))
@@ -152,7 +152,14 @@ def proven_manifest(manifest: Manifest, proof: Proof) -> Manifest:
     """Return the manifest with figures and verdict."""
     figures = {name: getattr(proof.fidelity, name) for name in FidelityRecord.model_fields}
     rates = dict(proof.behaviour.rates())
-    behaviour = BehaviourRecord(passed=proof.behaviour.passed, rates=rates, tool_calls=proof.behaviour.tool_calls)
+    found = proof.behaviour
+    behaviour = BehaviourRecord(
+        passed=found.passed,
+        rates=rates,
+        tool_calls=found.tool_calls,
+        expected=found.expected,
+        expected_float=found.expected_float,
+    )
     reasons = () if proof.verdict.passed else proof.verdict.reasons()
     return manifest.model_copy(
         update={

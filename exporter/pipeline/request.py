@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..prove.behaviour import Behaviour
     from ..prove.conformance import Conformance
     from ..prove.gate import Verdict
+    from ..prove.prompts import BuiltIn
     from .budget_limits import Budgets
     from .evidence import Evidence
 
@@ -36,6 +37,8 @@ class ExportRequest:
         max_kl: Most mean KL divergence, in nats, for which mixed bits are searched; None for a recipe's.
         calibration: A text file; 'none' to quantize without calibration; 'quick' for less of the text that ships and
             methods without Hessians; None for the text that ships.
+        golden_prompts: The prompts to prove the bundle with; None for those beside the adapter or the checkpoint.
+        built_in_prompts: Which of Gemcut's own prompts may be taken as well: all, those in English, or none.
         context: Tokens of prompt and reply together; None for the target's.
         prefill_lengths: Tokens that each prefill takes; empty for the target's.
         options: The runtimes' own options, by name; the target decides those that are missing.
@@ -61,6 +64,8 @@ class ExportRequest:
     max_size: int | None = None
     max_kl: float | None = None
     calibration: str | None = None
+    golden_prompts: str | None = None
+    built_in_prompts: BuiltIn = "all"
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()
     options: Mapping[str, bool] = field(default_factory=dict)

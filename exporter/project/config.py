@@ -190,6 +190,8 @@ def _entry(root: Path, path: Path, name: str, values: dict[str, Any], where: dic
         adapter=_adapter(root, values["adapter"]) if "adapter" in values else None,
         recipe=_name_or_file(root, values["recipe"]) if "recipe" in values else None,
         calibration=_file_or_word(root, values.get("calibration"), CALIBRATION_WORDS),
+        golden_prompts=_file_or_word(root, values.get("golden_prompts"), ()),
+        built_in_prompts=values.get("built_in_prompts", "all"),
         context=values.get("context"),
         prefill_lengths=tuple(sorted(values.get("prefill_lengths", ()))),
         options=_options(values),

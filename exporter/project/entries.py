@@ -11,6 +11,7 @@ from ..checkpoint.chat_template import NONE as NO_TEMPLATE
 from ..errors import EXIT_USAGE, GemcutError, UsageError, nearest
 from ..pipeline.budget_limits import Budgets
 from ..pipeline.calibration import WORDS
+from ..prove.prompts import BuiltIn
 
 FILE = "gemcut.toml"
 SAMPLE = "sample"
@@ -88,6 +89,8 @@ class BundleEntry:
         adapter: The adapter's folder.
         recipe: As in ``ExportRequest``.
         calibration: As in ``ExportRequest``.
+        golden_prompts: As in ``ExportRequest``.
+        built_in_prompts: As in ``ExportRequest``.
         context: As in ``ExportRequest``.
         prefill_lengths: As in ``ExportRequest``.
         options: As in ``ExportRequest``.
@@ -111,6 +114,8 @@ class BundleEntry:
     adapter: Path | None = None
     recipe: str | None = None
     calibration: str | None = None
+    golden_prompts: str | None = None
+    built_in_prompts: BuiltIn = "all"
     context: int | None = None
     prefill_lengths: tuple[int, ...] = ()
     options: Mapping[str, bool] = field(default_factory=dict)

@@ -170,6 +170,8 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
     asked: dict[str, Any] = {
         "calibration": entry.written.get("calibration"),
         "chat_template": entry.written.get("chat_template"),
+        "golden_prompts": entry.written.get("golden_prompts"),
+        "built_in_prompts": entry.written.get("built_in_prompts"),
         "context": entry.context,
         "format": entry.format,
         "output": relative(entry.output, entry.file.parent),
@@ -180,6 +182,7 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
     for file, words, name in (
         (entry.chat_template, TEMPLATE_WORDS, "the chat template's file"),
         (entry.calibration, CALIBRATION_WORDS, "the calibration text"),
+        (entry.golden_prompts, (), "the prompts"),
     ):
         if file is not None and file not in words:
             asked[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -122,6 +122,8 @@ def request_of(entry: BundleEntry, revision: str | None) -> ExportRequest:
         runtimes=entry.runtimes,
         recipe=entry.recipe,
         calibration=entry.calibration,
+        golden_prompts=entry.golden_prompts,
+        built_in_prompts=entry.built_in_prompts,
         context=entry.context,
         prefill_lengths=entry.prefill_lengths,
         options=entry.options,

@@ -80,6 +80,9 @@ class BudgetTable(datafile.DataFile):
     tool_calls: Share | None = Field(
         default=None, description="The smallest share of the float model's tool calls made exactly."
     )
+    expected: Share | None = Field(
+        default=None, description="The smallest share of the expected answers of golden_prompts.jsonl that are given."
+    )
 
 
 class _Defaults(datafile.DataFile):
@@ -105,6 +108,14 @@ class _Defaults(datafile.DataFile):
         default=None,
         description="A text file to calibrate on, such as the model will see; 'quick' for some of the text that ships, "
         "by faster methods; 'none' for plain rounding. Default: the text that ships with Gemcut.",
+    )
+    golden_prompts: Text | None = Field(
+        default=None,
+        description="The prompts to prove the bundle with, a JSON Lines file. Default: golden_prompts.jsonl beside the "
+        "adapter or the checkpoint.",
+    )
+    built_in_prompts: Literal["all", "english", "none"] | None = Field(
+        default=None, description="Which of Gemcut's own prompts may be taken as well. Default: all."
     )
     context: int | None = Field(default=None, ge=1, description="Tokens of prompt and reply. Default: the target's.")
     prefill_lengths: tuple[Length, ...] | None = Field(

@@ -27,6 +27,7 @@ def check_entry(entry: BundleEntry) -> Iterator[Mistake]:
             CALIBRATION_WORDS,
             "Name a text file; or quick, or none for plain rounding.",
         ),
+        ("golden_prompts", entry.golden_prompts, (), "Name a JSON Lines file; see docs/guides/golden-prompts.md."),
     ):
         if file is not None and file not in words and not os.path.isfile(file):
             yield _at(entry, key, f"no such file: {file}", hint=hint)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .codec import Codec
+from .expected import Expected
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Prompt:
         add_generation_prompt: Whether the model is to answer.
         text: The plain text of a 'text' prompt.
         thinking: Whether it is rendered with the template's variable ``enable_thinking``.
+        expected: What the answer must be; None if nothing is said of it.
     """
 
     id: str
@@ -31,6 +33,7 @@ class Prompt:
     add_generation_prompt: bool = True
     text: str = ""
     thinking: bool = False
+    expected: Expected | None = None
 
 
 def render_chat(codec: Codec, prompt: Prompt, *more: Mapping[str, Any], generation: bool | None = None) -> str:

@@ -66,11 +66,17 @@ class Behaviour:
         tool_calls: The share of the float model's tool calls that the bundle makes exactly, 0..1; None if the float
             model made none.
         tool_call_misses: The prompts where it doesn't.
+        expected: The share of the expected answers that the bundle gives, 0..1; None if no prompt has one.
+        expected_misses: The prompts where it doesn't.
+        expected_float: The share that the float model gives.
     """
 
     checks: tuple[Check, ...]
     tool_calls: float | None
     tool_call_misses: tuple[Miss, ...] = ()
+    expected: float | None = None
+    expected_misses: tuple[Miss, ...] = ()
+    expected_float: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -83,6 +89,11 @@ class Behaviour:
 
 
 _Misses = Iterator[tuple[str, str | None]]
+Words = Callable[[Golden, str], str]
+
+
+def _as_it_is(golden: Golden, reply: str) -> str:
+    return reply
 
 
 def _check(name: str, results: Iterable[tuple[str, str | None]], limit: float = 1.0) -> Check:
@@ -229,12 +240,19 @@ def _calls_agree(
             yield golden.prompt.id, None if same(calls, wanted) else wrong
 
 
+def _expected(goldens: Sequence[Golden], replies: Sequence[str], words: Words, read: ReadCalls) -> _Misses:
+    for golden, reply in zip(goldens, replies, strict=True):
+        if golden.prompt.expected is not None:
+            yield golden.prompt.id, golden.prompt.expected.lacks(words(golden, reply), read)
+
+
 def check_behaviour(
     goldens: Sequence[Golden],
     recorded: Sequence[Recorded],
     codec: Codec,
     stop_ids: Iterable[int],
     read_calls: ReadCalls = parse_tool_calls,
+    words: Words = _as_it_is,
 ) -> Behaviour:
     """Check what a user would see. Nothing is run here: ``recorded`` is from ``run_bundle``.
 
@@ -244,11 +262,12 @@ def check_behaviour(
         codec: The bundle's own template and tokenizer.
         stop_ids: The ids that end a reply.
         read_calls: Reads tool calls in the model's own form; in Gemma 4's if it isn't given.
+        words: Returns a prompt's reply without its thoughts, which no expected answer has.
 
     Returns:
         The checks: ``bos`` (never two), ``template`` (round trip), ``generation_prompt``, ``stop``,
         ``special_tokens``, ``tool_calls_parse`` and ``tool_call_names`` (the latter without a limit), and
-        the rate of tool calls that are exactly the float model's.
+        the rate of tool calls that are exactly the float model's, and those of expected answers.
     """
     stops = frozenset(stop_ids)
     pairs = _pairs(goldens, recorded, read_calls)
@@ -263,4 +282,8 @@ def check_behaviour(
         _check("tool_calls_parse", _calls_parse(pairs, read_calls)),
         _check("tool_call_names", names, 0.0),
     )
-    return Behaviour(checks, exact.rate, exact.misses)
+    answers, own = (
+        _check("expected", _expected(goldens, replies, words, read_calls))
+        for replies in ([one.greedy_text for one in recorded], [golden.greedy_text for golden in goldens])
+    )
+    return Behaviour(checks, exact.rate, exact.misses, answers.rate, answers.misses, own.rate)

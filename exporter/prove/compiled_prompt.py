@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..bundle.reader import Bundle
     from ..prompt.codec import ChatCodec
     from ..prompt.toolcalls import ReadCalls
+    from .behaviour import Words
     from .golden import Golden
 
 CHECK = "compiled_prompt"
@@ -28,6 +29,20 @@ def read_calls(bundle: Bundle) -> ReadCalls:
     if PROMPT_FILE not in bundle.manifest.files:
         return call_reader(None)
     return call_reader(read_prompt(bundle.read(PROMPT_FILE), str(bundle.path)))
+
+
+def reply_words(bundle: Bundle) -> Words:
+    """Return what takes the thoughts out of a reply; nothing is taken out if the bundle doesn't say what they stand in.
+
+    Raises:
+        ConformanceError: If ``prompt.json`` isn't a prompt file.
+    """
+    from ..prompt.thoughts import tell_thoughts, thought_begun
+
+    if PROMPT_FILE not in bundle.manifest.files:
+        return lambda golden, reply: reply
+    prompt = read_prompt(bundle.read(PROMPT_FILE), str(bundle.path))
+    return lambda golden, reply: tell_thoughts(prompt, reply, thought_begun(prompt, golden.rendered)).words
 
 
 def check_prompt(bundle: Bundle, codec: ChatCodec, goldens: Sequence[Golden]) -> tuple[Check, ...]:

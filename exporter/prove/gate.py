@@ -70,7 +70,8 @@ class Verdict:
         violations: The figures past their limits.
         fidelity: The figures of fidelity.
         reason: Why the recipe's limits are what they are.
-        unmeasured: The limits on figures that this form of the proof doesn't measure.
+        unmeasured: The recipe's limits on figures that can't be measured, and so hold nothing back: raw logits by the
+            goldens alone, tool calls if the float model makes none.
     """
 
     violations: tuple[Violation, ...]
@@ -151,7 +152,9 @@ def judge(gate: Gate, fidelity: Fidelity, behaviour: Behaviour) -> Verdict:
         if not check.passed and check.rate is not None:
             miss = check.misses[0]
             violations.append(Violation(check.name, check.rate, check.limit, miss.prompt, None, miss.detail))
-    if gate.tool_calls is not None and behaviour.tool_calls is not None and behaviour.tool_calls < gate.tool_calls:
+    if gate.tool_calls is not None and behaviour.tool_calls is None:
+        unmeasured.append("tool_calls")
+    elif gate.tool_calls is not None and behaviour.tool_calls is not None and behaviour.tool_calls < gate.tool_calls:
         miss = behaviour.tool_call_misses[0]
         violations.append(
             Violation("tool_calls", behaviour.tool_calls, gate.tool_calls, miss.prompt, None, miss.detail)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..errors import ConformanceError
 from ..prompt.chats import Prompt
 from .golden import Golden, Ids32, Recorded
+from .prompt_file import expected_of
 
 GOLDENS = ("goldens/goldens.safetensors", "goldens/goldens.jsonl")
 RECORDED = ("goldens/recorded.safetensors", "goldens/recorded.jsonl")
@@ -58,6 +59,7 @@ def save_goldens(goldens: Sequence[Golden]) -> dict[str, bytes]:
             "greedy_text": g.greedy_text,
             "ended": g.ended,
             **({"thinking": True} if g.prompt.thinking else {}),
+            **({"expected": g.prompt.expected.entry()} if g.prompt.expected else {}),
         }
         for g in goldens
     )
@@ -154,6 +156,7 @@ def _load_golden(entry: Mapping[str, Any], tensors: _Tensors) -> Golden:
         add_generation_prompt=entry["add_generation_prompt"],
         text=entry["text"],
         thinking=entry.get("thinking", False),
+        expected=expected_of(entry.get("expected")),
     )
     return Golden(
         prompt=prompt,

@@ -45,6 +45,7 @@ __all__ = [
 
 TOP = 64
 MAX_NEW = 48
+EXPECTED_NEW = 256  # of a reply that is held against an expected answer, which may be a long one
 
 
 def _top(logits: FloatArray, top: int) -> Ids32:
@@ -79,7 +80,7 @@ def _ask(reference: Reference, codec: Codec, prompt: Prompt, max_new: int, conte
             f"the model has only {reference.vocab_size} embeddings",
             hint="use the tokenizer that belongs to this model",
         )
-    room = min(max_new, context - len(ids))
+    room = min(max_new if prompt.expected is None else max(max_new, EXPECTED_NEW), context - len(ids))
     if room < 1 or context < LEAST_POSITIONS + 1:
         raise UsageError(
             f"the prompt {prompt.id!r} has {len(ids)} tokens, which don't fit in a context of {context}",

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ..errors import CheckpointError, UsageError
+from ..errors import UsageError
 from ..prompt.chats import Prompt, encode_prompt
 from ..prompt.codec import ChatCodec, Codec, TemplateRefused
+from .prompt_file import no_twins, read_prompt
 
+BuiltIn = Literal["all", "english", "none"]
 LEAST_PROMPTS = 24
 LEAST_POSITIONS = 32
-OWN_PROMPTS = "golden_prompts.jsonl"
+BUILT_IN: tuple[str, ...] = get_args(BuiltIn)
 _ROOM = LEAST_POSITIONS + 16
 KINDS = ("tool", "result", "system", "thinking", "multi-turn")  # what a template may be able to do beside plain chats
-_KEYS = {"id", "kind", "messages", "tools", "add_generation_prompt", "text", "thinking"}
 _PROBE_NAME = "probe_tool_name"
 _PROBE_TEXT = "Probe of the system turn 7351."
 _PROBE_RESULT = "Probe of a result 2203."
@@ -33,79 +32,26 @@ _PROBE_TOOL = {
 }
 
 
-def _prompt(entry: Mapping[str, Any], where: str) -> Prompt:
-    unknown = set(entry) - _KEYS
-    if unknown:
-        raise CheckpointError(
-            f"{where}: unknown key {sorted(unknown)[0]!r}", hint="a prompt has these keys: " + ", ".join(sorted(_KEYS))
-        )
-    messages, tools, text = entry.get("messages", []), entry.get("tools") or [], entry.get("text", "")
-    good = isinstance(entry.get("id"), str) and bool(entry["id"]) and isinstance(text, str)
-    good = good and all(isinstance(m, dict) and "role" in m for m in messages) and bool(messages) != bool(text)
-    if not good or not all(isinstance(tool, dict) for tool in tools):
-        raise CheckpointError(
-            f"{where}: a prompt needs an 'id' and either 'messages' (each with a 'role') or a 'text'",
-            hint='write one JSON object a line: {"id": "alarm", "messages": [{"role": "user", "content": "..."}]}',
-        )
-    kind = "text" if text else "thinking" if entry.get("thinking") else "tool" if tools else "chat"
-    return Prompt(
-        id=entry["id"],
-        kind=str(entry.get("kind", kind)),
-        messages=tuple(dict(message) for message in messages),
-        tools=tuple(dict(tool) for tool in tools),
-        add_generation_prompt=bool(entry.get("add_generation_prompt", True)),
-        text=text,
-        thinking=bool(entry.get("thinking", False)),
-    )
-
-
-def _no_twins(prompts: Iterable[Prompt], where: str) -> list[Prompt]:
-    seen: dict[str, Prompt] = {}
-    for prompt in prompts:
-        if prompt.id in seen:
-            raise CheckpointError(f"{where}: two prompts have the id {prompt.id!r}", hint="give each its own id")
-        seen[prompt.id] = prompt
-    return list(seen.values())
-
-
-def load_prompts(path: Path) -> list[Prompt]:
-    """Read a checkpoint's own prompts: one JSON object a line, with the fields of ``Prompt``.
-
-    Raises:
-        CheckpointError: If a line can't be read; the message names it.
-    """
-    found = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would cut at U+2028 too
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} can't be read: {error}", hint="give a UTF-8 file, one prompt a line") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{path.name}, line {number}"
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise CheckpointError(f"{where}: not JSON: {error}", hint="write one JSON object a line") from error
-        if not isinstance(entry, dict):
-            raise CheckpointError(f"{where}: not a JSON object", hint="write one JSON object a line")
-        found.append(_prompt(entry, where))
-    return _no_twins(found, path.name)
-
-
 def _data() -> dict[str, Any]:
     return tomllib.loads(resources.files(__package__).joinpath("prompts.toml").read_text(encoding="utf-8"))
 
 
-def built_in_prompts() -> list[Prompt]:
-    """Return the prompts of ``prompts.toml`` in their order, with the tools that they name filled in."""
+def built_in_prompts(which: BuiltIn = "all") -> list[Prompt]:
+    """Return prompts of ``prompts.toml`` in their order, with the tools that they name filled in.
+
+    Args:
+        which: All of them, those in English, or none.
+    """
     data = _data()
     tools = {entry["function"]["name"]: entry for entry in data["tool"]}
     found = []
-    for entry in data["prompt"]:
+    for entry in data["prompt"] if which != "none" else ():
+        language = entry.pop("language", "en")
+        if which == "english" and language != "en":
+            continue
         filled = {**entry, "tools": [tools[name] for name in entry.get("tools", [])]}
-        found.append(_prompt(filled, f"prompts.toml, {entry.get('id')}"))
-    return _no_twins(found, "prompts.toml")
+        found.append(read_prompt(filled, f"prompts.toml, {entry.get('id')}"))
+    return no_twins(found, "prompts.toml")
 
 
 def takes_system(codec: Codec) -> bool:
@@ -225,7 +171,12 @@ def _fits(codec: Codec, prompt: Prompt, context: int) -> bool:
 
 
 def choose_prompts(
-    codec: Codec, window: int | None, context: int, own: Sequence[Prompt] = (), least: int = LEAST_PROMPTS
+    codec: Codec,
+    window: int | None,
+    context: int,
+    own: Sequence[Prompt] = (),
+    least: int = LEAST_PROMPTS,
+    built_in: BuiltIn = "all",
 ) -> list[Prompt]:
     """Return the prompts to prove a bundle with.
 
@@ -239,18 +190,23 @@ def choose_prompts(
         context: Length of the bundle's cache in tokens.
         own: The checkpoint's own prompts, from ``load_prompts``.
         least: How many there must be.
+        built_in: Which built-in ones may be taken. The one that is longer than the window is taken in any case.
 
     Raises:
         TemplateRefused: If one of ``own`` can't be rendered.
         UsageError: If the context is too short for as many as are needed.
     """
-    chosen = {p.id: p for p in own if len(encode_prompt(codec, p)[1]) + _ROOM <= context}
-    if window is not None and not any(prompt.kind == "long" for prompt in chosen.values()):
+    lengths = {prompt.id: len(encode_prompt(codec, prompt)[1]) for prompt in own}
+    chosen = {prompt.id: prompt for prompt in own if lengths[prompt.id] + _ROOM <= context}
+    _refuse_long(own, chosen, lengths, context)
+    past = built_in == "none" and window is not None and any(lengths[name] > window for name in chosen)
+    if window is not None and not past and not any(prompt.kind == "long" for prompt in chosen.values()):
         past = long_prompt(codec, window, context)
         if past is not None:
             chosen.setdefault(past.id, past)
     shown = frozenset[str]().union(*map(needs, chosen.values()))
-    usable = [prompt for prompt in _usable(codec) if prompt.id not in chosen and _fits(codec, prompt, context)]
+    others = (prompt for prompt in _usable(codec, built_in) if prompt.id not in chosen)
+    usable = [prompt for prompt in others if _fits(codec, prompt, context)]
     for prompt in usable:
         if needs(prompt) - shown:
             chosen[prompt.id], shown = prompt, shown | needs(prompt)
@@ -261,14 +217,27 @@ def choose_prompts(
     if len(chosen) < least:
         raise UsageError(
             f"only {len(chosen)} of the {least} prompts that a proof needs fit a context of {context} tokens",
-            hint="use a longer --context; 256 is enough for the built-in prompts",
+            hint=f"add {least - len(chosen)} to golden_prompts.jsonl, or allow more of --built-in-prompts"
+            if built_in != "all"
+            else "use a longer --context; 256 is enough for the built-in prompts",
         )
     return list(chosen.values())
 
 
-def _usable(codec: Codec) -> list[Prompt]:
+def _refuse_long(own: Sequence[Prompt], chosen: Mapping[str, Prompt], lengths: Mapping[str, int], context: int) -> None:
+    """Refuse an expected answer that would never be looked at."""
+    lost = next((prompt for prompt in own if prompt.expected is not None and prompt.id not in chosen), None)
+    if lost is not None:
+        raise UsageError(
+            f"the prompt {lost.id!r} has an expected answer and {lengths[lost.id]} tokens, and a context of {context} "
+            f"has no room for it and a reply of {_ROOM}",
+            hint=f"use --context {lengths[lost.id] + _ROOM} or more, or a shorter prompt",
+        )
+
+
+def _usable(codec: Codec, built_in: BuiltIn) -> list[Prompt]:
     """Return the built-in prompts that a template can take, the special ones first."""
-    prompts = built_in_prompts()
+    prompts = built_in_prompts(built_in)
     if not codec.has_template:
         return [_as_text(prompt) for prompt in prompts if not needs(prompt) & {"tool", "thinking"}]
     able = abilities(codec)

@@ -188,6 +188,16 @@ def _behaviour(evidence: Evidence) -> Iterator[Finding]:
             limit,
             miss.prompt if miss else None,
         )
+    if behaviour.expected is not None:
+        missed = behaviour.expected_misses[0] if behaviour.expected_misses else None
+        message = f"{behaviour.expected:.1%} of the expected answers are given"
+        if behaviour.expected_float is not None:
+            message += f" (the float model: {behaviour.expected_float:.1%})"
+        if missed is not None:
+            message += f"; prompt {missed.prompt!r}: {missed.detail}"
+        yield Finding(
+            "behaviour.expected", True, message, 0, behaviour.expected, None, missed.prompt if missed else None
+        )
 
 
 def _conformance(device: str, conformance: Conformance) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ def figure_text(name: str, value: float | None) -> str:
 
 # Where a CI service has checked out the repository: reports name files from there, whatever folder Gemcut runs in.
 ROOT_VARIABLES = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
-_RATES = frozenset({"top1", "tool_calls"})
+_RATES = frozenset({"top1", "tool_calls", "expected"})
 _BYTES = frozenset({"download_size", "device_size", "peak_memory"})
 _RATIOS = frozenset({"load_time", "prefill", "decode"})
 

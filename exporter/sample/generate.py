@@ -7,6 +7,7 @@ the user's words alone decides what is held out, so no held-out request is ever 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -158,6 +159,20 @@ def golden_chats(count: int, seed: int = HELD_OUT_SEED + 1, actions: Actions = P
     rng = Random(f"golden {seed}")
     shapes = "call call second after call call call talk call call second refusal".split()  # noqa: SIM905
     chats = [make_chat(rng, True, shapes[index % len(shapes)], actions) for index in range(count)]
-    return [
-        {"messages": chat["messages"][:-1], "tools": chat["tools"], "expected": expected_reply(chat)} for chat in chats
-    ]
+    return [{"messages": chat["messages"][:-1], "tools": chat["tools"], "expected": _expected(chat)} for chat in chats]
+
+
+def _expected(chat: Chat) -> dict[str, Any]:
+    """The answer as ``golden_prompts.jsonl`` has it: the calls, or the words."""
+    last = chat["messages"][-1]
+    calls = [call["function"] for call in last.get("tool_calls") or []]
+    return {"calls": calls} if calls else {"text": last["content"]}
+
+
+def golden_lines(prefix: str, count: int, actions: Actions = PHONE) -> str:
+    """Return the lines of ``golden_prompts.jsonl``: held-out chats, and the right answers."""
+    lines = []
+    for number, chat in enumerate(golden_chats(count, actions=actions), 1):
+        line = {"id": f"{prefix}-{number:02d}", "kind": "tool" if chat["tools"] else "chat", **chat}
+        lines.append(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+    return "".join(lines)

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -25,7 +24,7 @@ from . import sample_path
 from .adapter_requests import DIARY
 from .evaluate import load, score_model
 from .fakequant import GROUP, rounded
-from .generate import Chat, golden_chats, held_out_calls, training_chats
+from .generate import Chat, golden_lines, held_out_calls, training_chats
 from .train import batches, loss_of
 
 SEED = 20260202
@@ -163,12 +162,7 @@ def save_adapter(layers: dict[str, LoraLinear], settings: Settings) -> None:
 
 def write_goldens(out: Path) -> None:
     """Write golden_prompts.jsonl: held-out chats of the adapter's actions, which an export proves the bundle with."""
-    lines = []
-    for number, chat in enumerate(golden_chats(GOLDENS, actions=DIARY), 1):
-        prompt: dict[str, Any] = {"id": f"diary-{number:02d}", "messages": chat["messages"], "tools": chat["tools"]}
-        prompt["kind"] = "tool" if chat["tools"] else "chat"
-        lines.append(json.dumps(prompt, sort_keys=True, ensure_ascii=False) + "\n")
-    (out / "golden_prompts.jsonl").write_text("".join(lines), encoding="utf-8")
+    (out / "golden_prompts.jsonl").write_text(golden_lines("diary", GOLDENS, DIARY), encoding="utf-8")
 
 
 def mixed_chats(settings: Settings) -> Iterator[Chat]:

@@ -44,6 +44,9 @@ def show_behaviour(behaviour: BehaviourRecord | Behaviour) -> None:
     rows = [(name.replace("_", " "), _rate(rate)) for name, rate in rates.items()]
     if behaviour.tool_calls is not None:
         rows.append(("tool calls like the float model's", _rate(behaviour.tool_calls)))
+    if behaviour.expected is not None:
+        own = f" (the float model: {_rate(behaviour.expected_float)})"
+        rows.append(("expected answers", _rate(behaviour.expected) + own))
     if rows:
         table(rows, ("behaviour", "held on"))
 

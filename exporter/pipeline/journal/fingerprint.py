@@ -139,9 +139,7 @@ def marks(path: Path) -> list[int | str]:
 
 
 def _checkpoint_inputs(checkpoint: Checkpoint) -> dict[str, Any]:
-    from ...checkpoint.golden_prompts import own_prompts
-
-    files = [*checkpoint.sources(), *filter(None, [own_prompts(checkpoint)])]
+    files = list(checkpoint.sources())
     adapter = checkpoint.adapter
     if adapter is not None:
         files += sorted(path for path in adapter.path.iterdir() if path.is_file())
@@ -170,6 +168,7 @@ def _plan_inputs(plan: ExportPlan) -> dict[str, Any]:
         "cache": dataclasses.asdict(plan.cache),
         "options": dict(plan.options),
         "calibration": plan.text.sha256 if plan.text else None,
+        "prompts": [plan.built_in_prompts, _marked(filter(None, [plan.own_prompts]))],
     }
 
 

@@ -12,7 +12,7 @@ from gemcut.chat.abilities import takes_objects
 from gemcut.chat.calls import WordsAlone
 from gemcut.chat.conversation import Chat
 from gemcut.chat.options import ChatOptions
-from gemcut.chat.tools import given_results, read_results, read_tools, typed_result
+from gemcut.chat.tool_files import given_results, read_results, read_tools, typed_result
 from gemcut.chat.turns import ToolResult
 from gemcut.errors import UsageError
 from gemcut.prompt.codec import ChatCodec

@@ -7,7 +7,9 @@ import pytest
 from gemcut.errors import CheckpointError, UsageError
 from gemcut.prompt.chats import Prompt, encode_prompt
 from gemcut.prompt.codec import ChatCodec
-from gemcut.prove.prompts import KINDS, LEAST_PROMPTS, abilities, built_in_prompts, choose_prompts, load_prompts, needs
+from gemcut.prompt.expected import Expected
+from gemcut.prove.prompt_file import load_prompts, prompts_schema, read_prompt
+from gemcut.prove.prompts import KINDS, LEAST_PROMPTS, abilities, built_in_prompts, choose_prompts, needs
 
 from tests.support.table_model import TEMPLATE
 
@@ -103,9 +105,17 @@ def test_own_prompts_come_first_and_replace_the_built_in_ones(codec: ChatCodec, 
     [
         ("{", "line 2: not JSON"),
         ("[]", "line 2: not a JSON object"),
-        ('{"id": "a"}', "line 2: a prompt needs"),
-        ('{"id": "a", "messages": [{"content": "x"}]}', "line 2: a prompt needs"),
-        ('{"id": "a", "text": "x", "prompt": "y"}', "unknown key 'prompt'"),
+        ('{"id": "a"}', "line 2: give either messages or a text"),
+        ('{"id": "a", "text": "x", "messages": [{"role": "user"}]}', "line 2: give either messages or a text"),
+        ('{"id": "a", "messages": [{"content": "x"}]}', "line 2: each message needs a role"),
+        ('{"text": "x"}', "line 2: id: field required"),
+        ('{"id": "a", "text": "x", "mesages": []}', "unknown key 'mesages': did you mean 'messages'"),
+        ('{"id": "a", "text": "x", "expected": {"txt": "y"}}', "unknown key 'txt': did you mean 'text'"),
+        ('{"id": "a", "text": "x", "expected": {}}', "give one of text, pattern, json and calls"),
+        ('{"id": "a", "text": "x", "expected": {"text": "a", "json": 1}}', "give one of text"),
+        ('{"id": "a", "text": "x", "expected": {"pattern": "("}}', "not a regular expression"),
+        ('{"id": "a", "text": "x", "expected": {"calls": [{"args": {}}]}}', "name: field required"),
+        ('{"id": "a", "text": "x", "expected": {"text": "y"}, "add_generation_prompt": false}', "needs add_generation"),
         ('{"id": "first", "text": "x"}', "two prompts have the id 'first'"),
     ],
 )
@@ -120,3 +130,43 @@ def test_a_context_without_room_is_refused(codec: ChatCodec) -> None:
     with pytest.raises(UsageError, match="context of 64") as caught:
         choose_prompts(codec, None, 64)
     assert "--context" in str(caught.value.hint)
+
+
+def test_other_languages_can_be_left_out_and_all_that_is_built_in(make_codec: Callable[..., ChatCodec]) -> None:
+    for template in (TEMPLATE, NO_SYSTEM, None):
+        english = choose_prompts(make_codec(template), None, 1024, built_in="english")
+        assert len(english) >= LEAST_PROMPTS
+        text = "".join(str(prompt.messages) + prompt.text for prompt in english if prompt.id not in ("bytes", "emoji"))
+        assert not any(ord(character) > 0x2FF and character not in "\u2019\u215e\u2116\u203d" for character in text)
+    own = [Prompt(f"own-{n}", "chat", ({"role": "user", "content": "Hi"},)) for n in range(LEAST_PROMPTS)]
+    assert choose_prompts(make_codec(), None, 1024, own, built_in="none") == own
+    assert [one.id for one in choose_prompts(make_codec(), 64, 1024, own, built_in="none")][LEAST_PROMPTS:] == ["long"]
+    past = Prompt("past", "chat", ({"role": "user", "content": "word " * 30},))
+    assert [one.id for one in choose_prompts(make_codec(), 64, 1024, [past, *own], built_in="none")][-1] == "own-23"
+    with pytest.raises(UsageError, match="only 23 of the 24") as caught:
+        choose_prompts(make_codec(), None, 1024, own[1:], built_in="none")
+    assert "add 1 to golden_prompts.jsonl" in caught.value.hint
+
+
+def test_an_expected_answer_that_would_never_be_looked_at_is_refused(codec: ChatCodec) -> None:
+    asked = ({"role": "user", "content": "word " * 300},)
+    prompt = Prompt("report", "chat", asked, expected=Expected("text", "yes"))
+    with pytest.raises(UsageError, match=r"'report' has an expected answer and .* tokens"):
+        choose_prompts(codec, None, 512, [prompt])
+    assert "report" not in {one.id for one in choose_prompts(codec, None, 512, [replace(prompt, expected=None)])}
+
+
+def test_the_schema_takes_what_is_read() -> None:
+    import jsonschema
+
+    lines = [
+        {"id": "a", "text": "x"},
+        {"id": "b", "messages": [{"role": "user", "content": "x"}], "expected": {"json": {"a": [1, None]}}},
+        {"id": "c", "messages": [{"role": "user", "content": "x"}], "expected": {"calls": [{"name": "f"}]}},
+    ]
+    for line in lines:
+        jsonschema.validate(line, prompts_schema())
+        assert read_prompt(line, "line 1").id == line["id"]
+    for wrong in ({"text": "x"}, {**lines[0], "kinds": 1}, {**lines[0], "expected": {"txt": 1}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, prompts_schema())
