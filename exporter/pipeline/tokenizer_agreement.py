@@ -64,7 +64,7 @@ def _texts(chats: Sequence[GeneratedChat], codec: ChatCodec, first: Sequence[int
 
 def _ours(codec: ChatCodec, chat: GeneratedChat) -> list[int] | None:
     try:
-        return codec.encode(codec.render(chat.messages, chat.tool_files or None, chat.add_generation_prompt))
+        return codec.encode(codec.render(chat.messages, chat.tools or None, chat.add_generation_prompt))
     except TemplateRefused:
         return None
 
@@ -74,7 +74,7 @@ def _theirs(checkpoint: Checkpoint, chat: GeneratedChat) -> list[int] | None:
     try:
         found = render(
             [dict(message) for message in chat.messages],
-            tools=[dict(tool) for tool in chat.tool_files] or None,
+            tools=[dict(tool) for tool in chat.tools] or None,
             chat_template=checkpoint.chat_template,
             add_generation_prompt=chat.add_generation_prompt,
             tokenize=True,

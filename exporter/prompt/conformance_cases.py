@@ -28,7 +28,7 @@ COUNT = 200
 
 def _render(prompt: PromptFile, chat: GeneratedChat) -> str | None:
     try:
-        return render_prompt(prompt, chat.messages, chat.tool_files, chat.add_generation_prompt, chat.thinking)
+        return render_prompt(prompt, chat.messages, chat.tools, chat.add_generation_prompt, chat.thinking)
     except PromptRefused:
         return None
 
@@ -68,7 +68,7 @@ def cases(prompt: PromptFile, count: int = COUNT, seed: int = 1) -> Iterator[dic
                 chat = replace(chat, thinking=True)
             yield {
                 "messages": chat.messages,
-                "tools": chat.tool_files,
+                "tools": chat.tools,
                 "generation": chat.add_generation_prompt,
                 "thinking": chat.thinking,
                 "text": _render(prompt, chat),

@@ -93,14 +93,14 @@ class PromptProof:
 
 def _template_text(codec: ChatCodec, chat: Any) -> str | None:
     try:
-        return codec.render(chat.messages, chat.tool_files or None, chat.add_generation_prompt, thinking=chat.thinking)
+        return codec.render(chat.messages, chat.tools or None, chat.add_generation_prompt, thinking=chat.thinking)
     except TemplateRefused:
         return None
 
 
 def _prompt_text(prompt: PromptFile, chat: Any) -> str | None:
     try:
-        return render_prompt(prompt, chat.messages, chat.tool_files, chat.add_generation_prompt, chat.thinking)
+        return render_prompt(prompt, chat.messages, chat.tools, chat.add_generation_prompt, chat.thinking)
     except PromptRefused:
         return None
 

@@ -287,7 +287,7 @@ def bench(
 def _chat_json(chat: Chat) -> dict[str, Any]:
     return {
         "messages": list(chat.messages),
-        "tools": list(chat.tool_files),
+        "tools": list(chat.tools),
         "add_generation_prompt": chat.add_generation_prompt,
         "thinking": chat.thinking,
     }

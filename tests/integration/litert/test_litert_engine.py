@@ -183,7 +183,7 @@ def wanted_ids(oracle: Any, chat: engine.Chat) -> tuple[int, ...]:
     settings = {
         "add_generation_prompt": chat.add_generation_prompt,
         "enable_thinking": chat.thinking,
-        "tools": list(chat.tool_files) or None,
+        "tools": list(chat.tools) or None,
         "chat_template": TEMPLATE,
     }
     return tuple(oracle.apply_chat_template(list(chat.messages), return_dict=False, **settings))

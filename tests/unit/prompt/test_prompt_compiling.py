@@ -47,11 +47,11 @@ def test_refuses_what_the_template_refuses(compiled, name):
     refused = 0
     for chat in generate_chats(300, seed=11, level="tools" if name in WITH_TOOLS else "chat"):
         try:
-            made.codec.render(chat.messages, chat.tool_files or None, chat.add_generation_prompt)
+            made.codec.render(chat.messages, chat.tools or None, chat.add_generation_prompt)
         except TemplateRefused:
             refused += 1
             with pytest.raises(PromptRefused):
-                render_prompt(made.prompt, chat.messages, chat.tool_files, chat.add_generation_prompt)
+                render_prompt(made.prompt, chat.messages, chat.tools, chat.add_generation_prompt)
     assert refused or name in ("sample", "functiongemma", "gemma4")
 
 
