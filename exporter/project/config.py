@@ -104,7 +104,8 @@ def _explain(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> Mistake:
         known = _known(loc[:-1])
         return Mistake(line, f"unknown key '{where}': {nearest(loc[-1], known)}", EXIT_UNSUPPORTED)
     if kind in ("literal_error", UNKNOWN_RUNTIME):
-        choices = runtime_names() if kind == UNKNOWN_RUNTIME else ("dir", "zip")
+        expected = re.findall(r"'([^']*)'", error.get("ctx", {}).get("expected", ""))
+        choices = runtime_names() if kind == UNKNOWN_RUNTIME else expected
         return Mistake(line, f"{where} = '{error['input']}': {nearest(str(error['input']), choices)}", EXIT_UNSUPPORTED)
     if loc == ("bundles",) and kind in ("missing", "too_short"):
         return Mistake(line, "it lists no bundles", hint="Add a table [bundles.NAME] with model and target.")

@@ -70,7 +70,7 @@ def test_document_has_all_of_it(sample_int4: Exported, worse: Path, capsys: pyte
     assert found["passed"] is False
     assert found["behaviour"]["texts"][0]["b"].startswith("<|tool_call>call:x_")
     assert "failed: texts>0: " in shown.err
-    jsonschema.validate(found, documents._stamped(documents._schema(type(compare(sample_int4.path, worse)))))
+    jsonschema.validate(found, documents._schema(type(compare(sample_int4.path, worse))))
 
 
 def test_a_passed_limit_is_exit_code_7_and_a_kept_one_0(sample_int4: Exported, worse: Path) -> None:

@@ -46,6 +46,8 @@ prefill_lengths = [128, 16]
 dynamic_shape = false
 plain_tflite = true
 chat_template = "chat.jinja"
+golden_prompts = "mine.jsonl"
+built_in_prompts = "english"
 format = "zip"
 prove_on = ["android-lib", "arm64-vm"]
 device_memory = "2G"
@@ -61,6 +63,7 @@ prefill = 0.9
 decode = 1
 mean_kl = 0.2
 tool_calls = 1.0
+expected = 0.95
 """
 
 
@@ -88,15 +91,17 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     shutil.copyfile(ROOT / "targets/android-arm64.toml", tmp_path / "phone.toml")
     shutil.copyfile(ROOT / "exporter/quantize/recipes/int8.toml", tmp_path / "mine.toml")
     (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    (tmp_path / "mine.jsonl").write_text("")
     (entry,) = project(tmp_path, ALL).entries
     assert (entry.target, entry.recipe) == (str(tmp_path / "phone.toml"), str(tmp_path / "mine.toml"))
     assert entry.chat_template == str(tmp_path / "chat.jinja")
+    assert (entry.golden_prompts, entry.built_in_prompts) == (str(tmp_path / "mine.jsonl"), "english")
     assert (entry.runtimes, entry.prefill_lengths) == (("litert", "executorch"), (16, 128))
     assert (entry.context, entry.timeout, entry.device_memory) == (1024, 30, "2G")
     assert (entry.options, entry.format) == ({"dynamic_shape": False, "plain_tflite": True}, "zip")
     assert entry.prove_on == ("android-lib", "arm64-vm")
     assert entry.output == tmp_path / "out"
-    expected = Budgets(12_000_000, 1000, 3 << 29, 1.2, 0.9, 1.0, 0.2, 0.5, 1.0, tmp_path / "old")
+    expected = Budgets(12_000_000, 1000, 3 << 29, 1.2, 0.9, 1.0, 0.2, 0.5, 1.0, 0.95, tmp_path / "old")
     assert entry.budgets == expected
     lines = ALL.splitlines()
     assert lines[entry.lines["context"] - 1] == "context = 1024"
@@ -138,6 +143,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         (LEAST + 'runtimes = ["litert"]\ndynamic_shape = true\nprefill_lengths = [8]', 5, ["exclude each other"], 2),
         (LEAST + "prefill_lengths = [8, 8]", 4, ["twice"], 2),
         (LEAST + 'chat_template = "x.jinja"', 4, ["no such file: "], 2),
+        (LEAST + 'golden_prompts = "x.jsonl"', 4, ["no such file: "], 2),
+        (LEAST + 'built_in_prompts = "some"', 4, ["'some'", "english"], 4),
         (LEAST + 'prove_on = ["andoid-lib"]', 4, ["did you mean 'android-lib'"], 4),
         (LEAST + 'prove_on = ["host", "host"]', 4, ["'host' is listed twice"], 2),
         (LEAST + 'prove_on = ["host"]\ntimeout = 9', 5, ["prove_on names none"], 2),
