@@ -6,6 +6,7 @@ import base64
 import email
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import re
@@ -398,6 +399,11 @@ def desk(
     (folder / "my-model").symlink_to(my_model)
     (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "reference" / "recipes.md").read_text(), re.DOTALL)
     (folder / "careful.toml").write_text(recipe)
+    # What the pages on golden prompts and on chat have a reader write.
+    (prompts, *_) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/guides/golden-prompts.md").read_text(), re.DOTALL)
+    (folder / "golden_prompts.jsonl").write_text(prompts)
+    for _, content, _, name in (words for words in ALL if words[0] == "echo"):
+        (folder / name).write_text(content)
     page = (ROOT / "docs" / "guides" / "evaluate.md").read_text()
     for form, name in (("json", "questions.jsonl"), ("yaml", "questions.yaml")):
         (text,) = re.findall(rf"```{form}\n(.*?)```", page, re.DOTALL)
@@ -407,13 +413,30 @@ def desk(
 
 def test_the_readme_opens_with_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.startswith("# Gemcut\n\n```sh\nmake demo\nmake test\n```\n")
+    assert next(BLOCK.finditer(text))["text"] == "make demo\nmake test\n"
     assert {words[1] for words in EVERY if words[0] == "gemcut"} >= set(COMMANDS)
+
+
+def test_the_readme_takes_three_minutes_and_has_two_pictures() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    drawn, photographed = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", "\n".join(lines))
+    drawing = (ROOT / drawn).read_text(encoding="utf-8")
+    assert set(re.findall(r"https?://[^/\"\s]+", drawing)) <= {"http://www.w3.org"}, "nothing is loaded from elsewhere"
+    assert (ROOT / photographed).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_chat_says_what_its_page_shows(desk: Path) -> None:
+    page = (ROOT / "docs" / "guides" / "chat.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    words = next(words for words in commands("docs/guides/chat.md") if "--tool-results" in words)
+    done = gemcut(*words[1:], cwd=desk)
+    assert (done.returncode, done.stdout) == (0, shown), done.stderr
 
 
 def test_only_what_cannot_be_run_is_marked_as_not_run() -> None:
     assert {line: why for name in PAGES for line, why in lines(name) if why is not None} == NOT_RUN
-    known = {"gemcut", "make", "python"}
+    known = {"gemcut", "make", "python", "echo"}  # desk does what echo does
     assert {words[0] for words in ALL} <= known, "a test must run it, or NOT_RUN say why none can"
 
 
@@ -432,6 +455,7 @@ def test_readme_commands_run(
     words: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(desk)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Hello\n"))
     code = main(list(words[1:]))
     shown = capsys.readouterr()
     assert code == 0, shown.err
@@ -475,7 +499,7 @@ def test_readme_commands_of_export_have_flags_that_exist(words: tuple[str, ...])
 def test_readme_commands_of_export_run(
     words: tuple[str, ...], desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("my-model", "careful.toml"):
+    for name in ("my-model", "careful.toml", "golden_prompts.jsonl"):
         (tmp_path / name).symlink_to(desk / name)
     done = gemcut(*words[1:], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
