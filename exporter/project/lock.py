@@ -19,7 +19,7 @@ from ..bundle.manifest import Manifest, manifest_bytes
 from ..config.toml_file import DataFile
 from ..errors import ConformanceError, LackingError, UnsupportedError, UsageError
 from ..runtimes import RUNTIMES
-from ..util.platform import processor
+from ..util.platform import host_threads, processor
 
 if TYPE_CHECKING:
     from .entries import Project
@@ -74,7 +74,8 @@ class LockedBundle(Inputs):
         place: Where it is, relative to the folder of gemcut.toml.
         bundle: SHA-256 of its manifest, which has those of all its files.
         zip: SHA-256 of the .gemcut file.
-        processor: The processor that made it; goldens are floats, which processors round differently.
+        processor: The processor that made it, and of a calibrated one the threads; floats are rounded differently
+            elsewhere.
         contents: SHA-256 of each file in it.
     """
 
@@ -265,22 +266,33 @@ def check_sealed(name: str, locked: LockedBundle, manifest: Manifest) -> str | N
     here = {file: record.sha256 for file, record in manifest.files.items()}
     both = here.keys() | locked.contents.keys()
     different = sorted(file for file in both if here.get(file) != locked.contents.get(file))
-    measured = [file for file in different if is_measured(file)]
+    measured = [file for file in different if is_measured(file, manifest)]
     what = f"{name} ({manifest.runtime.name}) is not the bundle in {FILE} ({locked.bundle[:_SHORT]} -> {sha[:_SHORT]})"
     which = f"{', '.join(different) or 'only manifest.json'} differ{'s' * (len(different) < 2)}"
-    elsewhere = processor() != locked.processor
-    if measured == different and elsewhere:
+    there, this = locked.processor, maker(manifest)
+    if measured == different and there != this:
+        held = "measured figures" + ("" if manifest.calibration is None else " or calibrated weights")
         return (
-            f"{what}: {which}, which hold measured figures: the bundle was locked on {locked.processor}, this is "
-            f"{processor()}, and processors round differently"
+            f"{what}: {which}, which hold {held}: the bundle was locked on {there}, this is {this}, and "
+            "processors round differently"
         )
-    where = f" (locked on {locked.processor}, this is {processor()})" if elsewhere else ""
+    where = f" (locked on {there}, this is {this})" if there != this else ""
     raise ConformanceError(f"{what}: {which}{where}", hint=AGAIN)
 
 
-def is_measured(file: str) -> bool:
-    """Return whether a file of a bundle holds floats that were measured: goldens, the card, and what embeds them."""
-    return file.startswith("goldens/") or file == "README.md" or file in _embedding()
+def maker(manifest: Manifest) -> str:
+    """Return what a bundle's floats depend on: the processor, and for what calibration adds up, its threads."""
+    return processor() if manifest.calibration is None else f"{processor()}, {host_threads()} threads"
+
+
+def is_measured(file: str, manifest: Manifest) -> bool:
+    """Return whether a file of a bundle holds floats that were measured, or weights that were chosen by them.
+
+    These are goldens, the card, what embeds them, and a calibrated program: calibration adds up products of many
+    inputs, in an order that is the processor's own, and near a tie another sum rounds a weight to the other side.
+    """
+    calibrated = manifest.calibration is not None and file in (manifest.program, *manifest.program_files)
+    return file.startswith("goldens/") or file == "README.md" or file in _embedding() or calibrated
 
 
 def _embedding() -> set[str]:

@@ -15,12 +15,11 @@ from ..pipeline.failures import HeldBack
 from ..pipeline.request import ExportRequest, Published
 from ..report import outcome
 from ..report.outcome import Finding, Outcome, Place
-from ..util.platform import processor
 from .config import read_project
 from .entries import BundleEntry, Project
 from .hash_cache import Hashes
 from .inputs import locked_bundle, relative
-from .lock import AGAIN, FILE, Lock, LockError, check_sealed, manifest_sha256, read_lock, write_lock
+from .lock import AGAIN, FILE, Lock, LockError, check_sealed, maker, manifest_sha256, read_lock, write_lock
 from .status import Status, examine
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ class _Builder:
         if not self.locked:
             made = {
                 one.manifest.runtime.name: locked_bundle(
-                    entry, status.found, one.manifest, one.bundle, self.project.root, self.hashes, processor()
+                    entry, status.found, one.manifest, one.bundle, self.project.root, self.hashes, maker(one.manifest)
                 )
                 for one in published
             }

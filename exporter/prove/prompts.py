@@ -199,8 +199,8 @@ def choose_prompts(
     lengths = {prompt.id: len(encode_prompt(codec, prompt)[1]) for prompt in own}
     chosen = {prompt.id: prompt for prompt in own if lengths[prompt.id] + _ROOM <= context}
     _refuse_long(own, chosen, lengths, context)
-    past = built_in == "none" and window is not None and any(lengths[name] > window for name in chosen)
-    if window is not None and not past and not any(prompt.kind == "long" for prompt in chosen.values()):
+    shows_it = built_in == "none" and window is not None and any(lengths[name] > window for name in chosen)
+    if window is not None and not shows_it and not any(prompt.kind == "long" for prompt in chosen.values()):
         past = long_prompt(codec, window, context)
         if past is not None:
             chosen.setdefault(past.id, past)

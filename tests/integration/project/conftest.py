@@ -13,10 +13,9 @@ from gemcut.project.config import read_project
 from gemcut.project.entries import BundleEntry
 from gemcut.project.hash_cache import Hashes
 from gemcut.project.inputs import inputs_of, locked_bundle
-from gemcut.project.lock import Lock, read_lock, write_lock
+from gemcut.project.lock import Lock, maker, read_lock, write_lock
 from gemcut.project.status import why_outdated
 from gemcut.sample import sample_path
-from gemcut.util.platform import processor
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = """[bundles.phone]
@@ -51,7 +50,9 @@ class App:
         project, hashes = read_project(self.root), Hashes()
         with open_bundle(self.bundle) as bundle:
             found = inputs_of(self.entry, {}, hashes)
-            made = locked_bundle(self.entry, found, bundle.manifest, self.bundle, self.root, hashes, processor())
+            made = locked_bundle(
+                self.entry, found, bundle.manifest, self.bundle, self.root, hashes, maker(bundle.manifest)
+            )
         write_lock(self.root, project, "phone", {"executorch": made.model_copy(update=changes)})
 
     def reasons(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from gemcut.project.hash_cache import SMALL, Hashes
 from gemcut.project.lock import HEAD, check_sealed, lock_text, moves, read_lock
 from gemcut.project.status import examine
 from gemcut.sample import sample_path
+from gemcut.util.platform import processor
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 
@@ -338,8 +339,15 @@ def test_the_sealed_bundle_is_held_against_the_lock(app) -> None:
     with pytest.raises(ConformanceError, match=r"phone \(executorch\) is not the bundle in gemcut.lock.*: model.pte"):
         check_sealed("phone", other, manifest)
     elsewhere = other.model_copy(update={"processor": "x86_64 Another"})
+    plain = manifest.model_copy(update={"calibration": None})
     with pytest.raises(ConformanceError, match="locked on x86_64 Another"):
-        check_sealed("phone", elsewhere, manifest)
+        check_sealed("phone", elsewhere, plain)
+    assert "calibrated weights: the bundle was locked on" in str(check_sealed("phone", elsewhere, manifest))
+    threads = other.model_copy(update={"processor": f"{processor()}, 7 threads"})
+    assert "7 threads" in str(check_sealed("phone", threads, manifest))
+    words = elsewhere.model_copy(update={"contents": {**contents, "tokenizer.json": "0" * 64}})
+    with pytest.raises(ConformanceError, match=r"model\.pte, tokenizer\.json differ \(locked on x86_64 Another"):
+        check_sealed("phone", words, manifest)
 
 
 def test_goldens_may_differ_on_another_processor_alone(app) -> None:
