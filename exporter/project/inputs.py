@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bundle.reader import open_bundle
+from ..checkpoint.golden_prompts import OWN_PROMPTS
 from ..pipeline.budget_limits import baseline_places
 from ..pipeline.plan import recipe_of
 from ..quantize.recipe import load_recipe
@@ -182,11 +183,18 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
     for file, words, name in (
         (entry.chat_template, TEMPLATE_WORDS, "the chat template's file"),
         (entry.calibration, CALIBRATION_WORDS, "the calibration text"),
-        (entry.golden_prompts, (), "the prompts"),
+        (_prompts_of(entry), (), "the prompts"),
     ):
         if file is not None and file not in words:
             asked[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def _prompts_of(entry: BundleEntry) -> str | None:
+    """The file of prompts that an export of this entry reads; those of a hub id come with its files."""
+    folders = [entry.adapter, entry.model.folder]
+    beside = (folder / OWN_PROMPTS for folder in folders if folder is not None)
+    return entry.golden_prompts or next((str(file) for file in beside if file.is_file()), None)
 
 
 def _baseline(entry: BundleEntry, runtime: str, locked: LockedBundle | None) -> str | None:

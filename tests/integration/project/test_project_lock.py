@@ -124,6 +124,7 @@ CHANGES = {
     ),
     "model model -> sample": lambda app: app.replace("gemcut.toml", '"model"', '"sample"'),
     "model.safetensors changed": lambda app: flip(app.root / "model/model.safetensors"),
+    "the prompts changed": lambda app: add(app.root / "model/golden_prompts.jsonl", '{"id": "a", "text": "b"}\n'),
     "chat_template.jinja changed": lambda app: add(app.root / "model/chat_template.jinja", "{# #}"),
     "NOTICE is new": lambda app: (app.root / "model/NOTICE").write_text("mine"),
     "generation_config.json is gone": lambda app: (app.root / "model/generation_config.json").unlink(),
