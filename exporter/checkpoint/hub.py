@@ -71,13 +71,29 @@ def locate(model: str, *, weights: bool = True) -> Place:
             raise foreign
         hint = "name the directory that holds config.json"
         raise CheckpointError(f"{model} is a file, not a directory", hint=hint)
+    named = hub_id(model)
+    if named is None:
+        hint = "Name a directory or a hub id (org/name[@revision]); without MODEL it is the packaged sample."
+        if _HUB_ID.fullmatch(model):
+            hint = f"{path.parts[0]} is a folder here, so the hub isn't asked. If you mean the hub, write {model}@main."
+        raise CheckpointError(f"no such directory: {model}", hint=hint)
+    return _fetch(model, *named, weights=weights)
+
+
+def hub_id(model: str, root: Path | None = None) -> tuple[str, str | None] | None:
+    """Return the repository and the revision that a text names; None if it is no hub id.
+
+    ``models/mine`` where there is a folder ``models`` is a path that leads nowhere, not somebody's repository; with a
+    revision it is a hub id all the same.
+
+    Args:
+        model: What the user wrote, which is no directory.
+        root: The folder that paths are relative to; None for the working directory.
+    """
     match = _HUB_ID.fullmatch(model)
-    if match is None:
-        raise CheckpointError(
-            f"no such directory: {model}",
-            hint="Name a directory or a hub id (org/name[@revision]); without MODEL it is the packaged sample.",
-        )
-    return _fetch(model, match["id"], match["revision"], weights=weights)
+    if match is None or (match["revision"] is None and ((root or Path()) / model.partition("/")[0]).is_dir()):
+        return None
+    return match["id"], match["revision"]
 
 
 def stored_dtypes(place: Place) -> frozenset[str]:

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, one of those in :mod:`gemcut.errors`.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _as_flags(list(sys.argv[1:] if argv is None else argv))
     restore: Callable[[], None] | None = take_signals()
     _take_any_text()
     try:
@@ -141,6 +141,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if restore is not None:
             restore()
+
+
+def _as_flags(words: list[str]) -> list[str]:
+    """``gemcut help``, ``gemcut help export`` and ``gemcut version``, which people type, as what they mean."""
+    if words[:1] == ["help"]:
+        return [*words[1:], "--help"]
+    return ["--version"] if words == ["version"] else words
 
 
 def as_known(error: Exception) -> GemcutError | None:

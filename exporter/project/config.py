@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoint.hub import hub_id
 from ..errors import EXIT_UNSUPPORTED, UsageError, nearest
 from ..pipeline.budget_limits import Budgets
 from ..runtimes import DEFAULT, RUNTIMES, runtime_names
@@ -27,7 +28,6 @@ from .entries import (
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
 _TYPES = {
     "model_type": "should be a table",
     "model_attributes_type": "should be a table",
@@ -224,10 +224,10 @@ def _model(root: Path, text: str) -> ModelSource:
 
         return ModelSource(text, "sample", sample_path())
     folder = root / Path(text).expanduser()
-    match = _HUB_ID.fullmatch(text)
-    if match is None or folder.exists():
+    named = hub_id(text, root)
+    if named is None or folder.exists():
         return ModelSource(text, "directory", folder)
-    return ModelSource(text, "hub", None, match["id"], match["revision"])
+    return ModelSource(text, "hub", None, *named)
 
 
 def _adapter(root: Path, text: str) -> Path:

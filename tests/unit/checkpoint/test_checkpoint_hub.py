@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
-from gemcut.checkpoint.hub import locate
-from gemcut.errors import LackingError
+from gemcut.checkpoint.hub import hub_id, locate
+from gemcut.errors import CheckpointError, LackingError
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 OLD = "fedcba9876543210fedcba9876543210fedcba98"
@@ -258,3 +259,15 @@ def test_offline_with_an_empty_cache_says_so(hub, opened):
     assert (found["error"], found["code"]) == ("LackingError", 8)
     assert "HF_HUB_OFFLINE" in found["message"]
     assert Hub.asked == []
+
+
+def test_a_path_that_leads_nowhere_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert hub_id("models/mine") == ("models/mine", None)
+    (tmp_path / "models").mkdir()
+    assert hub_id("models/mine") is None
+    assert hub_id("models/mine@main") == ("models/mine", "main")
+    assert hub_id("models/mine", tmp_path / "models") == ("models/mine", None)
+    with pytest.raises(CheckpointError, match="no such directory: models/mine") as caught:
+        locate("models/mine")
+    assert "write models/mine@main" in caught.value.hint

@@ -57,3 +57,18 @@ def test_every_command_explains_itself_and_has_json(name: str, capsys: pytest.Ca
 def test_without_words_the_help_is_shown_as_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "Commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [(["help"], ["--help"]), (["help", "export"], ["export", "--help"]), (["version"], ["--version"])],
+)
+def test_words_that_people_type_are_taken_as_they_are_meant(
+    words: list[str], same: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for each in (words, same):
+        assert main(each) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert shown[0]
