@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .options import ChatOptions
 
 _KEY = "probe_key"
+NO_RESULTS = "this model's chat template has no place for a tool's result"
 
 
 def check_able(codec: ChatCodec, asked: ChatOptions) -> None:
@@ -19,7 +20,7 @@ def check_able(codec: ChatCodec, asked: ChatOptions) -> None:
     Raises:
         UsageError: It has no place for the system turn, the tools, or thinking.
     """
-    from ..prove.prompts import takes_system, takes_thinking, takes_tools, takes_unthinking
+    from ..prove.prompts import takes_results, takes_system, takes_thinking, takes_tools, takes_unthinking
 
     system, tools, thinking = asked.system, asked.tools, asked.thinking
     if not codec.has_template:
@@ -34,6 +35,8 @@ def check_able(codec: ChatCodec, asked: ChatOptions) -> None:
         )
     if tools and not takes_tools(codec):
         raise UsageError("this model's chat template doesn't support tools", hint="leave out --tools")
+    if tools and asked.results and not takes_results(codec):
+        raise UsageError(NO_RESULTS, hint="leave out --tool-results; the calls are shown all the same")
     if thinking is True and not takes_thinking(codec):
         raise UsageError("this model's chat template has no thinking to turn on", hint="leave out --thinking")
     if thinking is False and not takes_thinking(codec) and not takes_unthinking(codec):

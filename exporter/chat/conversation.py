@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..prompt.toolcalls import OPEN, ToolCall
+from ..prompt.toolcalls import OPEN, ToolCall, words_around
 from ..prove.runner import Runner
-from .abilities import check_able, takes_objects
+from .abilities import NO_RESULTS, check_able, takes_objects
 from .loading import LoadingRunner
 from .options import ChatOptions
 from .sampling import chooser
@@ -61,7 +61,6 @@ class Chat:
         self._prompt_file = prompt
         self._stop_ids = stop_ids
         self._first_ids = list(first_ids)
-        self._held: list[int] = []
         self.options = options or ChatOptions()
         check_able(codec, self.options)
         self._choose = chooser(self.options.sampling)
@@ -73,6 +72,11 @@ class Chat:
         from ..prompt.thoughts import channel_of
 
         return self._prompt_file is not None and channel_of(self._prompt_file) is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the program couldn't be loaded, so that there will be no reply."""
+        return isinstance(self._runner, LoadingRunner) and self._runner.failed
 
     @property
     def is_ready(self) -> bool:
@@ -93,6 +97,7 @@ class Chat:
     def clear(self) -> None:
         """Forget what was said; system turn and tools stay."""
         self._messages: list[Message] = []
+        self._held: list[int] = []
         self._text = ""
         self._interrupted = False
         self.last: Turn | None = None
@@ -136,7 +141,7 @@ class Chat:
         from ..prove.prompts import takes_results
 
         if not takes_results(self._codec):
-            raise UsageError("this model's chat template has no place for a tool's result")
+            raise UsageError(NO_RESULTS)
         assert self.last is not None
         ids = [f"call{len(self._messages):03d}{index:02d}" for index in range(len(self.last.calls))]  # Mistral: 9 long
         called = {**self._messages[-1], **self._as_calls(self.last, ids)}
@@ -154,14 +159,14 @@ class Chat:
             for id_, call in zip(ids, turn.calls, strict=True)
         ]
         thoughts = {"reasoning_content": turn.thoughts} if turn.thoughts else {}
-        return {"content": self._words_of(turn.reply), "tool_calls": calls, **thoughts}
+        return {"content": self.words_of(turn.reply), "tool_calls": calls, **thoughts}
 
-    def _words_of(self, reply: str) -> str:
-        """The words of a reply without its calls."""
+    def words_of(self, reply: str) -> str:
+        """Return the words of a reply without its calls, which must be well-formed."""
         from ..prompt.parser import parse_calls
 
         if self._prompt_file is None or self._prompt_file.tools is None:
-            return ""
+            return words_around(reply)
         return parse_calls(self._prompt_file, reply)[1]
 
     def _as_content(self, content: Any) -> Any:
@@ -277,19 +282,26 @@ class Chat:
 
 
 class _Pieces:
-    """Text from ids as they come; a character of several tokens comes once it is complete."""
+    """Text from ids as they come; a character of several tokens comes once it is complete.
+
+    What ids add to a text depends on those before them, so a few of these are decoded again each time, as vLLM and
+    transformers' streamers do. (tokenizers' own ``DecodeStream`` gives up at bytes that are no text.)
+    """
 
     def __init__(self, codec: ChatCodec) -> None:
-        from tokenizers.decoders import DecodeStream
-
         self._codec = codec
-        self._stream = DecodeStream(skip_special_tokens=False)
+        self._from = self._until = 0  # ids that are decoded for what stands before, and those that were shown
         self._shown = ""
         self.ids: list[int] = []
 
     def add(self, token: int) -> str:
         self.ids.append(token)
-        piece = self._stream.step(self._codec.tokenizer, token) or ""
+        before = self._codec.decode(self.ids[self._from : self._until])
+        text = self._codec.decode(self.ids[self._from :])
+        if len(text) <= len(before) or text.endswith("\ufffd"):
+            return ""
+        self._from, self._until = self._until, len(self.ids)
+        piece = text[len(before) :]
         self._shown += piece
         return piece
 

@@ -16,7 +16,7 @@ class LoadingRunner:
         load: Opens the program.
 
     Raises:
-        GemcutError: From every method and attribute, if the program can't be opened.
+        GemcutError: From whatever asks the program, if it can't be opened.
     """
 
     def __init__(self, load: Callable[[], Runner]) -> None:
@@ -27,6 +27,11 @@ class LoadingRunner:
     def is_loaded(self) -> bool:
         """Whether nothing waits any more."""
         return self._found.done()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the program couldn't be opened."""
+        return self._found.done() and self._found.exception() is not None
 
     @property
     def vocab_size(self) -> int:

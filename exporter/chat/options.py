@@ -19,6 +19,7 @@ class ChatOptions:
         tools: Declarations of what the model may call.
         thinking: Whether the model is to think before it answers; if None, the template's default holds.
         sampling: How each token is chosen.
+        results: Whether tools' results will be given, so that the template needs a place for them.
     """
 
     max_new: int = 512
@@ -26,3 +27,4 @@ class ChatOptions:
     tools: Sequence[dict[str, Any]] = ()
     thinking: bool | None = None
     sampling: Sampling = GREEDY
+    results: bool = False

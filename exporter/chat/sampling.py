@@ -52,7 +52,8 @@ def chooser(sampling: Sampling) -> Choose:
     random = np.random.default_rng(sampling.seed)
 
     def choose(logits: FloatArray) -> int:
-        scaled = np.asarray(logits, np.float64) / sampling.temperature
+        largest = float(logits.max())
+        scaled = (np.asarray(logits, np.float64) - largest) / sampling.temperature
         order = np.argsort(-scaled, kind="stable")[: sampling.top_k or None]
         weights = np.exp(scaled[order] - scaled[order[0]])
         weights /= weights.sum()

@@ -34,6 +34,10 @@ def read_tools(name: str) -> list[dict[str, Any]]:
     for index, tool in enumerate(found, 1):
         if not isinstance(tool, dict) or not isinstance(tool.get("function"), dict) or not tool_name(tool):
             raise UsageError(f"--tools {name}: declaration {index} has no function with a name", hint=f"write {_FORM}")
+        parameters = tool["function"].get("parameters", {})
+        if not isinstance(parameters, dict) or not isinstance(parameters.get("properties", {}), dict):
+            said = f"--tools {name}: the parameters of {tool_name(tool)} are not a JSON Schema of an object"
+            raise UsageError(said, hint=f"write {_FORM}")
     names = [tool_name(tool) for tool in found]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .hub import OWN_PROMPTS
+
 if TYPE_CHECKING:
     from .opened import Checkpoint
-
-OWN_PROMPTS = "golden_prompts.jsonl"
 
 
 def own_prompts(checkpoint: Checkpoint) -> Path | None:

@@ -29,6 +29,7 @@ WORDS_FILES = (
     "chat_template.jinja",
 )
 TOKENIZER_FILES = (*WORDS_FILES, "chat_template.json", "additional_chat_templates/*.jinja")
+OWN_PROMPTS = "golden_prompts.jsonl"  # which a model is proven with
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 _HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\S+))?")
 _SNAPSHOT = re.compile(r"models--(?P<org>.+?)--(?P<name>.+)")
@@ -144,7 +145,7 @@ def _fetch(model: str, hub_id: str, revision: str | None, *, weights: bool) -> P
         enable_progress_bars,
     )
 
-    patterns = [*CONFIG_FILES, *((*TOKENIZER_FILES, *WEIGHT_FILES) if weights else ())]
+    patterns = [*CONFIG_FILES, *((*TOKENIZER_FILES, *WEIGHT_FILES, OWN_PROMPTS) if weights else ())]
     silence = not sys.stderr.isatty() and not are_progress_bars_disabled()
     if silence:
         disable_progress_bars()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -78,11 +79,11 @@ def command(bundle: Path, prompt: str | None, threads: int | None, as_json: bool
     talks = prompt is None and sys.stdin.isatty()
     if as_json and talks:
         raise UsageError("--json needs --prompt TEXT, or messages on stdin")
-    tools = read_tools(values["tools"]) if values["tools"] else []
-    if values["tool_results"] is not None and not tools:
+    tools = read_tools(values["tools"]) if values["tools"] is not None else []
+    if values["tool_results"] is not None and values["tools"] is None:
         raise UsageError("--tool-results is for --tools, which isn't given", hint="add --tools FILE, or --tools sample")
     results = read_results(values["tool_results"], tools) if values["tool_results"] else None
-    options = _options(values, tools)
+    options = _options(values, tools, results is not None)
     with ExitStack() as stack:
         with console_progress() as progress:
             opened = stack.enter_context(open_checked(bundle, progress))
@@ -101,16 +102,19 @@ def command(bundle: Path, prompt: str | None, threads: int | None, as_json: bool
             _answer(chat, bundle, opened.manifest.proven, prompt, results, as_json)
 
 
-def _options(values: dict[str, Any], tools: list[dict[str, Any]]) -> ChatOptions:
+def _options(values: dict[str, Any], tools: list[dict[str, Any]], results: bool) -> ChatOptions:
     from ..chat.options import ChatOptions
 
     system = readable(values["system"]) if values["system"] else ""
-    return ChatOptions(values["max_new_tokens"], system, tools, values["thinking"], _sampling(values))
+    return ChatOptions(values["max_new_tokens"], system, tools, values["thinking"], _sampling(values), results)
 
 
 def _sampling(values: dict[str, Any]) -> Sampling:
     from ..chat.sampling import Sampling, random_seed
 
+    for name in ("temperature", "top_p"):
+        if values[name] is not None and not math.isfinite(values[name]):
+            raise UsageError(f"--{name.replace('_', '-')} {values[name]} is not a number")
     if not values["temperature"]:
         given = next((name for name in ("top_k", "top_p", "seed") if values[name] is not None), None)
         if given is not None:

@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 RESULT = "    result: "
 
 
+class Dropped(Exception):
+    """Ctrl-C on a line: nothing of it is meant."""
+
+
 class Asker(Protocol):
     """Whoever types."""
 
     def ask(self, prompt: str) -> str | None:
-        """Return a line; empty if Ctrl-C dropped it, None at the end (Ctrl-D)."""
+        """Return a line; None at the end (Ctrl-D).
+
+        Raises:
+            Dropped: Ctrl-C was pressed instead.
+        """
 
 
 @dataclass
@@ -43,7 +51,12 @@ class Session:
     turns: list[Turn]
 
     def answers(self, calls: Sequence[ToolCall]) -> Sequence[ToolResult] | None:
-        """Return the calls' results; None if whoever types gives one of them none."""
+        """Return the calls' results; None if whoever types gives one of them none.
+
+        Raises:
+            UsageError: ``--tool-results`` has none for one of them.
+            Dropped: Ctrl-C was pressed instead.
+        """
         from ..chat.tool_files import given_results, typed_result
         from ..chat.turns import ToolResult
 

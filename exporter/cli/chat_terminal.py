@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GemcutError
 from ..util.text import readable
 from .chat_commands import COMMANDS, run_command
-from .chat_session import Asker, Session
+from .chat_session import Asker, Dropped, Session
 from .chat_turns import ENDED, converse, write_reply
 from .common import console_progress, warn
 
@@ -39,15 +39,26 @@ def talk(chat: Chat, manifest: Manifest, results: Mapping[str, Any] | None) -> N
 
 
 def run(session: Session) -> None:
-    """Answer what is typed, message by message; a mistake in one is told, and the next is asked for."""
-    while (typed := session.asker.ask(PROMPT)) is not None:
+    """Answer what is typed, message by message; a mistake in one is told, and the next is asked for.
+
+    Raises:
+        GemcutError: The program can't be loaded.
+    """
+    while True:
         try:
+            typed = session.asker.ask(PROMPT)
+            if typed is None:
+                return
             if typed.startswith("/"):
                 if not run_command(session, typed):
                     return
             elif message := _whole(typed.strip(), session.asker):
                 session.turns += converse(session.chat, readable(message), session.answers, show_stoppable)
+        except Dropped:
+            continue
         except GemcutError as error:
+            if session.chat.is_lost:
+                raise
             warn(str(error) + (f"\n{error.hint}" if error.hint else ""))
 
 

@@ -37,17 +37,22 @@ def converse(chat: Chat, message: str, results: Results, show: Show | None) -> I
 
     Yields:
         Each turn, as soon as it is complete.
+
+    Raises:
+        UsageError: The conversation is longer than the context, a result is missing, or the template takes none.
     """
     pieces = chat.reply(message)
     for round_ in range(MOST_ROUNDS + 1):
         (show or _through)(chat, pieces)
         assert chat.last is not None
         yield chat.last
-        answers = results(chat.last.calls) if chat.last.calls else None
-        if answers is None:
+        if not chat.last.calls or chat.last.ended == "interrupted":
             return
         if round_ == MOST_ROUNDS:
-            warn(f"The model called tools {MOST_ROUNDS} times in a row, so its last calls are left without a result.")
+            warn(f"The model has had {MOST_ROUNDS} results in a row, so its last calls are left without one.")
+            return
+        answers = results(chat.last.calls)
+        if answers is None:
             return
         pieces = chat.answer(answers)
 
@@ -85,6 +90,9 @@ def write_reply(chat: Chat, pieces: Pieces) -> None:
         text.end()
     for call in calls:
         say(str(call))
+    after = chat.words_of(chat.last.reply).removeprefix(words.shown.strip()).strip() if calls and chat.last else ""
+    if after:
+        say(after)
 
 
 def _through(chat: Chat, pieces: Pieces) -> None:

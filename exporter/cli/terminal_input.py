@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..util.native_output import streams
+from .chat_session import Dropped
 
 
 def history_file() -> Path:
@@ -15,12 +16,8 @@ def history_file() -> Path:
     return Path(user_state_path("gemcut", appauthor=False)) / "chat_history"
 
 
-class _Dropped(Exception):
-    """Ctrl-C on a line; a signal from elsewhere still ends the chat."""
-
-
 class TerminalInput:
-    """Asks on the terminal (see ``chat_terminal.Asker``). Alt-Enter begins another line of the same message.
+    """Asks on the terminal (see ``chat_session.Asker``). Alt-Enter begins another line of the same message.
 
     Args:
         words: What Tab completes at a line's beginning.
@@ -42,7 +39,7 @@ class TerminalInput:
 
         @bindings.add("c-c")
         def _(event: KeyPressEvent) -> None:
-            event.app.exit(exception=_Dropped())
+            event.app.exit(exception=Dropped())
 
         history: History = InMemoryHistory()
         try:
@@ -61,10 +58,8 @@ class TerminalInput:
         )
 
     def ask(self, prompt: str) -> str | None:
-        """Return a line; empty if Ctrl-C dropped it, None at the end (Ctrl-D)."""
+        """Return a line; see ``Asker``."""
         try:
             return self._session.prompt(prompt)
-        except _Dropped:
-            return ""
         except EOFError:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..errors import UnsupportedError
 from ..util.stage_clock import StageClock
 from .bit_search import within_limits
 from .failures import GateFailed, TooSensitive
@@ -42,7 +43,11 @@ class Attempts:
         self.request = within_limits(self._asked, self._clock, self._aim)
 
     def goes_on(self, error: GateFailed | TooSensitive) -> bool:
-        """Return whether there is something finer to try, which is then the next request."""
+        """Return whether there is something finer to try, which is then the next request.
+
+        Raises:
+            GemcutError: What is searched couldn't be measured.
+        """
         if not error.of_rounding:
             return False
         if self._aim is not None and self._asked.max_kl is not None:
@@ -59,5 +64,9 @@ class Attempts:
             return False
         self._aim = aim * _CAUTION * min(1.0, limit / error.nats)
         self._clock.progress.note(f"{error}; searching for a mix of {self._aim:.2g} nats by calibration text")
-        self._search()
+        try:
+            self._search()
+        except UnsupportedError as impossible:
+            self._clock.progress.note(f"no mix is better by as much: {impossible.message}")
+            return False
         return True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from ..calibrate.text_segments import (
 from ..errors import UsageError
 from ..quantize.recipe import Recipe
 from ..quantize.stored import StoredWeight, StoredWeights
+from ..util.platform import host_threads
 from .failures import TooSensitive
 
 if TYPE_CHECKING:
@@ -112,7 +114,7 @@ def calibrate(
     from ..util.file_tensors import Scratch
     from ..util.process_memory import give_back
 
-    with clock.stage("calibrate"):
+    with clock.stage("calibrate"), torch_threads():
         own = copy_of(model)
         length = min(LENGTH, getattr(own.config, "max_position_embeddings", LENGTH))
         tokens = enough(widest_input(own), own.config.hidden_size, recipe.quick)
@@ -130,6 +132,19 @@ def calibrate(
             quick=recipe.quick,
         )
     return Calibrated(own, weights, record)
+
+
+@contextmanager
+def torch_threads() -> Iterator[None]:
+    """Have torch add up in as many threads as ``host_threads`` says: another number gives other sums."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(host_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check(model: Any, folded: Any, recipe: Recipe, weights: StoredWeights, text: Sequence[Sequence[int]]) -> None:

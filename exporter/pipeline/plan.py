@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundle.staging import check_output
-from ..checkpoint.golden_prompts import own_prompts
 from ..checkpoint.opening import check_context, open_checkpoint
-from ..errors import CheckpointError, UnsupportedError, UsageError, nearest
+from ..errors import UnsupportedError, UsageError, nearest
 from ..estimate.fit import refuse, room_for
 from ..estimate.resources import this_machine
 from ..modeling.kv_cache import CacheSpec
 from ..modeling.matrices import matrix_columns
-from ..prompt.chats import Prompt, render_chat
-from ..prompt.codec import ChatCodec, Template, TemplateRefused
-from ..prove.prompt_file import DOCUMENTED, load_prompts
-from ..prove.prompts import BuiltIn, takes_tools
 from ..quantize.fallback import settled
 from ..quantize.recipe import Recipe, load_recipe
 from ..runtimes import RUNTIMES, get_runtime
@@ -29,6 +24,7 @@ from ..runtimes.program import BuildSpec, Shape
 from ..sample import adapter_path, sample_path
 from ..target import Target, load_target
 from .calibration import chosen_recipe, chosen_text
+from .prompt_plan import PromptPlan, check_room, plan_prompts
 from .request import ExportRequest
 
 if TYPE_CHECKING:
@@ -53,8 +49,7 @@ class ExportPlan:
         output: Where the bundle is published.
         options: All of the runtime's own options, by name.
         text: What to calibrate on; None if the recipe needs no calibration.
-        own_prompts: The file of the prompts of its own; None without any.
-        built_in_prompts: Which of Gemcut's own prompts may be taken as well.
+        prompts: What it is proven with.
     """
 
     checkpoint: Checkpoint
@@ -66,8 +61,7 @@ class ExportPlan:
     output: Path
     options: Mapping[str, Any] = field(default_factory=dict)
     text: CalibrationText | None = None
-    own_prompts: Path | None = None
-    built_in_prompts: BuiltIn = "all"
+    prompts: PromptPlan = field(default_factory=PromptPlan)
 
     @property
     def delegates(self) -> tuple[str, ...]:
@@ -103,75 +97,17 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     runtimes = [get_runtime(name) for name in names]
     recipes = [chosen_recipe(recipe_for(request, target, name), request.calibration) for name in names]
     checkpoint = _open(request)
-    prompts = _own_prompts(request, checkpoint)
-    _check_prompts(request, checkpoint, prompts)
+    prompts = plan_prompts(request, checkpoint)
     columns = matrix_columns(checkpoint.text_config, names[0])
     recipes = [settled(recipe, columns) for recipe in recipes]
     plans = tuple(
-        _plan(request, checkpoint, target, runtime, recipe) for runtime, recipe in zip(runtimes, recipes, strict=True)
+        _plan(request, checkpoint, target, runtime, recipe, prompts)
+        for runtime, recipe in zip(runtimes, recipes, strict=True)
     )
+    check_room(prompts, checkpoint, plans[0].cache.window, min(plan.shape.context for plan in plans))
     for plan in plans:
         check_fits(plan, request.format)
     return plans
-
-
-def _own_prompts(request: ExportRequest, checkpoint: Checkpoint) -> Path | None:
-    """The file of prompts that was named, else the one beside the adapter or the checkpoint."""
-    if request.golden_prompts is None:
-        return own_prompts(checkpoint)
-    file = Path(request.golden_prompts).expanduser()
-    if not file.is_file():
-        raise UsageError(f"--golden-prompts {file}: there is no such file", hint=DOCUMENTED)
-    return file
-
-
-def _check_prompts(request: ExportRequest, checkpoint: Checkpoint, file: Path | None) -> None:
-    """Refuse prompts that the template can't show to the model, and budgets on what no prompt would show.
-
-    Raises:
-        CheckpointError: The file can't be read, or a prompt has tools and the template writes none.
-        UsageError: A budget can't be measured.
-    """
-    own = load_prompts(file) if file is not None else []
-    budgets = request.budgets
-    if budgets is not None and budgets.expected is not None and not any(one.expected for one in own):
-        raise UsageError(
-            f"the budget expected = {budgets.expected:g} can't be measured: no prompt has an expected answer",
-            hint=f'Add "expected" to a prompt of golden_prompts.jsonl ({DOCUMENTED}), or leave the budget out.',
-        )
-    if checkpoint.chat_template is None:
-        _check_calls(request, False)
-        return
-    template = Template(checkpoint.chat_template, checkpoint.special_tokens)
-    codec = ChatCodec(checkpoint.tokenizer.backend_tokenizer, template, checkpoint.bos_id)
-    unseen = next((prompt.id for prompt in own if prompt.tools and _hides_tools(codec, prompt)), None)
-    if unseen is not None:
-        raise CheckpointError(
-            f"{file}: the prompt {unseen!r} has tools, but the chat template of {checkpoint.name} writes none: "
-            "the model would never see them",
-            hint="Take a model with tool calls (FunctionGemma, Gemma 4), pass its template with --chat-template FILE, "
-            "or leave the tools out of the prompt.",
-        )
-    shown = request.built_in_prompts != "none" and takes_tools(codec)
-    _check_calls(request, shown or any(prompt.tools for prompt in own))
-
-
-def _check_calls(request: ExportRequest, shown: bool) -> None:
-    """Refuse a budget on tool calls where no prompt shows the model a tool."""
-    budgets = request.budgets
-    if budgets is not None and budgets.tool_calls is not None and not shown:
-        raise UsageError(
-            f"the budget tool_calls = {budgets.tool_calls:g} can't be measured: no prompt shows the model a tool",
-            hint="Leave the budget out; or take a model whose chat template writes tools, and prompts that have some.",
-        )
-
-
-def _hides_tools(codec: ChatCodec, prompt: Prompt) -> bool:
-    """Whether a prompt is the same text without its tools; one that the template refuses is told of later."""
-    try:
-        return render_chat(codec, prompt) == render_chat(codec, replace(prompt, tools=()))
-    except TemplateRefused:
-        return False
 
 
 def recipe_for(request: ExportRequest, target: Target, runtime: str) -> Recipe:
@@ -194,7 +130,12 @@ def recipe_of(asked: str | None, target: Target, runtime: str) -> str:
 
 
 def _plan(
-    request: ExportRequest, checkpoint: Checkpoint, target: Target, runtime: RuntimePlugin, recipe: Recipe
+    request: ExportRequest,
+    checkpoint: Checkpoint,
+    target: Target,
+    runtime: RuntimePlugin,
+    recipe: Recipe,
+    prompts: PromptPlan,
 ) -> ExportPlan:
     own = {option.name for option in runtime.options}
     asked = {name: value for name, value in request.options.items() if name in own}
@@ -213,8 +154,7 @@ def _plan(
         output=_output(request, f"{checkpoint.name}-{target.name}-{runtime.name}"),
         options=options,
         text=chosen_text(recipe, request.calibration),
-        own_prompts=_own_prompts(request, checkpoint),
-        built_in_prompts=request.built_in_prompts,
+        prompts=prompts,
     )
 
 

@@ -10,7 +10,6 @@ from ..checkpoint.mapped import map_float_model
 from ..prove.golden_files import save_goldens
 from ..prove.golden_generation import LogitsFile
 from ..prove.golden_generation import make_goldens as _make_goldens
-from ..prove.prompt_file import load_prompts
 from ..prove.prompts import choose_prompts
 from ..reference.transformers_model import TransformersReference
 from ..util.process_memory import give_back
@@ -19,7 +18,6 @@ from .products import Goldens
 
 if TYPE_CHECKING:
     from ..checkpoint.opened import Checkpoint
-    from ..prompt.chats import Prompt
     from ..prompt.codec import ChatCodec
     from .plan import ExportPlan
 
@@ -31,17 +29,12 @@ def load_model(checkpoint: Checkpoint, work: Path, progress: Progress | None = N
     return map_float_model(checkpoint, Scratch(work), progress)
 
 
-def _for_template(codec: ChatCodec, own: Sequence[Prompt]) -> list[Prompt]:
-    """A checkpoint's own prompts that can be asked: without a template, those that are plain text."""
-    return [prompt for prompt in own if codec.has_template or prompt.text]
-
-
 def make_goldens(plans: Sequence[ExportPlan], model: Any, codec: ChatCodec, work: Path, progress: Progress) -> Goldens:
     """Run the float model on the checkpoint's own prompts and the built-in ones, as far as they fit every plan."""
     checkpoint, window = plans[0].checkpoint, plans[0].cache.window
     context = min(plan.shape.context for plan in plans)
-    own = _for_template(codec, [] if plans[0].own_prompts is None else load_prompts(plans[0].own_prompts))
-    prompts = choose_prompts(codec, window, context, own, built_in=plans[0].built_in_prompts)
+    asked = plans[0].prompts
+    prompts = choose_prompts(codec, window, context, asked.own, built_in=asked.built_in)
     reference = TransformersReference(model)
     file = LogitsFile(work / "float_logits", reference.vocab_size)
     goldens = _make_goldens(reference, codec, prompts, checkpoint.stop_ids, context, logits=file, progress=progress)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bundle.reader import open_bundle
-from ..checkpoint.golden_prompts import OWN_PROMPTS
+from ..checkpoint.hub import OWN_PROMPTS
 from ..pipeline.budget_limits import baseline_places
 from ..pipeline.plan import recipe_of
 from ..quantize.recipe import load_recipe
@@ -191,10 +191,13 @@ def _options(entry: BundleEntry) -> dict[str, Option]:
 
 
 def _prompts_of(entry: BundleEntry) -> str | None:
-    """The file of prompts that an export of this entry reads; those of a hub id come with its files."""
-    folders = [entry.adapter, entry.model.folder]
-    beside = (folder / OWN_PROMPTS for folder in folders if folder is not None)
-    return entry.golden_prompts or next((str(file) for file in beside if file.is_file()), None)
+    """The file of prompts that an export reads, but for those that the adapter's files or a commit stand for."""
+    if entry.golden_prompts is not None:
+        return entry.golden_prompts
+    if entry.model.folder is None or (entry.adapter is not None and (entry.adapter / OWN_PROMPTS).is_file()):
+        return None
+    file = entry.model.folder / OWN_PROMPTS
+    return str(file) if file.is_file() else None
 
 
 def _baseline(entry: BundleEntry, runtime: str, locked: LockedBundle | None) -> str | None:

@@ -31,6 +31,12 @@ class Expected:
         """Return it as a line of ``golden_prompts.jsonl`` and of the goldens has it."""
         return {self.kind: self.value}
 
+    def longest(self) -> str:
+        """Return a text that is about as long as the answer; empty for a pattern."""
+        if self.kind == "pattern":
+            return ""
+        return str(self.value) if self.kind == "text" else json.dumps(self.value, ensure_ascii=False)
+
     def lacks(self, reply: str, read_calls: ReadCalls) -> str | None:
         """Return what is wrong with a reply; None if it is as expected.
 

@@ -175,6 +175,11 @@ def parse_tool_calls(text: str) -> list[ToolCall]:
     return _Parser(text).calls()
 
 
+def words_around(text: str) -> str:
+    """Return a text without its tool calls, which must be well-formed."""
+    return re.sub(f"{re.escape(OPEN)}.*?{re.escape(CLOSE)}", "", text, flags=re.DOTALL).strip()
+
+
 def holds_tool_calls(text: str, read: ReadCalls = parse_tool_calls) -> bool:
     """Return whether a text has at least one well-formed tool call and no malformed one."""
     try:

@@ -24,6 +24,7 @@ from ..util.progress import Progress
 from .golden import Golden, Ids32, Recorded, log_partition, log_softmax, strip_stop
 from .golden_files import GOLDENS, RECORDED, load_goldens, load_recorded, save_goldens, save_recorded
 from .prompts import LEAST_POSITIONS
+from .run import EXPECTED_NEW
 
 __all__ = [
     "GOLDENS",
@@ -45,7 +46,6 @@ __all__ = [
 
 TOP = 64
 MAX_NEW = 48
-EXPECTED_NEW = 256  # of a reply that is held against an expected answer, which may be a long one
 
 
 def _top(logits: FloatArray, top: int) -> Ids32:

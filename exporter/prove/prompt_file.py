@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -46,6 +46,9 @@ class ExpectedLine(_Part):
     def _one(self) -> ExpectedLine:
         if len(self.model_fields_set) != 1:
             raise ValueError("give one of text, pattern, json and calls")
+        (name,) = self.model_fields_set
+        if name != "json_" and getattr(self, name) is None:
+            raise ValueError(f'{name} is null; to expect JSON\'s null, write {{"json": null}}')
         return self
 
     @field_validator("pattern")
@@ -63,7 +66,7 @@ class ExpectedLine(_Part):
             return Expected("calls", [call.model_dump() for call in self.calls])
         if self.text is not None:
             return Expected("text", self.text)
-        return Expected("json", self.json_) if self.pattern is None else Expected("pattern", self.pattern)
+        return Expected("pattern", self.pattern) if self.pattern is not None else Expected("json", self.json_)
 
 
 class PromptLine(_Part):
@@ -183,10 +186,9 @@ def _parsed(line: str, where: str) -> Any:
 
 
 def expected_of(entry: Mapping[str, Any] | None) -> Expected | None:
-    """Return the expected answer that ``Expected.entry`` wrote; None if there is none."""
-    if not entry:
-        return None
-    ((kind, value),) = entry.items()
-    if kind not in get_args(Literal["text", "pattern", "json", "calls"]):
-        raise ValueError(f"an expected answer of the unknown kind {kind!r}")
-    return Expected(kind, value)  # type: ignore[arg-type]
+    """Return the expected answer that ``Expected.entry`` wrote; None if there is none.
+
+    Raises:
+        ValueError: It isn't one.
+    """
+    return None if entry is None else ExpectedLine.model_validate(entry).read()

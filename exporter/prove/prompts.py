@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ..errors import UsageError
 from ..prompt.chats import Prompt, encode_prompt
@@ -16,8 +16,8 @@ from .prompt_file import no_twins, read_prompt
 BuiltIn = Literal["all", "english", "none"]
 LEAST_PROMPTS = 24
 LEAST_POSITIONS = 32
-BUILT_IN: tuple[str, ...] = get_args(BuiltIn)
 _ROOM = LEAST_POSITIONS + 16
+_MARKS = 16  # tokens of an answer beside its text: what calls stand in, and the stop
 KINDS = ("tool", "result", "system", "thinking", "multi-turn")  # what a template may be able to do beside plain chats
 _PROBE_NAME = "probe_tool_name"
 _PROBE_TEXT = "Probe of the system turn 7351."
@@ -198,7 +198,7 @@ def choose_prompts(
     """
     lengths = {prompt.id: len(encode_prompt(codec, prompt)[1]) for prompt in own}
     chosen = {prompt.id: prompt for prompt in own if lengths[prompt.id] + _ROOM <= context}
-    _refuse_long(own, chosen, lengths, context)
+    _refuse_long(codec, own, chosen, lengths, context)
     shows_it = built_in == "none" and window is not None and any(lengths[name] > window for name in chosen)
     if window is not None and not shows_it and not any(prompt.kind == "long" for prompt in chosen.values()):
         past = long_prompt(codec, window, context)
@@ -215,24 +215,31 @@ def choose_prompts(
             break
         chosen.setdefault(prompt.id, prompt)
     if len(chosen) < least:
+        more = "use a longer --context; 256 is enough for the built-in prompts"
+        if built_in != "all":
+            lacking = least - len(chosen)
+            more = f"add {lacking} to golden_prompts.jsonl, allow more of --built-in-prompts, or use a longer --context"
         raise UsageError(
-            f"only {len(chosen)} of the {least} prompts that a proof needs fit a context of {context} tokens",
-            hint=f"add {least - len(chosen)} to golden_prompts.jsonl, or allow more of --built-in-prompts"
-            if built_in != "all"
-            else "use a longer --context; 256 is enough for the built-in prompts",
+            f"a proof needs {least} prompts, and only {len(chosen)} are there and fit a context of {context} tokens",
+            hint=more,
         )
     return list(chosen.values())
 
 
-def _refuse_long(own: Sequence[Prompt], chosen: Mapping[str, Prompt], lengths: Mapping[str, int], context: int) -> None:
-    """Refuse an expected answer that would never be looked at."""
-    lost = next((prompt for prompt in own if prompt.expected is not None and prompt.id not in chosen), None)
-    if lost is not None:
-        raise UsageError(
-            f"the prompt {lost.id!r} has an expected answer and {lengths[lost.id]} tokens, and a context of {context} "
-            f"has no room for it and a reply of {_ROOM}",
-            hint=f"use --context {lengths[lost.id] + _ROOM} or more, or a shorter prompt",
-        )
+def _refuse_long(
+    codec: Codec, own: Sequence[Prompt], chosen: Mapping[str, Prompt], lengths: Mapping[str, int], context: int
+) -> None:
+    """Refuse an expected answer that would never be looked at, or could never be given."""
+    for prompt in own:
+        if prompt.expected is None:
+            continue
+        room = max(_ROOM, len(codec.encode(prompt.expected.longest())) + _MARKS)
+        if prompt.id not in chosen or lengths[prompt.id] + room > context:
+            raise UsageError(
+                f"the prompt {prompt.id!r} has an expected answer and {lengths[prompt.id]} tokens, and a context of "
+                f"{context} has no room for it and a reply of {room}",
+                hint=f"use --context {lengths[prompt.id] + room} or more, or a shorter prompt",
+            )
 
 
 def _usable(codec: Codec, built_in: BuiltIn) -> list[Prompt]:

@@ -14,6 +14,7 @@ from .golden import Golden, Ids32, Recorded, log_partition, strip_stop
 from .runner import Runner
 
 SLACK = 16
+EXPECTED_NEW = 256  # most tokens of a reply that is held against an expected answer, which may be a long one
 
 
 class RowSink(Protocol):
@@ -27,10 +28,12 @@ def reply_budget(golden: Golden, context: int) -> int:
     """Return how many tokens the bundle may reply with.
 
     If the float model's reply stopped, twice its length and 16 more, so that a reply that quantization made a little
-    longer still finds its stop; otherwise as many as the float model's.
+    longer still finds its stop; otherwise as many as the float model's. Where an answer is expected, 256 at least: the
+    float model may not be the one who gives it.
     """
     wanted = 2 * len(golden.greedy_ids) + SLACK if golden.ended else len(golden.greedy_ids)
-    return max(0, min(wanted, context - len(golden.prompt_ids)))
+    asked = wanted if golden.prompt.expected is None else max(wanted, EXPECTED_NEW)
+    return max(0, min(asked, context - len(golden.prompt_ids)))
 
 
 def greedy(runner: Runner, ids: Sequence[int], max_new: int, stop_ids: frozenset[int]) -> list[int]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CheckpointError, UnsupportedError, nearest
-from ..hub import WORDS_FILES
+from ..hub import OWN_PROMPTS, WORDS_FILES
 
 FILE = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 # What an export reads of an adapter's folder; the prompts, which it is proven with, and the words are optional.
-FILES = (FILE, WEIGHTS, "golden_prompts.jsonl", *WORDS_FILES)
+FILES = (FILE, WEIGHTS, OWN_PROMPTS, *WORDS_FILES)
 # How training went, and which modules, as the tensors' names say anyway: none of it changes what is merged.
 _INERT = frozenset(
     (

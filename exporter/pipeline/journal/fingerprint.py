@@ -168,7 +168,7 @@ def _plan_inputs(plan: ExportPlan) -> dict[str, Any]:
         "cache": dataclasses.asdict(plan.cache),
         "options": dict(plan.options),
         "calibration": plan.text.sha256 if plan.text else None,
-        "prompts": [plan.built_in_prompts, _marked(filter(None, [plan.own_prompts]))],
+        "prompts": [plan.prompts.built_in, _marked(filter(None, [plan.prompts.file]))],
     }
 
 

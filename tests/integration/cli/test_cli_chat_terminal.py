@@ -45,10 +45,13 @@ def test_messages_are_answered_until_the_end(start: Start, tmp_path: Path) -> No
     assert "follows, greedy. /help lists commands" in chat.before
     chat.sendline("hello")
     chat.expect("three")
+    chat.expect(PROMPT)
     chat.sendline("/stats")
     chat.expect("context   10 of 128 tokens")
+    chat.expect(PROMPT)
     chat.sendline("/clear")
     chat.expect("Forgotten")
+    chat.expect(PROMPT)
     chat.sendeof()
     assert end(chat) == 0
     assert "+hello" in (tmp_path / "gemcut" / "chat_history").read_text()
@@ -62,6 +65,7 @@ def test_control_c_drops_a_line_and_not_the_chat(start: Start) -> None:
     chat.expect(PROMPT)
     chat.sendline("hello")
     chat.expect("three")
+    chat.expect(PROMPT)
     chat.sendline("/bye")
     assert end(chat) == 0
 
@@ -70,8 +74,10 @@ def test_a_mistake_is_told_and_the_chat_goes_on(start: Start) -> None:
     chat = start()
     chat.sendline("hello " * 140)
     chat.expect("the context is full")
+    chat.expect(PROMPT)
     chat.sendline("hello")
     chat.expect("three")
+    chat.expect(PROMPT)
     chat.sendline("/bye")
     assert end(chat) == 0
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from gemcut.chat.conversation import Chat
+from gemcut.chat.conversation import Chat, _Pieces
 from gemcut.chat.options import ChatOptions
 from gemcut.errors import UsageError
 from gemcut.prompt.codec import ChatCodec
 from gemcut.prompt.compiler import compile_codec
 
-from tests.support.table_model import STOP, TEMPLATE, TableModel
+from tests.support.table_model import SPECIALS, STOP, TEMPLATE, TableModel
 
 TEMPLATES = Path(__file__).parents[2] / "support" / "templates"
 GEMMA4 = (TEMPLATES / "gemma4.jinja").read_text(encoding="utf-8")
@@ -186,3 +187,21 @@ def test_what_was_said_is_forgotten_and_the_system_turn_is_not(make_codec: Calla
     text = codec.decode(runner.fed)
     assert "Be brief." not in text
     assert "Second" in text
+
+
+def test_bytes_that_are_no_text_are_shown_and_end_nothing(make_codec: Callable[..., ChatCodec]) -> None:
+    """Sampling draws them; the whole text is what the ids decode to, whatever they are."""
+    codec = make_codec()
+    letters = range(len(SPECIALS), codec.tokenizer.get_vocab_size())
+    for seed in range(40):
+        ids = np.random.default_rng(seed).choice(letters, 30).tolist()
+        pieces = _Pieces(codec)
+        shown = "".join(pieces.add(token) for token in ids)
+        rest, whole = pieces.finish()
+        assert whole == shown + rest
+        assert shown.count("\ufffd") <= whole.count("\ufffd")
+    pieces = _Pieces(codec)
+    ids = codec.encode("né 🙂 日本")
+    parts = [pieces.add(token) for token in ids]
+    assert "".join(parts) == "né 🙂 日本"
+    assert "\ufffd" not in "".join(parts)

@@ -46,6 +46,11 @@ def test_tokens_are_drawn_from_the_distribution_that_transformers_has(sampling: 
     assert np.all(np.abs(counts - draws * wanted) <= 5 * np.sqrt(draws * wanted * (1 - wanted)) + 1e-9)
 
 
+def test_the_smallest_temperatures_take_the_likeliest() -> None:
+    for temperature in (1e-3, 1e-300, 1e-320):
+        assert chooser(Sampling(temperature, seed=1))(logits(3)) == int(logits(3).argmax())
+
+
 def test_a_seed_draws_the_same_tokens_again() -> None:
     def draw(seed: int) -> list[int]:
         choose = chooser(Sampling(1.5, seed=seed))

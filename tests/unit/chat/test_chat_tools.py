@@ -116,6 +116,8 @@ def test_calls_are_held_back_while_they_come(pieces: list[str], shown: str, held
         ('{"name": "f"}', "not a JSON list"),
         ('[{"name": "f"}]', "declaration 1 has no function"),
         ('[{"function": {"name": 1}}]', "declaration 1 has no function"),
+        ('[{"function": {"name": "f", "parameters": null}}]', "parameters of f are not"),
+        ('[{"function": {"name": "f", "parameters": {"properties": []}}}]', "parameters of f are not"),
         ('[{"function": {"name": "f"}}, {"function": {"name": "f"}}]', "declares f twice"),
     ],
 )

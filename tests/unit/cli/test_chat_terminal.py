@@ -12,7 +12,7 @@ import pytest
 from gemcut.chat.conversation import Chat
 from gemcut.chat.options import ChatOptions
 from gemcut.chat.sampling import Sampling
-from gemcut.cli.chat_session import Session
+from gemcut.cli.chat_session import Dropped, Session
 from gemcut.cli.chat_terminal import run
 from gemcut.prompt.codec import load_codec
 from gemcut.prompt.compiler import compile_codec
@@ -36,7 +36,10 @@ class Script:
 
     def ask(self, prompt: str) -> str | None:
         self.asked.append(prompt)
-        return self.lines.pop(0) if self.lines else None
+        line = self.lines.pop(0) if self.lines else None
+        if line == "^C":
+            raise Dropped
+        return line
 
 
 class Says(TableModel):
@@ -99,6 +102,44 @@ def test_a_call_is_shown_as_a_call_and_its_result_is_asked_for(session: Any, cap
     assert [turn.results for turn in talk.turns][1][0].content == {"status": "ok"}
 
 
+def test_a_result_that_is_dropped_is_none(session: Any, capsys: Any) -> None:
+    talk = session("Wake me", "^C", "/bye")
+    run(talk)
+    assert capsys.readouterr().out == 'set_alarm(time="06:30")\n'
+
+
+def test_words_around_a_call_are_shown(session: Any, capsys: Any) -> None:
+    talk = session("Wake me", "")
+    codec = talk.chat._codec
+    talk.chat._runner.texts = [codec.encode(f"Sure. {CALL}Anything else?")]
+    run(talk)
+    assert capsys.readouterr().out == 'Sure. \nset_alarm(time="06:30")\nAnything else?\n'
+
+
+def test_no_result_is_asked_for_after_the_last_round(session: Any, capsys: Any) -> None:
+    talk = session("Wake me", *["again"] * 20)
+    talk.chat._runner.texts = [talk.chat._codec.encode(CALL)]
+    talk.chat._runner.turn = lambda: 0
+    asked = talk.asker
+    run(talk)
+    assert "has had 8 results in a row" in capsys.readouterr().err
+    assert asked.asked[:10] == [">>> ", *["    result: "] * 8, ">>> "]
+
+
+def test_a_program_that_cannot_be_loaded_ends_the_chat(session: Any) -> None:
+    from gemcut.chat.loading import LoadingRunner
+    from gemcut.errors import ConformanceError
+
+    def load() -> Any:
+        raise ConformanceError("the file is damaged")
+
+    talk = session("Wake me", "Wake me")
+    talk.chat._runner = LoadingRunner(load)
+    with pytest.raises(ConformanceError, match="damaged"):
+        run(talk)
+    assert talk.asker.lines == ["Wake me"]
+
+
 def test_without_a_result_the_chat_goes_on(session: Any, capsys: Any) -> None:
     talk = session("Wake me", "", "/bye", "never asked")
     run(talk)
@@ -120,6 +161,10 @@ def test_a_message_of_several_lines(session: Any) -> None:
     talk = session('"""One', "two", 'three"""', '"""four"""', '"""never ended', None)
     run(talk)
     assert [turn.user for turn in talk.turns if turn.user] == ["One\ntwo\nthree"]
+    talk = session("^C", '"""One', "", 'two"""', "", '"""three', "^C", "/bye", "four")
+    run(talk)
+    assert [turn.user for turn in talk.turns if turn.user] == ["One\n\ntwo"]
+    assert talk.asker.lines == ["four"]
 
 
 def test_commands(session: Any, capsys: Any) -> None:
@@ -169,6 +214,7 @@ def test_control_c_stops_the_answer_and_not_the_chat(session: Any, capsys: Any) 
     shown = capsys.readouterr()
     assert shown.out.startswith("<|tool_call>call:"), "what came of a call is shown as it is"
     assert "[stopped]" in shown.err
+    assert "gave back what?" not in shown.err
     assert "replies   6 tokens" in shown.out
     assert talk.turns[0].ended == "interrupted"
     assert signal.getsignal(signal.SIGINT) is before

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gemcut.errors import GateError
+from gemcut.errors import GateError, UnsupportedError
 from gemcut.pipeline import export as pipeline
 from gemcut.pipeline.failures import GateFailed, TooSensitive
 from gemcut.pipeline.request import ExportRequest
@@ -83,6 +83,12 @@ def test_each_recipe_leads_to_one_with_a_stricter_gate() -> None:
         assert limits == sorted(limits, reverse=True)
 
 
+def past(figure: str, measured: float) -> GateFailed:
+    """A bundle past one limit of its gate."""
+    violation = SimpleNamespace(figure=figure, measured=measured)
+    return GateFailed(SimpleNamespace(violations=[violation], reasons=lambda: [figure]), "executorch", ())  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     """The divergences that were searched for; nothing is measured."""
@@ -114,7 +120,7 @@ def test_a_bundle_past_its_divergence_is_searched_for_again_with_less(
     def fail(request: ExportRequest, clock: Any) -> Any:
         if not left:
             return (request.recipe,)
-        raise TooSensitive("mixed", left.pop(0), 0.05)
+        raise past("mean_kl", left.pop(0))
 
     monkeypatch.setattr(pipeline, "_export", fail)
     request, watched = ExportRequest(target="android-arm64", max_kl=0.05), Watched()
@@ -126,6 +132,35 @@ def test_a_bundle_past_its_divergence_is_searched_for_again_with_less(
     assert pipeline.export(request, watched) == ("3.toml",)
     assert searches == pytest.approx(wanted)
     assert any("searching for a mix of 0.036 nats" in note for note in watched.notes)
+
+
+def test_another_figure_past_its_limit_is_no_reason_to_search_again(
+    searches: list[float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(request: ExportRequest, clock: Any) -> Any:
+        raise past("p99_kl", 2.0)
+
+    monkeypatch.setattr(pipeline, "_export", fail)
+    with pytest.raises(GateFailed):
+        pipeline.export(ExportRequest(target="android-arm64", max_kl=0.05), Watched())
+    assert searches == [0.05]
+
+
+def test_if_no_mix_is_better_the_gate_is_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def within(request: ExportRequest, clock: Any, nats: float | None) -> ExportRequest:
+        if nats != 0.05:
+            raise UnsupportedError("0.04 nats aren't possible")
+        return replace(request, recipe="1.toml")
+
+    def fail(request: ExportRequest, clock: Any) -> Any:
+        raise past("mean_kl", 0.06)
+
+    monkeypatch.setattr("gemcut.pipeline.attempts.within_limits", within)
+    monkeypatch.setattr(pipeline, "_export", fail)
+    watched = Watched()
+    with pytest.raises(GateFailed):
+        pipeline.export(ExportRequest(target="android-arm64", max_kl=0.05), watched)
+    assert any("no mix is better" in note for note in watched.notes)
 
 
 def test_a_size_alone_is_searched_for_once(searches: list[float | None], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,7 @@ def test_own_prompts_come_first_and_replace_the_built_in_ones(codec: ChatCodec, 
         ('{"id": "a", "text": "x", "expected": {"txt": "y"}}', "unknown key 'txt': did you mean 'text'"),
         ('{"id": "a", "text": "x", "expected": {}}', "give one of text, pattern, json and calls"),
         ('{"id": "a", "text": "x", "expected": {"text": "a", "json": 1}}', "give one of text"),
+        ('{"id": "a", "text": "x", "expected": {"text": null}}', "text is null"),
         ('{"id": "a", "text": "x", "expected": {"pattern": "("}}', "not a regular expression"),
         ('{"id": "a", "text": "x", "expected": {"calls": [{"args": {}}]}}', "name: field required"),
         ('{"id": "a", "text": "x", "expected": {"text": "y"}, "add_generation_prompt": false}', "needs add_generation"),
@@ -143,7 +144,7 @@ def test_other_languages_can_be_left_out_and_all_that_is_built_in(make_codec: Ca
     assert [one.id for one in choose_prompts(make_codec(), 64, 1024, own, built_in="none")][LEAST_PROMPTS:] == ["long"]
     past = Prompt("past", "chat", ({"role": "user", "content": "word " * 30},))
     assert [one.id for one in choose_prompts(make_codec(), 64, 1024, [past, *own], built_in="none")][-1] == "own-23"
-    with pytest.raises(UsageError, match="only 23 of the 24") as caught:
+    with pytest.raises(UsageError, match="needs 24 prompts, and only 23") as caught:
         choose_prompts(make_codec(), None, 1024, own[1:], built_in="none")
     assert "add 1 to golden_prompts.jsonl" in caught.value.hint
 
@@ -153,6 +154,9 @@ def test_an_expected_answer_that_would_never_be_looked_at_is_refused(codec: Chat
     prompt = Prompt("report", "chat", asked, expected=Expected("text", "yes"))
     with pytest.raises(UsageError, match=r"'report' has an expected answer and .* tokens"):
         choose_prompts(codec, None, 512, [prompt])
+    answer = Prompt("answer", "chat", ({"role": "user", "content": "Hi"},), expected=Expected("text", "word " * 110))
+    with pytest.raises(UsageError, match=r"'answer' has an expected answer"):
+        choose_prompts(codec, None, 512, [answer])
     assert "report" not in {one.id for one in choose_prompts(codec, None, 512, [replace(prompt, expected=None)])}
 
 

@@ -22,6 +22,9 @@ public final class Golden {
     /** Rendered with thinking turned on. */
     public final boolean thinking;
 
+    /** Whether an answer is expected, for which the bundle gets more room (Gemcut's prove.run). */
+    public final boolean expected;
+
     /** The prompt's text, rendered by the template at export (or as it stands, of kind text). */
     public final String rendered;
 
@@ -51,7 +54,7 @@ public final class Golden {
     /** [greedyIds.length]: log-probability of the likeliest minus that of the second at each step, in nats. */
     public final float[] margin;
 
-    Golden(String id, String kind, JsonArray messages, JsonArray tools, boolean generation, boolean thinking,
+    Golden(String id, String kind, JsonArray messages, JsonArray tools, boolean generation, boolean thinking, boolean expected,
             String rendered, int[] ids, int promptLength, int first, int[][] topIds, float[][] topLogprobs, float[] targetLogprobs,
             int[] greedyIds, String greedyText, boolean ended, float[] margin) {
         this.id = id;
@@ -60,6 +63,7 @@ public final class Golden {
         this.tools = tools;
         this.generation = generation;
         this.thinking = thinking;
+        this.expected = expected;
         this.rendered = rendered;
         this.ids = ids;
         this.promptLength = promptLength;

@@ -65,6 +65,7 @@ public final class Goldens {
                 Json.array(line.get("tools"), where + ": tools"),
                 Json.bool(line, "add_generation_prompt", where),
                 line.has("thinking") && Json.bool(line, "thinking", where),
+                line.has("expected"),
                 Json.string(line, "rendered", where),
                 ids,
                 promptLength,

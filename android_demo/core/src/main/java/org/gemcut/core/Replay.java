@@ -11,6 +11,7 @@ import java.util.List;
  */
 public final class Replay {
     private static final int SLACK = 16;
+    private static final int EXPECTED = 256;
 
     /** What came out, in the order of the goldens. */
     public final List<Recorded> recorded;
@@ -115,10 +116,14 @@ public final class Replay {
         return new Recorded(logprobs, targets, top1, reply, textOf(reply, golden, host), ended);
     }
 
-    /** Twice the float model's reply and 16 more where that one stopped, else as many (Gemcut's prove.run). */
+    /**
+     * Twice the float model's reply and 16 more where that one stopped, else as many; 256 at least where an answer is
+     * expected, which the float model may not have given (Gemcut's prove.run).
+     */
     static int budget(Golden golden, int context) {
         int wanted = golden.ended ? 2 * golden.greedyIds.length + SLACK : golden.greedyIds.length;
-        return Math.max(0, Math.min(wanted, context - golden.promptLength));
+        int asked = golden.expected ? Math.max(wanted, EXPECTED) : wanted;
+        return Math.max(0, Math.min(asked, context - golden.promptLength));
     }
 
     private static int[] greedy(Golden golden, Watch watch, int most, int[] stops) throws BundleException {
