@@ -111,13 +111,16 @@ def within_limits(request: ExportRequest, clock: StageClock, nats: float | None)
     from ..calibrate.front import Limits
     from ..calibrate.mixed_recipe import write_recipe
     from .plan import make_plans
+    from .prompt_plan import check_room
 
     if request.recipe is not None:
         raise UsageError(
             "--max-size and --max-kl search for a recipe, and --recipe names one",
             hint="Leave one of them out.",
         )
-    plan = make_plans(replace(request, calibration=None))[0]
+    plans = make_plans(replace(request, calibration=None))
+    check_room(plans)
+    plan = plans[0]
     folder = plan.output.parent
     folder.mkdir(parents=True, exist_ok=True)
     found = search(plan.checkpoint, plan.target, request.calibration, plan.shape.context, folder, clock)

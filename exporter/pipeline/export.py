@@ -32,6 +32,7 @@ from .journal.reuse import shelf_of
 from .plan import ExportPlan, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
+from .prompt_plan import check_room
 from .request import ExportRequest, Published
 from .tokenizer_agreement import check_agreement
 
@@ -72,6 +73,7 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
     progress = clock.progress
     with clock.stage("plan"):
         plans = make_plans(request)
+        check_room(plans)
         check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
         plans[0].checkpoint.hash_sources(progress)
         keys = keys_of(plans)

@@ -24,7 +24,7 @@ from ..runtimes.program import BuildSpec, Shape
 from ..sample import adapter_path, sample_path
 from ..target import Target, load_target
 from .calibration import chosen_recipe, chosen_text
-from .prompt_plan import PromptPlan, check_room, plan_prompts
+from .prompt_plan import PromptPlan, plan_prompts
 from .request import ExportRequest
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
         _plan(request, checkpoint, target, runtime, recipe, prompts)
         for runtime, recipe in zip(runtimes, recipes, strict=True)
     )
-    check_room(prompts, checkpoint, plans[0].cache.window, min(plan.shape.context for plan in plans))
     for plan in plans:
         check_fits(plan, request.format)
     return plans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from ..prove.prompts import BuiltIn, choose_prompts, takes_tools
 
 if TYPE_CHECKING:
     from ..checkpoint.opened import Checkpoint
+    from .plan import ExportPlan
     from .request import ExportRequest
 
 
@@ -63,14 +65,18 @@ def plan_prompts(request: ExportRequest, checkpoint: Checkpoint) -> PromptPlan:
     return found
 
 
-def check_room(plan: PromptPlan, checkpoint: Checkpoint, window: int | None, context: int) -> None:
+def check_room(plans: Sequence[ExportPlan]) -> None:
     """Refuse a context that is too short for the prompts, or a choice of prompts that is too small.
+
+    Args:
+        plans: Those of one export.
 
     Raises:
         UsageError: It is.
         TemplateRefused: The template can't render one of the model's own.
     """
-    choose_prompts(codec_of(checkpoint), window, context, plan.own, built_in=plan.built_in)
+    asked, context = plans[0].prompts, min(plan.shape.context for plan in plans)
+    choose_prompts(codec_of(plans[0].checkpoint), plans[0].cache.window, context, asked.own, built_in=asked.built_in)
 
 
 def codec_of(checkpoint: Checkpoint) -> ChatCodec:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gemcut.checkpoint.adapters.adapter_config import read_config
 from gemcut.prompt.toolcalls import parse_tool_calls
-from gemcut.prove.prompts import load_prompts
+from gemcut.prove.prompt_file import load_prompts
 from gemcut.sample import adapter_path, sample_path
 from gemcut.sample.adapter_requests import DIARY, MAKERS, TOOLS
 from gemcut.sample.evaluate import load, score_model
