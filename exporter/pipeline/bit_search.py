@@ -110,8 +110,7 @@ def within_limits(request: ExportRequest, clock: StageClock, nats: float | None)
     """
     from ..calibrate.front import Limits
     from ..calibrate.mixed_recipe import write_recipe
-    from .plan import make_plans
-    from .prompt_plan import check_room
+    from .plan import check_room, make_plans
 
     if request.recipe is not None:
         raise UsageError(

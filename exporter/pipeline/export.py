@@ -29,10 +29,9 @@ from .job import BundleJob
 from .journal.fingerprint import keys_of
 from .journal.journal import Journal, resume_journals
 from .journal.reuse import shelf_of
-from .plan import ExportPlan, make_plans
+from .plan import ExportPlan, check_room, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
-from .prompt_plan import check_room
 from .request import ExportRequest, Published
 from .tokenizer_agreement import check_agreement
 

@@ -15,6 +15,7 @@ from ..estimate.fit import refuse, room_for
 from ..estimate.resources import this_machine
 from ..modeling.kv_cache import CacheSpec
 from ..modeling.matrices import matrix_columns
+from ..prove.prompts import choose_prompts
 from ..quantize.fallback import settled
 from ..quantize.recipe import Recipe, load_recipe
 from ..runtimes import RUNTIMES, get_runtime
@@ -24,7 +25,7 @@ from ..runtimes.program import BuildSpec, Shape
 from ..sample import adapter_path, sample_path
 from ..target import Target, load_target
 from .calibration import chosen_recipe, chosen_text
-from .prompt_plan import PromptPlan, plan_prompts
+from .prompt_plan import PromptPlan, codec_of, plan_prompts
 from .request import ExportRequest
 
 if TYPE_CHECKING:
@@ -107,6 +108,20 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     for plan in plans:
         check_fits(plan, request.format)
     return plans
+
+
+def check_room(plans: Sequence[ExportPlan]) -> None:
+    """Refuse a context that is too short for the prompts, or a choice of prompts that is too small.
+
+    Args:
+        plans: Those of one export.
+
+    Raises:
+        UsageError: It is.
+        TemplateRefused: The template can't render one of the model's own.
+    """
+    asked, context = plans[0].prompts, min(plan.shape.context for plan in plans)
+    choose_prompts(codec_of(plans[0].checkpoint), plans[0].cache.window, context, asked.own, built_in=asked.built_in)
 
 
 def recipe_for(request: ExportRequest, target: Target, runtime: str) -> Recipe:

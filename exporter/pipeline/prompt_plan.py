@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +11,10 @@ from ..errors import CheckpointError, UsageError
 from ..prompt.chats import Prompt, render_chat
 from ..prompt.codec import ChatCodec, Template, TemplateRefused
 from ..prove.prompt_file import DOCUMENTED, load_prompts
-from ..prove.prompts import BuiltIn, choose_prompts, takes_tools
+from ..prove.prompts import BuiltIn, takes_tools
 
 if TYPE_CHECKING:
     from ..checkpoint.opened import Checkpoint
-    from .plan import ExportPlan
     from .request import ExportRequest
 
 
@@ -63,20 +61,6 @@ def plan_prompts(request: ExportRequest, checkpoint: Checkpoint) -> PromptPlan:
     found = PromptPlan(file, own, request.built_in_prompts)
     _check_measurable(request, found, codec)
     return found
-
-
-def check_room(plans: Sequence[ExportPlan]) -> None:
-    """Refuse a context that is too short for the prompts, or a choice of prompts that is too small.
-
-    Args:
-        plans: Those of one export.
-
-    Raises:
-        UsageError: It is.
-        TemplateRefused: The template can't render one of the model's own.
-    """
-    asked, context = plans[0].prompts, min(plan.shape.context for plan in plans)
-    choose_prompts(codec_of(plans[0].checkpoint), plans[0].cache.window, context, asked.own, built_in=asked.built_in)
 
 
 def codec_of(checkpoint: Checkpoint) -> ChatCodec:
