@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from ..prove.runner import Runner
     from .options import ChatOptions
 
-TEMPLATE = "chat_template.jinja"
-
 
 def open_chat(bundle: Bundle, runner: Runner, options: ChatOptions) -> Chat:
     """Return a conversation with an opened bundle, with its own template, tokenizer and stop tokens.
@@ -27,14 +25,10 @@ def open_chat(bundle: Bundle, runner: Runner, options: ChatOptions) -> Chat:
         CheckpointError: If the bundle's tokenizer or template can't be read.
         ConformanceError: If its prompt.json isn't a prompt file.
     """
-    from ..prompt.codec import load_codec
+    from ..prompt.codec import codec_of
     from ..prompt.format import PROMPT_FILE, read_prompt
 
     manifest = bundle.manifest
-    template = bundle.read(TEMPLATE).decode() if TEMPLATE in manifest.files else None
-    codec = load_codec(
-        bundle.file("tokenizer.json"), template, manifest.special_tokens, bos_id=manifest.bos_id, now=None
-    )
     first = [manifest.bos_id] if manifest.bos_id is not None and not manifest.template_bos else []
     prompt = read_prompt(bundle.read(PROMPT_FILE), PROMPT_FILE) if PROMPT_FILE in manifest.files else None
-    return Chat(runner, codec, frozenset(manifest.stop_ids), first, options, prompt)
+    return Chat(runner, codec_of(bundle, now=None), frozenset(manifest.stop_ids), first, options, prompt)

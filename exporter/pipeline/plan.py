@@ -25,7 +25,7 @@ from ..runtimes.program import BuildSpec, Shape
 from ..sample import adapter_path, sample_path
 from ..target import Target, load_target
 from .calibration import chosen_recipe, chosen_text
-from .prompt_plan import PromptPlan, codec_of, plan_prompts
+from .prompt_plan import PromptPlan, checkpoint_codec, plan_prompts
 from .request import ExportRequest
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def check_room(plans: Sequence[ExportPlan]) -> None:
         TemplateRefused: The template can't render one of the model's own.
     """
     asked, context = plans[0].prompts, min(plan.shape.context for plan in plans)
-    choose_prompts(codec_of(plans[0].checkpoint), plans[0].cache.window, context, asked.own, built_in=asked.built_in)
+    choose_prompts(
+        checkpoint_codec(plans[0].checkpoint), plans[0].cache.window, context, asked.own, built_in=asked.built_in
+    )
 
 
 def recipe_for(request: ExportRequest, target: Target, runtime: str) -> Recipe:

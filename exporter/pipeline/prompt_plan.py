@@ -42,7 +42,7 @@ def plan_prompts(request: ExportRequest, checkpoint: Checkpoint) -> PromptPlan:
     """
     file = _file(request, checkpoint)
     every = load_prompts(file) if file is not None else []
-    codec = codec_of(checkpoint)
+    codec = checkpoint_codec(checkpoint)
     own = tuple(prompt for prompt in every if codec.has_template or prompt.text)
     if request.golden_prompts is not None and len(own) < len(every):
         chat = next(prompt for prompt in every if prompt not in own)
@@ -63,7 +63,7 @@ def plan_prompts(request: ExportRequest, checkpoint: Checkpoint) -> PromptPlan:
     return found
 
 
-def codec_of(checkpoint: Checkpoint) -> ChatCodec:
+def checkpoint_codec(checkpoint: Checkpoint) -> ChatCodec:
     """Return the checkpoint's tokenizer and template, as its bundle will have them."""
     source = checkpoint.chat_template
     template = None if source is None else Template(source, checkpoint.special_tokens)

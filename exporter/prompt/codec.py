@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from ..bundle.reader import Bundle
 
 
-def codec_of(bundle: Bundle) -> ChatCodec:
-    """Return the bundle's own template and tokenizer."""
-    manifest = bundle.manifest
-    name = "chat_template.jinja"
-    template = bundle.read(name).decode() if name in manifest.files else None
-    return load_codec(bundle.file("tokenizer.json"), template, manifest.special_tokens, manifest.bos_id)
-
-
 Message = Mapping[str, Any]
 # Templates may print today's date; goldens must render the same on any day.
 PROOF_DATE = datetime.datetime(2026, 1, 1, 12, 0)
@@ -300,3 +292,15 @@ def load_codec(
     tokenizer.no_padding()
     names = dict(special_tokens or {})
     return ChatCodec(tokenizer, None if template is None else Template(template, names, now), bos_id)
+
+
+def codec_of(bundle: Bundle, now: datetime.datetime | None = PROOF_DATE) -> ChatCodec:
+    """Return the bundle's own template and tokenizer; ``now`` as in ``Template``.
+
+    Raises:
+        CheckpointError: If either can't be read.
+    """
+    manifest = bundle.manifest
+    name = "chat_template.jinja"
+    template = bundle.read(name).decode() if name in manifest.files else None
+    return load_codec(bundle.file("tokenizer.json"), template, manifest.special_tokens, manifest.bos_id, now)

@@ -11,6 +11,7 @@ from .behaviour import Check, Miss
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
     from ..prompt.codec import ChatCodec
+    from ..prompt.format import PromptFile
     from ..prompt.toolcalls import ReadCalls
     from .behaviour import Words
     from .golden import Golden
@@ -26,9 +27,7 @@ def read_calls(bundle: Bundle) -> ReadCalls:
     """
     from ..prompt.parser import call_reader
 
-    if PROMPT_FILE not in bundle.manifest.files:
-        return call_reader(None)
-    return call_reader(read_prompt(bundle.read(PROMPT_FILE), str(bundle.path)))
+    return call_reader(_prompt_of(bundle))
 
 
 def reply_words(bundle: Bundle) -> Words:
@@ -39,9 +38,9 @@ def reply_words(bundle: Bundle) -> Words:
     """
     from ..prompt.thoughts import tell_thoughts, thought_begun
 
-    if PROMPT_FILE not in bundle.manifest.files:
+    prompt = _prompt_of(bundle)
+    if prompt is None:
         return lambda golden, reply: reply
-    prompt = read_prompt(bundle.read(PROMPT_FILE), str(bundle.path))
     return lambda golden, reply: tell_thoughts(prompt, reply, thought_begun(prompt, golden.rendered)).words
 
 
@@ -56,12 +55,18 @@ def check_prompt(bundle: Bundle, codec: ChatCodec, goldens: Sequence[Golden]) ->
     """
     from ..prompt.verification import prove_prompt
 
-    if PROMPT_FILE not in bundle.manifest.files:
+    prompt = _prompt_of(bundle)
+    if prompt is None:
         return ()
-    prompt = read_prompt(bundle.read(PROMPT_FILE), str(bundle.path))
     misses, applies = [], 0
     for golden in goldens:
         found = prove_prompt(prompt, codec, [golden.prompt], count=0)
         applies += found.goldens
         misses += [Miss(golden.prompt.id, str(one)) for one in found.differences]
     return (Check(CHECK, applies, 1.0, tuple(misses)),)
+
+
+def _prompt_of(bundle: Bundle) -> PromptFile | None:
+    if PROMPT_FILE not in bundle.manifest.files:
+        return None
+    return read_prompt(bundle.read(PROMPT_FILE), str(bundle.path))

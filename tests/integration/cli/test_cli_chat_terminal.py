@@ -40,6 +40,15 @@ def end(chat: pexpect.spawn) -> int | None:
     return status
 
 
+def goes_on(chat: pexpect.spawn) -> bool:
+    """Whether a chat still answers, and ends when it is told to."""
+    chat.sendline("hello")
+    chat.expect("three")
+    chat.expect(PROMPT)
+    chat.sendline("/bye")
+    return end(chat) == 0
+
+
 def test_messages_are_answered_until_the_end(start: Start, tmp_path: Path) -> None:
     chat = start()
     assert "follows, greedy. /help lists commands" in chat.before
@@ -63,11 +72,7 @@ def test_control_c_drops_a_line_and_not_the_chat(start: Start) -> None:
     chat.expect("half a line")
     chat.sendintr()
     chat.expect(PROMPT)
-    chat.sendline("hello")
-    chat.expect("three")
-    chat.expect(PROMPT)
-    chat.sendline("/bye")
-    assert end(chat) == 0
+    assert goes_on(chat)
 
 
 def test_a_mistake_is_told_and_the_chat_goes_on(start: Start) -> None:
@@ -75,11 +80,7 @@ def test_a_mistake_is_told_and_the_chat_goes_on(start: Start) -> None:
     chat.sendline("hello " * 140)
     chat.expect("the context is full")
     chat.expect(PROMPT)
-    chat.sendline("hello")
-    chat.expect("three")
-    chat.expect(PROMPT)
-    chat.sendline("/bye")
-    assert end(chat) == 0
+    assert goes_on(chat)
 
 
 def test_a_signal_from_elsewhere_ends_it(start: Start) -> None:
