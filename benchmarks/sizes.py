@@ -217,11 +217,11 @@ def planned(found: Size) -> tuple[tuple[str, float, float], ...]:
     """What the issue wants predicted within 20%: name, measured, planned."""
     plan, cost = found.plan, found.plan["export"]
     return (
-        ("bundle (GB)", found.bundle / 1e9, plan["bundle"] / 1e9),
+        ("bundle (GB)", found.bundle / 1e9, plan["bundles"][0]["bundle"] / 1e9),
         ("peak memory (GB)", found.peak_memory / 1e9, cost["memory"] / 1e9),
         ("disk (GB)", found.disk / 1e9, cost["disk"] / 1e9),
         ("seconds", sum(found.seconds.values()), cost["seconds"]),
-        ("memory to run it (GB)", found.run_memory / 1e9, plan["memory"] / 1e9),
+        ("memory to run it (GB)", found.run_memory / 1e9, plan["bundles"][0]["memory"] / 1e9),
     )
 
 

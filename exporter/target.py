@@ -45,6 +45,19 @@ class RuntimeChoices:
 
 
 @dataclass(frozen=True)
+class RamClass:
+    """Devices with the same RAM.
+
+    Attributes:
+        ram: Their RAM, in GB of 10^9 bytes.
+        app: What one app may hold of it, in GB, before the system ends it or drops its mapped pages.
+    """
+
+    ram: float
+    app: float
+
+
+@dataclass(frozen=True)
 class Target:
     """A kind of device, as its TOML file describes it.
 
@@ -62,6 +75,7 @@ class Target:
         choices: Key -> why it has its value.
         memory_bandwidth: Approximate GB/s, for ``gemcut plan``.
         compute: Approximate int8 GOP/s, for ``gemcut plan``.
+        ram_classes: What such devices have, the least RAM first, for ``gemcut plan``.
         path: The file.
         own: What is chosen for one runtime alone, by the runtime's name; only for runtimes that have a table.
     """
@@ -79,6 +93,7 @@ class Target:
     choices: dict[str, str]
     memory_bandwidth: float = 0.0
     compute: float = 0.0
+    ram_classes: tuple[RamClass, ...] = ()
     path: Path | None = None
     own: Mapping[str, RuntimeChoices] = field(default_factory=dict)
 
@@ -90,6 +105,19 @@ class Target:
     def choices_for(self, runtime: str) -> RuntimeChoices:
         """Return what holds for a runtime, its own table first."""
         return self.own.get(runtime) or RuntimeChoices(prefill_lengths=(self.prefill_chunk,))
+
+
+class RamClassTable(toml_file.DataFile):
+    """Devices with the same RAM."""
+
+    ram: float = Field(gt=0, description="Their RAM, in GB of 10^9 bytes.")
+    app: float = Field(gt=0, description="What one app may hold of it, in GB.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RamClassTable:
+        if self.app > self.ram:
+            raise ValueError(f"app {self.app:g} is more than ram {self.ram:g}")
+        return self
 
 
 class RuntimeTable(toml_file.DataFile):
@@ -149,6 +177,9 @@ class TargetFileBase(toml_file.DataFile):
     prefill_chunk: int = Field(ge=1, description="The most prompt tokens that one call of the program takes.")
     memory_bandwidth: float = Field(gt=0, description="Approximate GB/s that all cores read together, for gemcut plan.")
     compute: float = Field(gt=0, description="Approximate int8 GOP/s of a few big cores together, for gemcut plan.")
+    ram_classes: tuple[RamClassTable, ...] = Field(
+        default=(), description="What such devices have, the least RAM first, for gemcut plan."
+    )
     oldest_runtime: dict[str, Version] = Field(
         description="Runtime -> the oldest version that must load the program; for litert, a release of LiteRT-LM."
     )
@@ -171,6 +202,8 @@ class TargetFileBase(toml_file.DataFile):
                 raise ValueError(
                     f"oldest_runtime names '{name}', which runtimes doesn't name: {nearest(name, runtimes)}"
                 )
+        if any(one.ram >= other.ram or one.app > other.app for one, other in pairwise(self.ram_classes)):
+            raise ValueError("ram_classes must ascend, in ram and in app, and these don't")
         if self.prefill_chunk > self.context:
             raise ValueError(f"prefill_chunk {self.prefill_chunk} is larger than context {self.context}")
         for name in _with_tables():
@@ -194,6 +227,7 @@ KEYS = (
     "prefill_chunk",
     "memory_bandwidth",
     "compute",
+    "ram_classes",
     "oldest_runtime",
 )
 
@@ -284,6 +318,7 @@ def load_target(name_or_file: str) -> Target:
     read = toml_file.read(path, target_file(_named_in(path)), _KIND)
     tables = read.tables()
     values = read.model_dump(exclude=set(_with_tables()))
+    values["ram_classes"] = tuple(RamClass(one.ram, one.app) for one in read.ram_classes)
     values["recipe"] = _beside(path, read.recipe)
     values["own"] = {name: _choices(path, read, table) for name, table in tables.items()}
     for name, table in tables.items():

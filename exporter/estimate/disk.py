@@ -24,6 +24,8 @@ class Files:
 
     Attributes:
         program: Bytes of the program's file.
+        tokenizer: Bytes of the tokenizer's files.
+        proof: Bytes of goldens and manifest.
         bundle: Bytes of all files of the bundle.
         logits: Bytes of the float model's logits for one row of each golden, which are beside the bundle to the end.
         lowering: Bytes of tensors and constants that are beside the program while it is lowered.
@@ -32,6 +34,8 @@ class Files:
     """
 
     program: int
+    tokenizer: int
+    proof: int
     bundle: int
     logits: int
     lowering: int
@@ -64,9 +68,9 @@ def files_of(shapes: Shapes, folder: Path, tokenizer_json: int | None = None) ->
     program = shapes.stored + known.module * shapes.modules + known.program
     tokenizer, sure = _tokenizer(folder, shapes.vocabulary, tokenizer_json)
     goldens = constants().goldens
-    bundle = program + tokenizer + known.papers + goldens.bytes * goldens.prompts * goldens.reply
+    proof = known.papers + goldens.bytes * goldens.prompts * goldens.reply
     logits = goldens.prompts * shapes.vocabulary * _FLOAT
-    return Files(program, bundle, logits, _lowering(shapes), sure)
+    return Files(program, tokenizer, proof, program + tokenizer + proof, logits, _lowering(shapes), sure)
 
 
 def _lowering(shapes: Shapes) -> int:

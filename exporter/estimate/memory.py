@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .constants import constants
@@ -11,6 +12,28 @@ if TYPE_CHECKING:
     from .shapes import Shapes
 
 _FLOAT, _STORED = 4, 2  # bytes of an element
+
+
+@dataclass(frozen=True)
+class RunMemory:
+    """What a process that runs a bundle holds besides the runtime's own code, in bytes.
+
+    Attributes:
+        own: The most that no file backs.
+        mapped: What stays mapped from files; the system may drop such pages, and reads them again when they are needed.
+        loading: What is mapped besides only while it loads.
+        written: What the runtime writes into a file of its own at the first start, and maps from then on.
+    """
+
+    own: int
+    mapped: int
+    loading: int = 0
+    written: int = 0
+
+    @property
+    def most(self) -> int:
+        """The most bytes resident at any time."""
+        return self.own + self.mapped + self.loading
 
 
 def prompt_tokens(shapes: Shapes) -> int:
@@ -53,15 +76,26 @@ def export_memory(shapes: Shapes, least: bool = False) -> dict[str, int]:
     }
 
 
-def run_memory(shapes: Shapes) -> int:
-    """Return the most bytes resident of a program that is loaded and whose cache is full.
+def run_memory(shapes: Shapes, weight_cache: bool = False) -> RunMemory:
+    """Return what a program takes that is loaded and whose cache is full.
 
-    Rows are gathered from pages of the program's file. XNNPACK repacks the other weights into its own memory, and while
-    it repacks the largest, that one is there twice.
+    Rows are gathered from pages of the program's file. XNNPACK repacks the other weights: into its own memory, and
+    while it repacks the largest, that one is there twice; or into a file, which later starts map.
+
+    Args:
+        shapes: The model's shapes.
+        weight_cache: Whether the runtime repacks into a file.
     """
     gathered = sum(w.stored for w in shapes.weights if w.gathered)
-    twice = max((w.stored for w in shapes.linears), default=0)
-    return gathered + _run(shapes) + twice
+    if weight_cache:
+        packed = sum(w.packed for w in shapes.linears)
+        known = constants().memory
+        # LiteRT-LM keeps parts of the cache twice, and its tokenizer is in the same process.
+        twice = int(known.cache_twice * shapes.cache.bytes) + known.native_token * shapes.vocabulary
+        own = _run(shapes) - packed + twice
+        return RunMemory(own=own, mapped=gathered + packed, written=packed)
+    largest = max((w.stored for w in shapes.linears), default=0)
+    return RunMemory(own=_run(shapes), mapped=gathered, loading=largest)
 
 
 def _calibration(shapes: Shapes) -> int:

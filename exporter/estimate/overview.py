@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import LackingError, UnsupportedError
 from ..modeling.matrices import matrix_columns
 from ..quantize.fallback import settled
-from ..quantize.recipe import Recipe, finer_than
+from ..quantize.recipe import Recipe, finer_than, list_recipes, load_recipe
 from ..runtimes import find_runtime
+from ..runtimes.base import RuntimePlugin
+from ..runtimes.options import chosen
+from ..runtimes.program import Shape
 from ..target import Target
 from ..util.progress import Progress
+from .running import Running, running
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -21,7 +27,6 @@ if TYPE_CHECKING:
     from .disk import Files
     from .shapes import Shapes
 
-REACHED = 0.6  # share of the bandwidth that a decode step of a 270M model reaches: ExecuTorch 1.5 on two cores
 FLOAT = 4  # bytes
 
 
@@ -85,25 +90,20 @@ class Finer:
 
 @dataclass(frozen=True)
 class Plan:
-    """An estimate; sizes in bytes, speeds in tokens per second.
+    """An estimate; sizes in bytes.
 
     Attributes:
         model: The model's name.
         adapter: The name of the adapter that is merged in; null if there is none.
         target: The target's name.
-        recipe: The recipe's name.
-        context: Slots of the KV cache.
+        recipe: The name of the first bundle's recipe.
+        context: Slots of the first bundle's KV cache.
         parameters: Parameters of the model; a tied head is counted once.
-        tensors: The tensors by kind.
-        program: Bytes of the program's file.
-        bundle: Bytes of all files of the bundle, which are those of a zip too.
-        cache: Bytes of the KV cache, as it is allocated.
-        memory: The most bytes resident, besides the runtime's own code, of a process that runs the bundle and fills
-            its context.
-        read: Bytes that one decode step reads with the cache half full; of experts, those that a token chooses.
-        decode: Tokens per second of a reply.
-        prefill: Tokens per second of a prompt.
-        export: What making the bundle takes.
+        tensors: The tensors by kind, in the first bundle.
+        bundles: The bundle for each runtime of the target that can have the model, its default first.
+        recipes: The first bundle with each recipe that comes with Gemcut and that the model and the runtime can have,
+            from the smallest.
+        export: What making the first bundle takes.
         finer: What the export goes on to if the model fails the recipe's gate, in order; empty if a recipe was asked
             for.
         notes: What the configuration doesn't say.
@@ -116,94 +116,121 @@ class Plan:
     context: int
     parameters: int
     tensors: tuple[TensorClass, ...]
-    program: int
-    bundle: int
-    cache: int
-    memory: int
-    read: int
-    decode: float
-    prefill: float
+    bundles: tuple[Running, ...]
+    recipes: tuple[Running, ...]
     export: ExportCost
     finer: tuple[Finer, ...]
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What the estimates are of: a text configuration, the folder that it is in, the target and the asked context."""
+
+    config: PreTrainedConfig
+    folder: Path
+    target: Target
+    context: int | None
+
+    def slots(self, runtime: RuntimePlugin) -> int:
+        """The context of a runtime's bundle."""
+        own = self.target.choices_for(runtime.name).context
+        return self.context or min(own or self.target.context, int(self.config.max_position_embeddings))
+
+    def shapes(self, runtime: RuntimePlugin, recipe: Recipe) -> Shapes:
+        """The shapes as a runtime's bundle has them."""
+        from .shapes import shapes_of
+
+        own, slots = self.target.choices_for(runtime.name), self.slots(runtime)
+        lengths = tuple(sorted({min(length, slots) for length in own.prefill_lengths}))
+        check = runtime.delegate(self.target.delegate).check_scheme
+        fitting = settled(recipe, matrix_columns(self.config, runtime.name))
+        shapes = shapes_of(self.config, fitting, slots, lengths[-1], check)
+        options = chosen(runtime.options, own.options, {})
+        return replace(shapes, cache=runtime.exporter.cache(self.config, Shape(slots, lengths), options))
+
+    def bundle(self, runtime: RuntimePlugin, recipe: Recipe) -> Running:
+        """The estimate of a bundle on its device."""
+        shapes = self.shapes(runtime, recipe)
+        return running(self.target, runtime, recipe.name, self.slots(runtime), shapes, self.folder)
+
+
 def estimate(
     model: str,
     target: Target,
-    recipe: Recipe,
+    recipe: str | None,
     context: int | None,
     progress: Progress,
     adapter: Path | None = None,
-    asked: bool = True,
 ) -> Plan:
     """Estimate an export without making it.
 
     Args:
         model: A directory that holds a config.json, or a hub id, of which only that file is fetched.
         target: The kind of device.
-        recipe: How to quantize.
+        recipe: How to quantize, a name or a file; None for what the target has for each runtime.
         context: Slots of the KV cache; None for the target's, or the model's if that is shorter.
         progress: Receives the stages.
         adapter: The folder of a PEFT adapter to merge in; all of it is checked against the model.
-        asked: Whether the recipe was asked for, so that an export stays with it.
 
     Raises:
         CheckpointError: The configuration or the adapter is wrong.
         UnsupportedError: The model, the adapter or the recipe isn't supported.
         LackingError: The configuration can't be fetched, or this machine lacks something.
-        UsageError: The model wasn't made for the context.
+        UsageError: The model wasn't made for the context, or the recipe's file is wrong.
     """
     from ..checkpoint.opening import check_context, describe
     from .disk import files_of
-    from .memory import run_memory
-    from .shapes import shapes_of
 
     progress.stage("Reading the configuration")
     described = describe(model)
     config, merged = described.text_config, None
     if adapter is not None:
         config, merged = _adapted(adapter, config)
-    runtime = find_runtime(target.runtimes[0])
-    columns = matrix_columns(config, runtime.name)
     if context is not None:
         check_context(described, context)
-    slots = context or min(target.context, int(config.max_position_embeddings))
     progress.stage("Adding up")
-    check = runtime.delegate(target.delegate).check_scheme
-
-    def shaped(recipe: Recipe) -> Shapes:
-        return shapes_of(config, settled(recipe, columns), slots, target.prefill_chunk, check)
-
-    shapes, folder = shaped(recipe), described.place.path
-    read = sum(w.read for w in shapes.weights) + FLOAT * shapes.others + shapes.cache.bytes // 2
-    operations = sum(w.operations for w in shapes.weights if w.kind != "head")
-    files, cost = _cost(shapes, folder)
-    finer = () if asked else tuple(Finer(one.name, files_of(shaped(one), folder).bundle) for one in finer_than(recipe))
+    of = _Model(config, described.place.path, target, context)
+    runtimes = [find_runtime(name) for name in target.runtimes]
+    recipes = [load_recipe(recipe or target.choices_for(one.name).recipe or target.recipe) for one in runtimes]
+    shapes = of.shapes(runtimes[0], recipes[0])
+    finer = () if recipe else tuple(finer_than(recipes[0]))
+    bundles, refused = [of.bundle(runtimes[0], recipes[0])], []
+    for runtime, other in zip(runtimes[1:], recipes[1:], strict=True):
+        try:
+            runtime.exporter.check(config, other, (target.delegate,), target.oldest_runtime.get(runtime.name))
+            bundles.append(of.bundle(runtime, other))
+        except (UnsupportedError, LackingError) as error:
+            refused.append(f"there is no bundle for {runtime.name}: {error}")
+    files = files_of(shapes, of.folder)
     return Plan(
         model=described.place.name,
         adapter=merged.name if merged is not None else None,
         target=target.name,
-        recipe=recipe.name,
-        context=slots,
+        recipe=recipes[0].name,
+        context=bundles[0].context,
         parameters=shapes.parameters,
         tensors=tuple(_by_class(shapes)),
-        program=files.program,
-        bundle=files.bundle,
-        cache=shapes.cache.bytes,
-        memory=run_memory(shapes),
-        read=read,
-        decode=round(REACHED * target.memory_bandwidth * 1e9 / read, 1),
-        prefill=round(target.compute * 1e9 / operations, 1),
-        export=cost,
-        finer=finer,
-        notes=(*_notes(files, shapes), *(merged.notes if merged is not None else ())),
+        bundles=tuple(bundles),
+        recipes=_side_by_side(of, runtimes[0], bundles[0]),
+        export=_cost(shapes, files),
+        finer=tuple(Finer(one.name, of.bundle(runtimes[0], one).bundle) for one in finer),
+        notes=(*refused, *_notes(files, shapes), *(merged.notes if merged is not None else ())),
     )
 
 
-def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
+def _side_by_side(of: _Model, runtime: RuntimePlugin, chosen: Running) -> tuple[Running, ...]:
+    """The bundle with each packaged recipe that is possible, and the chosen one's, from the smallest."""
+    found = [chosen]
+    for name in list_recipes():
+        if name != chosen.recipe:
+            with suppress(UnsupportedError):
+                found.append(of.bundle(runtime, load_recipe(name)))
+    return tuple(sorted(found, key=lambda one: one.bundle))
+
+
+def _cost(shapes: Shapes, files: Files) -> ExportCost:
     """What the export takes, and what this machine has, in the folder that ``export`` writes to by default."""
-    from .disk import files_of
     from .fit import room_for
     from .memory import export_memory
     from .probe import measure_speed
@@ -211,10 +238,10 @@ def _cost(shapes: Shapes, folder: Path) -> tuple[Files, ExportCost]:
     from .seconds import export_seconds
 
     here = Path.cwd()
-    files, memory, machine = files_of(shapes, folder), export_memory(shapes), this_machine(here)
+    memory, machine = export_memory(shapes), this_machine(here)
     seconds = export_seconds(shapes, files, measure_speed(here))
     room = room_for(shapes, files, machine)
-    return files, ExportCost(
+    return ExportCost(
         memory=room.memory,
         memory_by_stage=memory,
         disk=room.disk,

@@ -263,6 +263,8 @@ class RuntimePlugin(ABC):
         embeds_manifest: Whether the program's file holds the manifest, so that it is packed again once that is final.
         has_cost_model: Whether ``gemcut plan``'s estimates of memory and disk were measured with it, so that an export
             is refused if they say that it can't succeed.
+        weight_cache: Whether what apps call writes the repacked weights to a file at the first start, and maps that
+            file from then on; otherwise each start repacks them into the process's own memory.
         reuses_programs: Whether a program that an earlier export built of equal inputs and versions may be taken.
         android_library: Whether ``android-lib`` has golden runners for the Android library that apps ship it in.
     """
@@ -281,6 +283,7 @@ class RuntimePlugin(ABC):
     table_keys: ClassVar[tuple[str, ...]] = ()
     embeds_manifest: ClassVar[bool] = False
     has_cost_model: ClassVar[bool] = False
+    weight_cache: ClassVar[bool] = False
     reuses_programs: ClassVar[bool] = False
     android_library: ClassVar[bool] = False
 

@@ -41,6 +41,7 @@ class LiteRT(RuntimePlugin):
     options = OPTIONS
     table_keys = ("recipe", "context", "prefill_lengths")
     embeds_manifest = True
+    weight_cache = True
     reuses_programs = True
 
     @property

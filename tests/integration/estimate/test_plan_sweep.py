@@ -63,7 +63,7 @@ def test_every_family_is_planned_or_refused_as_export_refuses_it(
     for kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         folder = written(kind, tmp_path / kind)
         if folder is not None:
-            found[kind] = outcome(lambda at=folder: estimate(str(at), target, recipe, None, Silent()))
+            found[kind] = outcome(lambda at=folder: estimate(str(at), target, recipe.name, None, Silent()))
             assert found[kind] == outcome(lambda at=folder: export(at)), kind
     codes = {kind: code for kind, (code, _) in found.items()}
     assert len(codes) > 120
