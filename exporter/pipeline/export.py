@@ -28,7 +28,7 @@ from .failures import GateFailed, TooSensitive
 from .job import BundleJob
 from .journal.fingerprint import keys_of
 from .journal.journal import Journal, resume_journals
-from .journal.reuse import shelf_of
+from .journal.reuse import reference_shelf, shelf_of
 from .plan import ExportPlan, check_room, make_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
@@ -41,8 +41,8 @@ def export(request: ExportRequest, progress: Progress) -> tuple[Published, ...]:
     """Cut a model to a bundle for each runtime, prove the packed bundles, and publish them.
 
     One run of the float model and one set of goldens serve all of the bundles. What an earlier run of the same export
-    had finished before it was killed is reused, and so is a program that an earlier export built from the same; see
-    ``pipeline.journal``.
+    had finished before it was killed is reused, and so are the float model's outputs and a program that an earlier
+    export made of the same, even one that failed; see ``pipeline.journal``.
 
     Args:
         request: What to export.
@@ -84,7 +84,7 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
         ]
         jobs = _open_jobs(plans, stagings, resume_journals(stagings, clock))
         model = Lazy(partial(_load, jobs[0], clock))
-        shared = _share(jobs, model, clock)
+        shared = _share(jobs, model, request.fresh, clock)
         calibrated = _calibrations(jobs, model, request, clock)
         built = [_build(job, job is jobs[-1], calibrated, request, clock) for job in jobs]
         calibrated.clear()
@@ -117,10 +117,11 @@ def _load(job: BundleJob, clock: StageClock) -> Any:
         return reference.load_model(job.plan.checkpoint, job.staging.work, clock.progress)
 
 
-def _share(jobs: Sequence[BundleJob], model: Lazy[Any], clock: StageClock) -> Shared:
+def _share(jobs: Sequence[BundleJob], model: Lazy[Any], fresh: bool, clock: StageClock) -> Shared:
     """The goldens and the compiled template, made once and put into every bundle."""
     journal = jobs[0].journal
-    goldens = journal.step("reference", partial(_reference, jobs, model, clock))
+    shelf = reference_shelf([job.plan for job in jobs], fresh)
+    goldens = journal.step("reference", partial(_reference, jobs, model, clock), shelf=shelf)
     prompt = journal.step("prompt", partial(_prompt, jobs[0], goldens, clock))
     shared = Shared(goldens, prompt)
     for job in jobs:

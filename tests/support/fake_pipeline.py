@@ -36,9 +36,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def fake(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The distribution is found, by this process and its children; it is told nothing."""
+def fake(site: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The distribution is found, by this process and its children; it is told nothing, and nothing is kept for it."""
     monkeypatch.delenv("GEMCUT_FAKE", raising=False)
+    monkeypatch.setenv("GEMCUT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", fake_runtime.environment(site)["PYTHONPATH"])
     with fake_runtime.importable(site):
         yield

@@ -61,24 +61,16 @@ def program_keys(plan: ExportPlan) -> tuple[str, str]:
     spec, checkpoint = plan.spec, plan.checkpoint
     recipe = dataclasses.asdict(spec.recipe)
     gate = recipe.pop("gate")
-    adapter = checkpoint.adapter
     words = None
     if plan.text is not None:
-        tokenizer = [path for pattern in TOKENIZER_FILES for path in sorted(checkpoint.words.glob(pattern))]
         text = [plan.text.name, plan.text.sha256]  # the manifest has both
-        words = [*text, _contents(tokenizer), checkpoint.chat_template, checkpoint.special_tokens]
-    weights = [checkpoint.hashes[shard.relative_to(checkpoint.path).as_posix()] for shard in checkpoint.tensors.shards]
+        words = [*text, _tokenizer_contents(checkpoint), checkpoint.chat_template, checkpoint.special_tokens]
     key = _hash(
         {
-            "gemcut": __version__,
-            "sources": own_sources(),
-            "python": sys.version,
-            "processor": [processor(), host_threads(), os.environ.get("OMP_NUM_THREADS")],
-            "libraries": {name: public_version(name) for name in (*_LIBRARIES, "torchao", *plan.runtime.libraries)},
+            **_float_inputs(checkpoint),
+            "lowering": {name: public_version(name) for name in ("torchao", *plan.runtime.libraries)},
             "runtime": [plan.runtime.name, plan.runtime.version()],
-            "weights": weights,
-            "adapter": adapter and _contents(sorted(path for path in adapter.path.iterdir() if path.is_file())),
-            "config": {**json.loads(spec.config.to_json_string(use_diff=False)), "_name_or_path": ""},
+            "config": _config_text(spec.config),
             "recipe": recipe,
             "spec": [dataclasses.asdict(spec.shape), dataclasses.asdict(spec.cache), spec.stop_ids, spec.bos_id],
             "choices": [spec.delegates, dict(spec.options)],
@@ -86,6 +78,53 @@ def program_keys(plan: ExportPlan) -> tuple[str, str]:
         }
     )
     return key, _hash([key, gate])
+
+
+def reference_key(plans: Sequence[ExportPlan]) -> str:
+    """Return a key of the float model's outputs: equal only if running it on the prompts again would give the same.
+
+    Where the checkpoint lies isn't in it, nor anything that quantization, a runtime or a device is asked for.
+
+    Args:
+        plans: Those of one export.
+    """
+    first = plans[0]
+    checkpoint, prompts = first.checkpoint, first.prompts
+    return _hash(
+        {
+            **_float_inputs(checkpoint),
+            "config": _config_text(checkpoint.text_config),
+            "words": [_tokenizer_contents(checkpoint), checkpoint.chat_template, checkpoint.special_tokens],
+            "stop": [checkpoint.stop_ids, checkpoint.bos_id],
+            "prompts": [prompts.built_in, [dataclasses.asdict(prompt) for prompt in prompts.own]],
+            "room": [first.cache.window, min(plan.shape.context for plan in plans)],
+        }
+    )
+
+
+def _float_inputs(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the float model's arithmetic comes from: code, machine, weights and adapter."""
+    adapter = checkpoint.adapter
+    return {
+        "gemcut": __version__,
+        "sources": own_sources(),
+        "python": sys.version,
+        "processor": [processor(), host_threads(), os.environ.get("OMP_NUM_THREADS")],
+        "libraries": {name: public_version(name) for name in _LIBRARIES},
+        "weights": [
+            checkpoint.hashes[shard.relative_to(checkpoint.path).as_posix()] for shard in checkpoint.tensors.shards
+        ],
+        "adapter": adapter and _contents(sorted(path for path in adapter.path.iterdir() if path.is_file())),
+    }
+
+
+def _config_text(config: Any) -> dict[str, Any]:
+    """A text configuration without the place that it was read from."""
+    return {**json.loads(config.to_json_string(use_diff=False)), "_name_or_path": ""}
+
+
+def _tokenizer_contents(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    return _contents(path for pattern in TOKENIZER_FILES for path in sorted(checkpoint.words.glob(pattern)))
 
 
 def sensitivity_key(checkpoint: Checkpoint, text: str, recipe: Recipe) -> str:

@@ -168,7 +168,9 @@ class Journal:
             _remove(place)
             _remove(kept)
             return None
-        progress.note(f"Taken: an earlier export made this program {_when(entry.finished)} (--fresh makes it again)")
+        progress.note(
+            f"Taken: an earlier export made {shelf.kind.title} {_when(entry.finished)} (--fresh makes it again)"
+        )
         return entry
 
     def _keep(

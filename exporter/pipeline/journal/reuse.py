@@ -1,4 +1,4 @@
-"""Programs that earlier exports built, kept for the next export of the same model with the same recipe.
+"""What earlier exports made and the next one would make again: the float model's outputs, and programs.
 
 They are in Gemcut's cache (``util.result_cache``), each in a folder as the journal has it, with the hash of every file.
 Whoever takes one checks it; what is made of it is proven like any other. Losing them costs only time.
@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +19,34 @@ from typing import TYPE_CHECKING
 from ...bundle.staging import How, sync, transfer
 from ...quantize.methods import METHODS
 from ...util.result_cache import cache_root
-from .fingerprint import program_keys
+from .fingerprint import program_keys, reference_key
 
 if TYPE_CHECKING:
     from ..plan import ExportPlan
 
-KIND = "programs"
-ROOM = 2 << 30  # bytes of all that is kept
 _DAY = 86400
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of product.
+
+    Attributes:
+        folder: The name of its folder in the cache.
+        title: What it is, in a sentence.
+        room: The most bytes of all that is kept of it.
+        how: How it is taken: ``copy`` if its files are published, since a bundle shares no file with another one.
+    """
+
+    folder: str
+    title: str
+    room: int
+    how: How
+
+
+PROGRAMS = Kind("programs", "this program", 2 << 30, "copy")
+# The logits of 24 prompts over a vocabulary of 262,144 take 2 GB.
+REFERENCES = Kind("references", "the float model's outputs", 4 << 30, "link")
 
 
 @dataclass(frozen=True)
@@ -33,11 +54,13 @@ class Shelf:
     """The place of one product.
 
     Attributes:
+        kind: Its kind.
         key: The hash of all that it is made from.
         others: Further keys under which the same product may be.
         fresh: Whether one that is kept is made again, and replaced.
     """
 
+    kind: Kind
     key: str
     others: tuple[str, ...] = ()
     fresh: bool = False
@@ -45,10 +68,10 @@ class Shelf:
     @property
     def place(self) -> Path:
         """The folder, which need not exist."""
-        return _folder_of(self.key)
+        return self._folder_of(self.key)
 
     def take(self, folder: Path) -> Path | None:
-        """Copy the product's files to a new folder: a bundle shares no file with another one.
+        """Copy or link the product's files to a new folder.
 
         Args:
             folder: Must not exist; it is whole, or there is nothing of it.
@@ -57,11 +80,11 @@ class Shelf:
             Where they were; None if none is kept, if it is to be made again, or if it can't be read.
         """
         for key in () if self.fresh else (self.key, *self.others):
-            place, new = _folder_of(key), folder.with_name(f".{folder.name}")
+            place, new = self._folder_of(key), folder.with_name(f".{folder.name}")
             if not os.path.isdir(place):  # which, unlike Path's, is False too for what can't be looked at
                 continue
             try:
-                copy_folder(place, new, "copy")
+                copy_folder(place, new, self.kind.how)
                 new.rename(folder)
             except OSError:
                 shutil.rmtree(new, ignore_errors=True)
@@ -79,7 +102,7 @@ class Shelf:
         Args:
             folder: Its files, which must not be written to again.
         """
-        if size_of(folder) > ROOM:
+        if size_of(folder) > self.kind.room:
             return
         new = self.place.with_name(f".{uuid.uuid4().hex}")
         try:
@@ -92,7 +115,20 @@ class Shelf:
         finally:
             shutil.rmtree(new, ignore_errors=True)
         with contextlib.suppress(OSError):
-            _tidy(self.place.parent)
+            _tidy(self.place.parent, self.kind.room)
+
+    def _folder_of(self, key: str) -> Path:
+        return cache_root() / self.kind.folder / key
+
+
+def reference_shelf(plans: Sequence[ExportPlan], fresh: bool) -> Shelf:
+    """Return the place of the float model's outputs.
+
+    Args:
+        plans: Those of one export.
+        fresh: Whether they are to be made even if they are kept.
+    """
+    return Shelf(REFERENCES, reference_key(plans), fresh=fresh)
 
 
 def shelf_of(plan: ExportPlan, measured: bool, fresh: bool) -> Shelf | None:
@@ -109,9 +145,9 @@ def shelf_of(plan: ExportPlan, measured: bool, fresh: bool) -> Shelf | None:
     if not (own and runtime.reuses_programs):
         return None
     key, after_measuring = program_keys(plan)
-    if plan.text is None:
-        return Shelf(key, fresh=fresh)
-    return Shelf(after_measuring, fresh=fresh) if measured else Shelf(key, (after_measuring,), fresh)
+    if plan.text is not None and measured:
+        return Shelf(PROGRAMS, after_measuring, fresh=fresh)
+    return Shelf(PROGRAMS, key, () if plan.text is None else (after_measuring,), fresh)
 
 
 def copy_folder(source: Path, target: Path, how: How) -> None:
@@ -138,17 +174,12 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _folder_of(key: str) -> Path:
-    return cache_root() / KIND / key
-
-
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path, room: int) -> None:
     """Remove the products that have no room, the least recently used first, and what killed runs left."""
     kept = [path for path in folder.iterdir() if path.is_dir()]
     for path in (path for path in kept if path.name.startswith(".")):
         if time.time() - path.stat().st_mtime > _DAY:
             shutil.rmtree(path, ignore_errors=True)
-    room = ROOM
     newest = sorted((p for p in kept if not p.name.startswith(".")), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in newest:
         room -= size_of(path)

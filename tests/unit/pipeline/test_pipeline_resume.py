@@ -74,6 +74,12 @@ def die_at(title: str) -> Callable[[str], None]:
     return at
 
 
+@pytest.fixture(autouse=True)
+def nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One export takes nothing from another: what is looked at is what a killed run left of its own."""
+    monkeypatch.setattr("gemcut.pipeline.export.reference_shelf", lambda plans, fresh: None)
+
+
 def test_every_stage_whose_product_is_kept_is_killed_before_and_after() -> None:
     kept = {stage.name for stage in EXPORT if stage.serializer}
     assert kept == {"reference", "prompt", "build", "examine", "prove", "measure", "device"}

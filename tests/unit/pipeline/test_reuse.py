@@ -1,7 +1,8 @@
-"""A program that one export built is taken by the next one that would build the same, and by no other."""
+"""What one export made is taken by the next one that would make the same, and by no other."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gemcut.errors import LackingError
+from gemcut.errors import GateError, LackingError
+from gemcut.pipeline import reference
 from gemcut.pipeline.journal import reuse
 from gemcut.pipeline.journal.journal import JOURNAL
-from gemcut.pipeline.journal.reuse import KIND, Shelf
+from gemcut.pipeline.journal.reuse import PROGRAMS, REFERENCES, Kind, Shelf
 from gemcut.pipeline.plan import make_plans
 from gemcut.pipeline.request import ExportRequest, Published
 from gemcut.runtimes import get_runtime
@@ -29,7 +31,7 @@ def shelves(tmp_path: Path, fake: None, monkeypatch: pytest.MonkeyPatch) -> Path
     """The fake runtime's programs are reused; returns the folder that they are kept in, empty so far."""
     monkeypatch.setenv("GEMCUT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(type(get_runtime("fake")), "reuses_programs", True)
-    return tmp_path / "cache" / KIND
+    return tmp_path / "cache" / PROGRAMS.folder
 
 
 def taken(said: Watched) -> bool:
@@ -45,7 +47,7 @@ def test_the_next_export_takes_the_program_and_proves_it_again(
     said = Watched()
     (second,) = run(said, output=tmp_path / "out" / "second", format="zip")
     assert taken(said)
-    assert second.resumed == ("tabulate",), "the fake runtime calls it so"
+    assert second.resumed == ("load", "reference", "tabulate"), "the fake runtime calls the building so"
     assert second.manifest.program_files == first.manifest.program_files
     with pytest.raises(LackingError, match="the disk is full"):
         run(output=tmp_path / "out" / "fourth", fresh=True)
@@ -145,19 +147,17 @@ def product(folder: Path, size: int) -> Path:
     return folder
 
 
-def test_the_ones_used_last_are_kept_while_they_have_room(
-    tmp_path: Path, shelves: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reuse, "ROOM", 25)
+def test_the_ones_used_last_are_kept_while_they_have_room(tmp_path: Path, shelves: Path) -> None:
+    kind = Kind(PROGRAMS.folder, "this", 25, "copy")
     for number, name in enumerate("abc"):
-        Shelf(name).keep(product(tmp_path / "made" / name, 10))
+        Shelf(kind, name).keep(product(tmp_path / "made" / name, 10))
         if name != "c":
             os.utime(shelves / name, (number, number))
         if name == "b":
-            assert Shelf("a").take(tmp_path / "taken")  # marks it as used
+            assert Shelf(kind, "a").take(tmp_path / "taken")  # marks it as used
     assert sorted(path.name for path in shelves.iterdir()) == ["a", "c"]
-    Shelf("large").keep(product(tmp_path / "made" / "large", 26))
-    assert not Shelf("large").take(tmp_path / "none")
+    Shelf(kind, "large").keep(product(tmp_path / "made" / "large", 26))
+    assert not Shelf(kind, "large").take(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
@@ -165,3 +165,59 @@ def test_a_cache_that_cannot_be_written_to_is_no_error(run: Run, tmp_path: Path,
     shelves.parent.write_text("a file")
     (published,) = run()
     assert published.bundle.is_dir()
+
+
+def outputs_taken(said: Watched) -> bool:
+    return any(note.startswith("Taken: an earlier export made the float model's outputs") for note in said.notes)
+
+
+def test_another_recipe_and_a_failed_gate_do_not_run_the_float_model_again(
+    run: Run, shelves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMCUT_FAKE", "run=differ")
+    with pytest.raises(GateError):
+        run()
+    monkeypatch.delenv("GEMCUT_FAKE")
+    monkeypatch.setattr(reference, "make_goldens", ran_again)
+    recipe = tmp_path / "strict.toml"
+    recipe.write_text(recipe.read_text().replace("Nothing is", "Nothing at all is"))
+    said = Watched()
+    (published,) = run(said, recipe=str(recipe))
+    assert outputs_taken(said)
+    assert not taken(said)
+    assert "reference" in published.resumed
+
+
+def test_after_ctrl_c_the_float_model_does_not_run_again(
+    run: Run, shelves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr("gemcut.pipeline.build.build", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert not any((tmp_path / "out").glob(".*")), "nothing half-made is left"
+    monkeypatch.setattr(reference, "make_goldens", ran_again)
+    said = Watched()
+    run(said)
+    assert outputs_taken(said)
+
+
+def ran_again(*_: object) -> None:
+    raise AssertionError("the float model runs again")
+
+
+def test_other_prompts_or_a_longer_context_run_the_float_model(
+    run: Run, shelves: Path, ask: Callable[..., ExportRequest], tmp_path: Path
+) -> None:
+    run()
+    file = tmp_path / "golden_prompts.jsonl"
+    file.write_text(json.dumps({"id": "mine", "messages": [{"role": "user", "content": "hello"}]}) + "\n")
+    for change in ({"golden_prompts": file}, {"context": 200}, {"built_in_prompts": "english"}):
+        said = Watched()
+        run(said, force=True, **change)
+        assert not outputs_taken(said), change
+    outputs = shelves.with_name(REFERENCES.folder)
+    assert len(list(outputs.iterdir())) == 4
