@@ -209,15 +209,15 @@ def ran_again(*_: object) -> None:
     raise AssertionError("the float model runs again")
 
 
-def test_other_prompts_or_a_longer_context_run_the_float_model(
+def test_other_prompts_run_the_float_model(
     run: Run, shelves: Path, ask: Callable[..., ExportRequest], tmp_path: Path
 ) -> None:
     run()
     file = tmp_path / "golden_prompts.jsonl"
     file.write_text(json.dumps({"id": "mine", "messages": [{"role": "user", "content": "hello"}]}) + "\n")
-    for change in ({"golden_prompts": file}, {"context": 200}, {"built_in_prompts": "english"}):
+    for change in ({"golden_prompts": file}, {"built_in_prompts": "english"}):
         said = Watched()
         run(said, force=True, **change)
         assert not outputs_taken(said), change
     outputs = shelves.with_name(REFERENCES.folder)
-    assert len(list(outputs.iterdir())) == 4
+    assert len(list(outputs.iterdir())) == 3
