@@ -19,8 +19,12 @@ def resolve_output(path: Path | str) -> Path:
     return Path(path).expanduser().resolve()
 
 
-def _existing_bundle(out: Path) -> Manifest | None:
-    """The manifest of the gemcut bundle at ``out``; None if something else is there."""
+def bundle_at(out: Path) -> Manifest | None:
+    """Return the manifest of the bundle at ``out``; None if something else is there.
+
+    Raises:
+        UsageError: It is a bundle, and holds a file that isn't the bundle's.
+    """
     try:
         with open_bundle(out) as bundle:
             strangers = bundle._store.names() - set(bundle.manifest.files) - OWN_FILES
@@ -57,7 +61,7 @@ def check_output(out: Path | str, format: Format = "dir", force: bool = False, o
     out = resolve_output(out)
     refuse_second(out, own)
     if out.exists() and not (format == "dir" and out.is_dir() and not any(out.iterdir())):
-        if _existing_bundle(out) is None:
+        if bundle_at(out) is None:
             raise UsageError(
                 f"the output path {out} exists and is not a gemcut bundle; it was left unchanged",
                 hint="name another place with -o",

@@ -32,6 +32,9 @@ COMMANDS = {
     "bench": "Measure a bundle's speed and memory on this host.",
     "eval": "Run benchmarks of language models on a bundle.",
     "chat": "Talk to a bundle.",
+    "list": "List the bundles below a folder.",
+    "rm": "Remove bundles.",
+    "cache": "Show or prune what is kept between runs.",
     "plan": "Estimate size, memory and speed of MODEL on a target, without its weights.",
     "targets": "List targets, or explain one.",
     "recipes": "List quantization recipes, explain one, or search for one.",
@@ -39,6 +42,8 @@ COMMANDS = {
     "device": "Set up a device.",
     "doctor": "Show what this machine can and can't do.",
 }
+# A module of this name would hide Python's own list from this package.
+_MODULES = {"list": "list_bundles"}
 
 
 class LazyGroup(click.Group):
@@ -52,7 +57,7 @@ class LazyGroup(click.Group):
         """Import a command; None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f".{cmd_name}", __name__).command
+        command = importlib.import_module(f".{_MODULES.get(cmd_name, cmd_name)}", __name__).command
         assert isinstance(command, click.Command)
         return command
 

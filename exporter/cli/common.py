@@ -49,10 +49,14 @@ class Command(click.Command):
             return super().invoke(ctx)
 
 
-class Group(click.Group):
-    """``list`` and ``show`` of one kind of thing; ``list`` if neither is named."""
+class CommandGroup(click.Group):
+    """Commands of one kind of thing."""
 
     command_class = Command
+
+
+class Group(CommandGroup):
+    """``list`` and ``show`` of one kind of thing; ``list`` if neither is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line, with ``list`` added if no command is named."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import click
 
-from .common import Command, console_progress, emit, json_option, say
+from .common import CommandGroup, console_progress, emit, json_option, say
 
 
-class _Commands(click.Group):
-    command_class = Command
-
-
-@click.group(cls=_Commands)
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Set up a device; gemcut devices lists them."""
 
@@ -26,7 +22,7 @@ def setup_command(name: str, as_json: bool) -> None:
     ($GEMCUT_CACHE), checked by hash. What is already there is not changed.
     """
     from ..devices.setup import set_up
-    from .documents import DeviceSetup
+    from .list_documents import DeviceSetup
 
     with console_progress() as progress:
         ready, seconds = set_up(name, progress)

@@ -22,7 +22,7 @@ def command(as_json: bool) -> None:
     """
     from ..devices import DEVICES
     from ..devices.setup import entry
-    from .documents import DeviceList
+    from .list_documents import DeviceList
     from .views.table import table
 
     entries = tuple(entry(kind) for kind in DEVICES)

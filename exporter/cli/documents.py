@@ -22,7 +22,6 @@ from ..config.json_schema import DIALECT, schema_text
 from ..devices import verdict_file
 from ..devices.base import Facts
 from ..devices.replay import DeviceVerdict
-from ..devices.setup import DeviceEntry
 from ..diff.document import DiffResult
 from ..doctor import Diagnosis
 from ..estimate.overview import Plan
@@ -34,36 +33,12 @@ from ..prove import prompt_file
 from ..prove.conformance import Difference, Tolerance
 from ..quantize import recipe
 from ..quantize.recipe import Recipe
-from ..runtimes import RUNTIMES
-from . import target_document
+from ..tidy.found_bundles import BundleList, BundlesRemoved
+from ..tidy.kept_results import CacheInfo, CachePruned
+from .list_documents import DeviceList, DeviceSetup, RecipeList, Target, TargetList
 from .measured_documents import EvalResult, SearchResult, SensitivityResult
 
 PACKAGE = Path(__file__).resolve().parent.parent
-
-
-Target = target_document.document_type(RUNTIMES.packaged)
-
-
-@dataclass(frozen=True)
-class TargetList:
-    """``gemcut targets --json``.
-
-    Attributes:
-        targets: The shipped targets.
-    """
-
-    targets: tuple[Target, ...]  # type: ignore[valid-type]
-
-
-@dataclass(frozen=True)
-class RecipeList:
-    """``gemcut recipes --json``.
-
-    Attributes:
-        recipes: The shipped recipes.
-    """
-
-    recipes: tuple[Recipe, ...]
 
 
 @dataclass(frozen=True)
@@ -154,32 +129,6 @@ class ExportedBundle:
     behaviour: dict[str, Any] | None
     speed: dict[str, float]
     devices: tuple[DeviceResult, ...]
-
-
-@dataclass(frozen=True)
-class DeviceList:
-    """``gemcut devices --json``.
-
-    Attributes:
-        devices: The kinds of devices.
-    """
-
-    devices: tuple[DeviceEntry, ...]
-
-
-@dataclass(frozen=True)
-class DeviceSetup:
-    """``gemcut device setup --json``.
-
-    Attributes:
-        device: The device.
-        ready: The runtimes whose bundles it can prove now.
-        seconds: Seconds by step.
-    """
-
-    device: str
-    ready: tuple[str, ...]
-    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -331,6 +280,10 @@ DOCUMENTS: dict[str, type] = {
     "bench": Benchmark,
     "chat": ChatLog,
     "plan": Plan,
+    "list": BundleList,
+    "rm": BundlesRemoved,
+    "cache_info": CacheInfo,
+    "cache_prune": CachePruned,
     "targets": TargetList,
     "target": Target,
     "recipes": RecipeList,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,17 @@ import click
 from ..errors import EXIT_PROVEN, UsageError
 from ..report.formats import FORMATS
 from ..runtimes import DEFAULT, runtime_names
-from .common import Command, console_progress, device_options, emit, json_option, parse_devices, say, warn_unproven
+from .common import (
+    Command,
+    console_progress,
+    device_options,
+    emit,
+    json_option,
+    parse_devices,
+    say,
+    warn,
+    warn_unproven,
+)
 from .reporting import report_options, reporting
 from .runtime_options import asked_options, runtime_options
 
@@ -125,8 +136,8 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
     If anything fails, nothing is published. An export that was killed continues from its finished stages when it
     is run again.
 
-    Without MODEL and --target, in a folder with a gemcut.toml, it builds every bundle in that file that is out of
-    date, and says why for each. gemcut init writes such a file.
+    Without MODEL and --target it builds every bundle of gemcut.toml that is out of date, and says why for each. The
+    file is looked for in this folder and above it, up to the repository's root. gemcut init writes one.
     """
     if model is None and flags["target"] is None:
         return _export_project(ctx, as_json, flags)
@@ -150,9 +161,10 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
 
 def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) -> int:
     """Build what ``gemcut.toml`` lists; a flag that is a key there is refused by name."""
-    if not Path(PROJECT_FILE).is_file():
+    root = _project_root()
+    if root is None:
         raise UsageError(
-            f"there is no --target, and no {PROJECT_FILE} in this folder",
+            f"there is no --target, and no {PROJECT_FILE} in this folder or above it",
             hint="Run gemcut export MODEL --target NAME for one bundle (gemcut targets lists the targets), or gemcut "
             f"init for a {PROJECT_FILE} that lists an app's bundles.",
         )
@@ -170,7 +182,20 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
             )
     from .project import export_project
 
-    return export_project(flags, as_json)
+    if root != Path():
+        warn(f"note: building what {root / PROJECT_FILE} lists")
+    return export_project(flags, as_json, root)
+
+
+def _project_root() -> Path | None:
+    """The folder of the nearest ``gemcut.toml``, here or above, up to a repository's root; as a relative path."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / PROJECT_FILE).is_file():
+            return Path(os.path.relpath(folder))
+        if (folder / ".git").exists():
+            break
+    return None
 
 
 def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:

@@ -24,7 +24,7 @@ command.add_command(search_command)
 def list_command(as_json: bool) -> None:
     """List the shipped recipes."""
     from ..quantize.recipe import list_recipes, load_recipe
-    from .documents import RecipeList
+    from .list_documents import RecipeList
     from .views.table import table
 
     recipes = tuple(load_recipe(name) for name in list_recipes())

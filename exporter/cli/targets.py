@@ -17,7 +17,7 @@ def command() -> None:
 def list_command(as_json: bool) -> None:
     """List the shipped targets."""
     from ..target import list_targets, load_target
-    from .documents import TargetList
+    from .list_documents import TargetList
     from .target_document import to_document
     from .views.table import table
 

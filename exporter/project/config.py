@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,25 @@ def read_project(root: Path) -> Project:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from error
     data, lines = _parsed(path, text)
-    tables = _validated(path, data, lines)
-    return _project(root, path, tables, lines)
+    tables, wrong = _validated(path, data, lines)
+    return _project(root, path, tables, lines, wrong)
+
+
+@dataclass(frozen=True)
+class _Wrong:
+    """What the types of the tables don't allow.
+
+    Attributes:
+        mistakes: All of it.
+        places: Where it is, as keys from the top: these keys were left out.
+    """
+
+    mistakes: tuple[Mistake, ...] = ()
+    places: tuple[tuple[str, ...], ...] = ()
+
+    def touches(self, name: str) -> bool:
+        """Whether a key of a bundle was left out, or one of the defaults."""
+        return any(place[0] == "defaults" or place[:2] == ("bundles", name) for place in self.places)
 
 
 def _parsed(path: Path, text: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
@@ -77,21 +95,45 @@ def _parsed(path: Path, text: str) -> tuple[dict[str, Any], dict[tuple[str, ...]
         raise ProjectError(path, [Mistake(1, "nested too deeply")]) from error
 
 
-def _validated(path: Path, data: dict[str, Any], lines: dict[tuple[str, ...], int]) -> dict[str, Any]:
-    """The content of the file, only what is set; raises ProjectError with everything that its tables don't allow."""
+def _validated(path: Path, data: dict[str, Any], lines: dict[tuple[str, ...], int]) -> tuple[dict[str, Any], _Wrong]:
+    """The content of the file, only what is set, without what its tables don't allow; and what that is."""
     from pydantic import ValidationError
 
     from .tables import tables
 
+    model = tables(runtime_names()).project
     try:
-        read = tables(runtime_names()).project.model_validate_json(json.dumps(data, default=str))
+        return model.model_validate_json(json.dumps(data, default=str)).model_dump(exclude_unset=True), _Wrong()
     except ValidationError as error:
         errors = error.errors()
-        inner = {each["loc"][:-1] for each in errors}  # a list with a wrong item is also said to be too short
-        found = [each for each in errors if not (each["type"] == "too_short" and each["loc"] in inner)]
-        found.sort(key=lambda each: _FIRST.get(each["type"], 2))
-        raise ProjectError(path, [_explain(each, lines) for each in found]) from error
-    return read.model_dump(exclude_unset=True)
+    inner = {each["loc"][:-1] for each in errors}  # a list with a wrong item is also said to be too short
+    found = [each for each in errors if not (each["type"] == "too_short" and each["loc"] in inner)]
+    found.sort(key=lambda each: _FIRST.get(each["type"], 2))
+    wrong = _Wrong(
+        tuple(_explain(each, lines) for each in found),
+        tuple(tuple(str(part) for part in each["loc"]) for each in errors),
+    )
+    try:
+        read = model.model_validate_json(json.dumps(_without(data, wrong.places), default=str))
+    except ValidationError as error:
+        raise ProjectError(path, list(wrong.mistakes)) from error
+    return read.model_dump(exclude_unset=True), wrong
+
+
+def _without(data: dict[str, Any], places: Iterable[tuple[str, ...]]) -> dict[str, Any]:
+    """The content without the keys at these places; an item of a list takes its list along."""
+    left: dict[str, Any] = json.loads(json.dumps(data, default=str))
+    for place in places:
+        table = left
+        for key in place[:-1]:
+            inner = table.get(key)
+            if not isinstance(inner, dict):
+                table.pop(key, None)
+                break
+            table = inner
+        else:
+            table.pop(place[-1], None)
+    return left
 
 
 def _explain(error: ErrorDetails, lines: dict[tuple[str, ...], int]) -> Mistake:
@@ -129,23 +171,27 @@ def _known(table: tuple[str, ...]) -> list[str]:
     return list((models.defaults if table == ("defaults",) else models.bundle).model_fields)
 
 
-def _project(root: Path, path: Path, tables: dict[str, Any], lines: dict[tuple[str, ...], int]) -> Project:
+def _project(
+    root: Path, path: Path, tables: dict[str, Any], lines: dict[tuple[str, ...], int], wrong: _Wrong
+) -> Project:
     from .validation import check_entry, check_outputs
 
     defaults: dict[str, Any] = tables.get("defaults", {})
     entries: list[BundleEntry] = []
-    mistakes: list[Mistake] = []
+    mistakes = list(wrong.mistakes)
     for name, table in tables["bundles"].items():
         values = {**defaults, **table, "budgets": {**defaults.get("budgets", {}), **table.get("budgets", {})}}
         where = dict(_lines(name, values, lines))
         missing = [key for key in ("model", "target") if key not in values]
+        if missing and wrong.touches(name):  # it may be there, misspelt
+            continue
         if missing:
             mistakes += [
                 Mistake(where[""], f"bundles.{name} has no {key}", hint=_missing_key_hint(key)) for key in missing
             ]
             continue
         entry = _entry(root, path, name, values, where)
-        found = list(check_entry(entry))
+        found = list(check_entry(entry, whole=not wrong.touches(name)))
         mistakes += found
         entries.append(entry)
     mistakes += check_outputs(entries)

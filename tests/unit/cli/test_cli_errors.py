@@ -144,7 +144,7 @@ sys.exit(main(["doctor"]))
     [
         (["exprt"], 2, "unknown command 'exprt': did you mean 'export'"),
         (["checks", "a"], 2, "unknown command 'checks': did you mean 'check'"),
-        (["export"], 2, "there is no --target, and no gemcut.toml in this folder"),
+        (["export"], 2, "there is no --target, and no gemcut.toml in this folder or above it"),
         (["export", "some-model"], 2, "--target is missing"),
         (["export", "--target", "android-arm64", "--context", "0"], 2, "--context"),
         (["export", "--target", "android-arm64", "--format", "tar"], 2, "'tar' is not one of"),

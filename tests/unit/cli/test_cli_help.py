@@ -47,7 +47,7 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_and_has_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [name, *{"targets": ["list"], "recipes": ["list"], "device": ["setup"]}.get(name, [])]
+    words = [name, *{"targets": ["list"], "recipes": ["list"], "device": ["setup"], "cache": ["info"]}.get(name, [])]
     assert main([*words, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--json" in shown

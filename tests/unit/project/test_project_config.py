@@ -181,6 +181,35 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
     assert error.message.startswith("3 mistakes in ")
 
 
+def test_mistakes_of_all_kinds_are_told_in_one_pass(tmp_path: Path) -> None:
+    text = f"""
+{LEAST.replace('model = "sample"', 'modle = "sample"')}
+{OTHER.replace("android-arm64", "android-arm65")}recipe = "int5"
+[bundles.c]
+model = "nowhere/at/all"
+target = "android-arm64"
+context = "many"
+prove_on = ["hots"]
+"""
+    found = [one.message for one in refused(tmp_path, text).mistakes]
+    for said in ("'bundles.a.modle'", "android-arm65", "int5", "nowhere/at/all", "c.context", "hots"):
+        assert sum(said in one for one in found) == 1, said
+    assert len(found) == 6, "and no other: what was left out isn't said to be missing"
+
+
+def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
+    inside = tmp_path / "app" / "src"
+    inside.mkdir(parents=True)
+    (tmp_path / "gemcut.toml").write_text(LEAST.replace("sample", "./models/mine"))
+    done = gemcut("export", cwd=inside)
+    assert done.returncode == 2
+    assert "building what ../../gemcut.toml lists" in done.stderr
+    assert "no such directory: ../../models/mine" in done.stderr
+    (tmp_path / "app" / ".git").mkdir()
+    done = gemcut("export", cwd=inside)
+    assert "no gemcut.toml in this folder or above it" in done.stderr, "another repository's isn't taken"
+
+
 def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no") as caught:
         read_project(tmp_path)

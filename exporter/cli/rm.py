@@ -1,0 +1,43 @@
+"""``gemcut rm``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from .common import Command, emit, json_option, say, warn
+
+
+@click.command(cls=Command)
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@json_option
+def command(bundles: tuple[Path, ...], yes: bool, as_json: bool) -> None:
+    """Remove bundles, with what killed exports of them left beside them.
+
+    Whatever isn't a bundle is refused, and then nothing is removed; so is a folder that holds other files too.
+    """
+    from ..tidy.found_bundles import BundlesRemoved, check_removable, remove_bundle
+    from ..util.text import size_text
+
+    found = tuple(check_removable(path) for path in dict.fromkeys(bundles))
+    for one in found:
+        warn(f"{one.bundle}: {one.model}, {one.runtime}, {one.recipe}, {size_text(one.size)}")
+    if not yes and not _agreed(len(found)):
+        found = ()
+    for one in found:
+        remove_bundle(Path(one.bundle))
+    freed = sum(one.size for one in found)
+    if as_json:
+        emit(BundlesRemoved(found, freed))
+    else:
+        say(f"{size_text(freed)} freed" if found else "Nothing was removed.")
+
+
+def _agreed(number: int) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked here", hint="Add --yes to remove without asking.")
+    return click.confirm(f"Remove {'it' if number == 1 else 'them'}?", err=True)

@@ -1,0 +1,1 @@
+"""What Gemcut has on the disk: bundles, and what it keeps between runs."""
