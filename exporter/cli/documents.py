@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
-from ..bench import Benchmark
+from ..bench.results import BenchResult
 from ..chat.turns import ChatLog
 from ..check import CheckResult
 from ..config.json_schema import DIALECT, schema_text
@@ -109,7 +109,8 @@ class DeviceResult:
         mean_kl: The mean KL divergence.
         differences: How far it is from the exporting machine, prompt by prompt.
         checks: Checks beyond the program itself, each with the share of the prompts on which it held.
-        peak_memory: The most bytes resident in the process that ran the program.
+        peak_memory: The most bytes that were resident because of the program, without what the runtime took before; 0
+            if that isn't known.
         seconds: Seconds of the proof; those of an emulated device say nothing about a real one.
     """
 
@@ -141,6 +142,8 @@ class ExportedBundle:
         fidelity: As in the manifest.
         behaviour: As in the manifest.
         speed: Tokens per second on this host, by name.
+        run_memory: Bytes that the program adds to the process that runs it on this host: ``peak_memory`` at any time,
+            of which no file backs ``own_memory`` and files back ``mapped_memory``, as far as the system says.
         devices: What it did on each device, besides this machine, that it was proven on.
     """
 
@@ -153,6 +156,7 @@ class ExportedBundle:
     fidelity: dict[str, Any] | None
     behaviour: dict[str, Any] | None
     speed: dict[str, float]
+    run_memory: dict[str, int]
     devices: tuple[DeviceResult, ...]
 
 
@@ -328,7 +332,7 @@ DOCUMENTS: dict[str, type] = {
     "inspect": Contents,
     "diff": DiffResult,
     "check": CheckResult,
-    "bench": Benchmark,
+    "bench": BenchResult,
     "chat": ChatLog,
     "plan": Plan,
     "targets": TargetList,

@@ -7,11 +7,12 @@ in place itself (``Device.runner``); see ``prove.wire`` for what it reads and wr
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from ..runtimes.golden_runner import Need
 from ..util.processes import Finished
@@ -19,9 +20,12 @@ from ..util.progress import Progress
 from .options import Options
 
 if TYPE_CHECKING:
+    from ..bench.results import Condition
     from ..bundle.reader import Bundle
     from ..prove.behaviour import Check
     from ..prove.golden import Golden, Recorded
+
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,19 @@ class Facts:
     library: Library | None = None
     kernels: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
+
+    @property
+    def threads(self) -> int:
+        """How many threads a program runs with there unless more is said: a phone's fast cores, one under emulation."""
+        return 1 if self.emulated else min(_MOST_THREADS, self.cores or os.cpu_count() or 1)
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """A device that knows its condition."""
+
+    def condition(self) -> Condition | None:
+        """Return the device's condition now; None if it tells nothing of it."""
 
 
 class Device(Protocol):
@@ -167,4 +184,4 @@ class DeviceKind(ABC):
         """
 
 
-__all__ = ["Device", "DeviceKind", "Facts", "Library", "Need"]
+__all__ = ["Conditioned", "Device", "DeviceKind", "Facts", "Library", "Need"]

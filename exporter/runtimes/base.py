@@ -50,39 +50,50 @@ class Job:
     Attributes:
         runtime: The runtime's name.
         program: Path of the program's entry.
-        prompts: Lengths of the prompts, in tokens.
-        steps: Single steps after the first prompt.
+        prompts: Lengths of the prompts, in tokens; each begins with an empty cache.
+        generations: How many tokens are generated one by one, each time after ``depth`` tokens.
         threads: Threads to use; None for the runtime's own choice.
+        depth: Tokens that are in the cache before a generation. What can't begin without a prompt is given one token.
         work: A folder for scratch files; None for a temporary one.
     """
 
     runtime: str
     program: str
     prompts: tuple[int, ...]
-    steps: int
+    generations: tuple[int, ...]
     threads: int | None
+    depth: int = 0
     work: str | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run found.
+    """What one run found. Times in seconds; memory in bytes, as ``util.process_memory.MemoryUse`` has it.
 
     Attributes:
-        load: Seconds from the program's file to a method that can be called.
-        prefill: Seconds of each prompt.
-        decode: Seconds of all single steps.
-        memory_before: Bytes resident before the program was opened.
-        peak_memory: Bytes resident at most.
+        load: From the program's file to a method that can be called.
+        prefill: Of each prompt.
+        decode: Of each generation.
+        memory_before: What the process had resident before the program was opened.
+        peak_memory: The most that was resident because of the program: without ``memory_before``.
+        own_memory: What of it no file backs; None if the system doesn't say.
+        mapped_memory: What of it is mapped from files; None if the system doesn't say.
         written: Bytes that the runtime wrote beside the program.
     """
 
     load: float
     prefill: tuple[float, ...]
-    decode: float
+    decode: tuple[float, ...]
     memory_before: int
     peak_memory: int
+    own_memory: int | None = None
+    mapped_memory: int | None = None
     written: int = 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Run:
+        """Return the run that another process wrote as JSON."""
+        return cls(**{**values, "prefill": tuple(values["prefill"]), "decode": tuple(values["decode"])})
 
 
 class Exporter(ABC):
@@ -238,6 +249,10 @@ class Inspector(ABC):
         entry = bundle.program
         others = (name for name in bundle.manifest.program_files if not name.startswith(ADAPTERS))
         return Artifacts(entry.name, {entry.name: entry, **{name: bundle.file(name) for name in others}})
+
+    def bench_program(self, bundle: Bundle, work: Path) -> Artifacts:
+        """Return the program in the form that a golden runner measures; ``work`` is a scratch folder."""
+        return self.golden_program(bundle, work)
 
     def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
         """Return the oldest known release with all that a bundle's program needs; None if no known release has it."""

@@ -48,7 +48,7 @@ class LiteRTEngine(Engine):
         from .litert_lm import bench
 
         with tempfile.TemporaryDirectory(dir=job.work, prefix="gemcut-") as work:
-            return bench(Path(job.program), job.prompts, job.steps, runs, Path(work), job.threads, progress)
+            return bench(job, runs, Path(work), progress)
 
     def checks(
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress

@@ -151,7 +151,8 @@ class FakeEngine(Engine):
 
     def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
         meet("measure")
-        return [Run(0.001, tuple(0.001 * prompt for prompt in job.prompts), 0.001 * job.steps, 1000, 2000)] * runs
+        prefill, decode = (tuple(0.001 * count for count in counts) for counts in (job.prompts, job.generations))
+        return [Run(0.001, prefill, decode, 1000, 2000, 1500, 400)] * runs
 
 
 class FakeInspector(Inspector):
