@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..runtimes.base import Job, Run
+from ..runtimes.runs import Job, Run
 from .host_runs import ONE_OPENMP, measure
 from .lengths import DECODE_STEPS, decode_steps, usual_prompts
 

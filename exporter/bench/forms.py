@@ -28,7 +28,7 @@ def markdown(result: BenchResult) -> str:
     for before, condition in (("before", result.place.before), ("after", result.place.after)):
         lines += [f"{before}: {_condition(condition)}"] if condition else []
     lines += [f"note: {note}" for note in result.notes]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip("\n")
 
 
 def comma_separated(result: BenchResult) -> str:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 
 from ..errors import ConformanceError, LackingError
-from ..runtimes.base import Job, Run
+from ..runtimes.runs import Job, Run
 from ..util.progress import Progress
 
 # ExecuTorch's attention multiplies through torch's BLAS, which would start OpenMP threads inside every thread of

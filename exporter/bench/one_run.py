@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..prove.runner import Runner
-from ..runtimes.base import Job, Run
+from ..runtimes.runs import Job, Run
 from ..util.process_memory import MemoryMeter
 
 WARM_STEPS = 4

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..runtimes.base import Run
+from ..runtimes.runs import Run
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle

@@ -109,8 +109,7 @@ class DeviceResult:
         mean_kl: The mean KL divergence.
         differences: How far it is from the exporting machine, prompt by prompt.
         checks: Checks beyond the program itself, each with the share of the prompts on which it held.
-        peak_memory: The most bytes that were resident because of the program, without what the runtime took before; 0
-            if that isn't known.
+        peak_memory: The most bytes that the program added to its process; 0 if that isn't known.
         seconds: Seconds of the proof; those of an emulated device say nothing about a real one.
     """
 
@@ -142,8 +141,7 @@ class ExportedBundle:
         fidelity: As in the manifest.
         behaviour: As in the manifest.
         speed: Tokens per second on this host, by name.
-        run_memory: Bytes that the program adds to the process that runs it on this host: ``peak_memory`` at any time,
-            of which no file backs ``own_memory`` and files back ``mapped_memory``, as far as the system says.
+        run_memory: Bytes that the program adds to a process on this host, by the names in ``MemoryUse``.
         devices: What it did on each device, besides this machine, that it was proven on.
     """
 

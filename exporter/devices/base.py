@@ -118,7 +118,7 @@ class Device(Protocol):
         """
 
     def push(self, source: Path, name: str) -> None:
-        """Copy or link a file into the device's folder."""
+        """Copy or link a file into the device's folder; ``name`` may have folders in it, which are made."""
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
         """Run a command in the device's folder, and stop it and its children at the time limit.

@@ -14,7 +14,7 @@ from ..bench.lengths import Lengths, choose_lengths
 from ..bench.results import BenchPlace, BenchResult, Condition, summarize
 from ..prove.wire import last_object
 from ..runtimes import find_runtime
-from ..runtimes.base import Job, Run
+from ..runtimes.runs import Job, Run
 from ..util.platform import host_threads, processor
 from ..util.progress import Progress, Silent
 from . import HOST, Options, kind_of, make_device
@@ -218,6 +218,8 @@ def _place(ready: _Ready, before: Condition | None, after: Condition | None) -> 
 
 def _notes(subjects: Sequence[_Subject], place: BenchPlace, ready: dict[str, _Ready]) -> tuple[str, ...]:
     notes = [note for one in subjects for note in one.lengths.notes]
+    if kind_of(place.device).here and not next(iter(ready.values())).facts.emulated:
+        notes.append(NO_PHONE)
     if place.after and place.after.thermal_status in _HOT:
         notes.append(
             f"{place.device} held its processor back because it was hot (thermal status {place.after.thermal_status}): "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..bench import decode_steps, measure
 from ..bundle.archive import CHUNK
 from ..errors import UsageError
-from ..runtimes.base import Job, Run
+from ..runtimes.runs import Job, Run
 from ..util.progress import Silent
 from .budget_limits import RATIOS, Budgets, baseline_places
 from .evidence import AT_LEAST, TITLES, BudgetLine

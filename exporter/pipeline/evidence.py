@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AT_LEAST = frozenset(("prefill", "decode", "top1", "tool_calls", "expected"))
 BYTES = frozenset(("download_size", "device_size", "peak_memory"))
-RUN_MEMORY = ("peak_memory", "own_memory", "mapped_memory")  # of ``runtimes.base.Run``
+RUN_MEMORY = ("peak_memory", "own_memory", "mapped_memory")  # of ``runtimes.runs.Run``
 TITLES = {
     "download_size": "download size",
     "device_size": "size on the device",

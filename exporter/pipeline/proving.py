@@ -25,7 +25,7 @@ from ..prove.run import run_bundle
 from ..prove.runner import Runner
 from ..quantize.recipe import Gate
 from ..runtimes import get_runtime
-from ..runtimes.base import Job
+from ..runtimes.runs import Job
 from ..util.process_memory import give_back
 from ..util.progress import Progress
 from .evidence import RUN_MEMORY

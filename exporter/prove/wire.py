@@ -12,7 +12,7 @@ A golden runner is a command with three verbs, on every device and for every run
     number}``, the runtime's own number or 0.
 ``bench PROGRAM THREADS CHUNK DEPTH PROMPTS GENERATIONS``
     opens the program, warms up, feeds prompts of these lengths (``128,512``; ``-`` for none) in chunks, and after
-    ``DEPTH`` tokens single steps of these numbers; ends as ``run`` does, and prints what ``runtimes.base.Run`` has,
+    ``DEPTH`` tokens single steps of these numbers; ends as ``run`` does, and prints what ``runtimes.runs.Run`` has,
     with ``threads``: how many there were, or 0 if it can't say.
 
 Both files are little-endian, 32-bit integers and floats, so that a C program without a library can read them::

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UnsupportedError
-from ..base import Ask, Engine, Job, Run
+from ..base import Ask, Engine
+from ..runs import Job, Run
 
 if TYPE_CHECKING:
     from ...bundle.reader import Bundle

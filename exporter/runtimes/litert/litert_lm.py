@@ -25,7 +25,7 @@ from ...errors import ConformanceError, LackingError
 from ...formats.litertlm import read_header
 from ...util.platform import host_threads
 from ...util.progress import Progress
-from ..base import Job, Run
+from ..runs import Job, Run
 from .id_tokenizer import write_identity, write_without_stops
 from .litert_lm_worker import BENCH
 from .version import INSTALL, require_runtime

@@ -236,7 +236,7 @@ def reply(job: Job, say: Say) -> dict[str, Any]:
 
 
 def bench(job: Job, say: Say) -> dict[str, Any]:
-    """Return what ``prompts``, and ``generations`` after ``depth`` tokens, take, in ``runtimes.base.Run``'s fields.
+    """Return what ``prompts``, and ``generations`` after ``depth`` tokens, take, in ``runtimes.runs.Run``'s fields.
 
     The bundle never stops by itself (``id_tokenizer.write_without_stops``); a run that isn't counted comes first, to
     warm up. If there are neither prompts nor generations, the engine is opened, which writes its weight cache.

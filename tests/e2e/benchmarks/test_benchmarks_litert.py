@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gemcut.bundle.reader import open_bundle
 from gemcut.errors import ConformanceError, UsageError
-from gemcut.runtimes.base import Job, Run
+from gemcut.runtimes.runs import Job, Run
 from gemcut.util.progress import Silent
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -16,9 +16,9 @@ import pytest
 import torch
 from gemcut.errors import ConformanceError, LackingError
 from gemcut.formats.litertlm import PROGRAM, find_section, section_sha256
-from gemcut.runtimes.base import Job, Run
 from gemcut.runtimes.litert import id_tokenizer as identity
 from gemcut.runtimes.litert import litert_lm as engine
+from gemcut.runtimes.runs import Job, Run
 from torch import nn
 
 SAMPLE = Path(str(resources.files("gemcut").joinpath("sample", "model")))

@@ -16,9 +16,10 @@ from gemcut.errors import ConformanceError, UnsupportedError
 from gemcut.modeling.kv_cache import CacheSpec
 from gemcut.prove.runner import Method, TensorSpec
 from gemcut.quantize.recipe import Recipe, Scheme
-from gemcut.runtimes.base import Engine, Exporter, Inspector, Job, Run
+from gemcut.runtimes.base import Engine, Exporter, Inspector
 from gemcut.runtimes.delegates import Delegate
 from gemcut.runtimes.program import Artifacts, BuildSpec, Contents, Packaged, Program, Shape
+from gemcut.runtimes.runs import Job, Run
 from gemcut.util.arrays import Array, FloatArray
 from gemcut.util.progress import Progress
 from gemcut.util.stage_clock import StageClock
