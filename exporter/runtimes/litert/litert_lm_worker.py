@@ -248,8 +248,10 @@ def bench(job: Job, say: Say) -> dict[str, Any]:
     load = time.perf_counter() - began
     meter.look()
     prompts, generations, depth = job["prompts"], job["generations"], max(1, job["depth"])
-    if prompts or generations:
-        _measured(opened, max([depth, *prompts[:1]]), min([WARM_STEPS, *generations]))
+    for prompt in prompts[:1]:
+        _measured(opened, prompt, 0)
+    if generations:
+        _measured(opened, depth, min([WARM_STEPS, *generations]))
     prefill = [_measured(opened, prompt, 0)[0] for prompt in prompts]
     decode = [_measured(opened, depth, steps)[1] for steps in generations]
     written = sum(file.stat().st_size for file in Path(job["cache"]).rglob("*") if file.is_file())

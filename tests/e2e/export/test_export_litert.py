@@ -272,13 +272,13 @@ def test_inspect_shows_sections_signatures_and_quantization(bundle: Path, manife
 
 def test_bench_measures_the_engine(bundle: Path, here: Here) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*"))
-    said = here("bench", bundle, "--prompt", 100, "--prompt", 300, "--runs", 1, "--threads", 1, "--json")
+    said = here("bench", bundle, "--prompt", 100, "--prompt", 2047, "--runs", 1, "--threads", 1, "--json")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     jsonschema.validate(found, schema("bench"))
     (measured,) = found["bundles"]
     assert (found["runs"], measured["threads"], measured["proven"]) == (1, 1, True)
-    assert [test["test"] for test in measured["tests"]] == ["pp100", "pp300", "tg64"]
+    assert [test["test"] for test in measured["tests"]] == ["pp100", "pp2047", "tg64"]
     for figure in (measured["load"], *(test["tokens_per_second"] for test in measured["tests"])):
         assert figure["mean"] > 0
         assert figure["sd"] is None
