@@ -70,7 +70,7 @@ CACHES = "caches.part"
 class Speed:
     """One program over all rounds: load in seconds, rates in tokens per second, memory in bytes.
 
-    memory_before: of peak_memory, what the process had before the program was opened.
+    memory_before: what the process had before the program was opened; peak_memory comes on top of it.
     """
 
     load: Figure
@@ -119,7 +119,7 @@ class Runs:
 
     def __init__(self, export: Export, prompts: tuple[int, ...], steps: int, threads: int, work: Path) -> None:
         self.export = export
-        self.job = bench.Job(export.runtime, str(export.program), prompts, steps, threads)
+        self.job = bench.Job(export.runtime, str(export.program), prompts, (steps,), threads, prompts[0])
         self.work = work
         self.app: list[bench.Run] = []
         self.signatures: list[bench.Run] = []
@@ -165,7 +165,7 @@ def speed(job: bench.Job, runs: Sequence[bench.Run]) -> Speed:
         prefill={
             prompt: figure([prompt / run.prefill[index] for run in runs]) for index, prompt in enumerate(job.prompts)
         },
-        decode=figure([job.steps / run.decode for run in runs]),
+        decode=figure([job.generations[0] / run.decode[0] for run in runs]),
         memory_before=figure([run.memory_before for run in runs]),
         peak_memory=figure([run.peak_memory for run in runs]),
     )
@@ -182,7 +182,7 @@ def measure_runs(
     """The engine's first starts, then ``rounds`` rounds of all in turn."""
     settings = [_context(export) for export in exports]
     context = min(length for length, _ in settings)
-    first, *others = bench.choose_prompts((), context)
+    first, *others = bench.usual_prompts(context)
     prompts = (first, *(prompt for other in others for prompt in (other, other)))  # bench warms the first up alone
     steps = bench.decode_steps(context)
     with _emptied(work.folder / CACHES) as folder:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from gemcut import bench
 from gemcut.errors import ConformanceError
+from gemcut.util.process_memory import MemoryMeter
 
 from .common import Command, run_module
 from .models import SHAPES as GEMMA3
@@ -38,7 +39,7 @@ SHAPES: dict[str, Callable[[], PreTrainedConfig]] = {"1b": gemma3_1b, **GEMMA3}
 class Start:
     """LiteRT-LM's first start on a file, which packs the weights and writes them to a cache on disk.
 
-    load: seconds until it could be asked something. peak_memory: most bytes resident. weight_cache: bytes written.
+    load: seconds until it could be asked something. peak_memory: most bytes that it added. weight_cache: bytes written.
     """
 
     load: float
@@ -94,15 +95,14 @@ def run_engine(job: bench.Job, work: Path) -> bench.Run:
     """One run of a ``.litertlm`` in LiteRT-LM's engine, with its weight cache written before."""
     from gemcut.runtimes.litert import litert_lm as engine
 
-    (run,) = engine.bench(Path(job.program), job.prompts, job.steps, 1, work, job.threads)
+    (run,) = engine.bench(job, 1, work)
     return run
 
 
 def run_program(job: bench.Job) -> bench.Run:
     """One run of a program behind ``gemcut.prove.runner.Runner``: ``gemcut bench``, but never by an engine."""
-    said = run_module("gemcut.bench", [json.dumps(asdict(job))], f"running {job.program}", bench.ONE_OPENMP)
-    found = json.loads(said.splitlines()[-1])
-    return bench.Run(**{**found, "prefill": tuple(found["prefill"])})
+    said = run_module("gemcut.bench.one_run", [json.dumps(asdict(job))], f"running {job.program}", bench.ONE_OPENMP)
+    return bench.Run.of(json.loads(said.splitlines()[-1]))
 
 
 def reference_here(checkpoint: Path, bundle: Path, out: Path) -> int:
@@ -171,6 +171,7 @@ def start_here(program: Path, threads: int, cache: Path) -> tuple[float, int]:
     import litert_lm
 
     backend = litert_lm.Backend.CPU(thread_count=threads)
+    meter = MemoryMeter()
     began = time.perf_counter()
     try:
         engine = litert_lm.Engine(str(program), backend, cache_dir=str(cache))
@@ -180,7 +181,7 @@ def start_here(program: Path, threads: int, cache: Path) -> tuple[float, int]:
         raise ConformanceError(f"LiteRT-LM refuses {program.name}: {text}") from error
     load = time.perf_counter() - began
     engine.close()
-    return load, bench.peak_memory()
+    return load, meter.use().peak_memory
 
 
 @click.group()

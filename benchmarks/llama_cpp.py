@@ -137,7 +137,7 @@ def bundle_bench(bundle: Bundle, threads: int) -> dict[str, float]:
     prompts = (1, *(n for n in PREFILLS for _ in range(2)))
     done = run_job(job_of(bundle, threads, prompts, STEPS))
     found = {f"prefill {n}": n / done.prefill[2 * index + 2] for index, n in enumerate(PREFILLS)}
-    return {**found, f"decode {STEPS}": STEPS / done.decode}
+    return {**found, f"decode {STEPS}": STEPS / done.decode[0]}
 
 
 def check_same_weights(bundle: Bundle, checkpoint: Path) -> None:

@@ -168,7 +168,7 @@ def _run_memory(folder: Path, context: int) -> float:
     """Bytes that a process needs to run the bundle, with a conversation that fills its context."""
     words = ["bench", folder / "bundle", "--runs", 1, "--prompt", context - DECODE_STEPS, "--json"]
     found = json.loads(run_module("gemcut.cli", words, "gemcut bench"))
-    used: float = found["peak_memory"]["median"] - found["memory_before"]["median"]
+    used: float = found["bundles"][0]["peak_memory"]["mean"]
     return used
 
 

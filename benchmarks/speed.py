@@ -108,7 +108,7 @@ def _cache_spec(bundle: Bundle) -> Any:
 
 def job_of(bundle: Bundle, threads: int, prompts: Sequence[int], steps: int) -> bench.Job:
     """What ``gemcut.bench`` is to run."""
-    return bench.Job(bundle.manifest.runtime.name, str(bundle.program), tuple(prompts), steps, threads)
+    return bench.Job(bundle.manifest.runtime.name, str(bundle.program), tuple(prompts), (steps,), threads, prompts[0])
 
 
 def run_job(job: bench.Job) -> bench.Run:
@@ -130,7 +130,7 @@ def measure(paths: Sequence[Path], runs: int, threads: int, megabytes: int) -> t
         jobs = []
         for bundle in bundles:
             context = bundle.manifest.context
-            jobs.append(job_of(bundle, threads, bench.choose_prompts((), context), bench.decode_steps(context)))
+            jobs.append(job_of(bundle, threads, bench.usual_prompts(context), bench.decode_steps(context)))
         found: list[list[bench.Run]] = [[] for _ in jobs]
         for index in range(runs):
             bar.stage(f"round {index + 1} of {runs}: memory bandwidth")
@@ -144,8 +144,9 @@ def measure(paths: Sequence[Path], runs: int, threads: int, megabytes: int) -> t
 
 
 def _speed(bundle: Bundle, job: bench.Job, runs: Sequence[bench.Run], rates: Figure) -> Speed:
-    step = step_bytes(bundle, job.prompts[0] + job.steps // 2)
-    decode = figure([job.steps / run.decode for run in runs])
+    (steps,) = job.generations
+    step = step_bytes(bundle, job.depth + steps // 2)
+    decode = figure([steps / run.decode[0] for run in runs])
     limit = figure([rate / step.total for rate in rates.values])
     return Speed(
         bundle=str(bundle.path),
@@ -154,7 +155,7 @@ def _speed(bundle: Bundle, job: bench.Job, runs: Sequence[bench.Run], rates: Fig
             prompt: figure([prompt / run.prefill[index] for run in runs]) for index, prompt in enumerate(job.prompts)
         },
         decode=decode,
-        decode_steps=job.steps,
+        decode_steps=steps,
         step=step,
         limit=limit,
         share=figure([reached / most for reached, most in zip(decode.values, limit.values, strict=True)]),

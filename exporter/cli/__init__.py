@@ -29,7 +29,7 @@ COMMANDS = {
     "inspect": "Show what is in a bundle.",
     "diff": "Show what changed between two bundles, and whether it matters.",
     "check": "Say whether an app's runtime will run a bundle.",
-    "bench": "Measure a bundle's speed and memory on this host.",
+    "bench": "Measure speed and memory of bundles, here or on a phone.",
     "eval": "Run benchmarks of language models on a bundle.",
     "chat": "Talk to a bundle.",
     "list": "List the bundles below a folder.",

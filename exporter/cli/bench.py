@@ -2,65 +2,85 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from .common import Command, console_progress, emit, json_option, open_checked, say
-
-if TYPE_CHECKING:
-    from ..bench import Benchmark, Distribution
+from .common import Command, console_progress, device_options, emit, json_option, open_checked, parse_devices, say
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=click.Path(path_type=Path))
 @click.option(
+    "--on",
+    "device",
+    default="host",
+    show_default=True,
+    metavar="DEVICE",
+    help="Where to measure, such as adb or adb:SERIAL; see gemcut devices.",
+)
+@click.option(
+    "-p",
     "--prompt",
     "prompts",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0),
     multiple=True,
     metavar="N",
-    help="Tokens of a prompt to prefill; may be repeated. Default: 128 and 512.",
+    help="Process a prompt of N tokens; may be repeated, 0 for none. Default: 128 and 512.",
 )
-@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Runs, each in a fresh process.")
-@click.option("--threads", type=click.IntRange(min=1), help="Number of threads. Default: the runtime's own choice.")
+@click.option(
+    "-n",
+    "--gen",
+    "generations",
+    type=click.IntRange(min=0),
+    multiple=True,
+    metavar="N",
+    help="Generate N tokens; may be repeated, 0 for none. Default: 64.",
+)
+@click.option(
+    "-r", "--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Runs, each in a fresh process."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Number of threads. Default: see the table's column.")
+@click.option("-o", "--output", type=click.Choice(("md", "csv", "json")), help="The form of the result. Default: md.")
+@device_options
 @json_option
-def command(bundle: Path, prompts: tuple[int, ...], runs: int, threads: int | None, as_json: bool) -> None:
-    """Measure prefill and decode speed, load time and peak memory of BUNDLE on this host."""
-    from ..bench import choose_prompts, decode_steps, measure, summarize
-    from ..runtimes.base import Job
+def command(
+    bundles: tuple[Path, ...],
+    device: str,
+    prompts: tuple[int, ...],
+    generations: tuple[int, ...],
+    runs: int,
+    threads: int | None,
+    output: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure the speed and memory of one or more BUNDLEs on this machine or a device.
 
-    with console_progress() as progress, open_checked(bundle, progress) as opened:
-        manifest = opened.manifest
-        lengths = choose_prompts(prompts, manifest.context)
-        job = Job(manifest.runtime.name, str(opened.program), lengths, decode_steps(manifest.context), threads)
-        progress.stage("Measuring")
-        result = summarize(str(bundle), manifest.proven, job, measure(job, runs, progress))
-    if as_json:
+    The tests are llama-bench's: pp128 is a prompt of 128 tokens, tg64 generates 64 tokens one by one from an empty
+    cache, each in tokens per second as mean ± standard deviation. Several bundles run in turns, so that they share
+    heat and noise. Memory is what the program adds to its process: the runtime and Python don't count.
+
+    With --on adb the program runs on a phone, through adb, and nothing is left there. The speed of an emulated
+    device says nothing about a phone's, and is marked in every form.
+    """
+    from ..bench.forms import comma_separated, markdown
+    from ..devices.bench_runs import Wanted, bench
+    from ..errors import UsageError
+
+    if as_json and output not in (None, "json"):
+        raise UsageError(f"--json and -o {output} ask for two forms", hint="Leave one of them out.")
+    chosen = parse_devices("--on", (device,), options)
+    wanted = Wanted(prompts, generations, runs, threads)
+    with ExitStack() as stack:
+        progress = stack.enter_context(console_progress())
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="gemcut-bench-"))
+        opened = [stack.enter_context(open_checked(path, progress)) for path in bundles]
+        result = bench(opened, device, wanted, chosen, Path(work), progress)
+    if as_json or output == "json":
         emit(result)
     else:
-        _show(result)
-
-
-def _show(result: Benchmark) -> None:
-    from .views.table import table
-
-    threads = f"{result.threads} threads" if result.threads else "the runtime's own number of threads"
-    say(f"{result.bundle} on this host: {result.runs} runs, {threads}\n")
-    rows = [
-        *(_row(f"prefill {p.prompt} (tokens/s)", p.tokens_per_second) for p in result.prefill),
-        _row(f"decode {result.decode_steps} (tokens/s)", result.decode),
-        _row("load (s)", result.load),
-        _row("peak memory (MB)", result.peak_memory, 1e6),
-        _row("before loading (MB)", result.memory_before, 1e6),
-    ]
-    table(rows, ("", "min", "p10", "median", "p90", "max"))
-
-
-def _row(name: str, figure: Distribution, unit: float = 1.0) -> tuple[str, ...]:
-    values = (figure.min, figure.p10, figure.median, figure.p90, figure.max)
-    return (
-        name,
-        *(f"{value / unit:.4g}" if value / unit < 1000 else f"{value / unit:.0f}" for value in values),
-    )
+        say(comma_separated(result) if output == "csv" else markdown(result))

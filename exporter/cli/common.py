@@ -80,7 +80,7 @@ def device_options(function: Function) -> Function:
         "--timeout",
         type=click.FloatRange(min=1),
         metavar="SECONDS",
-        help="Time limit of the goldens on each device. Default: 600.",
+        help="Time limit of a run on each device. Default: 600.",
     )(function)
     return function
 

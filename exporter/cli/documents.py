@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import DataclassSchema
 
 from .. import target
-from ..bench import Benchmark
+from ..bench.results import BenchResult
 from ..chat.turns import ChatLog
 from ..check import CheckResult
 from ..config.json_schema import DIALECT, schema_text
@@ -84,7 +84,7 @@ class DeviceResult:
         mean_kl: The mean KL divergence.
         differences: How far it is from the exporting machine, prompt by prompt.
         checks: Checks beyond the program itself, each with the share of the prompts on which it held.
-        peak_memory: The most bytes resident in the process that ran the program.
+        peak_memory: The most bytes that the program added to its process; 0 if that isn't known.
         seconds: Seconds of the proof; those of an emulated device say nothing about a real one.
     """
 
@@ -116,6 +116,7 @@ class ExportedBundle:
         fidelity: As in the manifest.
         behaviour: As in the manifest.
         speed: Tokens per second on this host, by name.
+        run_memory: Bytes that the program adds to a process on this host, by the names in ``MemoryUse``.
         devices: What it did on each device, besides this machine, that it was proven on.
     """
 
@@ -128,6 +129,7 @@ class ExportedBundle:
     fidelity: dict[str, Any] | None
     behaviour: dict[str, Any] | None
     speed: dict[str, float]
+    run_memory: dict[str, int]
     devices: tuple[DeviceResult, ...]
 
 
@@ -277,7 +279,7 @@ DOCUMENTS: dict[str, type] = {
     "inspect": Contents,
     "diff": DiffResult,
     "check": CheckResult,
-    "bench": Benchmark,
+    "bench": BenchResult,
     "chat": ChatLog,
     "plan": Plan,
     "list": BundleList,

@@ -267,11 +267,13 @@ def _bundle(published: Published) -> Any:
         fidelity=manifest.fidelity.model_dump(mode="json") if manifest.fidelity else None,
         behaviour=manifest.behaviour.model_dump(mode="json") if manifest.behaviour else None,
         speed=published.speed,
+        run_memory=published.run_memory,
         devices=tuple(device_result(one) for one in published.devices),
     )
 
 
 def _show(published: Published) -> None:
+    from ..report.wording import memory_text
     from ..util.text import path_text, size_text
     from .views.proof import show_behaviour, show_device, show_fidelity
     from .views.table import table
@@ -286,6 +288,7 @@ def _show(published: Published) -> None:
         ("proven", "yes" if manifest.proven else "NO"),
         ("also on", ", ".join(one.device for one in published.devices)),
         ("speed on this host", speed),
+        ("memory on this host", memory_text(published.run_memory)),
     ]
     if manifest.fidelity:
         show_fidelity(manifest.fidelity, manifest.gate.limits)
@@ -313,7 +316,7 @@ def _show_run(published: Published) -> None:
     table(
         (
             ("seconds", f"{sum(published.seconds.values()):.1f} ({stages})"),
-            ("peak memory", size_text(published.peak_memory)),
+            ("memory of the export", size_text(published.peak_memory)),
             *([("resumed", ", ".join(published.resumed))] if published.resumed else []),
         )
     )

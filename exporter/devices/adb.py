@@ -24,11 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConformanceError, UnsupportedError
+from ..errors import ConformanceError, LackingError, UnsupportedError
 from ..runtimes.golden_runner import NativeGoldenRunner
 from ..util.fetching import apt_command
 from ..util.processes import Finished
 from ..util.progress import Progress
+from ..util.text import size_text
 from .adb_client import (
     CALL,
     Client,
@@ -41,12 +42,14 @@ from .adb_client import (
     users_address,
     users_key,
 )
+from .adb_facts import ASK, ASK_CONDITION, read_condition, read_facts
 from .adb_runner import FOLDER, native_command, stage_native, with_runtime
 from .base import Device, DeviceKind, Facts, Need
 from .golden_runners import golden_runner, runtimes_with
 from .options import Options
 
 if TYPE_CHECKING:
+    from ..bench.results import Condition
     from ..bundle.reader import Bundle
     from ..prove.behaviour import Check
     from ..prove.golden import Golden, Recorded
@@ -59,11 +62,6 @@ _PID = ".pid"
 _LOOK = "run adb devices -l to see what is attached"
 _MACHINES = {"aarch64": "aarch64", "arm64": "aarch64", "x86_64": "x86_64"}
 _NETWORK = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}")
-_MARK = "--gemcut--"
-_ASK = (
-    "for p in ro.build.version.release ro.product.model ro.soc.model ro.boot.qemu; do getprop $p 2>/dev/null || echo; "
-    f"done; echo {_MARK}; uname -sr; uname -m; echo {_MARK}; cat /proc/cpuinfo; echo {_MARK}; cat /proc/meminfo"
-)
 
 
 class AdbFolder:
@@ -113,9 +111,22 @@ class AdbFolder:
     def push(self, source: Path, name: str) -> None:
         """See ``base.Device``; ``name`` may have folders in it, and a folder is copied with all that is in it."""
         size = sum(f.stat().st_size for f in ([source] if source.is_file() else source.rglob("*")) if f.is_file())
+        self._require_room(size, source.name)
         if "/" in name:
             self.line(f"mkdir -p {shlex.quote(f'{self.path}/{Path(name).parent}')}")
         self._copy("push", str(source), f"{self.path}/{name}", size)
+
+    def _require_room(self, size: int, name: str) -> None:
+        """Check that a file fits on the device, where its df says how much is free (POSIX: 1024 bytes a block)."""
+        said = self.line(f"df -Pk {shlex.quote(self.path)} 2>/dev/null").stdout.strip().splitlines()
+        columns = said[-1].split() if len(said) > 1 else []
+        free = int(columns[3]) * 1024 if len(columns) >= 6 and columns[3].isdigit() else size
+        if free < size:
+            raise LackingError(
+                f"{self.spec} has {size_text(free)} free in {Path(self.path).parent}, but {name} takes "
+                f"{size_text(size)}",
+                hint="free some of the device's storage and try again; gemcut leaves nothing there",
+            )
 
     def pull(self, name: str, target: Path) -> None:
         """See ``base.Device``."""
@@ -181,7 +192,11 @@ class AdbFolder:
 
     def facts(self) -> Facts:
         """Return system, processor and memory, without a runtime's facts."""
-        return read_facts(self.line(_ASK).stdout)
+        return read_facts(self.line(ASK).stdout)
+
+    def condition(self) -> Condition | None:
+        """Return battery and heat, as far as the device tells."""
+        return read_condition(self.line(ASK_CONDITION).stdout)
 
     def machine(self) -> str:
         """Return the device's machine, 'aarch64' or 'x86_64'.
@@ -196,31 +211,6 @@ class AdbFolder:
                 hint="use a 64-bit device, or a 64-bit image of the emulator",
             )
         return _MACHINES[said]
-
-
-def read_facts(said: str) -> Facts:
-    """Return facts from what Android's properties, uname, /proc/cpuinfo and /proc/meminfo say."""
-    parts = [part.strip(" \n\r").splitlines() for part in f"{said}{3 * _MARK}".split(_MARK)]
-    props, kernel, cpus, memory = said.partition(_MARK)[0].splitlines(), *parts[1:4]
-    release, model, chip, qemu = (part.strip() for part in [*props, "", "", "", ""][:4])
-    system, machine = [*kernel, "", ""][:2]
-    pairs = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in cpus)]
-    named = dict(reversed(pairs))  # the first processor's
-    features = set((named.get("Features") or named.get("flags") or "").split())
-    for key, value in pairs:  # what the cores have in common: a program may run on any
-        features &= set(value.split()) if key in ("Features", "flags") else features
-    part = f"implementer {named.get('CPU implementer', '?')}, part {named.get('CPU part', '?')}"
-    total = next((int(line.split()[1]) for line in memory if line.startswith("MemTotal:")), 0)
-    android = f"Android {release} on {model} ({system})" if release else system
-    return Facts(
-        system=android,
-        architecture=machine,
-        cpu=chip or named.get("model name") or part,
-        features=tuple(sorted(features)),
-        cores=sum(key == "processor" for key, _ in pairs),
-        memory=total * 1024,
-        emulated=qemu == "1",
-    )
 
 
 class AdbDevice:
@@ -298,6 +288,10 @@ class AdbDevice:
     def facts(self, runtime: str) -> Facts:
         """See ``base.Device``."""
         return with_runtime(self._opened_folder.facts(), runtime, self.run((*self.runner(runtime), "facts"), CALL * 3))
+
+    def condition(self) -> Condition | None:
+        """See ``base.Conditioned``."""
+        return self._opened_folder.condition()
 
     def more(
         self, bundle: Bundle, goldens: Sequence[Golden], host: Sequence[Recorded], work: Path, progress: Progress

@@ -31,6 +31,13 @@ _TRIES = 3
 _LOOPBACK = "127.0.0.1"
 # adb's client/main.cpp: with these a server looks for no USB device, no emulator and no mDNS service.
 _ALONE = {"ADB_USB": "0", "ADB_EMU": "0", "ADB_MDNS": "0"}
+# What to do, by what a state begins with that adb gives a device that it can't use.
+_HINTS = {
+    "unauthorized": "unlock the device and allow USB debugging for this machine on its screen; if it doesn't ask, "
+    "unplug it and plug it in again",
+    "offline": "unplug the device and plug it in again, or restart it",
+    "no permissions": "let your user open USB devices (on Linux, by udev's rules for Android), then plug it in again",
+}
 
 
 @dataclass(frozen=True)
@@ -249,9 +256,11 @@ def choose(client: Client, seconds: float) -> Client:
             break
         time.sleep(0.5)
     seen = ", ".join(f"{name} ({state.strip()})" for name, state in (wanted or states).items()) or "none"
+    usual = "attach the device, allow USB debugging on its screen, and check with adb devices -l"
+    said = " ".join(state.strip() for state in wanted.values())
+    hint = next((hint for state, hint in _HINTS.items() if said.startswith(state)), usual)
     raise LackingError(
-        f"adb has no ready device{f' {client.serial}' if client.serial else ''}; it sees: {seen}",
-        hint="attach the device, allow USB debugging on its screen, and check with adb devices -l",
+        f"adb has no ready device{f' {client.serial}' if client.serial else ''}; it sees: {seen}", hint=hint
     )
 
 

@@ -7,11 +7,12 @@ in place itself (``Device.runner``); see ``prove.wire`` for what it reads and wr
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from ..runtimes.golden_runner import Need
 from ..util.processes import Finished
@@ -19,9 +20,12 @@ from ..util.progress import Progress
 from .options import Options
 
 if TYPE_CHECKING:
+    from ..bench.results import Condition
     from ..bundle.reader import Bundle
     from ..prove.behaviour import Check
     from ..prove.golden import Golden, Recorded
+
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,19 @@ class Facts:
     kernels: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
 
+    @property
+    def threads(self) -> int:
+        """How many threads a program runs with there unless more is said: a phone's fast cores, one under emulation."""
+        return 1 if self.emulated else min(_MOST_THREADS, self.cores or os.cpu_count() or 1)
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """A device that knows its condition."""
+
+    def condition(self) -> Condition | None:
+        """Return the device's condition now; None if it tells nothing of it."""
+
 
 class Device(Protocol):
     """A place where bundles can be run; ``close`` stops and removes everything that it started.
@@ -101,7 +118,7 @@ class Device(Protocol):
         """
 
     def push(self, source: Path, name: str) -> None:
-        """Copy or link a file into the device's folder."""
+        """Copy or link a file into the device's folder; ``name`` may have folders in it, which are made."""
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
         """Run a command in the device's folder, and stop it and its children at the time limit.
@@ -167,4 +184,4 @@ class DeviceKind(ABC):
         """
 
 
-__all__ = ["Device", "DeviceKind", "Facts", "Library", "Need"]
+__all__ = ["Conditioned", "Device", "DeviceKind", "Facts", "Library", "Need"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from ..prove.golden import Golden, Recorded
 
 _TAIL = 3  # lines of a failed runner's log worth showing
-_MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class DeviceVerdict:
         facts: What the device is; None if it couldn't even be asked.
         conformance: The device against the exporting machine; None if the program couldn't be run to its end.
         checks: Checks beyond the program itself.
-        peak_memory: The most bytes resident in the process that ran the program.
+        peak_memory: The most bytes that were resident because of the program (``MemoryUse``); 0 if that isn't known.
         seconds: Seconds of the whole proof there; those of an emulated device say nothing about a real one.
         refused: Why the program couldn't be run to its end; empty if it could.
     """
@@ -175,7 +173,7 @@ def prove_on(
         try:
             device.prepare(runtime, Path(folder), progress)
             facts = device.facts(runtime)
-            _require_kernels(subject.bundle.manifest, facts, device.spec)
+            require_kernels(subject.bundle.manifest, facts, device.spec)
             recorded, figures = _run(subject, device, facts, Path(folder))
             conformance = compare(subject.goldens, subject.host, recorded, subject.share)
             checks = _checks(subject, device, recorded, Path(folder), progress)
@@ -183,7 +181,7 @@ def prove_on(
             refused = error.message
         finally:
             device.close()
-    peak, seconds = int(figures.get("peak_memory", 0)), time.perf_counter() - began
+    peak, seconds = int(figures.get("peak_memory") or 0), time.perf_counter() - began
     return DeviceVerdict(device.spec, runtime, facts, conformance, checks, peak, seconds, refused)
 
 
@@ -192,7 +190,12 @@ def missing_kernels(required: Sequence[str], registered: Sequence[str]) -> tuple
     return tuple(sorted(set(required) - set(registered))) if registered else ()
 
 
-def _require_kernels(manifest: Manifest, facts: Facts, spec: str) -> None:
+def require_kernels(manifest: Manifest, facts: Facts, spec: str) -> None:
+    """Check that a device's runtime has all that a bundle's program needs, as far as the runtime tells.
+
+    Raises:
+        ConformanceError: It lacks an operator or a backend.
+    """
     lacking = missing_kernels(manifest.kernels or manifest.operators, facts.kernels)
     backends = missing_kernels(tuple(manifest.delegates), facts.backends)
     if not lacking and not backends:
@@ -214,12 +217,11 @@ def _run(subject: Subject, device: Device, facts: Facts, work: Path) -> tuple[tu
     for name, file in program.files.items():
         device.push(file, name)
     device.push(order, order.name)
-    threads = 1 if facts.emulated else min(_MOST_THREADS, facts.cores or os.cpu_count() or 1)
-    arguments = ("run", program.entry, order.name, result.name, str(threads))
+    arguments = ("run", program.entry, order.name, result.name, str(facts.threads))
     done = device.run((*device.runner(subject.runtime), *arguments), device.seconds)
     figures = last_object(done.stdout)
     if done.code or "error" in figures:
-        raise _failed(device, subject.runtime, facts, done, figures)
+        raise failed(device, subject.runtime, facts, done, figures)
     device.pull(result.name, result)
     recorded = read_result(result, subject.goldens, manifest.stop_ids, subject.decode)
     return recorded, figures
@@ -240,7 +242,8 @@ def _checks(
     return (*further, *device.more(subject.bundle, subject.goldens, subject.host, work, progress))
 
 
-def _failed(device: Device, runtime: str, facts: Facts, done: Finished, figures: Mapping[str, Any]) -> ConformanceError:
+def failed(device: Device, runtime: str, facts: Facts, done: Finished, figures: Mapping[str, Any]) -> ConformanceError:
+    """Return the error that says why a golden runner didn't run a program to its end."""
     title = find_runtime(runtime).title
     library = f" with {facts.library.name} of {title} {facts.library.version}" if facts.library else ""
     log = " / ".join(line.strip() for line in done.stderr.strip().splitlines()[-_TAIL:])

@@ -119,7 +119,8 @@ class VerdictFile(_Part):
         app: The app.
         goldens: Each golden's outputs, in the bundle's order; none if the program couldn't be run to its end.
         tokens_per_second: Tokens per second of single steps; null if that isn't known.
-        peak_memory: The most bytes that were resident; 0 if that isn't known.
+        peak_memory: The most bytes that were resident because of the program, without what the app took before; 0 if
+            that isn't known.
         refused: Why the program couldn't be run to its end; null if it could.
         passed: The app's own judgement.
         max_logprob_diff: The app's own figure; null if it isn't a number.

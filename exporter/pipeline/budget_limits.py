@@ -18,7 +18,7 @@ class Budgets:
     Attributes:
         download_size: The most bytes as a download, compressed.
         device_size: The most bytes on the device, with what the runtime writes beside the bundle.
-        peak_memory: The most bytes of memory of a process that runs the bundle.
+        peak_memory: The most bytes of memory that the bundle adds to the process that runs it.
         load_time: The largest ratio to the baseline's load time.
         prefill: The smallest ratio to the baseline's prefill tokens per second.
         decode: The smallest ratio to the baseline's decode tokens per second.

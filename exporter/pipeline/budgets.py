@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..bench import decode_steps, measure
 from ..bundle.archive import CHUNK
 from ..errors import UsageError
-from ..runtimes.base import Job, Run
+from ..runtimes.runs import Job, Run
 from ..util.progress import Silent
 from .budget_limits import RATIOS, Budgets, baseline_places
 from .evidence import AT_LEAST, TITLES, BudgetLine
@@ -41,7 +41,7 @@ class Measured:
     """What was measured of one bundle: medians over the runs.
 
     Attributes:
-        peak_memory: The most bytes of memory of a process that runs it.
+        peak_memory: The most bytes of memory that it takes of a process that runs it.
         written: Bytes that the runtime writes beside the bundle at its first use.
         ratios: Ratios to the baseline's figures, by budget; empty without a baseline.
     """
@@ -141,7 +141,7 @@ def _measure(bundle: Bundle, baseline: Path | None, work: Path, progress: Progre
         prompt = min(min(b.manifest.prefill_chunk, b.manifest.context // 2) for b in bundles)
         steps = min(decode_steps(b.manifest.context) for b in bundles)
         place = stack.enter_context(tempfile.TemporaryDirectory(dir=work, prefix="budget-"))
-        jobs = [Job(b.manifest.runtime.name, str(b.program), (prompt,), steps, None, place) for b in bundles]
+        jobs = [Job(b.manifest.runtime.name, str(b.program), (prompt,), (steps,), None, prompt, place) for b in bundles]
         runs: list[list[Run]] = [[] for _ in jobs]
         for number in range(ROUNDS):
             progress.update(number, ROUNDS, f"round {number + 1} of {ROUNDS}")
@@ -157,7 +157,7 @@ def _ratios(own: list[Run], base: list[Run]) -> dict[str, float]:
     return {
         "load_time": _median(r.load for r in own) / _median(r.load for r in base),
         "prefill": _median(r.prefill[0] for r in base) / _median(r.prefill[0] for r in own),
-        "decode": _median(r.decode for r in base) / _median(r.decode for r in own),
+        "decode": _median(r.decode[0] for r in base) / _median(r.decode[0] for r in own),
     }
 
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 AT_LEAST = frozenset(("prefill", "decode", "top1", "tool_calls", "expected"))
 BYTES = frozenset(("download_size", "device_size", "peak_memory"))
+RUN_MEMORY = ("peak_memory", "own_memory", "mapped_memory")  # of ``runtimes.runs.Run``
 TITLES = {
     "download_size": "download size",
     "device_size": "size on the device",
-    "peak_memory": "peak memory at run time",
+    "peak_memory": "peak memory of the model",
     "load_time": "load time relative to the baseline",
     "prefill": "prefill speed relative to the baseline",
     "decode": "decode speed relative to the baseline",
@@ -95,6 +96,8 @@ class Evidence:
         devices: What it did on each device that it was run on.
         budgets: Each limit of ``gemcut.toml`` and what was measured.
         speed: Figures on this host in tokens per second, by name.
+        run_memory: Bytes that the program adds to a process on this host, by their name in ``RUN_MEMORY``, as far as
+            the system says.
         size: Bytes of the bundle; 0 if it was not finished.
         bundle: Where the bundle is; None if nothing was published.
         seconds: Seconds so far, by stage.
@@ -110,6 +113,7 @@ class Evidence:
     devices: tuple[DeviceVerdict, ...] = ()
     budgets: tuple[BudgetLine, ...] = ()
     speed: dict[str, float] = field(default_factory=dict)
+    run_memory: dict[str, int] = field(default_factory=dict)
     size: int = 0
     bundle: Path | None = None
     seconds: dict[str, float] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from ..util.stage_clock import StageClock
 from . import build, gates, packaging, proving, reference
 from .attempts import Attempts
 from .calibration import Calibrated, calibrate
-from .evidence import Evidence
+from .evidence import RUN_MEMORY, Evidence
 from .failures import GateFailed, TooSensitive
 from .job import BundleJob
 from .journal.fingerprint import keys_of
@@ -197,8 +197,9 @@ def _prove(
         manifest = proving.proven_manifest(packed.manifest, proof)
         evidence = Evidence(manifest, proof.goldens, proof.recorded, proof.verdict, proof.behaviour)
         gates.enforce_gate(proof, (*before, evidence), request, clock)
-        speed = job.journal.step("measure", partial(proving.timed_speed, bundle, work, clock))
-        evidence = replace(evidence, speed=speed)
+        found = job.journal.step("measure", partial(proving.timed_speed, bundle, work, clock))
+        memory = {name: int(found.pop(name)) for name in RUN_MEMORY if name in found}
+        evidence = replace(evidence, speed=found, run_memory=memory)
         verdicts = proving.prove_on_each(job, bundle, proof, request, clock)
         evidence = replace(evidence, devices=verdicts)
         gates.enforce_devices((*before, evidence), clock)

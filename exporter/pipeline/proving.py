@@ -25,9 +25,10 @@ from ..prove.run import run_bundle
 from ..prove.runner import Runner
 from ..quantize.recipe import Gate
 from ..runtimes import get_runtime
-from ..runtimes.base import Job
+from ..runtimes.runs import Job
 from ..util.process_memory import give_back
 from ..util.progress import Progress
+from .evidence import RUN_MEMORY
 from .journal.fingerprint import device_key
 
 if TYPE_CHECKING:
@@ -83,12 +84,19 @@ def _run(
 
 
 def measure_speed(bundle: Bundle, work: Path, progress: Progress) -> dict[str, float]:
-    """Return the tokens per second of one fresh process: one prefill chunk, and the decode steps after it."""
+    """Return what one fresh process found: one prefill chunk, and the decode steps after it.
+
+    Returns:
+        ``prefill`` and ``decode`` in tokens per second; ``peak_memory``, ``own_memory`` and ``mapped_memory`` in bytes,
+        as far as the system says (``util.process_memory.MemoryUse``).
+    """
     manifest = bundle.manifest
-    prompt = min(manifest.prefill_chunk, manifest.context // 2)
-    job = Job(manifest.runtime.name, str(bundle.program), (prompt,), decode_steps(manifest.context), None, str(work))
+    prompt, steps = min(manifest.prefill_chunk, manifest.context // 2), decode_steps(manifest.context)
+    job = Job(manifest.runtime.name, str(bundle.program), (prompt,), (steps,), None, prompt, str(work))
     (run,) = measure(job, 1, progress)
-    return {"prefill": prompt / run.prefill[0], "decode": job.steps / run.decode}
+    memory = {name: getattr(run, name) for name in RUN_MEMORY}
+    known = {name: float(count) for name, count in memory.items() if count is not None}
+    return {"prefill": prompt / run.prefill[0], "decode": steps / run.decode[0], **known}
 
 
 def timed_prove(bundle: Bundle, gate: Gate, work: Path, clock: StageClock, goldens: Goldens) -> Proof:

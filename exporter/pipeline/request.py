@@ -114,6 +114,11 @@ class Published:
         return self.evidence.speed
 
     @property
+    def run_memory(self) -> dict[str, int]:
+        """Bytes that the program adds to a process on this host: at most, its own, and mapped from files."""
+        return self.evidence.run_memory
+
+    @property
     def devices(self) -> tuple[DeviceVerdict, ...]:
         """What the bundle did on each device that it was proven on."""
         return self.evidence.devices

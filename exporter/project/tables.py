@@ -62,7 +62,8 @@ class BudgetTable(datafile.DataFile):
         default=None, description="The most bytes on the device: the bundle and what the runtime writes beside it."
     )
     peak_memory: Size | None = Field(
-        default=None, description="The most memory of a process that runs the bundle, in bytes."
+        default=None,
+        description="The most memory that the bundle adds to the process that runs it, in bytes.",
     )
     load_time: Ratio | None = Field(default=None, description="Load time, at most this many times the baseline's.")
     prefill: Ratio | None = Field(

@@ -1,14 +1,19 @@
 """What a golden runner reads and writes: one order with all goldens, and one result.
 
-A golden runner is a command with two verbs, on every device and for every runtime:
+A golden runner is a command with three verbs, on every device and for every runtime:
 
 ``facts``
     prints one JSON object: ``kernels``, ``backends`` (names), ``version``, ``features`` (of the CPU), where known.
 ``run PROGRAM ORDER RESULT THREADS``
     opens the program, runs the goldens as ``prove.run`` does (what comes before the first scored position in chunks,
     then token by token; a reply greedily, equal logits to the lower id), writes the result, and prints one JSON object:
-    ``load``, ``prefill`` and ``decode`` (seconds), ``tokens`` and ``steps`` (how many), ``peak_memory`` (bytes). Where
-    it can't, it exits with 1 and prints ``{"error": text, "code": number}``, the runtime's own number or 0.
+    ``load``, ``prefill`` and ``decode`` (seconds), ``tokens`` and ``steps`` (how many), and memory as
+    ``util.process_memory.MemoryUse`` has it. Where it can't, it exits with 1 and prints ``{"error": text, "code":
+    number}``, the runtime's own number or 0.
+``bench PROGRAM THREADS CHUNK DEPTH PROMPTS GENERATIONS``
+    opens the program, warms up, feeds prompts of these lengths (``128,512``; ``-`` for none) in chunks, and after
+    ``DEPTH`` tokens single steps of these numbers; ends as ``run`` does, and prints what ``runtimes.runs.Run`` has,
+    with ``threads``: how many there were, or 0 if it can't say.
 
 Both files are little-endian, 32-bit integers and floats, so that a C program without a library can read them::
 

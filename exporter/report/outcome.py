@@ -95,8 +95,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
     @property
-    def peak_memory(self) -> int:
-        """The most bytes that no file backs, in any stage; 0 if it wasn't measured."""
+    def command_memory(self) -> int:
+        """The most bytes of Gemcut's own process that no file backs, in any stage; 0 if it wasn't measured."""
         return max(self.memory.values(), default=0)
 
     @property

@@ -37,6 +37,17 @@ _BYTES = frozenset({"download_size", "device_size", "peak_memory"})
 _RATIOS = frozenset({"load_time", "prefill", "decode"})
 
 
+def memory_text(found: Mapping[str, float]) -> str:
+    """Return what a program adds to its process, as ``Evidence.run_memory`` has it; empty if it wasn't measured."""
+    from ..util.text import size_text
+
+    if "peak_memory" not in found:
+        return ""
+    parts = {"own_memory": "its own", "mapped_memory": "mapped from files"}
+    told = ", ".join(f"{size_text(found[name])} {what}" for name, what in parts.items() if name in found)
+    return f"{size_text(found['peak_memory'])} at most{f' ({told})' if told else ''}"
+
+
 def area_of(rule: str) -> Area:
     """Return the area of ``area.figure``; a general one if the data file has none."""
     from .rules import rules

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ..util.progress import Progress
     from ..util.stage_clock import StageClock
     from .golden_runner import GoldenRunner
+    from .runs import Job, Run
 
 # The keys that a target may have in a runtime's table beside the runtime's options (``RuntimePlugin.table_keys``).
 TABLE_KEYS = frozenset({"recipe", "context", "prefill_lengths"})
@@ -41,48 +41,6 @@ TABLE_KEYS = frozenset({"recipe", "context", "prefill_lengths"})
 Layout = tuple[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], ...]
 # Runs the golden runner on a device with these words, after these files were put into the device's folder.
 Ask = Callable[[Sequence[str], Sequence[Path]], "Finished"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one run measures.
-
-    Attributes:
-        runtime: The runtime's name.
-        program: Path of the program's entry.
-        prompts: Lengths of the prompts, in tokens.
-        steps: Single steps after the first prompt.
-        threads: Threads to use; None for the runtime's own choice.
-        work: A folder for scratch files; None for a temporary one.
-    """
-
-    runtime: str
-    program: str
-    prompts: tuple[int, ...]
-    steps: int
-    threads: int | None
-    work: str | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run found.
-
-    Attributes:
-        load: Seconds from the program's file to a method that can be called.
-        prefill: Seconds of each prompt.
-        decode: Seconds of all single steps.
-        memory_before: Bytes resident before the program was opened.
-        peak_memory: Bytes resident at most.
-        written: Bytes that the runtime wrote beside the program.
-    """
-
-    load: float
-    prefill: tuple[float, ...]
-    decode: float
-    memory_before: int
-    peak_memory: int
-    written: int = 0
 
 
 class Exporter(ABC):
@@ -238,6 +196,10 @@ class Inspector(ABC):
         entry = bundle.program
         others = (name for name in bundle.manifest.program_files if not name.startswith(ADAPTERS))
         return Artifacts(entry.name, {entry.name: entry, **{name: bundle.file(name) for name in others}})
+
+    def bench_program(self, bundle: Bundle, work: Path) -> Artifacts:
+        """Return the program in the form that a golden runner measures; ``work`` is a scratch folder."""
+        return self.golden_program(bundle, work)
 
     def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
         """Return the oldest known release with all that a bundle's program needs; None if no known release has it."""

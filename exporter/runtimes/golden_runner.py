@@ -37,9 +37,11 @@ class NativeGoldenRunner(ABC):
 
     Attributes:
         executable: Name of the program in the folder that ``build`` returns.
+        speed_note: How its speed differs from an app's; empty if it doesn't.
     """
 
     executable: ClassVar[str]
+    speed_note: ClassVar[str] = ""
 
     @abstractmethod
     def needs(self, machine: str) -> tuple[Need, ...]:
@@ -70,11 +72,13 @@ class PythonGoldenRunner:
         module: Its module, which goes to the device with every module of its own package that it imports.
         wheels: Distributions that it needs on the device, with their versions.
         late: Modules that it imports only when they are needed, which go to the device too.
+        speed_note: How its speed differs from an app's; empty if it doesn't.
     """
 
     module: str
     wheels: tuple[tuple[str, str], ...]
     late: tuple[str, ...] = ()
+    speed_note: str = ""
 
 
 GoldenRunner = NativeGoldenRunner | PythonGoldenRunner

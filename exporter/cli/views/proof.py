@@ -67,7 +67,7 @@ def show_device(verdict: DeviceVerdict) -> None:
             ("runtime", ", ".join(f"{name} {version}" for name, version in facts.runtimes.items())),
             ("library", f"{library.name} {library.version}, sha256 {library.sha256}" if library else ""),
             ("kernels and backends", f"{len(facts.kernels)}; {', '.join(facts.backends)}" if facts.kernels else ""),
-            ("peak memory", size_text(verdict.peak_memory) if verdict.peak_memory else ""),
+            ("peak memory of the program", size_text(verdict.peak_memory) if verdict.peak_memory else ""),
         ]
         table([row for row in rows if row[1]])
     if verdict.conformance is not None:

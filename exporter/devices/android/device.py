@@ -94,6 +94,7 @@ class AndroidDevice:
     def push(self, source: Path, name: str) -> None:
         """See ``base.Device``."""
         target = self._folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         target.symlink_to(source.resolve())
 

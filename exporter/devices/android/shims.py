@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import LackingError, UnsupportedError
-from ...runtimes.executorch.golden_runner.build import HERE
+from ...runtimes.executorch.golden_runner.build import HEADERS, SOURCES
 from ...util.fetching import archive_sha256, build_home, discard, making, npm, replace
 from ...util.progress import Progress
 from . import toolchain
@@ -33,7 +33,6 @@ BESIDE = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
 _RUNNER_FLAGS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", *_FLAGS, "-DGEMCUT_BIONIC")
 # Where the packages' headers are; ExecuTorch 1.0 has some of PyTorch's c10 in a separate folder.
 _INCLUDE = ("third-party/include", "third-party/include/executorch/runtime/core/portable_type/c10")
-_RUNNER_SOURCES = ("runner.cpp", "program.cpp", "report.cpp")
 _JUMPS = {
     "x86_64": "  jmp *{name}@GOTPCREL(%rip)",
     "aarch64": "  adrp x16, :got:{name}\n  ldr x16, [x16, :got_lo12:{name}]\n  br x16",
@@ -209,7 +208,7 @@ def build(library: AndroidLibrary, arch: str, progress: Progress | None = None) 
         UnsupportedError: The runner can't be compiled for the version of the library's interface.
     """
     headers = _headers(library, progress)
-    sources = {name: _runner_source(name) for name in (*_RUNNER_SOURCES, "program.h", "report.h")}
+    sources = {path.name: path.read_text(encoding="utf-8") for path in (*SOURCES, *HEADERS)}
     home = build_home(
         "android-lib",
         *(library.sha256, arch, toolchain.identity(arch), *map(archive_sha256, headers), *sources.values()),
@@ -248,10 +247,6 @@ def place_library(file: Path, out: Path) -> Path:
     return target
 
 
-def _runner_source(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
-
-
 def _headers(library: AndroidLibrary, progress: Progress | None) -> tuple[Path, ...]:
     """The packages whose headers fit the library, in the order in which they are searched."""
     exported = {symbol.name for symbol in toolchain.symbols(library.file) if symbol.defined}
@@ -272,8 +267,8 @@ def _make_runner(library: str, headers: Sequence[Path], sources: dict[str, str],
         (scratch / name).write_text(text, encoding="utf-8")
     folders = [package / folder for package in headers for folder in _INCLUDE]
     found = [part for folder in folders if folder.is_dir() for part in ("-isystem", str(folder))]
-    for name in _RUNNER_SOURCES:
-        toolchain.call((f"{tools}g++", *_RUNNER_FLAGS, "-w", *found, "-c", name), scratch)
-    objects = tuple(f"{Path(name).stem}.o" for name in _RUNNER_SOURCES)
+    for path in SOURCES:
+        toolchain.call((f"{tools}g++", *_RUNNER_FLAGS, "-w", *found, "-c", path.name), scratch)
+    objects = tuple(f"{path.stem}.o" for path in SOURCES)
     libraries = (f"../{library}", "-Wl,--allow-shlib-undefined", "-lm")
     toolchain.call((f"{tools}gcc", "-o", f"../{RUNNER}", *objects, *libraries, BESIDE), scratch)

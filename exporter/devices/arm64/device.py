@@ -122,8 +122,10 @@ class Arm64User:
     def push(self, source: Path, name: str) -> None:
         """See ``base.Device``."""
         self._largest = max(self._largest, source.stat().st_size)
-        (self._files / name).unlink(missing_ok=True)
-        (self._files / name).symlink_to(source.absolute())
+        target = self._files / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(source.absolute())
 
     def run(self, command: Sequence[str], seconds: float) -> Finished:
         """See ``base.Device``."""

@@ -64,7 +64,12 @@ def _properties(suite: ElementTree.Element, outcome: Outcome) -> None:
         "runtime": outcome.runtime,
         "target": outcome.target,
         "bundle": path_text(outcome.bundle) if outcome.bundle else "",
-        "peak_memory_bytes": str(outcome.peak_memory or ""),
+        **(
+            {f"run.{name}_bytes": str(count) for name, count in outcome.evidence.run_memory.items()}
+            if outcome.evidence
+            else {}
+        ),
+        "command_memory_bytes": str(outcome.command_memory or ""),
         **{f"seconds.{stage}": _seconds(taken) for stage, taken in outcome.seconds.items()},
         **{f"memory.{stage}": str(count) for stage, count in outcome.memory.items()},
     }

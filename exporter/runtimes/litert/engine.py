@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UnsupportedError
-from ..base import Ask, Engine, Job, Run
+from ..base import Ask, Engine
+from ..runs import Job, Run
 
 if TYPE_CHECKING:
     from ...bundle.reader import Bundle
@@ -48,7 +49,7 @@ class LiteRTEngine(Engine):
         from .litert_lm import bench
 
         with tempfile.TemporaryDirectory(dir=job.work, prefix="gemcut-") as work:
-            return bench(Path(job.program), job.prompts, job.steps, runs, Path(work), job.threads, progress)
+            return bench(job, runs, Path(work), progress)
 
     def checks(
         self, bundle: Bundle, goldens: Sequence[Golden], recorded: Sequence[Recorded], work: Path, progress: Progress

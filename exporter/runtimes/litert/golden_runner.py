@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -29,12 +28,13 @@ from ...prove.run import run_bundle
 from ...prove.wire import ORDER_MAGIC, RESULT_MAGIC
 from ...util.arrays import FloatArray
 from ...util.platform import cpu_flags
+from ...util.process_memory import MemoryMeter
 from . import litert_lm_worker
 from .runner import LiteRTRunner
 
 _PACKAGES = ("ai-edge-litert", "litert-lm-api", "numpy")
-_KIB = 1024
-_LARGEST = ("load", "peak_memory")
+_LARGEST = ("load", "memory_before", "peak_memory", "own_memory", "mapped_memory")
+_CACHE = "bench-cache"
 _Figures = dict[str, float]
 
 
@@ -164,16 +164,24 @@ class _Timed:
 
 def _run_some(program: Path, threads: int, order: _Order, numbers: Sequence[int]) -> tuple[list[Recorded], _Figures]:
     """Runs these goldens in this process."""
+    from ai_edge_litert import interpreter  # noqa: F401  (so that loading it counts as neither time nor memory)
+
+    meter = MemoryMeter()
     began = time.perf_counter()
     runner = _Timed(LiteRTRunner(program, threads, order.context))
     load = time.perf_counter() - began
     try:
         goldens = [order.goldens[number] for number in numbers]
+        meter.look()
         found = run_bundle(runner, goldens, order.stops, lambda ids: "", progress=_WithParent())
     finally:
+        use = asdict(meter.use())
         runner.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
-    return list(found), {"load": load, **runner.figures, "peak_memory": peak}
+    return list(found), {
+        "load": load,
+        **runner.figures,
+        **{name: size for name, size in use.items() if size is not None},
+    }
 
 
 class _WithParent:
@@ -206,8 +214,8 @@ def _child(pipe: Connection, program: Path, threads: int, order: _Order, numbers
 def run(program: Path, order: Path, result: Path, threads: int, processes: int = 1) -> _Figures:
     """Run an order's goldens; return the figures that ``prove.wire`` names.
 
-    Times are summed over the processes; ``load`` and ``peak_memory`` are the largest process's. Under user-mode
-    emulation, ``peak_memory`` includes the emulator's.
+    Times are summed over the processes; ``load`` and memory are the largest process's. Under user-mode emulation,
+    memory includes what the emulator takes for the program's code.
 
     Args:
         program: The program.
@@ -262,6 +270,49 @@ def _run_forked(
     return parts
 
 
+def bench(
+    program: Path, threads: int, depth: int, prompts: Sequence[int], generations: Sequence[int]
+) -> dict[str, Any]:
+    """Measure LiteRT-LM's engine, which is what apps call; return the figures that ``prove.wire`` names.
+
+    The engine's weight cache is written first if it isn't there yet, as it is on a device before the second start.
+
+    Args:
+        program: The program, which must never stop by itself (``id_tokenizer.write_without_stops``).
+        threads: Threads to use.
+        depth: Tokens in the cache before a generation, at least one.
+        prompts: The prompts' lengths.
+        generations: How many tokens each generation has.
+
+    Raises:
+        ConformanceError: The engine refuses the program, or the process that wrote its cache died.
+    """
+    cache = program.absolute().parent / _CACHE
+    opened = {
+        **litert_lm_worker.BENCH,
+        "program": str(program),
+        "cache": str(cache),
+        "threads": threads,
+        "depth": depth,
+    }
+    if not cache.is_dir():
+        cache.mkdir()
+        child = get_context("fork").Process(target=litert_lm_worker.bench, args=(opened, print))
+        child.start()
+        child.join()
+        if child.exitcode:
+            raise ConformanceError(f"LiteRT-LM's engine can't open the program (exit code {child.exitcode})")
+    try:
+        found = litert_lm_worker.bench({**opened, "prompts": prompts, "generations": generations}, print)
+    except litert_lm_worker.Refused as error:
+        raise ConformanceError(f"LiteRT-LM refuses the program: {error}") from error
+    return {**found, "threads": threads}
+
+
+def _lengths(text: str) -> list[int]:
+    return [] if text == "-" else [int(length) for length in text.split(",")]
+
+
 def engine(job: Path) -> None:
     """Run a job of ``litert_lm_worker``'s in LiteRT-LM's engine; the worker prints the result on stdout."""
     (job.parent / json.loads(job.read_bytes())["cache"]).mkdir(exist_ok=True)
@@ -286,11 +337,22 @@ def main(arguments: Sequence[str]) -> int:
         elif arguments[:1] == ["run"] and len(arguments) == 5:
             program, order, result = (Path(name) for name in arguments[1:4])
             print(json.dumps(run(program, order, result, int(arguments[4]), processes)))
+        elif arguments[:1] == ["bench"] and len(arguments) == 7:
+            threads, _chunk, depth = (
+                int(word) for word in arguments[2:5]
+            )  # how to cut a prompt is the engine's choice
+            lengths = (_lengths(text) for text in arguments[5:7])
+            print(json.dumps(bench(Path(arguments[1]), threads, depth, *lengths)))
         elif arguments[:1] == ["engine"] and len(arguments) == 2:
             engine(Path(arguments[1]))
         else:
-            usage = "usage: golden_runner [--processes N] facts | run PROGRAM ORDER RESULT THREADS | engine JOB"
-            print(usage, file=sys.stderr)
+            verbs = (
+                "facts",
+                "run PROGRAM ORDER RESULT THREADS",
+                "bench PROGRAM THREADS CHUNK DEPTH PROMPTS GENERATIONS",
+                "engine JOB",
+            )
+            print(f"usage: golden_runner [--processes N] {' | '.join(verbs)}", file=sys.stderr)
             return EXIT_USAGE
     except GemcutError as error:
         print(json.dumps({"error": error.message, "code": error.exit_code}))

@@ -59,3 +59,11 @@ class LiteRTInspector(Inspector):
         path, out = bundle.program, work / _GOLDEN_PROGRAM
         out.write_bytes(litertlm.mapped(path, litertlm.program_section(path)))
         return Artifacts.single(out)
+
+    def bench_program(self, bundle: Bundle, work: Path) -> Artifacts:
+        """See ``Inspector``: the whole file, for LiteRT-LM's engine, which never stops by itself."""
+        from .id_tokenizer import write_without_stops
+
+        out = work / bundle.program.name
+        write_without_stops(bundle.program, out)
+        return Artifacts.single(out)

@@ -25,8 +25,9 @@ from ...errors import ConformanceError, LackingError
 from ...formats.litertlm import read_header
 from ...util.platform import host_threads
 from ...util.progress import Progress
-from ..base import Run
+from ..runs import Job, Run
 from .id_tokenizer import write_identity, write_without_stops
+from .litert_lm_worker import BENCH
 from .version import INSTALL, require_runtime
 
 Message = Mapping[str, Any]
@@ -241,28 +242,17 @@ def reply(
     return answer
 
 
-def bench(
-    program: Path,
-    prompts: Sequence[int],
-    steps: int,
-    runs: int,
-    work: Path,
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> list[Run]:
+def bench(job: Job, runs: int, work: Path, progress: Progress | None = None) -> list[Run]:
     """Measure speed and memory ``runs`` times, each in a separate process.
 
     The engine's weight cache is written before the first run that counts, as it is on a device before the second start.
-    Each prompt goes to its own session; ``steps`` tokens are decoded after the first. ``litert_lm.Benchmark`` isn't
-    used: it doesn't warm up, and if a prompt is refused it reports zeros.
+    Each prompt and each generation goes to its own session. ``litert_lm.Benchmark`` isn't used: it doesn't warm up, and
+    if a prompt is refused it reports zeros.
 
     Args:
-        program: The packed ``.litertlm``.
-        prompts: Tokens of each prompt.
-        steps: Tokens to decode.
+        job: What to measure, of a packed ``.litertlm``.
         runs: How often to measure.
         work: An existing folder; it holds a copy of the program and the engine's caches meanwhile.
-        threads: Threads of the CPU; None for one per core.
         progress: Told of each run.
 
     Raises:
@@ -270,17 +260,16 @@ def bench(
         LackingError: The engine is missing, or memory or disk space runs out.
     """
     require_runtime()
-    found = []
+    program, found = Path(job.program), []
     with _workplace(work) as place:
         write_without_stops(program, place / program.name)
         for index in range(runs + 1):
             if progress is not None:
                 progress.update(index, runs + 1, f"run {index} of {runs}" if index else "weight cache")
-            job = {"task": "bench", "prompts": list(prompts) if index else [], "steps": steps if index else 0}
-            values = _ask(job, place / program.name, place, threads)
+            lengths = {"prompts": job.prompts, "generations": job.generations} if index else {}
+            values = _ask({**BENCH, **lengths, "depth": job.depth}, place / program.name, place, job.threads)
             if index:
-                written = sum(file.stat().st_size for file in (place / "cache").rglob("*") if file.is_file())
-                found.append(Run(**{**values, "prefill": tuple(values["prefill"]), "written": written}))
+                found.append(Run.of(values))
     return found
 
 

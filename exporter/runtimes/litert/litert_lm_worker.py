@@ -13,12 +13,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from ...util.process_memory import MemoryMeter
 from .id_tokenizer import ids_of, words_of
 
 Job = dict[str, Any]
 Say = Callable[[dict[str, Any]], None]
+BENCH: Job = {"task": "bench", "prompts": [], "generations": [], "depth": 0}
 WARM_STEPS = 4
 # Texts that most tokenizers cut into one token for each repetition.
 _UNITS = (" a", " the", "x\n", "0", ".")
@@ -232,32 +236,26 @@ def reply(job: Job, say: Say) -> dict[str, Any]:
 
 
 def bench(job: Job, say: Say) -> dict[str, Any]:
-    """Return the seconds and bytes that ``prompts`` (lengths) and ``steps`` take, in ``runtimes.base.Run``'s fields.
+    """Return what ``prompts``, and ``generations`` after ``depth`` tokens, take, in ``runtimes.runs.Run``'s fields.
 
     The bundle never stops by itself (``id_tokenizer.write_without_stops``); a run that isn't counted comes first, to
-    warm up.
+    warm up. If there are neither prompts nor generations, the engine is opened, which writes its weight cache.
     """
-    from ...util.process_memory import peak_memory
-
     library()
-    before = peak_memory()
+    meter = MemoryMeter()
     began = time.perf_counter()
     opened = _Engine(job, counting=True)
     load = time.perf_counter() - began
-    prefill, decode = [], 0.0
-    if job["prompts"]:
-        _measured(opened, job["prompts"][0], min(WARM_STEPS, job["steps"]))
-    for index, prompt in enumerate(job["prompts"]):
-        seconds, after = _measured(opened, prompt, 0 if index else job["steps"])
-        prefill.append(seconds)
-        decode += after
-    return {
-        "load": load,
-        "prefill": prefill,
-        "decode": decode,
-        "memory_before": before,
-        "peak_memory": peak_memory(),
-    }
+    meter.look()
+    prompts, generations, depth = job["prompts"], job["generations"], max(1, job["depth"])
+    for prompt in prompts[:1]:
+        _measured(opened, prompt, 0)
+    if generations:
+        _measured(opened, depth, min([WARM_STEPS, *generations]))
+    prefill = [_measured(opened, prompt, 0)[0] for prompt in prompts]
+    decode = [_measured(opened, depth, steps)[1] for steps in generations]
+    written = sum(file.stat().st_size for file in Path(job["cache"]).rglob("*") if file.is_file())
+    return {"load": load, "prefill": prefill, "decode": decode, **asdict(meter.use()), "written": written}
 
 
 def _measured(opened: _Engine, tokens: int, steps: int) -> tuple[float, float]:

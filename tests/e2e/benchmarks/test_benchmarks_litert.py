@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gemcut.bundle.reader import open_bundle
 from gemcut.errors import ConformanceError, UsageError
-from gemcut.runtimes.base import Job, Run
+from gemcut.runtimes.runs import Job, Run
 from gemcut.util.progress import Silent
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -293,8 +293,8 @@ def test_the_engine_names_a_file_that_it_cannot_open(tmp_path: Path) -> None:
 
 def contender(name: str, rate: float, memory: int, kl: float = 0.5) -> litert.Contender:
     """Figures over two rounds, the second half as fast."""
-    job = Job("litert", "model.litertlm", (128,), 64, 1)
-    runs = [Run(1.0, (128 / rate * slower,), 64 / rate * slower, 10, memory) for slower in (1, 2)]
+    job = Job("litert", "model.litertlm", (128,), (64,), 1, 128)
+    runs = [Run(1.0, (128 / rate * slower,), (64 / rate * slower,), 10, memory) for slower in (1, 2)]
     return litert.Contender(
         name=name,
         title=name,
@@ -328,8 +328,8 @@ def test_more_than_one_means_that_ours_is_better() -> None:
 
 
 def test_of_a_prompt_that_was_run_twice_the_second_counts() -> None:
-    job = Job("litert", "model.litertlm", (128, 512, 512), 64, 1)
-    found = litert.speed(job, [Run(1.0, (1.0, 8.0, 2.0), 4.0, 10, 20)])
+    job = Job("litert", "model.litertlm", (128, 512, 512), (64,), 1, 128)
+    found = litert.speed(job, [Run(1.0, (1.0, 8.0, 2.0), (4.0,), 10, 20)])
     assert {prompt: rate.median for prompt, rate in found.prefill.items()} == {128: 128.0, 512: 256.0}
     assert found.decode.median == 16.0
 

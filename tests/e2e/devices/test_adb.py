@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
+import json
 import os
 import platform
 import random
@@ -19,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gemcut.bench.results import Condition
+from gemcut.cli import main
 from gemcut.devices import Options, adb, make_device
-from gemcut.devices.adb_client import Address, OwnServer, connect, free_port, server_version
+from gemcut.devices.adb_client import Address, Client, OwnServer, choose, connect, free_port, server_version
+from gemcut.devices.adb_facts import read_condition, read_facts
 from gemcut.devices.replay import Subject, prove_on
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError, UsageError
 from gemcut.runtimes.executorch.golden_runner.build import needs
@@ -309,15 +313,37 @@ def test_no_device_at_the_address(tmp_path: Path) -> None:
 
 
 def test_a_phones_facts() -> None:
-    facts = adb.read_facts(PHONE)
+    facts = read_facts(PHONE)
     assert facts.system == "Android 14 on Pixel 6 (Linux 5.10.157-android13)"
     assert (facts.architecture, facts.cpu, facts.cores, facts.emulated) == ("aarch64", "Tensor", 2, False)
     assert facts.features == ("asimd", "asimddp", "atomics", "fp"), "what every core has, not the big one's i8mm"
     assert facts.memory == 7_654_321 * 1024
 
 
-def test_an_emulators_facts_say_so() -> None:
-    assert adb.read_facts(PHONE.replace("Tensor\n\n", "\n1\n")).emulated
+@pytest.mark.parametrize("properties", ["\n\n1\n", "\n\n\n1\n", "\n\n\n\nranchu\n", "\n\n0\n0\ncutf_cvm\n"])
+def test_an_emulators_facts_say_so(properties: str) -> None:
+    """chip, board, ro.boot.qemu, ro.kernel.qemu, ro.hardware"""
+    assert read_facts(PHONE.replace("Tensor\n\n", properties)).emulated
+
+
+def test_qemus_own_board_is_a_virtual_machine() -> None:
+    linux = "\n--gemcut--\nLinux 6.12\naarch64\n--gemcut--\n--gemcut--\n"
+    assert read_facts(f"{linux}--gemcut--\nlinux,dummy-virt\n").emulated
+    assert not read_facts(f"{linux}--gemcut--\nraspberrypi,5-model-b\nbrcm,bcm2712\n").emulated
+
+
+def test_the_board_names_the_chip_of_an_older_android() -> None:
+    assert read_facts(PHONE.replace("Tensor\n\n", "\nlahaina\n\n\nqcom\n")).cpu == "lahaina"
+
+
+def test_a_phones_condition() -> None:
+    battery = (
+        "Current Battery Service state:\n  AC powered: false\n  USB powered: true\n  level: 84\n  temperature: 312\n"
+    )
+    thermal = "IsStatusOverride: false\nThermal Status: 2\nCached temperatures:\n"
+    found = read_condition(f"{battery}--gemcut--\n{thermal}")
+    assert found == Condition(battery=84, temperature=31.2, charging=True, thermal_status="moderate")
+    assert read_condition("--gemcut--\n") is None
 
 
 def test_a_linux_machines_facts(folder: adb.AdbFolder) -> None:
@@ -337,6 +363,96 @@ def test_a_machine_without_a_runner_is_refused(folder: adb.AdbFolder, monkeypatc
 def test_litert_is_refused_from_the_description() -> None:
     with pytest.raises(UnsupportedError, match="executorch"):
         make_device("adb").refuse("litert", "2.3.0")
+
+
+def test_a_file_that_does_not_fit_is_refused_before_it_is_sent(
+    folder: adb.AdbFolder, adbd: FakeAdbd, tmp_path: Path
+) -> None:
+    with (tmp_path / "huge.pte").open("wb") as file:
+        file.truncate(1 << 43)  # sparse: 8 TiB
+    with pytest.raises(LackingError, match=r"free in /data/local/tmp, but huge.pte takes 8.8 TB"):
+        folder.push(tmp_path / "huge.pte", "huge.pte")
+    assert not list(adbd.root.rglob("huge.pte"))
+
+
+@pytest.fixture
+def android(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Gives the stand-in Android's getprop and dumpsys."""
+
+    def write(**props: str) -> None:
+        tools = tmp_path / "tools"
+        tools.mkdir(exist_ok=True)
+        cases = "".join(f"{name.replace('_', '.')}) echo {value!r};;\n" for name, value in props.items())
+        said = "echo '  USB powered: false'; echo '  level: 84'; echo '  temperature: 312'"
+        scripts = {
+            "getprop": f'case "$1" in\n{cases}*) echo;;\nesac',
+            "dumpsys": f"case $1 in battery) {said};; thermalservice) echo 'Thermal Status: 1';; esac",
+        }
+        for name, text in scripts.items():
+            (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tools / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+
+    return write
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="there is no runner for this machine")
+def test_two_bundles_are_measured_through_adb_in_turns(
+    adbd: FakeAdbd, sample_int4: Any, android: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = [*needs(platform.machine()), *adb.AdbDevice("adb", 60).needs("executorch")]
+    if lacking:
+        pytest.skip(f"{lacking[0].what} is missing: {lacking[0].command}")
+    android(ro_build_version_release="14", ro_product_model="Pixel 6", ro_soc_model="Tensor")
+    words = ["bench", str(sample_int4.path), str(sample_int4.path), "--on", f"adb:{adbd.serial}", "-r", "2"]
+    assert main([*words, "-p", "16", "-n", "4", "--threads", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["emulated"], found["runs"]) == (False, 2)
+    place = found["place"]
+    assert place["system"].startswith("Android 14 on Pixel 6 (Linux ")
+    assert place["cpu"] == "Tensor"
+    condition = {"battery": 84, "temperature": 31.2, "charging": False, "thermal_status": "light"}
+    assert place["before"] == place["after"] == condition
+    program = (sample_int4.path / "model.pte").stat().st_size
+    for one in found["bundles"]:
+        assert (one["threads"], one["runtime"]) == (2, "executorch")
+        assert [test["test"] for test in one["tests"]] == ["pp16", "tg4"]
+        assert all(len(test["tokens_per_second"]["samples"]) == 2 for test in one["tests"])
+        assert program < one["peak_memory"]["mean"] < 20 * program
+        assert 0 < one["own_memory"]["mean"] < one["peak_memory"]["mean"]
+        assert 0 < one["mapped_memory"]["mean"] <= program
+    runs = [line for line in adbd.commands if "runtime/runner bench" in line]
+    assert [line.partition("runner bench ")[2].split()[0] for line in runs] == [
+        f"bench-{number}/model.pte" for _ in range(2) for number in range(2)
+    ]
+    assert not list(adbd.root.iterdir())
+
+    android(ro_hardware="ranchu", ro_product_model="sdk_gphone64_x86_64", ro_build_version_release="15")
+    assert main([*words[:2], *words[3:5], "-r", "1", "-p", "8", "-n", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("**Emulated: these speeds say nothing about a phone's.**")
+    assert "| t/s (emulated) |" in shown.replace("  ", "")
+    assert "Android 15 on sdk_gphone64_x86_64" in shown
+    assert not list(adbd.root.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("lines", "error", "hint"),
+    [
+        ([], "it sees: none", "attach the device"),
+        (["one\tunauthorized"], "one \\(unauthorized\\)", "allow USB debugging for this machine"),
+        (["one\toffline"], "one \\(offline\\)", "plug it in again"),
+        (["one\tdevice", "two\tdevice"], "several devices are attached: one, two", "--on adb:one"),
+    ],
+)
+def test_what_adb_sees_is_told_with_what_to_do(
+    lines: list[str], error: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = adb.Finished(0, "\n".join(["List of devices attached", *lines, ""]), "")
+    monkeypatch.setattr(Client, "call", lambda *_, **__: said)
+    with pytest.raises((LackingError, UsageError), match=error) as caught:
+        choose(Client(Address("127.0.0.1", 1), "", {}), 0)
+    assert hint in str(caught.value.hint)
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="there is no runner for this machine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gemcut.cli import main
 from gemcut.devices import Options, make_device
 from gemcut.devices.replay import Subject, prove_on
 from gemcut.devices.vm import machine
@@ -90,6 +92,28 @@ def test_a_program_that_does_not_fit_is_a_verdict(
         assert device.run(("echo", "still there"), 30).stdout == "still there\n", "adbd must survive it"
     finally:
         device.close()
+    assert not children_of_adb_or_qemu(tmp_path)
+
+
+def test_a_bundle_is_measured_over_adb_and_its_speed_is_no_phones(
+    ready: Callable[[str, str], None], sample_int4: Any, tmp_path: Path, silent: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The machine as any device with adbd: nothing but its board says that it is one."""
+    ready(SPEC, "executorch")
+    machine_of_its_own = machine.Machine(image(silent), 1024, tmp_path)
+    try:
+        where = f"adb:localhost:{machine_of_its_own.port}"
+        assert main(["bench", str(sample_int4.path), "--on", where, "-r", "2", "-p", "32", "-n", "4", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+    finally:
+        machine_of_its_own.stop()
+    assert found["emulated"]
+    assert (found["place"]["architecture"], found["place"]["before"]) == ("aarch64", None)
+    (measured,) = found["bundles"]
+    assert [test["test"] for test in measured["tests"]] == ["pp32", "tg4"]
+    program = (sample_int4.path / "model.pte").stat().st_size
+    assert program < measured["peak_memory"]["mean"] < 20 * program
+    assert 0 < measured["own_memory"]["mean"] < measured["peak_memory"]["mean"]
     assert not children_of_adb_or_qemu(tmp_path)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gemcut import bench
 from gemcut.devices.replay import Subject
 from gemcut.errors import LackingError, UnsupportedError
 from gemcut.prompt.chats import Prompt
@@ -145,7 +146,10 @@ def test_every_golden_of_the_int4_sample_conforms(
     assert conformance.mean_kl < 1e-4
     assert [one.greedy_ids for one in found] == [one.greedy_ids for one in subject.host]
     assert len(times["step_seconds"]) == times["steps"] > 32 * len(subject.goldens) // 2
-    assert times["peak_memory"] > subject.bundle.program.stat().st_size
+    size = subject.bundle.program.stat().st_size
+    assert size < times["peak_memory"] < 20 * size, "the model's, not the runtime's libraries"
+    assert 0 < times["own_memory"] < times["peak_memory"]
+    assert 0 < times["mapped_memory"] <= size
     assert min(times["load"], times["prefill"], times["decode"]) > 0
 
 
@@ -307,3 +311,34 @@ def test_the_same_source_is_the_same_on_arm64(
     goldens = (min(float32.goldens, key=lambda golden: len(golden.ids)),)
     wanted = run_bundle(python, goldens, float32.bundle.manifest.stop_ids, float32.decode)
     assert_close(run(arm, float32, goldens, tmp_path, prefix=prefix), wanted)
+
+
+def test_it_measures_what_the_python_runtime_does(runner: Path, sample_int4: Any, silent: Any) -> None:
+    """Two processes of which one has Python and torch in it: what the program takes is the same thing in both."""
+    program = sample_int4.path / "model.pte"
+    code, said = call(runner, "bench", program, 1, CHUNK, 0, "64,200", "8")
+    assert code == 0, said
+    assert (len(said["prefill"]), len(said["decode"]), said["threads"]) == (2, 1, 1)
+    assert min(said["load"], *said["prefill"], *said["decode"]) > 0
+    (run,) = bench.measure(bench.Job("executorch", str(program), (64, 200), (8,), 1), 1, silent)
+    assert said["memory_before"] < 20e6 < 100e6 < run.memory_before
+    assert said["mapped_memory"] == pytest.approx(run.mapped_memory, abs=1e6)
+    assert said["own_memory"] == pytest.approx(run.own_memory, abs=6e6)
+    assert said["peak_memory"] == pytest.approx(run.peak_memory, abs=12e6), "some of torch's code is read meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ((1, CHUNK, 0, "12x", "8"), "prompts are not up to 32 lengths: 12x"),
+        ((1, CHUNK, 0, "16", "-1"), "generations are not up to 32 lengths: -1"),
+        ((1, CHUNK, 0, "-", "-"), "nothing to measure"),
+        ((1, CHUNK, 0, "5000", "-"), "failed at position"),
+    ],
+)
+def test_lengths_that_it_cannot_measure_are_refused(
+    words: Sequence[object], what: str, runner: Path, sample_int4: Any
+) -> None:
+    code, said = call(runner, "bench", sample_int4.path / "model.pte", *words)
+    assert code == 1
+    assert what in said["error"]

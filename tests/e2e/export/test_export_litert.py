@@ -272,19 +272,23 @@ def test_inspect_shows_sections_signatures_and_quantization(bundle: Path, manife
 
 def test_bench_measures_the_engine(bundle: Path, here: Here) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*"))
-    said = here("bench", bundle, "--prompt", 100, "--prompt", 300, "--runs", 1, "--threads", 1, "--json")
+    said = here("bench", bundle, "--prompt", 100, "--prompt", 2047, "--runs", 1, "--threads", 1, "--json")
     assert said.code == 0, said.err
     found = json.loads(said.out)
     jsonschema.validate(found, schema("bench"))
-    assert (found["runs"], found["threads"], found["proven"]) == (1, 1, True)
-    assert [figure["prompt"] for figure in found["prefill"]] == [100, 300]
-    for figure in (found["decode"], found["load"], *(each["tokens_per_second"] for each in found["prefill"])):
-        assert figure["min"] > 0
-    assert found["peak_memory"]["min"] > found["memory_before"]["min"] > 10e6
+    (measured,) = found["bundles"]
+    assert (found["runs"], measured["threads"], measured["proven"]) == (1, 1, True)
+    assert [test["test"] for test in measured["tests"]] == ["pp100", "pp2047", "tg64"]
+    for figure in (measured["load"], *(test["tokens_per_second"] for test in measured["tests"])):
+        assert figure["mean"] > 0
+        assert figure["sd"] is None
+    program = (bundle / "model.litertlm").stat().st_size
+    assert program < measured["peak_memory"]["mean"] < measured["memory_before"]["mean"], "not Python's"
+    assert measured["written"] > 0
     assert sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*")) == before
-    shown = here("bench", bundle, "--prompt", 1985)
+    shown = here("bench", bundle, "--prompt", 2048)
     assert shown.code == 2
-    assert "leaves only 1984 for a prompt" in shown.err
+    assert "leaves only 2047" in shown.err
 
 
 def test_chat_answers_with_a_tool_call(bundle: Path, tmp_path: Path, here: Here) -> None:

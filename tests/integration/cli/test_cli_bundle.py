@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -171,15 +174,57 @@ def test_chat_hands_tools_to_the_template(
 
 
 def test_bench_refuses_a_prompt_longer_than_the_context(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", str(bundle), "--prompt", "100"]) == 2
-    assert "leaves only 96 for a prompt" in capsys.readouterr().err
+    assert main(["bench", str(bundle), "--prompt", "128"]) == 2
+    assert "has a context of 128 tokens, which leaves only 127" in capsys.readouterr().err
 
 
-def test_bench_shows_distributions(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", str(bundle), "--runs", "1", "--prompt", "16", "--threads", "1"]) == 0
+def test_bench_is_a_table_in_llama_benchs_form(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(bundle), "-r", "2", "-p", "16", "-n", "8", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
-    for word in ("prefill 16", "decode 32", "load", "peak memory", "min", "p10", "median", "p90", "max"):
-        assert word in shown
+    assert re.search(r"\| model +\| size +\| runtime +\| recipe +\| threads \| test +\| +t/s \|", shown)
+    assert re.search(r"\| executorch \| \S+ +\| +1 \| pp16 +\| +[\d.]+ ± [\d.]+ \|", shown)
+    assert re.search(r"\| tg8 +\| +[\d.]+ ± [\d.]+ \|", shown)
+    assert all(head in shown for head in ("load (s) |", "peak memory (MB) |", "own (MB) |", "mapped (MB) |"))
+    assert "this machine is no phone" in shown
+    assert "mulated" not in shown
+
+
+def test_bench_of_two_bundles_is_a_csv_with_a_line_for_each_test(
+    bundle: Path, make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_bundle("zip")
+    assert main(["bench", str(bundle), str(other), "-r", "1", "-p", "0", "-n", "4", "-n", "8", "-o", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["bundle"], row["test"]) for row in rows] == [
+        (str(path), test) for path in (bundle, other) for test in ("tg4", "tg8")
+    ]
+    assert {row["emulated"] for row in rows} == {"false"}
+    assert all(float(row["tokens_per_second"]) > 0 and float(row["peak_memory"]) > 0 for row in rows)
+
+
+def test_bench_tells_which_of_its_usual_lengths_do_not_fit(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", str(bundle), "-r", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "pp512 doesn't fit in its context of 128 tokens; pp127 is measured instead" in shown
+    assert "| pp127" in shown
+    assert "| pp512" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-p", "0", "-n", "0"], "leave nothing to measure"),
+        (["-n", "128"], "--gen 128"),
+        (["--json", "-o", "csv"], "ask for two forms"),
+        (["--timeout", "5"], "--timeout is for devices"),
+        (["--on", "adp"], "did you mean 'adb'"),
+    ],
+)
+def test_bench_refuses_what_means_nothing(
+    words: list[str], said: str, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", str(bundle), *words]) in (2, 4)
+    assert said in capsys.readouterr().err
 
 
 def test_nothing_but_results_is_said_off_a_terminal_about_libraries(gemcut: Run, bundle: Path) -> None:

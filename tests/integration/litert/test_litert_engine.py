@@ -18,6 +18,7 @@ from gemcut.errors import ConformanceError, LackingError
 from gemcut.formats.litertlm import PROGRAM, find_section, section_sha256
 from gemcut.runtimes.litert import id_tokenizer as identity
 from gemcut.runtimes.litert import litert_lm as engine
+from gemcut.runtimes.runs import Job, Run
 from torch import nn
 
 SAMPLE = Path(str(resources.files("gemcut").joinpath("sample", "model")))
@@ -245,7 +246,7 @@ def test_caches_go_to_the_work_folder_alone_and_are_gone_afterwards(packed: Path
     engine.greedy(packed, [spread(4)], [2], VOCAB, tmp_path)
     engine.conversation_ids(packed, [engine.Chat([HI])], tmp_path)
     engine.reply(packed, [{"role": "user", "content": "hi"}], [], 2, tmp_path)
-    engine.bench(packed, [8], 2, 1, tmp_path)
+    engine.bench(Job("litert", str(packed), (8,), (2,), None), 1, tmp_path)
     assert state() == before
     assert list(tmp_path.iterdir()) == []
 
@@ -295,7 +296,7 @@ def test_a_damaged_program_or_a_missing_file_is_never_a_success(packed: Path, tm
         with pytest.raises(ConformanceError, match=path.name):
             engine.conversation_ids(path, [], tmp_path)
         with pytest.raises(ConformanceError, match=path.name):
-            engine.bench(path, [4], 2, 1, tmp_path)
+            engine.bench(Job("litert", str(path), (4,), (2,), None), 1, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -388,16 +389,21 @@ def test_a_reply_is_the_text_of_the_greedy_ids(make: Maker, oracle: Any, tmp_pat
 
 
 def test_bench_measures_each_run_in_a_process_of_its_own(packed: Path, tmp_path: Path) -> None:
-    runs = engine.bench(packed, [16, 100], 8, 2, tmp_path)
+    def bench(prompts: tuple[int, ...], steps: int, runs: int = 1, depth: int = 0) -> list[Run]:
+        return engine.bench(Job("litert", str(packed), prompts, (steps,), None, depth), runs, tmp_path)
+
+    runs = bench((16, 100), 8, 2)
     assert len(runs) == 2
     for run in runs:
-        assert len(run.prefill) == 2
-        assert min(run.load, run.decode, *run.prefill) > 0
-        assert 0 < run.memory_before < run.peak_memory
+        assert (len(run.prefill), len(run.decode)) == (2, 1)
+        assert min(run.load, *run.decode, *run.prefill) > 0
+        assert run.own_memory + run.mapped_memory > 0
+        assert 0 < run.peak_memory < run.memory_before, "a tiny program takes less than Python"
+        assert run.written > 0
     with pytest.raises(ConformanceError, match="too long"):
-        engine.bench(packed, [SLOTS], 8, 1, tmp_path)
+        bench((SLOTS,), 8)
     with pytest.raises(ConformanceError, match="tokens instead of 200 and 100"):
-        engine.bench(packed, [200], 100, 1, tmp_path)
+        bench((), 100, depth=200)
 
 
 def test_the_engine_is_of_the_release_that_this_code_holds_for() -> None:

@@ -62,11 +62,15 @@ def test_inspect(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_bench(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bench", str(bundle), "--prompt", "8", "--prompt", "20", "--runs", "2", "--threads", "1"]
     found = document("bench", words, capsys)
-    assert (found["runs"], found["threads"], found["proven"]) == (2, 1, True)
-    assert [p["prompt"] for p in found["prefill"]] == [8, 20]
-    for figure in (found["decode"], found["load"], found["peak_memory"], found["prefill"][0]["tokens_per_second"]):
-        assert 0 < figure["min"] <= figure["p10"] <= figure["median"] <= figure["p90"] <= figure["max"]
-    assert found["peak_memory"]["min"] >= found["memory_before"]["min"]
+    assert (found["emulated"], found["place"]["device"], found["runs"]) == (False, "host", 2)
+    (measured,) = found["bundles"]
+    assert (measured["threads"], measured["proven"], measured["runtime"]) == (1, True, "executorch")
+    assert [test["test"] for test in measured["tests"]] == ["pp8", "pp20", "tg64"]
+    for figure in (measured["load"], measured["peak_memory"], *(t["tokens_per_second"] for t in measured["tests"])):
+        assert len(figure["samples"]) == 2
+        assert 0 < min(figure["samples"]) <= figure["mean"] <= max(figure["samples"])
+        assert figure["sd"] >= 0
+    assert document("bench", [*words, "--gen", "0", "-o", "json"], capsys)["bundles"][0]["tests"][-1]["kind"] == "pp"
 
 
 def test_chat(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gemcut.util.file_tensors import InMemory, Scratch
-from gemcut.util.process_memory import anonymous_memory, give_back
+from gemcut.util.process_memory import MemoryMeter, anonymous_memory, give_back
 from gemcut.util.progress import Silent
 from gemcut.util.stage_clock import StageClock
 
@@ -73,3 +75,39 @@ def test_scratch_tensors_begin_as_zeros_and_keep_what_is_written(
         values = torch.from_numpy(np.arange(tensor.numel()) % 100).reshape(shape).to(dtype)
         assert torch.equal(scratch.kept(values), values)
         assert torch.equal(tensor.copy_(values), values)
+
+
+def _touched(path: Path) -> np.ndarray:
+    data = np.memmap(path, np.uint8, "r")
+    assert int(data[:: 1 << 12].sum()) >= 0
+    return data
+
+
+def test_a_meter_tells_own_memory_from_mapped_files_and_counts_nothing_from_before(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(bytes(40 * MEGABYTES))
+    before = _touched(tmp_path / "weights"), np.full(300 * MEGABYTES, 1, np.uint8)
+    del (freed := [np.full(200 * MEGABYTES, 1, np.uint8)])[:]  # past the peak that follows, but before it
+    meter = MemoryMeter()
+    (tmp_path / "more").write_bytes(bytes(30 * MEGABYTES))
+    mapped, own = _touched(tmp_path / "more"), np.full(60 * MEGABYTES, 1, np.uint8)
+    meter.look()
+    del own, mapped
+    use = meter.use()
+    assert len(before) == 2
+    assert freed == []
+    assert use.memory_before > 300 * MEGABYTES
+    assert use.own_memory == pytest.approx(60 * MEGABYTES, rel=0.1)
+    assert use.mapped_memory == pytest.approx(30 * MEGABYTES, rel=0.1)
+    assert use.peak_memory == pytest.approx(90 * MEGABYTES, rel=0.15)
+
+
+def test_memory_of_a_file_without_a_disk_is_the_process_own() -> None:
+    meter = MemoryMeter()
+    with open(os.memfd_create("cache"), "w+b") as file:  # as a runtime may keep a cache of weights
+        file.truncate(20 * MEGABYTES)
+        with mmap.mmap(file.fileno(), 0) as view:
+            view[:: 1 << 12] = b"1" * len(range(0, len(view), 1 << 12))
+            use = meter.use()
+    assert use.own_memory == pytest.approx(20 * MEGABYTES, rel=0.1)
+    assert use.mapped_memory is not None
+    assert use.mapped_memory < MEGABYTES

@@ -150,11 +150,13 @@ def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str]
             ("recipe", f"{manifest.recipe.name}: {manifest.recipe.description}".rstrip(": ")),
             ("size", size_text(evidence.size) if evidence.size else ""),
             *((f"{name} on this host", f"{rate:.0f} tokens/s") for name, rate in evidence.speed.items()),
+            ("memory of the model on this host", shown.memory_text(evidence.run_memory)),
         ]
     if fidelity is not None:
         named = ((title, figure_text(name, getattr(fidelity, name))) for name, title in FIGURES.items())
         rows += [(title, text) for title, text in named if text != "-"]
-    rows.append(("peak memory", size_text(outcome.peak_memory) if outcome.peak_memory else ""))
+    used = outcome.command_memory
+    rows.append((f"memory of gemcut {outcome.action}", size_text(used) if used else ""))
     return tuple({name: text for name, text in rows if text}.items())
 
 

@@ -100,10 +100,11 @@ void check(Error error, const char *what) {
   if (error != Error::Ok) fail(static_cast<int>(error), "%s: error 0x%x", what, static_cast<int>(error));
 }
 
-void set_threads(int threads) {
+bool set_threads(int threads) {
   void *pool = et_get_threadpool ? et_get_threadpool() : nullptr;
-  if (!pool || !et_reset_threadpool || threads < 1) return;
+  if (!pool || !et_reset_threadpool || threads < 1) return false;
   if (!et_reset_threadpool(pool, threads)) fail(kNoCode, "the runtime can't use %d threads", threads);
+  return true;
 }
 
 MemoryManager *memory_for(const MethodMeta &meta) {
@@ -140,9 +141,9 @@ void set_input(size_t index, int64_t *values, int32_t count, int dimensions) {
 
 }  // namespace
 
-void load(const char *path, int threads) {
+bool load(const char *path, int threads) {
   runtime_init();
-  set_threads(threads);
+  const bool set = set_threads(threads);
   auto loader = MmapDataLoader::from(path, MmapDataLoader::MlockConfig::NoMlock);
   check(loader.error(), "the program can't be read");
   auto program =
@@ -158,6 +159,7 @@ void load(const char *path, int threads) {
     fail(kNoCode, "the method has %zu inputs and %zu outputs, not tokens and position in, logits out",
          method->inputs_size(), method->outputs_size());
   }
+  return set;
 }
 
 Logits forward(const int32_t *ids, size_t count, int64_t position) {

@@ -12,8 +12,8 @@ struct Logits {
 };
 
 // Maps the program and loads its method forward(tokens int64 [1, n], position int64 [1]); one for each process.
-// threads: of the runtime's pool, if it has one.
-void load(const char *path, int threads);
+// threads: of the runtime's pool. Returns whether it could be set: a library may hide its pool, or have none.
+bool load(const char *path, int threads);
 
 // Feeds ids from that position on; returns the logits of the last.
 Logits forward(const int32_t *ids, size_t count, int64_t position);

@@ -122,16 +122,6 @@ void print_features() {
 #endif
 }
 
-int64_t peak_memory() {
-  FILE *file = fopen("/proc/self/status", "r");
-  if (!file) return -1;
-  char line[256];
-  long long kilobytes = -1;
-  while (kilobytes < 0 && fgets(line, sizeof line, file)) sscanf(line, "VmHWM: %lld kB", &kilobytes);
-  fclose(file);
-  return kilobytes < 0 ? -1 : kilobytes * 1024;
-}
-
 double now() {
   timespec moment;
   clock_gettime(CLOCK_MONOTONIC, &moment);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <stddef.h>
-#include <stdint.h>
 
 namespace gemcut {
 
@@ -22,9 +21,6 @@ void print_json(const char *text);
 // Prints the features of the CPU that runs this, as Linux names them in /proc/cpuinfo: "a", "b". On arm64 they come
 // from the auxiliary vector, which qemu fills in by its -cpu, while /proc/cpuinfo is the host's there.
 void print_features();
-
-// The most bytes of memory that the process held, or -1 if they can't be read (VmHWM in proc(5)).
-int64_t peak_memory();
 
 // Seconds since some moment.
 double now();

@@ -2,6 +2,7 @@
 //
 //   facts                              prints what the runtime and the CPU have
 //   run PROGRAM ORDER RESULT THREADS   as exporter/prove/wire.py describes it
+//   bench PROGRAM THREADS CHUNK DEPTH PROMPTS GENERATIONS   likewise
 //
 // It uses only ExecuTorch's STL-free core and the C library, so that one source links with the libraries of PyPI's
 // wheel and, through shims for bionic's C library (compile with GEMCUT_BIONIC), with an app's own libexecutorch.so.
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench.h"
+#include "memory.h"
 #include "program.h"
 #include "report.h"
 
@@ -240,7 +243,8 @@ void run_golden(const Golden &golden) {
 void print_times() {
   printf("{\"load\": %.6f, \"prefill\": %.6f, \"decode\": %.6f, \"tokens\": %lld, \"steps\": %lld, ", spent.load,
          spent.prefill, spent.decode, static_cast<long long>(spent.tokens), static_cast<long long>(spent.steps));
-  printf("\"peak_memory\": %lld, \"step_seconds\": [", static_cast<long long>(peak_memory()));
+  print_memory(memory_use());
+  printf(", \"step_seconds\": [");
   for (int64_t i = 0; i < spent.steps; i++) printf("%s%.6f", i ? ", " : "", spent.each[i]);
   printf("]}\n");
 }
@@ -255,8 +259,10 @@ void run(const char *program, const char *order_path, const char *result_path, i
   if (order.goldens < 1 || order.chunk < 1 || order.context < 1) fail(kNoCode, "the order has nothing to run");
   if (order.chunk > order.context) order.chunk = order.context;
 
+  mark_memory();
   const double before = now();
   load(program, threads);
+  look_at_memory();
   spent.load = now() - before;
 
   result = fopen(result_path, "wb");
@@ -293,8 +299,11 @@ int main(int argc, char **argv) {
     gemcut::print_facts();
   } else if (argc == 6 && !strcmp(argv[1], "run")) {
     gemcut::run(argv[2], argv[3], argv[4], atoi(argv[5]));
+  } else if (argc == 8 && !strcmp(argv[1], "bench")) {
+    gemcut::bench(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), argv[6], argv[7]);
   } else {
-    fprintf(stderr, "usage: %s facts | run PROGRAM ORDER RESULT THREADS\n", argv[0]);
+    fprintf(stderr, "usage: %s facts | run PROGRAM ORDER RESULT THREADS | bench PROGRAM THREADS CHUNK DEPTH PROMPTS "
+            "GENERATIONS\n", argv[0]);
     return 2;
   }
   // Not by return: what a library destroys at the end isn't part of the proof.

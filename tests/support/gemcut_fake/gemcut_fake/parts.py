@@ -16,9 +16,10 @@ from gemcut.errors import ConformanceError, UnsupportedError
 from gemcut.modeling.kv_cache import CacheSpec
 from gemcut.prove.runner import Method, TensorSpec
 from gemcut.quantize.recipe import Recipe, Scheme
-from gemcut.runtimes.base import Engine, Exporter, Inspector, Job, Run
+from gemcut.runtimes.base import Engine, Exporter, Inspector
 from gemcut.runtimes.delegates import Delegate
 from gemcut.runtimes.program import Artifacts, BuildSpec, Contents, Packaged, Program, Shape
+from gemcut.runtimes.runs import Job, Run
 from gemcut.util.arrays import Array, FloatArray
 from gemcut.util.progress import Progress
 from gemcut.util.stage_clock import StageClock
@@ -151,7 +152,8 @@ class FakeEngine(Engine):
 
     def measure(self, job: Job, runs: int, progress: Progress) -> list[Run] | None:
         meet("measure")
-        return [Run(0.001, tuple(0.001 * prompt for prompt in job.prompts), 0.001 * job.steps, 1000, 2000)] * runs
+        prefill, decode = (tuple(0.001 * count for count in counts) for counts in (job.prompts, job.generations))
+        return [Run(0.001, prefill, decode, 1000, 2000, 1500, 400)] * runs
 
 
 class FakeInspector(Inspector):

@@ -57,7 +57,10 @@ public final class VerdictFile {
         public String appId = "";
         public String appVersion = "";
 
-        /** Bytes that the app's process had resident at most; 0 where it isn't known. */
+        /** Bytes that the app's process had resident before it opened the engine; not in the file. */
+        public long memoryBefore = 0;
+
+        /** Bytes resident at most because of the bundle, without memoryBefore; 0 where it isn't known. */
         public long peakMemory = 0;
     }
 

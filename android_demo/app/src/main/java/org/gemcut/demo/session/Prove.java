@@ -35,7 +35,7 @@ public final class Prove {
      * Runs all goldens. A program that fails has a verdict, too.
      *
      * @param engine open, with that bundle
-     * @param about what runs it, and where; the peak of this process's memory is filled in
+     * @param about what runs it, and where; with its memoryBefore; the peak of this process's memory is filled in
      * @param progress told of goldens; may stop it
      * @throws BundleException it was stopped, or the bundle's goldens can't be read
      */
@@ -47,7 +47,7 @@ public final class Prove {
         try {
             Replay replay = Replay.run(goldens, engine.runner(), progress);
             Comparison comparison = Comparison.compare(goldens, replay.recorded);
-            about.peakMemory = Memory.peak();
+            about.peakMemory = Math.max(0, Memory.peak() - about.memoryBefore);
             String verdict = VerdictFile.text(goldens, replay, comparison, about);
             return new Outcome(comparison.passed(), words(goldens, replay, comparison, about), verdict);
         } catch (BundleException error) {
@@ -65,7 +65,7 @@ public final class Prove {
         if (why.kind() == BundleException.Kind.STOPPED) {
             throw why;
         }
-        about.peakMemory = Memory.peak();
+        about.peakMemory = Math.max(0, Memory.peak() - about.memoryBefore);
         String words = "Not proven: " + why.getMessage() + (why.hint().isEmpty() ? "" : "\n" + why.hint());
         return new Outcome(false, words, VerdictFile.refusal(bundle.manifest(), why, about));
     }

@@ -11,6 +11,7 @@ import org.gemcut.demo.bundle.BundleStore;
 import org.gemcut.demo.bundle.CheckedBundle;
 import org.gemcut.demo.engine.Engine;
 import org.gemcut.demo.engine.Engines;
+import org.gemcut.demo.session.Memory;
 
 /** What outlives a screen: the store, the one bundle that is open, its engine, and the one thread that uses them. */
 public final class DemoApp extends Application {
@@ -19,6 +20,7 @@ public final class DemoApp extends Application {
     private CheckedBundle bundle;
     private Engine engine;
     private Conversation conversation;
+    private long memoryBefore;
 
     /** Does something on the one thread that may touch bundles and engines. */
     void work(Runnable what) {
@@ -45,11 +47,17 @@ public final class DemoApp extends Application {
     /** The engine of the bundle that is open, with the program loaded. On the worker. */
     Engine engine() throws BundleException {
         if (engine == null) {
+            memoryBefore = Memory.now();
             Engine made = Engines.forBundle(bundle.manifest(), BuildConfig.EXECUTORCH);
             made.open(bundle);
             engine = made;
         }
         return engine;
+    }
+
+    /** Bytes that this process had resident before that engine was opened; 0 where it isn't known. On the worker. */
+    long memoryBefore() {
+        return memoryBefore;
     }
 
     /** The chat with the bundle that is open, begun where there is none. */

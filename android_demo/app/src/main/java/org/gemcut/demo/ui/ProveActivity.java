@@ -23,6 +23,7 @@ import org.gemcut.core.VerdictFile;
 import org.gemcut.demo.BuildConfig;
 import org.gemcut.demo.R;
 import org.gemcut.demo.bundle.CheckedBundle;
+import org.gemcut.demo.engine.Engine;
 import org.gemcut.demo.session.NativeLibrary;
 import org.gemcut.demo.session.Prove;
 
@@ -77,10 +78,13 @@ public final class ProveActivity extends Screen {
                 VerdictFile.About about = about();
                 Prove.Outcome outcome;
                 try {
-                    outcome = Prove.run(bundle, app().engine(), about, proving());
+                    Engine engine = app().engine();
+                    about.memoryBefore = app().memoryBefore();
+                    outcome = Prove.run(bundle, engine, about, proving());
                 } catch (BundleException error) {
                     about.runtimeName = bundle.manifest().runtimeName;
                     about.runtimeVersion = BuildConfig.EXECUTORCH;
+                    about.memoryBefore = app().memoryBefore();
                     outcome = Prove.refused(bundle, error, about);
                 }
                 VerdictFile.write(verdictFile(), outcome.verdict);
