@@ -27,6 +27,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.command import gemcut
+from tests.support.pages import BLOCK, lines, typed
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = "bundles/sample-android-arm64-executorch"
@@ -332,7 +333,6 @@ def test_the_installed_wheel_exports_the_sample_from_another_folder(wheel: Path,
 
 # The README and the pages
 
-BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```sh\n(?P<text>.*?)```", re.DOTALL)
 # What users read; tests/test_docs.py has the pages of contributors.
 PAGES = (
     "README.md",
@@ -352,16 +352,9 @@ NOT_RUN = {
     "pip install 'gemcut[eval]'": HUB,
     "gemcut eval bundles/my-model-android-arm64-executorch --task arc_easy --limit 200 --float my-model": HUB,
     "gemcut bench bundles/sample-android-arm64-executorch --on adb": PHONE,
+    "gemcut bench bundles/assistant --on adb": PHONE,
     "gemcut bench bundles/sample-android-arm64-executorch --on adb:R5CT1234ABC --threads 4 -o csv": PHONE,
 }
-
-
-def lines(name: str) -> Iterator[tuple[str, str | None]]:
-    """The lines of the shell blocks of a page, continued ones as one, each with the reason why it isn't run."""
-    for block in BLOCK.finditer((ROOT / name).read_text(encoding="utf-8")):
-        for line in block["text"].replace("\\\n", " ").splitlines():
-            if line.strip():
-                yield line, block["why"]
 
 
 def commands(*names: str) -> Iterator[tuple[str, ...]]:
@@ -370,7 +363,9 @@ def commands(*names: str) -> Iterator[tuple[str, ...]]:
         yield from (tuple(shlex.split(line, comments=True)) for line, why in lines(name) if why is None)
 
 
-IN_ORDER = {name for walk in WALKS for name in walk}
+# tests/e2e/test_jobs.py runs these in order.
+JOBS = ("docs/guides/will-it-run.md", "docs/guides/no-worse.md")
+IN_ORDER = {*JOBS, *(name for walk in WALKS for name in walk)}
 EVERY = list(dict.fromkeys(commands(*PAGES)))
 ALL = list(dict.fromkeys(commands(*(name for name in PAGES if name not in IN_ORDER))))
 PROJECT = [
@@ -627,18 +622,3 @@ def test_the_commands_of_a_story_run_in_order(walk: tuple[str, ...], tmp_path: P
                 settled(line, page, app)
                 done = typed(line, app, tmp_path / "bin")
                 assert done.returncode == 0, f"{page}: {line}\n{done.stdout}{done.stderr}"
-
-
-def typed(line: str, folder: Path, programs: Path) -> subprocess.CompletedProcess[str]:
-    """What a line does in a shell: if it is a plain ``gemcut``, without a shell, which saves a start."""
-    words = shlex.split(line, comments=True)
-    if words[0] == "gemcut" and not set(line) & set("|<>&;$`*?~"):
-        return gemcut(*words[1:], cwd=folder)
-    program = programs / "gemcut"
-    programs.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m gemcut.cli "$@"\n')
-    program.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
