@@ -347,7 +347,7 @@ WALKS = (("docs/reference/configuration.md", "docs/guides/ci.md"), ("docs/guides
 # All that is marked as not run, and why: nothing else may be.
 HUB = "these questions come from the hub"
 NOT_RUN = {
-    "gradle -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone",
+    "android_demo/gradlew -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone",
     "pip install 'gemcut[eval]'": HUB,
     "gemcut eval bundles/my-model-android-arm64-executorch --task arc_easy --limit 200 --float my-model": HUB,
 }
