@@ -16,4 +16,4 @@ dependencyResolutionManagement {
 
 rootProject.name = "gemcut-demo"
 
-include(":core", ":app")
+include(":core", ":app", ":kotlin")

@@ -238,4 +238,8 @@ def _plot(found: Searched, chosen: Mix | None, html: Path) -> None:
         at = (found.smallest + chosen.bytes) / 1e6
         traces.append(go.Scatter(x=[at], y=[chosen.nats], mode="markers", marker_size=14, name="the budget's"))
     layout = {"title": "Size against divergence", "xaxis_title": "bundle, MB", "yaxis_title": "mean KL, nats"}
-    go.Figure(traces, layout).write_html(html)
+    below = {"orientation": "h", "y": -0.25}  # beside the plot, the legend would take half of a phone's screen
+    page = go.Figure(traces, {**layout, "legend": below, "margin": {"l": 8, "r": 16}}).to_html()
+    # Without it, a phone lays the page out for a desk's screen and shrinks it.
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    html.write_text(page.replace("<head>", f"<head>{viewport}", 1), encoding="utf-8")

@@ -348,7 +348,7 @@ WALKS = (("docs/reference/configuration.md", "docs/guides/ci.md"), ("docs/guides
 HUB = "these questions come from the hub"
 PHONE = "no phone is attached to the machine that tests these pages"
 NOT_RUN = {
-    "gradle -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone",
+    "android_demo/gradlew -p android_demo :app:installDebug": "Gradle builds Android apps with Google's SDK alone",
     "pip install 'gemcut[eval]'": HUB,
     "gemcut eval bundles/my-model-android-arm64-executorch --task arc_easy --limit 200 --float my-model": HUB,
     "gemcut bench bundles/sample-android-arm64-executorch --on adb": PHONE,

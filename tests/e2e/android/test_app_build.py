@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -24,6 +25,10 @@ from tests.support.java_core import Core
 SMOKE = DEMO / "smoke"
 LIBRARY = "npm:react-native-executorch@0.8.4"
 LLM = "org/pytorch/executorch/extension/llm/LlmModule"
+# Of gradle-wrapper.jar and of gradle-8.10.2-bin.zip, as Gradle publishes them (gradle.org/release-checksums).
+GRADLE = "8.10.2"
+WRAPPER = "2db75c40782f5e8ba1fc278a5574bab070adccb2d21ca5a6e5ed840888448046"
+DISTRIBUTION = "31c55713e40233a8303827ceb42ca48a47267a0ad4bab9177123121e71524c26"
 # Android's public API as TypeScript, made from the android.jar of each level: what the stubs are held against.
 API = ("@nativescript/types-android", "8.8.0")
 
@@ -78,11 +83,56 @@ def test_every_alias_in_the_build_files_is_in_the_catalog() -> None:
 def test_modules_and_abis_are_those_that_the_app_ships() -> None:
     settings = (DEMO / "settings.gradle.kts").read_text(encoding="utf-8")
     modules = re.findall(r'":(\w+)"', settings)
-    assert modules == ["core", "app"]
+    assert modules == ["core", "app", "kotlin"]
     assert all((DEMO / module / "build.gradle.kts").is_file() for module in modules)
-    app = (DEMO / "app/build.gradle.kts").read_text(encoding="utf-8")
-    assert re.search(r'abiFilters \+= listOf\("arm64-v8a", "x86_64"\)', app)
-    assert re.search(r"minSdk = 26\b", app)
+    for name in ("app", "kotlin"):
+        app = (DEMO / name / "build.gradle.kts").read_text(encoding="utf-8")
+        assert re.search(r'abiFilters \+= listOf\("arm64-v8a", "x86_64"\)', app)
+        assert re.search(r"minSdk = 26\b", app)
+
+
+def test_the_wrapper_is_gradles_own_and_starts_only_the_gradle_whose_hash_it_knows(
+    jdk: tuple[Path, ...], tmp_path: Path
+) -> None:
+    """A distribution of our own stands for Gradle's: the real one is 130 MB, from a host that tests don't ask."""
+    assert digest(DEMO / "gradle/wrapper/gradle-wrapper.jar") == WRAPPER
+    shutil.copytree(DEMO / "gradle", tmp_path / "gradle")
+    shutil.copy(DEMO / "gradlew", tmp_path)
+    settings = tmp_path / "gradle/wrapper/gradle-wrapper.properties"
+    text = settings.read_text(encoding="utf-8")
+    assert f"distributionUrl=https\\://services.gradle.org/distributions/gradle-{GRADLE}-bin.zip\n" in text
+    assert f"distributionSha256Sum={DISTRIBUTION}\n" in text
+
+    source = tmp_path / "GradleMain.java"
+    source.write_text(
+        "package org.gradle.launcher; public class GradleMain { public static void main(String[] words) {"
+        'System.out.println("started with " + String.join(" ", words)); } }',
+        encoding="utf-8",
+    )
+    main = "org/gradle/launcher/GradleMain.class"
+    compiled([source], [], tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "launcher.jar", "w") as jar:
+        jar.write(tmp_path / "out" / main, main)
+    ours = tmp_path / f"gradle-{GRADLE}-bin.zip"
+    with zipfile.ZipFile(ours, "w") as packed:
+        for folder in ("", "lib/", "bin/"):
+            packed.writestr(f"gradle-{GRADLE}/{folder}", "")
+        packed.write(tmp_path / "launcher.jar", f"gradle-{GRADLE}/lib/gradle-launcher-{GRADLE}.jar")
+        packed.writestr(f"gradle-{GRADLE}/bin/gradle", "")
+
+    def start(sha256: str) -> subprocess.CompletedProcess[str]:
+        address = re.sub(r"(?m)^distributionUrl=.*", f"distributionUrl=file\\\\:{ours}", text)
+        settings.write_text(address.replace(DISTRIBUTION, sha256), encoding="utf-8")
+        env = {**os.environ, "GRADLE_USER_HOME": str(tmp_path / "home")}
+        command = ["sh", str(tmp_path / "gradlew"), ":app:assembleDebug"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+    refused = start(DISTRIBUTION)
+    assert refused.returncode != 0
+    assert "Verification of Gradle distribution failed" in refused.stdout + refused.stderr
+    started = start(digest(ours))
+    assert "started with :app:assembleDebug" in started.stdout, started.stdout + started.stderr
+    assert (DEMO / "gradlew").stat().st_mode & 0o111
 
 
 def test_nothing_of_a_bundle_is_typed_into_the_app() -> None:

@@ -137,7 +137,9 @@ def test_a_budget_gives_a_recipe_that_an_export_takes(
     said = here("recipes", "search", uneven, "--context", 128, "--max-size", f"{size} B", "-o", file, "--html", plot)
     assert said.code == 0, said.err
     assert "For this budget:" in said.out
-    assert "plotly" in plot.read_text(encoding="utf-8").lower()
+    page = plot.read_text(encoding="utf-8")
+    assert "plotly" in page.lower()
+    assert '<meta name="viewport"' in page
     recipe = load_recipe(str(file))
     raised = {name for name in found.columns if scheme_for(recipe, name).weight == "int8"}
     assert 0 < len(raised) < len(found.columns)

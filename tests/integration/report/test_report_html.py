@@ -162,14 +162,13 @@ def test_the_keyboard_reaches_everything(browser: Any, page: Path) -> None:
         name = " || ".join(f"{active}.{part}" for part in _NAMES)
         reached.append(browser.run(name))
     assert reached[:4] == ["#b1", "#b2", "#b3", "#b4"]
-    assert "Findings" in reached
     for table in (
+        "15 of 20 checks passed",
         "Fidelity by prompt as a table",
         "Size by file and tensor class as a table",
         "Delegates as a table",
         "Time by stage as a table",
-        "Conformance by device",
-        "Budgets",
+        "Every prompt on host as a table",
     ):
         assert table in reached, reached
     browser.run("[...document.querySelectorAll('summary')].find(s => s.textContent.startsWith('Time by')).focus()")
@@ -195,8 +194,6 @@ def test_it_can_be_read_without_seeing_the_plots_or_colours(browser: Any, page: 
     assert hatched >= 1
     ids = browser.run("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
-    browser.call("Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=1, mobile=True)
-    browser.wait(lambda: browser.run("document.documentElement.scrollWidth") <= 360)
 
 
 def test_a_printed_report_shows_what_was_folded_away(browser: Any, page: Path) -> None:

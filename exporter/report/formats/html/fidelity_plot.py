@@ -117,5 +117,11 @@ def _fidelity_tables(goldens: Sequence[Golden], kls: Sequence[Any], agree: Seque
             by_prompt,
             frozenset({2, 3, 4, 5, 6}),
         ),
-        Table(f"Every position{more}", ("prompt", "position", "KL", "likeliest token"), rows, frozenset({1, 2})),
+        Table(
+            f"Every position{more}",
+            ("prompt", "position", "KL", "likeliest token"),
+            rows,
+            frozenset({1, 2}),
+            short=True,
+        ),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _ROW = 22  # pixels of a bar or of a heatmap's row
+_MOST_COLUMNS = 3  # on a screen of 360 pixels
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,21 @@ class Table:
         heads: The headings of the columns.
         rows: The cells, row by row.
         numeric: The columns that are numbers, from 0.
+        notes: What is too long for a cell, below the table: what it is about, and the text.
+        short: Whether every cell is a word or a number, so that the rows fit on a phone as they are.
     """
 
     caption: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[int] = frozenset()
+    notes: tuple[tuple[str, str], ...] = ()
+    short: bool = False
+
+    @property
+    def wide(self) -> bool:
+        """Whether its rows become cards where the screen is narrow: more columns than a phone has room for."""
+        return not self.short and len(self.heads) > _MOST_COLUMNS
 
 
 @dataclass(frozen=True)

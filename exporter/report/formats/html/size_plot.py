@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ....bundle.manifest import Manifest
 
 _HEIGHT = 440  # pixels
+_SMALLEST = 11  # pixels of a text; an area that has no room for it shows none
 _PATTERNS = ("/", "\\", "x", "-", "|", "+", ".")
 
 
@@ -68,7 +69,7 @@ def size_plot(manifest: Manifest, size: int) -> Plot | None:
     says = f"A treemap of {size_text(total)}: the larger an area, the more bytes.{_hatching(order)}"
     if not manifest.files:
         says = f"The bundle was not finished, so only its tensors are known. {says}"
-    drawn = figure([tree], _HEIGHT, uniformtext={"minsize": 9, "mode": "hide"})
+    drawn = figure([tree], _HEIGHT, uniformtext={"minsize": _SMALLEST, "mode": "hide"})
     return Plot("Size by file and tensor class", says, drawn, _HEIGHT, (table,))
 
 

@@ -42,6 +42,11 @@ class Check:
     hint: str
     where: str
 
+    @property
+    def figures(self) -> bool:
+        """Whether anything was measured, or has a limit."""
+        return (self.measured, self.limit) != ("-", "-")
+
 
 @dataclass(frozen=True)
 class Section:
@@ -77,6 +82,15 @@ class Section:
     def failed(self) -> int:
         """How many checks failed."""
         return sum(not check.passed for check in self.checks)
+
+    @property
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """What to do about what failed, each hint once: the checks that it is for, and the hint."""
+        found: dict[str, list[str]] = {}
+        for check in self.checks:
+            if check.hint and not check.passed:
+                found.setdefault(check.hint, []).append(check.title)
+        return tuple((", ".join(dict.fromkeys(titles)), hint) for hint, titles in found.items())
 
 
 def sections(outcomes: Sequence[Outcome]) -> tuple[Section, ...]:
@@ -191,7 +205,7 @@ def _plots(outcome: Outcome) -> tuple[dict[str, Plot | None], dict[str, Table]]:
 
 
 def _device_table(evidence: Evidence) -> Table:
-    rows = []
+    rows, notes = [], []
     if evidence.conformance:
         rows.append(
             (
@@ -199,16 +213,17 @@ def _device_table(evidence: Evidence) -> Table:
                 "this machine",
                 *_figures(evidence.conformance),
                 _verdict(evidence.conformance.passed),
-                "; ".join(evidence.conformance.failures),
             )
         )
+        notes.append(("host", "; ".join(evidence.conformance.failures)))
     for one in evidence.devices:
         facts = one.facts
         what = f"{facts.cpu}, {facts.system}{' (emulated)' if facts.emulated else ''}" if facts else "not reached"
         figures = _figures(one.conformance) if one.conformance else ("-", "-")
-        rows.append((one.device, what, *figures, _verdict(one.passed), "; ".join(one.failures)))
-    heads = ("device", "what it is", "log-probability difference", "mean KL", "verdict", "what failed")
-    return Table("Conformance by device", heads, tuple(rows))
+        rows.append((one.device, what, *figures, _verdict(one.passed)))
+        notes.append((one.device, "; ".join(one.failures)))
+    heads = ("device", "what it is", "log-probability difference", "mean KL", "verdict")
+    return Table("Conformance by device", heads, tuple(rows), notes=tuple(note for note in notes if note[1]))
 
 
 def _figures(found: Conformance) -> tuple[str, str]:
@@ -223,13 +238,16 @@ def _verdict(passed: bool) -> str:
 def _budget_table(evidence: Evidence) -> Table:
     from ....pipeline.evidence import TITLES
 
-    rows = []
+    rows, notes = [], []
     for line in evidence.budgets:
         kept = "✓ kept" if line.passed else "✗ OVER" if line.measured is not None else "✗ NOT MEASURED"
         limit = f"{'≥' if line.at_least else '≤'} {line.text(line.limit)}"
-        rows.append((TITLES.get(line.name, line.name), line.text(line.measured), limit, kept, line.why))
-    heads = ("budget", "measured", "limit", "verdict", "why")
-    return Table("Budgets", heads, tuple(rows), frozenset({1, 2}))
+        title = TITLES.get(line.name, line.name)
+        rows.append((title, line.text(line.measured), limit, kept))
+        if line.why:
+            notes.append((title, line.why))
+    heads = ("budget", "measured", "limit", "verdict")
+    return Table("Budgets", heads, tuple(rows), frozenset({1, 2}), tuple(notes))
 
 
 def _pairs(outcome: Outcome, fidelity: Fidelity | None) -> tuple[Pair, ...]:

@@ -10,6 +10,7 @@ public class Activity extends android.view.ContextThemeWrapper {
     protected void onDestroy() { throw Stub.only(); }
     protected void onSaveInstanceState(android.os.Bundle state) { throw Stub.only(); }
     protected void onActivityResult(int request, int result, android.content.Intent data) { throw Stub.only(); }
+    public void setContentView(android.view.View view) { throw Stub.only(); }
     public void setContentView(int layout) { throw Stub.only(); }
     public android.view.View findViewById(int id) { throw Stub.only(); }
     public final Application getApplication() { throw Stub.only(); }

@@ -4,6 +4,7 @@ import stubs.Stub;
 
 public abstract class Context {
     public static final String CAMERA_SERVICE = Stub.text();
+    public static final String CONNECTIVITY_SERVICE = Stub.text();
     public static final String ACTIVITY_SERVICE = Stub.text();
     public abstract java.io.File getFilesDir();
     public abstract java.io.File getCacheDir();

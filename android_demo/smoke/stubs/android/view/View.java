@@ -11,6 +11,7 @@ public class View {
     }
     public View(android.content.Context context) {}
     public void setVisibility(int visibility) { throw Stub.only(); }
+    public boolean isEnabled() { throw Stub.only(); }
     public void setEnabled(boolean enabled) { throw Stub.only(); }
     public void setOnClickListener(OnClickListener listener) { throw Stub.only(); }
     public boolean post(Runnable what) { throw Stub.only(); }

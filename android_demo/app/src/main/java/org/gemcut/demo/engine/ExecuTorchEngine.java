@@ -8,6 +8,7 @@ import java.util.List;
 import org.gemcut.core.BundleException;
 import org.gemcut.core.Manifest;
 import org.gemcut.core.Runner;
+import org.gemcut.core.StopFilter;
 import org.gemcut.demo.bundle.CheckedBundle;
 import org.pytorch.executorch.Module;
 import org.pytorch.executorch.extension.llm.LlmCallback;

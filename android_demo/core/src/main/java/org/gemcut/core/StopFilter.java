@@ -1,4 +1,4 @@
-package org.gemcut.demo.engine;
+package org.gemcut.core;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -7,13 +7,14 @@ import java.util.List;
  * Passes text on as it comes, up to the first stop text. What may be a stop text's beginning is held back until that is
  * decided: a person never sees half of one.
  */
-final class StopFilter {
+public final class StopFilter {
     private final List<String> stops = new ArrayList<String>();
     private final StringBuilder text = new StringBuilder();
     private int passed;
     private boolean ended;
 
-    StopFilter(List<String> stopTexts) {
+    /** Filters a reply that these texts end ({@link Prompt#stopTexts}). */
+    public StopFilter(List<String> stopTexts) {
         for (String stop : stopTexts) {
             if (!stop.isEmpty()) {
                 stops.add(stop);
@@ -22,7 +23,7 @@ final class StopFilter {
     }
 
     /** Takes a piece; returns what of the text so far may be shown now, empty for nothing. */
-    String take(String piece) {
+    public String take(String piece) {
         if (ended) {
             return "";
         }
@@ -37,15 +38,17 @@ final class StopFilter {
     }
 
     /** The text has ended by itself: what was held back. */
-    String rest() {
+    public String rest() {
         return pass(text.length());
     }
 
-    boolean ended() {
+    /** Whether a stop text has come. */
+    public boolean ended() {
         return ended;
     }
 
-    String text() {
+    /** All of the text so far, without what ended it. */
+    public String text() {
         return text.toString();
     }
 

@@ -1,0 +1,8 @@
+package android.net;
+
+import stubs.Stub;
+
+public class ConnectivityManager {
+    ConnectivityManager() {}
+    public boolean isActiveNetworkMetered() { throw Stub.only(); }
+}
