@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ....util.text import path_text, size_text
+from ....words.grades import grade_of
 from ... import wording as shown
 from .figures import Plot, Table
 
@@ -133,7 +134,7 @@ def _fidelity(evidence: Evidence | None) -> Fidelity | None:
 
 
 def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str], ...]:
-    from ...wording import FIGURES, figure_text
+    from ...wording import FIGURES, grade_text, in_words
 
     evidence = outcome.evidence
     rows = [
@@ -152,7 +153,10 @@ def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str]
             *((f"{name} on this host", f"{rate:.0f} tokens/s") for name, rate in evidence.speed.items()),
         ]
     if fidelity is not None:
-        named = ((title, figure_text(name, getattr(fidelity, name))) for name, title in FIGURES.items())
+        calls = outcome.tool_calls
+        figures = {**fidelity.figures(), "tool_calls": calls}
+        rows.append(("fidelity", grade_text(grade_of(fidelity, calls), figures)))
+        named = ((title, in_words(name, figures[name])) for name, title in FIGURES.items())
         rows += [(title, text) for title, text in named if text != "-"]
     rows.append(("peak memory", size_text(outcome.peak_memory) if outcome.peak_memory else ""))
     return tuple({name: text for name, text in rows if text}.items())
