@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from importlib import resources
 
+from ..words.grades import words_of
 from .manifest import Figure, Manifest
 
 _APACHE = "licenses/apache-2.0.txt"
@@ -78,25 +81,35 @@ def _number(value: Figure, unit: str = "") -> str:
     return "not a number" if value is None else f"{value:.4g}{unit}"
 
 
-def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> list[str]:
-    return [f"| {head[0]} | {head[1]} |", "|-|-|", *(f"| {a} | {b} |" for a, b in rows)]
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [_line(head), f"|{'-|' * len(head)}", *map(_line, rows)]
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _fidelity(manifest: Manifest) -> list[str]:
-    found = manifest.fidelity
-    if found is None:
+    found, grade = manifest.fidelity, manifest.grade
+    if found is None or grade is None:
         return ["Fidelity was not measured."]
     rows = [
-        ("mean KL divergence", _number(found.mean_kl, " nats")),
-        ("99th percentile of KL", _number(found.p99_kl, " nats")),
-        ("top-1 agreement", _number(found.top1)),
-        ("perplexity ratio", _number(found.perplexity_ratio)),
-        ("largest difference of a log-probability", _number(found.max_logprob_diff, " nats")),
+        _figure("mean_kl", "mean KL divergence", found.mean_kl, " nats"),
+        _figure("p99_kl", "99th percentile of KL", found.p99_kl, " nats"),
+        _figure("top1", "top-1 agreement", found.top1),
+        _figure("perplexity_ratio", "perplexity ratio", found.perplexity_ratio),
+        _figure("max_logprob_diff", "largest difference of a log-probability", found.max_logprob_diff, " nats"),
     ]
     if manifest.behaviour is not None and manifest.behaviour.tool_calls is not None:
-        rows.append(("tool calls that are the float model's own", _number(manifest.behaviour.tool_calls)))
+        rows.append(_figure("tool_calls", "tool calls that are the float model's own", manifest.behaviour.tool_calls))
     said = f"Against the float model, {found.positions} positions of {found.prompts} prompts ({found.form}):"
-    return [said, "", *_table(("figure", "value"), rows)]
+    first = f"In plain words, **{grade.words}**: {grade.meaning}."
+    return [first, "", said, "", *_table(("figure", "value", "in words"), rows)]
+
+
+def _figure(name: str, title: str, value: Figure, unit: str = "") -> tuple[str, str, str]:
+    """Return one figure's row; in a manifest no value stands for one that isn't a number."""
+    return title, _number(value, unit), words_of(name, math.nan if value is None else value)
 
 
 def _gate(manifest: Manifest) -> list[str]:

@@ -16,6 +16,8 @@ from pydantic import (
     model_serializer,
 )
 
+from ..words.grades import Grade, grade_of
+
 SCHEMA_VERSION = 1
 
 
@@ -300,6 +302,7 @@ class Manifest(_Part):
         program: The program's file in the bundle: the one that the runtime opens.
         program_files: The program's other files, which the runtime finds beside it: external data, adapters.
         context: The longest text, prompt and reply together.
+        cache_bytes: Bytes of the KV cache, which a runtime allocates when it loads the program; null if not recorded.
         prefill_chunk: Most tokens of a prompt that the program takes in one step.
         vocab_size: Logits of a position.
         operators: What the program calls outside delegates.
@@ -335,6 +338,7 @@ class Manifest(_Part):
     program: FileName
     program_files: tuple[FileName, ...] = ()
     context: Annotated[int, Field(gt=0)]
+    cache_bytes: Count | None = None
     prefill_chunk: Annotated[int, Field(gt=0)]
     vocab_size: Annotated[int, Field(gt=0)]
     operators: tuple[str, ...] = ()
@@ -356,10 +360,19 @@ class Manifest(_Part):
     licence: LicenceRecord = LicenceRecord()
     notes: tuple[str, ...] = ()
 
+    @property
+    def grade(self) -> Grade | None:
+        """What users notice of the bundle; None if its fidelity wasn't measured."""
+        if self.fidelity is None:
+            return None
+        return grade_of(self.fidelity, self.behaviour.tool_calls if self.behaviour else None)
+
     @model_serializer(mode="wrap")
-    def _without_empty_lists(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As older versions wrote it if the program is one file: they know no ``program_files``."""
+    def _without_empty_entries(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As older versions wrote it without these entries, which they don't know."""
         written: dict[str, Any] = handler(self)
         if not self.program_files:
             written.pop("program_files", None)
+        if self.cache_bytes is None:
+            written.pop("cache_bytes", None)
         return written

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..compat.facts import Package
 from ..compat.needs import Kind, Requirement
 from ..compat.verdict import Comparison, Lack, Verdict, Way, by_release, newest_known
 from ..errors import LackingError
 from ..runtimes import find_runtime
 from .advice import advice
-from .runtime_spec import AppRuntime, parse
+from .runtime_spec import AppRuntime, packages, parse
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AppRuntime", "CheckResult", "Lack", "RuntimeCheck", "check", "parse"]
 
-_ORDER: tuple[Verdict, ...] = ("fails", "unknown", "may", "runs")
+_ORDER: tuple[Verdict, ...] = ("fails", "unpublished", "unknown", "may", "runs")
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class RuntimeCheck:
         version: The runtime's version; "" if it isn't known.
         file: The file that names the runtime; "" if it was given directly.
         line: The line in ``file``, from 1.
-        verdict: ``runs``; ``fails``; ``unknown`` if no source settles whether the runtime has something that the
-            program needs; or ``may`` if nothing is missing as far as can be told from the library's strings, from much
-            older releases, or from the manifest without the program.
+        verdict: ``runs``; ``fails``; ``unpublished`` if no such release is known; ``unknown`` if no source settles
+            whether the runtime has something that the program needs; or ``may`` if nothing is missing as far as can be
+            told from the library's strings, from older releases, or from the manifest without the program.
         way: ``release`` (by facts about a release), ``library`` (by loading the library), or ``strings`` (by its
             strings).
         missing: What the runtime lacks.
@@ -158,6 +159,8 @@ def _check(
         assert asked.runtime is not None
         theirs = find_runtime(asked.runtime).title
         compared = _other(f"the bundle is for {title}, but the app has {theirs}", title)
+    elif not (known := packages()[asked.package or ""]).knows(asked.package_version or ""):
+        compared = _unpublished(asked, known)
     elif asked.version is None:
         compared = _unsettled(
             title, f"it isn't known which {title} {asked.package} {asked.package_version} contains", ()
@@ -187,6 +190,12 @@ def _other(what: str, title: str) -> Comparison:
     return Comparison((Lack("runtime", title, what),), (), {"runtime": 1}, ())
 
 
+def _unpublished(asked: AppRuntime, known: Package) -> Comparison:
+    what = f"no such release is known; the newest known is {known.published[-1]}"
+    lack = Lack("runtime", f"{asked.package} {asked.package_version}", what)
+    return Comparison((), (lack,), {"runtime": 1}, (known.published_source,), published=False)
+
+
 def _unsettled(title: str, what: str, notes: tuple[str, ...]) -> Comparison:
     return Comparison((), (Lack("runtime", title, what),), {"runtime": 1}, (), notes)
 
@@ -198,5 +207,5 @@ def _verdict(compared: Comparison, way: Way, releases: ReleaseFacts, version: st
     if compared.verdict != "runs":
         return compared.verdict
     newest = newest_known(releases) if way == "release" else None
-    beyond = newest is not None and Version(version).major > Version(newest).major
+    beyond = newest is not None and Version(version) > Version(newest)
     return "may" if way == "strings" or beyond or not looked else "runs"

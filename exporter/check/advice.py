@@ -41,8 +41,10 @@ def advice(
         yield f"export for the app's own runtime: gemcut export --runtime {' or '.join(others)}"
     elif kinds:
         yield from _about_missing(kinds, asked, runtime, version, needs)
+    if not compared.published:
+        yield f"correct the version of {asked.package}, if it is a mistake"
     if compared.unknown:
-        yield _about_unknown({lack.kind for lack in compared.unknown}, asked, runtime, way)
+        yield _about_unknown({lack.kind for lack in compared.unknown}, asked, runtime, way, compared.published)
 
 
 def _about_missing(
@@ -65,9 +67,9 @@ def _about_missing(
         yield "or export again with this gemcut, which keeps nodes that old delegates lack out of their blobs"
 
 
-def _about_unknown(kinds: set[Kind], asked: AppRuntime, runtime: RuntimePlugin, way: Way) -> str:
+def _about_unknown(kinds: set[Kind], asked: AppRuntime, runtime: RuntimePlugin, way: Way, published: bool) -> str:
     if runtime.releases.loads_library:
-        if "runtime" in kinds and asked.package:
+        if "runtime" in kinds and asked.package and published:
             return f"name the library itself: --runtime npm:{asked.package}@{asked.package_version}"
         return "name the library that ships, which is then loaded: --runtime app-release.apk, or the .aar"
     if way != "release" and runtime.releases.package_example:

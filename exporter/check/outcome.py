@@ -22,7 +22,7 @@ def outcome(result: CheckResult) -> Outcome:
     return Outcome(
         action="check",
         name=Path(result.bundle).name,
-        state="failed" if result.verdict in ("fails", "unknown") else "done",
+        state="failed" if result.verdict in ("fails", "unpublished", "unknown") else "done",
         findings=tuple(finding for one in result.runtimes for finding in _findings(one)),
         runtime=result.runtime,
         place=_place(worst),
@@ -43,7 +43,8 @@ def _findings(result: RuntimeCheck) -> Iterator[Finding]:
     def one(lack: Lack, rule: str, code: int) -> Finding:
         bad.add(lack.kind)
         verb = "lacks" if code == EXIT_CONFORMANCE else "may lack"
-        return Finding(rule, False, f"{result.title} {verb} the {lack}", code, hint=hint, place=place)
+        said = f"{result.title}: {lack.why}" if result.verdict == "unpublished" else f"{result.title} {verb} the {lack}"
+        return Finding(rule, False, said, code, hint=hint, place=place)
 
     for lack in result.missing:
         yield one(lack, f"runtime.{lack.kind}", EXIT_CONFORMANCE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from ..compat.facts import Package
+from ..compat.facts import SNAPSHOT, Package
 from ..errors import UnsupportedError, UsageError, nearest
 from ..runtimes import RUNTIMES
 from . import gradle
@@ -104,7 +104,7 @@ def _package(text: str, name: str, version: str, file: str | None = None, line: 
     if not gradle.is_plain(version):
         raise UsageError(f"{text}: {version!r} is not one version", hint=f"give a single version, {example}")
     try:
-        plain = Version(version.removesuffix("-SNAPSHOT")).base_version
+        plain = Version(version.removesuffix(SNAPSHOT)).base_version
     except InvalidVersion as error:
         raise UsageError(f"{text}: {version!r} is not a version", hint=f"give a version, {example}") from error
     runtime_version = known.releases.get(plain) if known.releases else plain

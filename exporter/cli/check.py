@@ -13,13 +13,14 @@ from .reporting import report_options, reporting
 
 if TYPE_CHECKING:
     from ..check import CheckResult, RuntimeCheck
-    from ..compat.verdict import Lack
+    from ..compat.verdict import Lack, Verdict
 
-_VERDICTS = {
-    "runs": "runs this bundle",
-    "may": "may run this bundle: nothing is missing, as far as can be told",
-    "fails": "does NOT run this bundle",
-    "unknown": "isn't known to run this bundle",
+_ANSWERS: dict[Verdict, str] = {
+    "runs": "it runs",
+    "may": "it may run: nothing is missing, as far as can be told",
+    "fails": "it does NOT run",
+    "unpublished": "no such release is known",
+    "unknown": "it isn't known whether it runs",
 }
 _WAYS = {
     "release": "from what is known about the release",
@@ -43,7 +44,8 @@ A version is compared with what is known about that release. A library is loaded
 can't load it, its strings are read, and the verdict is only that it may run. The bundle itself isn't run:
 gemcut validate --on android-lib:LIBRARY does that.
 
-Exit codes: 0 it runs or may run, 6 it doesn't run, 4 it can't be known.
+The first line is the answer. Exit codes: 0 it runs or may run, 6 it doesn't run, 4 it can't be known, or no such
+release is known.
 """
 
 
@@ -67,28 +69,47 @@ def command(bundle: Path, asked: str, as_json: bool, **reports: Any) -> int:
         _show(found)
     for one in found.runtimes:
         for said, lacks in (("lacks", one.missing), ("isn't known to have", one.unknown)):
-            if lacks:
+            if lacks and one.verdict != "unpublished":
                 warn(f"failed: {one.title} {said} {', '.join(lack.name for lack in lacks)}")
-    return {"fails": EXIT_CONFORMANCE, "unknown": EXIT_UNSUPPORTED}.get(found.verdict, EXIT_PROVEN)
+        if one.verdict == "unpublished":
+            warn(f"failed: {one.title}: {one.unknown[0].why}")
+    codes = {"fails": EXIT_CONFORMANCE, "unpublished": EXIT_UNSUPPORTED, "unknown": EXIT_UNSUPPORTED}
+    return codes.get(found.verdict, EXIT_PROVEN)
 
 
 def _show(found: CheckResult) -> None:
+    say(_answer(found))
     for one in found.runtimes:
-        _show_runtime(one)
+        if len(found.runtimes) > 1:
+            say(f"\n{_named(one)}: {_ANSWERS[one.verdict]}")
+        _show_reasons(one)
 
 
-def _show_runtime(one: RuntimeCheck) -> None:
-    from ..compat.verdict import WORDS
+def _answer(found: CheckResult) -> str:
+    """The answer in one line: the worst verdict, and the runtimes that it is about."""
+    worst = [one for one in found.runtimes if one.verdict == found.verdict]
+    named = ", ".join(map(_named, worst))
+    if found.verdict == "unpublished":
+        return f"{_ANSWERS[found.verdict]}: {named} ({worst[0].unknown[0].why.partition('; ')[2]})"
+    others = f" ({len(worst)} of the {len(found.runtimes)} that were found)" if len(found.runtimes) > 1 else ""
+    return f"{_ANSWERS[found.verdict]}: {Path(found.bundle).name} on {named}{others}"
+
+
+def _named(one: RuntimeCheck) -> str:
     from ..util.text import path_text
+
+    return f"{one.title} ({path_text(Path(one.file))}:{one.line})" if one.file else one.title
+
+
+def _show_reasons(one: RuntimeCheck) -> None:
+    from ..compat.verdict import WORDS
     from .views.table import table
 
-    place = f" ({path_text(Path(one.file))}:{one.line})" if one.file else ""
-    say(f"{one.title}{place} {_VERDICTS[one.verdict]}")
     lacks = [_row(lack, "missing") for lack in one.missing] + [_row(lack, "not known") for lack in one.unknown]
-    if lacks:
+    if lacks and one.verdict != "unpublished":
         table(lacks, ("what", "name", "", "why", "since"))
     looked = ", ".join(f"{number} {WORDS[kind][number != 1]}" for kind, number in one.checked.items())
-    rows = [("told", _WAYS[one.way]), ("looked for", looked)]
+    rows = [("told", _WAYS[one.way]), ("looked for", looked)] if one.verdict != "unpublished" else []
     rows += [("to avoid it" if one.missing else "to settle it", each) for each in one.advice]
     rows += [("note", each) for each in one.notes]
     rows += [("source", each) for each in one.sources]

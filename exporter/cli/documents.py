@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -35,7 +35,9 @@ from ..quantize import recipe
 from ..quantize.recipe import Recipe
 from ..tidy.found_bundles import BundleList, BundlesRemoved
 from ..tidy.kept_results import CacheInfo, CachePruned
-from .list_documents import DeviceList, DeviceSetup, RecipeList, Target, TargetList
+from ..words.grades import Grade, grade_of
+from .graded_documents import Contents, RecipeList
+from .list_documents import DeviceList, DeviceSetup, Target, TargetList
 from .measured_documents import EvalResult, SearchResult, SensitivityResult
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -115,6 +117,7 @@ class ExportedBundle:
         unproven: How the gate was not kept.
         fidelity: As in the manifest.
         behaviour: As in the manifest.
+        grade: What users notice of it; null if its fidelity wasn't measured.
         speed: Tokens per second on this host, by name.
         run_memory: Bytes that the program adds to a process on this host, by the names in ``MemoryUse``.
         devices: What it did on each device, besides this machine, that it was proven on.
@@ -128,6 +131,7 @@ class ExportedBundle:
     unproven: tuple[str, ...]
     fidelity: dict[str, Any] | None
     behaviour: dict[str, Any] | None
+    grade: Grade | None
     speed: dict[str, float]
     run_memory: dict[str, int]
     devices: tuple[DeviceResult, ...]
@@ -160,6 +164,7 @@ class HereResult:
     Attributes:
         passed: Whether it conforms and keeps the manifest's limits.
         fidelity: The fidelity that was measured here.
+        grade: What users notice of it.
         positions: The number of positions that were scored.
         violations: How the manifest's limits are not kept.
         unmeasured: Limits on figures that the goldens alone don't give.
@@ -175,6 +180,7 @@ class HereResult:
 
     passed: bool
     fidelity: dict[str, float | None]
+    grade: Grade
     positions: int
     violations: tuple[str, ...]
     unmeasured: tuple[str, ...]
@@ -215,6 +221,7 @@ def here_result(here: ProvenHere) -> HereResult:
     return HereResult(
         passed=conformance.passed and verdict.passed,
         fidelity=verdict.fidelity.figures(),
+        grade=grade_of(verdict.fidelity, here.behaviour.tool_calls),
         positions=verdict.fidelity.positions,
         violations=verdict.reasons(),
         unmeasured=verdict.unmeasured,
@@ -246,28 +253,6 @@ def device_result(verdict: DeviceVerdict) -> DeviceResult:
         peak_memory=verdict.peak_memory,
         seconds=verdict.seconds,
     )
-
-
-@dataclass(frozen=True)
-class Contents:
-    """``gemcut inspect --json``.
-
-    Attributes:
-        bundle: Where it is.
-        format: Whether it is a folder or a zip.
-        size: Bytes of all files.
-        oldest_runtime: The oldest known version of the runtime that has every operator and backend that the program
-            needs.
-        manifest: As ``manifest.schema.json`` has it.
-        layout: Tables of what is inside the program's own file (sections and signatures of a LiteRT one).
-    """
-
-    bundle: str
-    format: Literal["dir", "zip"]
-    size: int
-    oldest_runtime: str | None
-    manifest: dict[str, Any]
-    layout: dict[str, list[dict[str, str]]]
 
 
 DOCUMENTS: dict[str, type] = {

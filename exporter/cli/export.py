@@ -266,6 +266,7 @@ def _bundle(published: Published) -> Any:
         unproven=manifest.unproven,
         fidelity=manifest.fidelity.model_dump(mode="json") if manifest.fidelity else None,
         behaviour=manifest.behaviour.model_dump(mode="json") if manifest.behaviour else None,
+        grade=manifest.grade,
         speed=published.speed,
         run_memory=published.run_memory,
         devices=tuple(device_result(one) for one in published.devices),
@@ -275,7 +276,7 @@ def _bundle(published: Published) -> Any:
 def _show(published: Published) -> None:
     from ..report.wording import memory_text
     from ..util.text import path_text, size_text
-    from .views.proof import show_behaviour, show_device, show_fidelity
+    from .views.proof import fidelity_text, show_behaviour, show_device, show_fidelity
     from .views.table import table
 
     manifest, bundle = published.manifest, path_text(published.bundle)
@@ -285,13 +286,14 @@ def _show(published: Published) -> None:
         ("runtime", f"{manifest.runtime.name} {manifest.runtime.version}"),
         ("recipe", manifest.recipe.name),
         ("size", size_text(published.size)),
+        ("fidelity", fidelity_text(manifest.fidelity, manifest.behaviour, brief=True) if manifest.fidelity else ""),
         ("proven", "yes" if manifest.proven else "NO"),
         ("also on", ", ".join(one.device for one in published.devices)),
         ("speed on this host", speed),
         ("memory on this host", memory_text(published.run_memory)),
     ]
     if manifest.fidelity:
-        show_fidelity(manifest.fidelity, manifest.gate.limits)
+        show_fidelity(manifest.fidelity, manifest.gate.limits, manifest.behaviour)
     if manifest.behaviour:
         show_behaviour(manifest.behaviour)
     for one in published.devices:

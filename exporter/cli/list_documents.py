@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..devices.setup import DeviceEntry
-from ..quantize.recipe import Recipe
 from ..runtimes import RUNTIMES
 from . import target_document
 
@@ -21,17 +20,6 @@ class TargetList:
     """
 
     targets: tuple[Target, ...]  # type: ignore[valid-type]
-
-
-@dataclass(frozen=True)
-class RecipeList:
-    """``gemcut recipes --json``.
-
-    Attributes:
-        recipes: The shipped recipes.
-    """
-
-    recipes: tuple[Recipe, ...]
 
 
 @dataclass(frozen=True)

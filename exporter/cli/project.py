@@ -11,6 +11,7 @@ from .common import console_progress, emit, say, warn
 from .reporting import reporting
 
 if TYPE_CHECKING:
+    from ..bundle.manifest import Manifest
     from ..project.rebuild import Built
     from .reporting import Report
 
@@ -104,6 +105,10 @@ def _emit(built: tuple[Built, ...], root: Path, flags: Mapping[str, Any]) -> Non
     emit(ProjectResult(str(root / FILE), bool(flags["locked"]), passed, tuple(map(record_of, built))))
 
 
+def _words(manifest: Manifest) -> str:
+    return manifest.grade.words if manifest.grade else ""
+
+
 def _show(built: tuple[Built, ...]) -> None:
     from ..util.text import path_text, size_text
     from .views.table import table
@@ -111,12 +116,14 @@ def _show(built: tuple[Built, ...]) -> None:
     rows = []
     for one in built:
         seconds = f"{one.seconds:.1f} s" if one.seconds else ""
-        sizes = {each.bundle: size_text(each.size) for each in one.published}
+        made = {each.bundle: (size_text(each.size), _words(each.manifest)) for each in one.published}
         first: tuple[str, str, str] = (one.entry.name, one.state, seconds)
         for place in one.places or (None,):
-            rows.append((*first, sizes.get(place, "") if place else "", path_text(place) if place else ""))
+            rows.append(
+                (*first, *(made.get(place, ("", "")) if place else ("", "")), path_text(place) if place else "")
+            )
             first = ("", "", "")
-    table(rows, ("bundle", "state", "took", "size", "where"))
+    table(rows, ("bundle", "state", "took", "size", "fidelity", "where"))
     for one in built:
         if one.reasons:
             say(f"{one.entry.name} was out of date: {'; '.join(one.reasons)}")

@@ -194,22 +194,25 @@ def _names(one: TensorSensitivity) -> str:
 
 def _show_front(found: Searched, chosen: Mix | None) -> None:
     from ..util.text import size_text
+    from ..words.grades import words_of
     from .views.table import table
 
     rows = [
         (
             size_text(found.smallest + point.bytes),
             f"{point.nats:.4f}",
+            words_of("mean_kl", point.nats),
             str(point.raised),
             " and ".join(point.last) or "all int4",
         )
         for point in _some(found.points)
     ]
-    table(rows, ("bundle", "nats", "steps", "the last matrix that became int8"))
+    table(rows, ("bundle", "nats", "in words", "steps", "the last matrix that became int8"))
     say(f"int8 activations are {found.sensitivity.activations:.4f} of these nats; no mix has less.")
     if chosen is not None:
         size = size_text(found.smallest + chosen.bytes)
-        say(f"For this budget: {len(chosen.raised)} matrices int8, about {size}, about {chosen.nats:.4f} nats.")
+        told = f"{chosen.nats:.4f} nats ({words_of('mean_kl', chosen.nats)})"
+        say(f"For this budget: {len(chosen.raised)} matrices int8, about {size}, about {told}.")
 
 
 def _some(points: tuple[Point, ...]) -> Iterator[Point]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import click
 
 from .common import Group, emit, json_option, say
@@ -24,14 +22,16 @@ command.add_command(search_command)
 def list_command(as_json: bool) -> None:
     """List the shipped recipes."""
     from ..quantize.recipe import list_recipes, load_recipe
-    from .list_documents import RecipeList
+    from .graded_documents import RecipeList, recipe_grades
     from .views.table import table
 
     recipes = tuple(load_recipe(name) for name in list_recipes())
+    grades = recipe_grades(recipes)
     if as_json:
-        emit(RecipeList(recipes))
+        emit(RecipeList(recipes, grades))
         return
-    table(((r.name, r.description) for r in recipes), ("recipe", ""))
+    rows = ((r.name, grades[r.name].words if r.name in grades else "", r.description) for r in recipes)
+    table(rows, ("recipe", "at its limits", ""))
     say("gemcut recipes show NAME explains each rule; NAME may also be your own TOML file.")
 
 
@@ -41,6 +41,7 @@ def list_command(as_json: bool) -> None:
 def show_command(name: str, as_json: bool) -> None:
     """Explain the rules and limits of the recipe NAME, a shipped recipe or a TOML file."""
     from ..quantize.recipe import load_recipe
+    from ..words.grades import AT_LEAST, words_of
     from .views.table import table
 
     recipe = load_recipe(name)
@@ -53,12 +54,9 @@ def show_command(name: str, as_json: bool) -> None:
         ("module", "weight", "group", "activation", "why"),
     )
     say("A bundle must keep these limits against the float model:")
-    gate = recipe.gate
-    limits = ((f.name, getattr(gate, f.name)) for f in fields(gate) if f.name != "reason")
     rows = (
-        (name, f"{'>=' if name in ('top1', 'tool_calls') else '<='} {limit:g}")
-        for name, limit in limits
-        if limit is not None
+        (name, f"{'>=' if name in AT_LEAST else '<='} {limit:g}", words_of(name, limit))
+        for name, limit in recipe.gate.limits().items()
     )
-    table(rows, ("figure", "limit"))
-    say(gate.reason)
+    table(rows, ("figure", "limit", "at the limit"))
+    say(recipe.gate.reason)

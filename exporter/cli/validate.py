@@ -102,7 +102,7 @@ def _show(found: Validated) -> None:
     say(f"{found.bundle}: every byte is as it was exported")
     if found.here:
         here = found.here
-        show_fidelity(here.verdict.fidelity, found.manifest.gate.limits)
+        show_fidelity(here.verdict.fidelity, found.manifest.gate.limits, here.behaviour)
         for name in here.verdict.unmeasured:
             say(f"{name} was only measured at the export: the goldens hold no raw logits")
         show_behaviour(here.behaviour)

@@ -16,6 +16,7 @@ from ..config.toml_file import DataFile, read
 _FOLDER = Path(__file__).parent
 _KIND = "facts"
 Has = Literal["yes", "no", "unknown"]
+SNAPSHOT = "-SNAPSHOT"  # what Maven ends the version of a build before a release with
 
 
 class Package(DataFile):
@@ -28,6 +29,8 @@ class Package(DataFile):
         npm: Whether it is a dependency in a package.json.
         backends: The backends of its prebuilt library; None for those of the release's list.
         releases: The package's version -> the runtime's; empty if they are the same.
+        published: All releases that are known, the oldest first.
+        published_source: Where these are listed.
     """
 
     runtime: str
@@ -36,6 +39,13 @@ class Package(DataFile):
     npm: bool = False
     backends: tuple[str, ...] | None = None
     releases: dict[str, str] = Field(default_factory=dict)
+    published: tuple[str, ...] = Field(min_length=1)
+    published_source: str
+
+    def knows(self, version: str) -> bool:
+        """Return whether a version, or the release that it comes before (``1.1.0-SNAPSHOT``), is a known release."""
+        base = Version(Version(version.removesuffix(SNAPSHOT)).base_version)
+        return any(Version(each) == base for each in self.published)
 
 
 class ExecutorchGroup(DataFile):

@@ -10,7 +10,7 @@ from .facts import Has, Table
 from .needs import Kind, Requirement
 from .releases import ReleaseFacts
 
-Verdict = Literal["runs", "may", "fails", "unknown"]
+Verdict = Literal["runs", "may", "fails", "unpublished", "unknown"]
 Way = Literal["release", "library", "strings"]
 
 # Singular and plural.
@@ -57,6 +57,7 @@ class Comparison:
         checked: How many requirements of each kind were looked for.
         sources: Where the facts come from.
         notes: What the user should know.
+        published: Whether the runtime's release is known to exist.
     """
 
     missing: tuple[Lack, ...]
@@ -64,10 +65,16 @@ class Comparison:
     checked: dict[Kind, int]
     sources: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    published: bool = True
 
     @property
     def verdict(self) -> Verdict:
-        """``fails`` if anything is missing, ``unknown`` if nothing is but something isn't known, else ``runs``."""
+        """``fails`` if anything is missing, ``unknown`` if nothing is but something isn't known, else ``runs``.
+
+        Of a release that nobody has published it is ``unpublished``.
+        """
+        if not self.published:
+            return "unpublished"
         return "fails" if self.missing else "unknown" if self.unknown else "runs"
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..words.grades import Grade
+
 
 @dataclass(frozen=True)
 class FigureLine:
@@ -101,6 +103,8 @@ class Behaviours:
     Attributes:
         form: The form of the figures.
         figures: The figures over all prompts.
+        grade_a: What users notice of the first bundle, by its figures and tool calls.
+        grade_b: What users notice of the second bundle, by its figures and tool calls.
         chats: How many prompts both have (the same chat).
         prompts: The goldens that are the same to the letter.
         texts: The prompts that both have and that get different replies.
@@ -116,6 +120,8 @@ class Behaviours:
 
     form: str
     figures: tuple[FigureLine, ...]
+    grade_a: Grade
+    grade_b: Grade
     chats: int
     prompts: tuple[PromptLine, ...]
     texts: tuple[Text, ...]

@@ -18,6 +18,7 @@ from . import tokenizers as tokens
 from .document import AREAS, Change, DiffResult, Names, Side, TemplateDiff, TokenizerDiff, same, worst
 
 if TYPE_CHECKING:
+    from ..bundle.manifest import Manifest
     from ..bundle.reader import Bundle
     from ..prompt.codec import ChatCodec
     from ..util.progress import Progress
@@ -82,6 +83,7 @@ def _compare(a: Bundle, b: Bundle, progress: Progress) -> DiffResult:
     return DiffResult(
         a=_side(a, measured.a),
         b=_side(b, measured.b),
+        float_models=_float_models(first, second),
         severity=worst(ordered),
         changes=ordered,
         uncompared=(*notes, *([prompt_note] if prompt_note else []), *texts[3], *_uncompared(a, b, records)),
@@ -99,6 +101,20 @@ def _compare(a: Bundle, b: Bundle, progress: Progress) -> DiffResult:
         behaviour=behaves,
         thresholds=(),
         passed=True,
+    )
+
+
+def _float_models(a: Manifest, b: Manifest) -> str | None:
+    """Return what different float models mean for the figures; None if the float model is the same."""
+    if not facts.other_weights(a, b):
+        return None
+    named = [
+        one.model.name + (f" with the adapter {one.model.adapter.name}" if one.model.adapter else "") for one in (a, b)
+    ]
+    which = f"{named[0]} and {named[1]}" if named[0] != named[1] else f"both called {named[0]}"
+    return (
+        f"A and B were made from different float models ({which}): each bundle's fidelity is measured against its own, "
+        "so better figures don't mean a better model."
     )
 
 
@@ -177,7 +193,8 @@ def _uncompared(a: Bundle, b: Bundle, records: tuple[Records, Records]) -> Itera
             "in the second; both are shown over the top 64 instead"
         )
     shared = [one for one in records[0].goldens if one in records[1].goldens]
-    if any(records[0].goldens[one].greedy_ids != records[1].goldens[one].greedy_ids for one in shared):
+    same_weights = not facts.other_weights(first, second)
+    if same_weights and any(records[0].goldens[one].greedy_ids != records[1].goldens[one].greedy_ids for one in shared):
         yield "fidelity: the float models reply differently, and each bundle's figures refer to its own"
     if not shared:
         yield "replies: the bundles have no prompt in common"

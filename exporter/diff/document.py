@@ -265,6 +265,8 @@ class DiffResult:
     Attributes:
         a: The first bundle.
         b: The second bundle.
+        float_models: One sentence, if the two were made from different float models, on what that means for their
+            figures; null if it is the same one.
         severity: The worst of ``changes``.
         changes: The verdict on each area that was compared.
         uncompared: What couldn't be compared, and why.
@@ -286,6 +288,7 @@ class DiffResult:
 
     a: Side
     b: Side
+    float_models: str | None
     severity: Severity
     changes: tuple[Change, ...]
     uncompared: tuple[str, ...]

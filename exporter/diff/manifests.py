@@ -72,14 +72,25 @@ def _model(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
     kind += pair("model.adapter.kind", *(one.kind if one else None for one in adapters))
     files += pairs_of("model.adapter.files", *(one.files if one else {} for one in adapters))
     pairs = [*named, *kind, *files]
-    weights = [one for one in files if one.name.endswith(_WEIGHTS)]
-    if kind or weights:
+    if other_weights(a, b):
         return pairs, Change("model", "matters", arrow(pairs), "other weights make another model")
     read = [one for one in files if one.name.partition(".files.")[2] not in _WORDS]
     if read:
         reason = "the weights are the same files; what the changed files do is judged below"
         return pairs, Change("model", "harmless", arrow(pairs), reason)
     return pairs, _judged("model", pairs, "harmless", "the weights are the same files")
+
+
+def other_weights(a: Manifest, b: Manifest) -> bool:
+    """Return whether the two were made from different float models: other weights, adapter, or kind of model."""
+
+    def made_of(manifest: Manifest) -> tuple[object, ...]:
+        model, adapter = manifest.model, manifest.model.adapter
+        files = {**model.files, **{f"adapter/{k}": v for k, v in (adapter.files if adapter else {}).items()}}
+        weights = sorted(digest for name, digest in files.items() if name.endswith(_WEIGHTS))
+        return model.model_type, model.parameters, adapter.kind if adapter else None, weights
+
+    return made_of(a) != made_of(b)
 
 
 def _licence(a: Manifest, b: Manifest) -> tuple[list[Pair], Change]:
@@ -213,7 +224,7 @@ def _below(value: float | None, than: float | None) -> bool:
 
 def _looser(a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
     """Return limits that allow more than before, or that are gone; if others replaced them, neither gate is looser."""
-    from ..prove.gate import AT_LEAST
+    from ..words.grades import AT_LEAST
 
     found = [name for name, limit in a.items() if name in b and (limit - b[name]) * (1 if name in AT_LEAST else -1) > 0]
     return found if set(b) - set(a) else [*found, *(name for name in a if name not in b)]

@@ -35,7 +35,11 @@ def outcome(found: DiffResult, seconds: dict[str, float] | None = None) -> Outco
         target=found.b.target,
         bundle=Path(found.b.bundle),
         seconds=dict(seconds or {}),
-        notes=(f"compared with {found.a.bundle}", *(f"not compared: {note}" for note in found.uncompared)),
+        notes=(
+            f"compared with {found.a.bundle}",
+            *filter(None, [found.float_models]),
+            *(f"not compared: {note}" for note in found.uncompared),
+        ),
     )
 
 

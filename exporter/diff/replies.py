@@ -14,6 +14,7 @@ from ..prompt.toolcalls import holds_tool_calls
 from ..prove.compiled_prompt import read_calls
 from ..prove.fidelity import Fidelity, fidelity_top64, kl_buckets
 from ..prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
+from ..words.grades import Measured, grade_of
 from .behaviours import Behaviours, CallLine, FigureLine, PromptLine, Text
 from .chat_templates import first_difference
 from .document import Change, same
@@ -80,19 +81,22 @@ def compare_records(a: Records, b: Records) -> Behaviours:
     """Compare both bundles' outputs, prompt by prompt if they were asked the same."""
     shared = [one for one in a.goldens if one in b.goldens and _chat(a.goldens[one]) == _chat(b.goldens[one])]
     matched = [one for one in shared if _letters(a.goldens[one]) == _letters(b.goldens[one])]
-    form, figures = _figures(a, b)
+    form, (first, second) = _figures(a, b)
     calls_a, calls_b = ({one: _exact(side, one) for one in side.goldens} for side in (a, b))
+    rates = _rate(calls_a.values()), _rate(calls_b.values())
     return Behaviours(
         form=form,
-        figures=figures,
+        figures=_figure_lines(first, second, a.manifest.gate.limits),
+        grade_a=grade_of(first, rates[0]),
+        grade_b=grade_of(second, rates[1]),
         chats=len(shared),
         prompts=tuple(_line(one, a, b) for one in matched),
         texts=tuple(_text(one, a, b) for one in shared if _reply(a, one) != _reply(b, one)),
         tool_calls=tuple(
             CallLine(one, calls_a[one], calls_b[one]) for one in shared if {calls_a[one], calls_b[one]} != {None}
         ),
-        tool_calls_a=_rate(calls_a.values()),
-        tool_calls_b=_rate(calls_b.values()),
+        tool_calls_a=rates[0],
+        tool_calls_b=rates[1],
         expected_a=_expected(a),
         expected_b=_expected(b),
         only_a=tuple(one for one in a.goldens if one not in shared),
@@ -121,19 +125,18 @@ def _reply(side: Records, prompt: str) -> tuple[str, bool]:
     return side.recorded[prompt].greedy_text, side.recorded[prompt].ended
 
 
-def _figures(a: Records, b: Records) -> tuple[str, tuple[FigureLine, ...]]:
+def _figures(a: Records, b: Records) -> tuple[str, tuple[Measured, Measured]]:
     """Return all figures: the manifests' own, or those over the top 64 if the manifests' have different forms."""
     first, second = a.manifest.fidelity, b.manifest.fidelity
     if first is not None and second is not None and first.form == second.form:
-        form = first.form
-        values = [{name: getattr(one, name) for name in FIGURES} for one in (first, second)]
-    else:
-        form = "top-64"
-        values = [dict(side.fidelity.figures()) for side in (a, b)]
-    pairs = [(name, _finite(values[0][name]), _finite(values[1][name])) for name in FIGURES]
-    limits = {**_LIMITS, **a.manifest.gate.limits}
-    lines = (FigureLine(*one, _worse(*one, limits)) for one in pairs if one[1:] != (None, None))
-    return form, tuple(lines)
+        return first.form, (first, second)
+    return "top-64", (a.fidelity, b.fidelity)
+
+
+def _figure_lines(a: Measured, b: Measured, limits: dict[str, float]) -> tuple[FigureLine, ...]:
+    pairs = [(name, _finite(getattr(a, name)), _finite(getattr(b, name))) for name in FIGURES]
+    known = {**_LIMITS, **limits}
+    return tuple(FigureLine(*one, _worse(*one, known)) for one in pairs if one[1:] != (None, None))
 
 
 def _finite(value: float | None) -> float | None:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 # Copied unchanged if the checkpoint has them; the tokenizer and the template in use are written separately.
 CONFIG = "config.json"
 _CARRIED = ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", CONFIG)
-_LIMITS = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logit_diff", "tool_calls")
 
 
 def add_tokenizer(staging: Staging, checkpoint: Checkpoint) -> ChatCodec:
@@ -162,6 +161,7 @@ def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, built: 
         calibration=built.calibration,
         program=plan.runtime.program_name,
         context=program.context,
+        cache_bytes=plan.cache.bytes,
         prefill_chunk=program.prefill_chunk,
         vocab_size=program.vocab_size,
         operators=program.operators,
@@ -174,7 +174,7 @@ def first_manifest(plan: ExportPlan, program: Program, codec: ChatCodec, built: 
             )
             for name, size in sorted(program.tensors.items())
         },
-        gate=GateRecord(limits=limits(plan.recipe.gate), reason=plan.recipe.gate.reason),
+        gate=GateRecord(limits=plan.recipe.gate.limits(), reason=plan.recipe.gate.reason),
         stop_ids=checkpoint.stop_ids,
         bos_id=checkpoint.bos_id,
         special_tokens=checkpoint.special_tokens,
@@ -192,11 +192,6 @@ def adapter_record(checkpoint: Checkpoint) -> AdapterRecord | None:
     return AdapterRecord(
         name=adapter.name, kind=adapter.config.kind, base=adapter.config.base_name, files=adapter.hashes
     )
-
-
-def limits(gate: Gate) -> dict[str, float]:
-    """Return the gate's limits by figure."""
-    return {name: value for name in _LIMITS if (value := getattr(gate, name)) is not None}
 
 
 def gate_of(record: GateRecord) -> Gate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..words.grades import Grade
 from .rebuild import Built
 
 
@@ -36,6 +37,7 @@ class MadeBundle:
         sha256: SHA-256 of its manifest.
         fidelity: As in the manifest.
         behaviour: As in the manifest.
+        grade: What users notice of it; null if its fidelity wasn't measured.
         speed: Tokens per second on this host, by name.
     """
 
@@ -45,6 +47,7 @@ class MadeBundle:
     sha256: str
     fidelity: dict[str, Any] | None
     behaviour: dict[str, Any] | None
+    grade: Grade | None
     speed: dict[str, float]
 
 
@@ -116,6 +119,7 @@ def record_of(built: Built) -> ProjectBundle:
             sha256=manifest_sha256(one.manifest),
             fidelity=one.manifest.fidelity.model_dump(mode="json") if one.manifest.fidelity else None,
             behaviour=one.manifest.behaviour.model_dump(mode="json") if one.manifest.behaviour else None,
+            grade=one.manifest.grade,
             speed=one.speed,
         )
         for one in built.published

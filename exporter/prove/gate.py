@@ -10,8 +10,6 @@ from ..quantize.recipe import Gate
 from .behaviour import Behaviour
 from .fidelity import Fidelity, Place, PromptFidelity
 
-AT_LEAST = frozenset({"top1", "tool_calls"})
-
 
 @dataclass(frozen=True)
 class Violation:

@@ -14,6 +14,8 @@ from pydantic import ConfigDict, Field, model_validator
 from ..config import toml_file as datafile
 from ..errors import UnsupportedError, nearest
 
+FIGURES = ("mean_kl", "p99_kl", "top1", "perplexity_ratio", "max_logit_diff", "tool_calls")  # those of a gate
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -36,6 +38,10 @@ class Gate:
     max_logit_diff: float | None = None
     tool_calls: float | None = None
     reason: str = ""
+
+    def limits(self) -> dict[str, float]:
+        """Return the limits by figure."""
+        return {name: value for name in FIGURES if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True)

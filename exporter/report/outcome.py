@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import EXIT_BUDGET, EXIT_CONFORMANCE, EXIT_GATE
+from ..words.grades import Grade, grade_of, words_of
 
 if TYPE_CHECKING:
     from ..devices.replay import DeviceVerdict
@@ -100,6 +101,18 @@ class Outcome:
         return max(self.memory.values(), default=0)
 
     @property
+    def tool_calls(self) -> float | None:
+        """The share of the float model's tool calls that the bundle makes exactly, 0..1; None if that isn't known."""
+        behaviour = self.evidence.behaviour if self.evidence else None
+        return behaviour.tool_calls if behaviour else None
+
+    @property
+    def grade(self) -> Grade | None:
+        """What users notice of the bundle; None if its fidelity wasn't measured."""
+        verdict = self.evidence.verdict if self.evidence else None
+        return grade_of(verdict.fidelity, self.tool_calls) if verdict else None
+
+    @property
     def failures(self) -> tuple[Finding, ...]:
         """The findings that didn't pass."""
         return tuple(one for one in self.findings if not one.passed)
@@ -134,7 +147,7 @@ def _gate(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 f"fidelity.{name}",
                 False,
-                str(violation),
+                _with_words(str(violation), name, violation.measured),
                 EXIT_GATE,
                 violation.measured,
                 violation.limit,
@@ -143,8 +156,14 @@ def _gate(evidence: Evidence) -> Iterator[Finding]:
                 _advice(verdict.reason),
             )
         elif violation is None and limit is not None and value is not None:
-            message = f"{name} {value:.4g}, limit {limit:.4g}"
+            message = _with_words(f"{name} {value:.4g}, limit {limit:.4g}", name, value)
             yield Finding(f"fidelity.{name}", True, message, measured=value, limit=limit)
+
+
+def _with_words(message: str, name: str, value: float) -> str:
+    """Return what was found, and what users notice of a figure alone."""
+    words = words_of(name, value)
+    return f"{message}: {words}" if words else message
 
 
 def _advice(reason: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from ..words.grades import Grade
     from .outcome import Finding, Outcome, Place
     from .rules import Area
 
@@ -20,14 +21,52 @@ FIGURES = {
     "max_logit_diff": "largest logit difference",
 }
 
+# Titles within a sentence, for the figures that grades go by, and their units.
+_SHORT = {
+    "mean_kl": "mean KL",
+    "p99_kl": "99th percentile of KL",
+    "top1": "top-1",
+    "perplexity_ratio": "perplexity ratio",
+    "tool_calls": "tool calls like the float model's",
+}
+_UNITS = {"mean_kl": " nats", "p99_kl": " nats"}
+
 
 def figure_text(name: str, value: float | None) -> str:
     """Return one figure for a reader; rates are per cent."""
-    from ..prove.gate import AT_LEAST
+    from ..words.grades import AT_LEAST
 
     if value is None:
         return "-"
     return f"{value:.2%}" if name in AT_LEAST else f"{value:.4g}"
+
+
+def in_words(name: str, value: float | None) -> str:
+    """Return what users notice of one figure alone, after its value: ``0.0031 (users won't notice)``."""
+    from ..words.grades import words_of
+
+    words = words_of(name, value)
+    return f"{figure_text(name, value)} ({words})" if words else figure_text(name, value)
+
+
+def grade_text(grade: Grade, figures: Mapping[str, float | None], brief: bool = False) -> str:
+    """Return what users notice of a bundle in one line, with the figures that decide it.
+
+    Args:
+        grade: The bundle's grade.
+        figures: Its figures by name: those of fidelity, and ``tool_calls``.
+        brief: Leave out what the words mean.
+    """
+    shown = grade.because or ("mean_kl", "top1")
+    told = ", ".join(f"{_SHORT[name]} {_measured(name, figures.get(name))}" for name in shown)
+    said = f"{grade.words} ({told})"
+    return said if brief else f"{said}: {grade.meaning}"
+
+
+def _measured(name: str, value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "not a number"
+    return f"{figure_text(name, value)}{_UNITS.get(name, '')}"
 
 
 # Where a CI service has checked out the repository: reports name files from there, whatever folder Gemcut runs in.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...bundle.reader import OWN_FILES
-from ...report.wording import FIGURES, figure_text
+from ...report.wording import FIGURES, in_words
 from ...util.native_output import streams
 from ...util.text import size_text
 from .table import PLAIN_WIDTH, table
@@ -46,12 +46,16 @@ def beside(rows: Iterable[tuple[str, str, str]], heads: tuple[str, str, str], ru
 
 def show(found: DiffResult) -> None:
     """Print the whole comparison to stdout. ``--json`` has what is cut short here."""
+    if found.float_models:
+        say(f"{found.float_models}\n")
+    behaviour = found.behaviour
     rows = [
         ("bundle", found.a.bundle, found.b.bundle),
         ("model", found.a.model, found.b.model),
         ("target", found.a.target, found.b.target),
         ("runtime", found.a.runtime, found.b.runtime),
         ("size", size_text(found.a.size), size_text(found.b.size)),
+        ("fidelity", behaviour.grade_a.words, behaviour.grade_b.words),
     ]
     if not (found.a.proven and found.b.proven):
         rows.append(("proven", _proven(found.a), _proven(found.b)))
@@ -220,8 +224,8 @@ def _show_fidelity(found: DiffResult) -> None:
             (
                 (
                     FIGURES[one.name],
-                    figure_text(one.name, one.a),
-                    figure_text(one.name, one.b),
+                    in_words(one.name, one.a),
+                    in_words(one.name, one.b),
                     "worse" if one.worse else "",
                 )
                 for one in behaviour.figures

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...prove.gate import AT_LEAST
-from ...report.wording import FIGURES, figure_text
+from ...report.wording import FIGURES, figure_text, grade_text
+from ...util.native_output import streams
 from ...util.text import size_text
+from ...words.grades import AT_LEAST, grade_of, words_of
 from .table import table
 
 if TYPE_CHECKING:
@@ -23,8 +24,28 @@ if TYPE_CHECKING:
 _EMULATED = "emulated: its speed says nothing about a real device's"
 
 
-def show_fidelity(fidelity: FidelityRecord | Fidelity, limits: Mapping[str, float]) -> None:
-    """Show the bundle's fidelity to the float model, with the limit of each figure that has one."""
+def fidelity_text(
+    fidelity: FidelityRecord | Fidelity, behaviour: BehaviourRecord | Behaviour | None, brief: bool = False
+) -> str:
+    """Return what users notice of a bundle in one line, with the figures that decide it; see ``grade_text``."""
+    calls = behaviour.tool_calls if behaviour is not None else None
+    figures = {name: getattr(fidelity, name) for name in FIGURES}
+    return grade_text(grade_of(fidelity, calls), {**figures, "tool_calls": calls}, brief)
+
+
+def show_fidelity(
+    fidelity: FidelityRecord | Fidelity,
+    limits: Mapping[str, float],
+    behaviour: BehaviourRecord | Behaviour | None,
+) -> None:
+    """Show the bundle's fidelity to the float model: what users notice of it, and each figure with its limit.
+
+    Args:
+        fidelity: The figures.
+        limits: The limit of each figure that has one.
+        behaviour: The behaviour, whose tool calls the verdict counts too.
+    """
+    print(f"fidelity: {fidelity_text(fidelity, behaviour)}", file=streams().out)
     rows = []
     for name, title in FIGURES.items():
         value = getattr(fidelity, name)
@@ -32,23 +53,23 @@ def show_fidelity(fidelity: FidelityRecord | Fidelity, limits: Mapping[str, floa
         if value is None and limit is None:
             continue
         sign = ">=" if name in AT_LEAST else "<="
-        rows.append((title, figure_text(name, value), "" if limit is None else f"{sign} {figure_text(name, limit)}"))
-    table(
-        rows, (f"fidelity, {fidelity.form} ({fidelity.prompts} prompts, {fidelity.positions} positions)", "", "limit")
-    )
+        held = "" if limit is None else f"{sign} {figure_text(name, limit)}"
+        rows.append((title, figure_text(name, value), held, words_of(name, value)))
+    over = f"{fidelity.prompts} prompts, {fidelity.positions} positions"
+    table(rows, (f"fidelity, {fidelity.form} ({over})", "", "limit", "in words"))
 
 
 def show_behaviour(behaviour: BehaviourRecord | Behaviour) -> None:
     """Show what a user would see: the share of prompts on which each check held."""
     rates = behaviour.rates if isinstance(behaviour.rates, dict) else behaviour.rates()
-    rows = [(name.replace("_", " "), _rate(rate)) for name, rate in rates.items()]
-    if behaviour.tool_calls is not None:
-        rows.append(("tool calls like the float model's", _rate(behaviour.tool_calls)))
+    rows = [(name.replace("_", " "), _rate(rate), "") for name, rate in rates.items()]
+    if (calls := behaviour.tool_calls) is not None:
+        rows.append(("tool calls like the float model's", _rate(calls), words_of("tool_calls", calls)))
     if behaviour.expected is not None:
         own = f" (the float model: {_rate(behaviour.expected_float)})"
-        rows.append(("expected answers", _rate(behaviour.expected) + own))
+        rows.append(("expected answers", _rate(behaviour.expected) + own, ""))
     if rows:
-        table(rows, ("behaviour", "held on"))
+        table(rows, ("behaviour", "held on", "in words"))
 
 
 def _rate(rate: float | None) -> str:

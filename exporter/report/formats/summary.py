@@ -77,12 +77,18 @@ def _table_of(outcomes: Sequence[Outcome]) -> Iterator[str]:
             markdown(one.target) or "-",
             markdown(one.state),
             f"{len(one.failures)} of {len(one.findings)}",
+            markdown(_fidelity(one)),
             markdown(_size(one)),
             f"{sum(one.seconds.values()):.1f}",
         )
         for one in outcomes
     ]
-    yield _table(("bundle", "runtime", "target", "state", "failed checks", "size", "seconds"), rows)
+    yield _table(("bundle", "runtime", "target", "state", "failed checks", "fidelity", "size", "seconds"), rows)
+
+
+def _fidelity(outcome: Outcome) -> str:
+    grade, verdict = outcome.grade, outcome.evidence.verdict if outcome.evidence else None
+    return f"{grade.words} ({verdict.fidelity.mean_kl:.3g} nats)" if grade and verdict else "-"
 
 
 def _size(outcome: Outcome) -> str:

@@ -13,6 +13,7 @@ from ..base import Inspector, Layout
 from ..program import Artifacts
 
 if TYPE_CHECKING:
+    from ...bundle.manifest import Manifest
     from ...bundle.reader import Bundle
     from ...compat.needs import Requirement
 
@@ -53,6 +54,15 @@ class LiteRTInspector(Inspector):
             name = label if seen[label] == 1 else f"{label} #{seen[label]}"
             named[name] = (section.size, litertlm.section_sha256(path, section))
         return named
+
+    def oldest_loading(self, program: Path, manifest: Manifest) -> str | None:
+        """See ``Inspector``: the oldest whose engine also knows the metadata that decides what a model says."""
+        from ...compat.litert import LiteRTReleases
+        from ...compat.needs import Requirement, read_litert
+        from ...compat.verdict import oldest_release
+
+        needs = {Requirement("operator", name) for name in (*manifest.operators, *manifest.kernels)}
+        return oldest_release(LiteRTReleases(), None, tuple(sorted(needs | set(read_litert(program)))))
 
     def golden_program(self, bundle: Bundle, work: Path) -> Artifacts:
         """See ``Inspector``: the section that the Interpreter runs."""

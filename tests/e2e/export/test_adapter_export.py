@@ -105,9 +105,14 @@ def test_inspect_and_diff_name_the_adapter(
     sample_diary: Exported, sample_int4: Exported, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", str(sample_diary.path)]) == 0
+    assert "parameters), with the LoRA adapter diary" in capsys.readouterr().out
+    assert main(["inspect", str(sample_diary.path), "--all"]) == 0
     assert "diary (LoRA, made for gemcut-sample): adapter_config.json" in capsys.readouterr().out
     assert main(["diff", str(sample_int4.path), str(sample_diary.path)]) == 0
-    assert "model.adapter none -> diary" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.startswith("A and B were made from different float models (")
+    assert "with the adapter diary" in shown.splitlines()[0]
+    assert "model.adapter none -> diary" in shown
 
 
 def _calls(reply: str) -> list[ToolCall]:

@@ -255,7 +255,8 @@ def test_inspect_shows_sections_signatures_and_quantization(bundle: Path, manife
     assert list(signatures) == ["decode", "prefill_16", "prefill_128"]
     assert "logits float32 [1, 1, 2048]" in signatures["decode"]["outputs"]
     assert "tokens int32 [1, 128]" in signatures["prefill_128"]["inputs"]
-    shown = here("inspect", bundle).out
+    assert document["oldest_runtime"] == "0.11.0"
+    shown = here("inspect", bundle, "--all").out
     for word in (
         "LlmMetadataProto",
         "goldens/recorded.jsonl",

@@ -195,8 +195,36 @@ def test_a_release_older_than_all_lists_is_not_known(sample_int4: Exported, sile
     assert "the library that ships" in " ".join(found.advice)
 
 
-def test_a_later_major_release_may(sample_int4: Exported, silent: Silent) -> None:
-    assert single(sample_int4.path, "executorch-android==2.0.0", silent).verdict == "may"
+@pytest.mark.parametrize("version", ["2.0.0", "1.5.2", "1.2.7", "0.0.9"])
+def test_a_release_that_nobody_published_is_not_said_to_run(
+    version: str, sample_int4: Exported, late_bundle: Path, silent: Silent
+) -> None:
+    for bundle in (sample_int4.path, late_bundle):
+        found = single(bundle, f"executorch-android=={version}", silent)
+        assert (found.verdict, found.missing) == ("unpublished", ())
+        assert [lack.why for lack in found.unknown] == ["no such release is known; the newest known is 1.5.1"]
+        assert "correct the version" in found.advice[0]
+        assert "the library that ships" in found.advice[1]
+        (finding,) = outcome(check(bundle, f"executorch-android=={version}", silent)).findings
+        assert (finding.rule, finding.exit_code, finding.passed) == ("runtime.unknown", 4, False)
+        assert finding.message == f"executorch-android {version}: no such release is known; the newest known is 1.5.1"
+
+
+def test_builds_before_a_release_count_as_that_release(sample_int4: Exported, silent: Silent) -> None:
+    for version in ("1.1.0-SNAPSHOT", "1.3.1-rc3"):
+        assert single(sample_int4.path, f"executorch-android=={version}", silent).verdict == "runs"
+    assert single(sample_int4.path, "executorch-android==1.1.1-SNAPSHOT", silent).verdict == "unpublished"
+
+
+def test_every_release_with_facts_is_known_to_be_published() -> None:
+    for name, package in facts.packages().items():
+        versions = [Version(each) for each in package.published]
+        assert versions == sorted(set(versions)), name
+        assert package.published_source, name
+        assert {Version(each) for each in package.releases} <= set(versions), name
+    android = facts.packages()["executorch-android"]
+    assert {each.version for each in (*facts.kernels().known, *facts.xnnpack().known)} <= set(android.published)
+    assert {each.version for each in facts.containers().known} <= set(facts.packages()["litertlm-android"].published)
 
 
 def test_an_operator_that_is_missing(late_bundle: Path, silent: Silent) -> None:
@@ -258,10 +286,12 @@ def test_of_several_the_worst_decides(late_bundle: Path, silent: Silent, tmp_pat
     [
         ("0.11.0", "runs"),
         ("0.18.1", "runs"),
-        ("0.12.5", "runs"),
+        ("0.12.5", "unpublished"),
+        ("0.13.1", "runs"),
         ("0.6.1", "fails"),
         ("0.8.0", "unknown"),
-        ("1.0.0", "may"),
+        ("0.19.1", "may"),
+        ("1.0.0", "unpublished"),
     ],
 )
 def test_litert(version: str, verdict: str, sample_litert: Exported, silent: Silent) -> None:
@@ -508,19 +538,41 @@ def test_exit_codes_and_what_is_shown(
     run: Callable[..., tuple[int, str, str]], sample_int4: Exported, late_bundle: Path
 ) -> None:
     code, out, _ = run(sample_int4.path, "--runtime", "executorch-android==1.1.0")
-    assert (code, "executorch-android 1.1.0 runs this bundle" in out) == (0, True)
+    assert (code, out.splitlines()[0]) == (0, f"it runs: {sample_int4.path.name} on executorch-android 1.1.0")
     code, out, err = run(late_bundle, "--runtime", "executorch-android==1.1.0")
     assert code == 6
-    assert "does NOT run this bundle" in out
+    assert out.splitlines()[0] == f"it does NOT run: {late_bundle.name} on executorch-android 1.1.0"
     assert LATE in out
     assert "ship ExecuTorch 1.3.1" in out
     assert f"failed: executorch-android 1.1.0 lacks {LATE}" in err
     code, out, _ = run(late_bundle, "--runtime", "executorch-android==1.2.0")
-    assert (code, "isn't known to run" in out) == (4, True)
+    assert (code, out.splitlines()[0].partition(": ")[0]) == (4, "it isn't known whether it runs")
+    code, out, err = run(late_bundle, "--runtime", "executorch-android==9.9")
+    assert (code, out.splitlines()[0]) == (
+        4,
+        "no such release is known: executorch-android 9.9 (the newest known is 1.5.1)",
+    )
+    assert "failed: executorch-android 9.9: no such release is known" in err
     code, _, err = run(late_bundle, "--runtime", "executorch-andriod==1.2.0")
     assert (code, "did you mean 'executorch-android'" in err) == (4, True)
     assert run(late_bundle)[0] == 2
     assert run(late_bundle.parent / "none", "--runtime", "executorch-android==1.2.0")[0] == 2
+
+
+def test_of_several_runtimes_the_first_line_has_the_worst(
+    run: Callable[..., tuple[int, str, str]], late_bundle: Path, tmp_path: Path
+) -> None:
+    build = tmp_path / "build.gradle"
+    build.write_text(
+        "implementation 'org.pytorch:executorch-android:1.3.1'\n"
+        "oldImplementation 'org.pytorch:executorch-android:1.1.0'\n"
+    )
+    code, out, _ = run(late_bundle, "--runtime", build)
+    lines = out.splitlines()
+    assert code == 6
+    assert lines[0].startswith(f"it does NOT run: {late_bundle.name} on executorch-android 1.1.0 (")
+    assert lines[0].endswith("build.gradle:2) (1 of the 2 that were found)")
+    assert any(re.fullmatch(r"executorch-android 1\.3\.1 \(.*build\.gradle:1\): it runs", line) for line in lines)
 
 
 def test_json_and_reports(run: Callable[..., tuple[int, str, str]], late_bundle: Path, tmp_path: Path) -> None:

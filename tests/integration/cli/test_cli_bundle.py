@@ -19,7 +19,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_inspect_shows_what_is_in_the_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", str(bundle)]) == 0
+    assert main(["inspect", str(bundle), "--all"]) == 0
     shown = capsys.readouterr()
     for word in (
         "follows",
@@ -38,12 +38,58 @@ def test_inspect_shows_what_is_in_the_bundle(bundle: Path, capsys: pytest.Captur
     assert shown.err == ""
 
 
+def test_inspect_begins_with_ten_facts_and_stops_there(
+    make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_bundle(cache_bytes=2_000_000)
+    assert main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [re.split(r"\s{2,}", line.rstrip(), maxsplit=1) for line in lines[2:12]]
+    facts = {row[0]: row[1] for row in rows}
+    assert list(facts) == [
+        "model",
+        "licence",
+        "made for",
+        "runs on",
+        "size",
+        "memory",
+        "context",
+        "fidelity",
+        "behaviour",
+        "proven",
+    ]
+    assert facts["model"] == "follows (gemma3_text, 144 parameters)"
+    assert facts["licence"].startswith("not known")
+    assert facts["made for"] == "linux-x86_64, executorch 1.5.1, recipe float32"
+    assert facts["runs on"].startswith("executorch 1.0.1 and later")
+    assert facts["memory"].startswith("at least 2.0 MB: 576 B of weights and 2.0 MB of KV cache")
+    assert facts["fidelity"] == (
+        "users will notice (tool calls like the float model's 87.50%): worth it where only the size counts"
+    )
+    assert facts["behaviour"] == "every check held; 87.5% of tool calls like the float model's"
+    assert facts["proven"] == "on the exporting machine alone"
+    assert lines[12] == "note: a note [on] it"
+    assert "--all shows the rest" in lines[13]
+    assert len(lines) == 14
+
+
+def test_inspect_json_has_all_of_it_whatever_is_shown(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = []
+    for words in (["--json"], ["--all", "--json"]):
+        assert main(["inspect", str(bundle), *words]) == 0
+        documents.append(json.loads(capsys.readouterr().out))
+    assert documents[0] == documents[1]
+    assert documents[0]["grade"]["name"] == "noticed"
+    assert documents[0]["grade"]["because"] == ["tool_calls"]
+    assert documents[0]["manifest"]["tensors"]
+
+
 def test_inspect_tells_what_is_built_into_the_runtime_from_what_is_not(
     make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kernels = ["aten::embedding.out", "aten::grid_sampler_2d.out", "executorch_prim::sym_not.Scalar"]
     path = make_bundle(operators=kernels[:2], kernels=kernels, delegates={"XnnpackBackend": 3})
-    assert main(["inspect", str(path)]) == 0
+    assert main(["inspect", str(path), "--all"]) == 0
     rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines() if "  " in line)
     assert [name.strip() for name in rows["operators"].split(",")] == kernels[:2]
     assert rows["and built in"].strip() == kernels[2]
@@ -55,8 +101,10 @@ def test_inspect_names_no_release_for_a_program_that_none_can_load(
     make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_bundle(operators=["no::such"])
-    assert main(["inspect", str(path)]) == 0
-    assert "the oldest known" not in capsys.readouterr().out
+    assert main(["inspect", str(path), "--all"]) == 0
+    shown = capsys.readouterr().out
+    assert "no release of executorch is known to have all that it needs" in shown
+    assert "the oldest known" not in shown
     assert main(["inspect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["oldest_runtime"] is None
 

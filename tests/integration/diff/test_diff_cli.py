@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from gemcut.bundle.reader import open_bundle
 from gemcut.cli import documents, main
 from gemcut.diff.outcome import outcome
 
@@ -57,6 +58,40 @@ def test_what_changed_and_why_it_matters_is_shown(
     ):
         assert words in shown, words
     assert max(map(len, shown.splitlines())) <= 240
+
+
+def test_other_float_models_are_told_before_any_figure(
+    sample_int4: Exported, variant: Variant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_bundle(sample_int4.path) as bundle:
+        model = bundle.manifest.model
+    weights = {name: "0" * 64 if name.endswith(".safetensors") else digest for name, digest in model.files.items()}
+    trained = variant(
+        sample_int4.path, "trained", manifest={"model": model.model_copy(update={"files": weights, "name": "v2"})}
+    )
+    assert main(["diff", str(sample_int4.path), str(trained)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (
+        f"A and B were made from different float models ({model.name} and v2): each bundle's fidelity is measured "
+        "against its own, so better figures don't mean a better model."
+    )
+    found = compare(sample_int4.path, trained)
+    assert found.float_models == first
+    assert first in outcome(found).notes
+    renamed = variant(sample_int4.path, "renamed", manifest={"model": model.model_copy(update={"name": "v2"})})
+    assert compare(sample_int4.path, renamed).float_models is None
+    assert main(["diff", str(sample_int4.path), str(renamed)]) == 0
+    assert "float models" not in capsys.readouterr().out
+
+
+def test_what_users_notice_stands_beside_the_figures(
+    sample_int4: Exported, worse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = compare(sample_int4.path, worse)
+    assert (found.behaviour.grade_a.name, found.behaviour.grade_b.name) == ("unnoticed", "broken")
+    assert found.behaviour.grade_b.because == ("tool_calls",)
+    assert main(["diff", str(sample_int4.path), str(worse)]) == 0
+    assert re.search(r"fidelity\s+users won't notice\s+broken", capsys.readouterr().out)
 
 
 def test_document_has_all_of_it(sample_int4: Exported, worse: Path, capsys: pytest.CaptureFixture[str]) -> None:

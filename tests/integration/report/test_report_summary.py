@@ -91,6 +91,9 @@ def test_the_summary_shows_what_failed_first(outcomes: tuple[Outcome, ...]) -> N
     overview, first, *_ = _tables(text)
     assert [row[0] for row in overview[1:]] == ["❌ chat", "❌ chat-broken", "❌ tiny", "✅ old"]
     assert overview[1][4] == f"{len(outcomes[0].failures)} of {len(outcomes[0].findings)}"
+    at = overview[0].index("fidelity")
+    assert overview[1][at].startswith("users won't notice (0.00")
+    assert [row[at] for row in overview[3:]] == ["-", "-"]  # an error, and nothing to do
     assert len(first) == 1 + len(outcomes[0].failures)
     assert ["budget: decode speed", "0.71 x", "0.90 x"] in [row[:3] for row in first]
     assert text.index("### ") < text.index("<details>")

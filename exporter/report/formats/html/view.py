@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ....util.text import path_text, size_text
+from ....words.grades import grade_of
 from ... import wording as shown
 from .figures import Plot, Table
 
@@ -147,7 +148,7 @@ def _fidelity(evidence: Evidence | None) -> Fidelity | None:
 
 
 def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str], ...]:
-    from ...wording import FIGURES, figure_text
+    from ...wording import FIGURES, grade_text, in_words
 
     evidence = outcome.evidence
     rows = [
@@ -167,7 +168,10 @@ def _facts(outcome: Outcome, fidelity: Fidelity | None) -> tuple[tuple[str, str]
             ("memory of the model on this host", shown.memory_text(evidence.run_memory)),
         ]
     if fidelity is not None:
-        named = ((title, figure_text(name, getattr(fidelity, name))) for name, title in FIGURES.items())
+        calls = outcome.tool_calls
+        figures = {**fidelity.figures(), "tool_calls": calls}
+        rows.append(("fidelity", grade_text(grade_of(fidelity, calls), figures)))
+        named = ((title, in_words(name, figures[name])) for name, title in FIGURES.items())
         rows += [(title, text) for title, text in named if text != "-"]
     used = outcome.command_memory
     rows.append((f"memory of gemcut {outcome.action}", size_text(used) if used else ""))
