@@ -16,7 +16,8 @@ from pydantic import (
     model_serializer,
 )
 
-from ..words.grades import Grade, grade_of
+from ..words.grade import Grade
+from ..words.grades import grade_of
 
 SCHEMA_VERSION = 1
 

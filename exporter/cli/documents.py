@@ -35,7 +35,8 @@ from ..quantize import recipe
 from ..quantize.recipe import Recipe
 from ..tidy.found_bundles import BundleList, BundlesRemoved
 from ..tidy.kept_results import CacheInfo, CachePruned
-from ..words.grades import Grade, grade_of
+from ..words.grade import Grade
+from ..words.grades import grade_of
 from .graded_documents import Contents, RecipeList
 from .list_documents import DeviceList, DeviceSetup, Target, TargetList
 from .measured_documents import EvalResult, SearchResult, SensitivityResult

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..quantize.recipe import Recipe
-from ..words.grades import Grade, grade
+from ..words.grade import Grade
+from ..words.grades import grade
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..words.grades import Grade
+from ..words.grade import Grade
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..words.grades import Grade
+from ..words.grade import Grade
 from .rebuild import Built
 
 

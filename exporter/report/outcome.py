@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import EXIT_BUDGET, EXIT_CONFORMANCE, EXIT_GATE
-from ..words.grades import Grade, grade_of, words_of
+from ..words.grade import Grade
+from ..words.grades import grade_of, words_of
 
 if TYPE_CHECKING:
     from ..devices.replay import DeviceVerdict

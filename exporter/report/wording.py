@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from ..words.grades import Grade
+    from ..words.grade import Grade
     from .outcome import Finding, Outcome, Place
     from .rules import Area
 

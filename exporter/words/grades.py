@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from ..config.toml_file import DataFile, read
+from .grade import Grade, Name
 
 GRADES_FILE = Path(__file__).with_name("grades.toml")
 AT_LEAST = frozenset({"top1", "tool_calls"})  # figures whose limits are the smallest that may be; others' the largest
-Name = Literal["unnoticed", "rare", "noticeable", "noticed", "broken"]
 
 
 class Limits(DataFile):
@@ -66,23 +65,6 @@ class Grades(DataFile):
     broken: str
     broken_means: str
     grade: tuple[GradeRow, ...]
-
-
-@dataclass(frozen=True)
-class Grade:
-    """What users notice of a bundle.
-
-    Attributes:
-        name: The grade: ``unnoticed``, ``rare``, ``noticeable``, ``noticed`` or ``broken``.
-        words: The same for a reader, such as ``users won't notice``.
-        meaning: What that means, in a clause.
-        because: The figures that keep it from a better grade; empty for the best one.
-    """
-
-    name: Name
-    words: str
-    meaning: str
-    because: tuple[str, ...] = ()
 
 
 class Measured(Protocol):
