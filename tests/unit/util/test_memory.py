@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from gemcut.util.progress import Silent
 from gemcut.util.stage_clock import StageClock
 
 MEGABYTES = 1 << 20
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.skipif(anonymous_memory() is None, reason="the system doesn't say what is its own")
 
 
@@ -83,22 +87,36 @@ def _touched(path: Path) -> np.ndarray:
     return data
 
 
+METERED = """
+import json, pathlib, sys
+import numpy as np
+from gemcut.util.process_memory import MemoryMeter
+from tests.unit.util.test_memory import MEGABYTES, _touched
+folder = pathlib.Path(sys.argv[1])
+(folder / "weights").write_bytes(bytes(40 * MEGABYTES))
+before = _touched(folder / "weights"), np.full(300 * MEGABYTES, 1, np.uint8)
+del (freed := [np.full(200 * MEGABYTES, 1, np.uint8)])[:]  # past the peak that follows, but before it
+meter = MemoryMeter()
+(folder / "more").write_bytes(bytes(30 * MEGABYTES))
+mapped, own = _touched(folder / "more"), np.full(60 * MEGABYTES, 1, np.uint8)
+meter.look()
+del own, mapped
+use = meter.use()
+print(json.dumps([len(before), len(freed), use.memory_before, use.own_memory, use.mapped_memory, use.peak_memory]))
+"""
+
+
 def test_a_meter_tells_own_memory_from_mapped_files_and_counts_nothing_from_before(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(bytes(40 * MEGABYTES))
-    before = _touched(tmp_path / "weights"), np.full(300 * MEGABYTES, 1, np.uint8)
-    del (freed := [np.full(200 * MEGABYTES, 1, np.uint8)])[:]  # past the peak that follows, but before it
-    meter = MemoryMeter()
-    (tmp_path / "more").write_bytes(bytes(30 * MEGABYTES))
-    mapped, own = _touched(tmp_path / "more"), np.full(60 * MEGABYTES, 1, np.uint8)
-    meter.look()
-    del own, mapped
-    use = meter.use()
-    assert len(before) == 2
-    assert freed == []
-    assert use.memory_before > 300 * MEGABYTES
-    assert use.own_memory == pytest.approx(60 * MEGABYTES, rel=0.1)
-    assert use.mapped_memory == pytest.approx(30 * MEGABYTES, rel=0.1)
-    assert use.peak_memory == pytest.approx(90 * MEGABYTES, rel=0.15)
+    """In a process of its own: what else the tests' process has allocated comes and goes meanwhile."""
+    words = [sys.executable, "-c", METERED, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kept, freed, before, own, mapped, peak = json.loads(done.stdout)
+    assert (kept, freed) == (2, 0)
+    assert before > 300 * MEGABYTES
+    assert own == pytest.approx(60 * MEGABYTES, rel=0.1)
+    assert mapped == pytest.approx(30 * MEGABYTES, rel=0.1)
+    assert peak == pytest.approx(90 * MEGABYTES, rel=0.15)
 
 
 def test_memory_of_a_file_without_a_disk_is_the_process_own() -> None:
