@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .errors import LackingError
 from .runtimes import RUNTIMES, find_runtime, runtime_names
+from .util.packages import install_command
 from .util.platform import cpu_flags as flags_of
 from .util.platform import processors
 
@@ -152,7 +153,7 @@ def _runtime(name: str) -> RuntimeState:
 
 def install(*extras: str) -> str:
     """Return the command that installs what these extras name, such as runtimes that ship with Gemcut."""
-    return f"pip install 'gemcut[{','.join(extras)}]'"
+    return install_command(*extras)
 
 
 def requirements(extra: str = "") -> tuple[Requirement, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..util.packages import install_command
 from .common import Command, Function, console_progress, emit, json_option, say
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _plot(found: Searched, chosen: Mix | None, html: Path) -> None:
     try:
         import plotly.graph_objects as go
     except ImportError as error:
-        raise LackingError("plotly isn't installed.", hint="pip install 'gemcut[report]'") from error
+        raise LackingError("plotly isn't installed.", hint=install_command("report")) from error
     sizes = [(found.smallest + point.bytes) / 1e6 for point in found.points]
     text = [" and ".join(point.last) or "all int4" for point in found.points]
     traces = [go.Scatter(x=sizes, y=[point.nats for point in found.points], text=text, mode="lines", name="the front")]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import ConformanceError, LackingError
 from ..formats.flatbuffer import Flat
+from ..util.packages import install_command
 from . import facts
 
 Kind = Literal["runtime", "schema", "backend", "operator", "node", "section", "metadata"]
@@ -122,9 +123,7 @@ def read_litert(path: Path) -> Iterator[Requirement]:
 
         from ..formats.litertlm import LLM_METADATA, PROGRAM, read_header
     except ImportError as error:
-        raise LackingError(
-            f"litert-lm-builder isn't installed ({error}).", hint="pip install 'gemcut[litert]'"
-        ) from error
+        raise LackingError(f"litert-lm-builder isn't installed ({error}).", hint=install_command("litert")) from error
     header = read_header(path)
     yield Requirement("schema", f"container {header.version[0]}")
     with path.open("rb") as file:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LackingError, UnsupportedError, UsageError, nearest
+from ..util.packages import install_command
 from ..util.progress import Progress
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def prepare(asked: Asked) -> Any:
     try:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
-        raise LackingError("lm-evaluation-harness isn't installed.", hint="pip install 'gemcut[eval]'") from error
+        raise LackingError("lm-evaluation-harness isn't installed.", hint=install_command("eval")) from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     files = [Path(task) for task in asked.tasks if task.endswith(_SUFFIXES)]
     for file in files:

@@ -284,7 +284,9 @@ class RuntimePlugin(ABC):
     @property
     def install(self) -> str:
         """The command that installs it."""
-        return f"pip install 'gemcut[{self.extra}]'"
+        from ..util.packages import install_command
+
+        return install_command(self.extra)
 
     def version(self) -> str:
         """Return the installed version.

@@ -41,8 +41,10 @@ def load_kernels() -> None:
         for package in OPERATORS:
             torch.ops.load_library(operator_library(package))  # type: ignore[no-untyped-call]
     except (ImportError, OSError) as error:
+        from ...util.packages import install_command
+
         raise LackingError(
-            f"ExecuTorch's runtime can't be imported: {error}.", hint="pip install 'gemcut[executorch]'"
+            f"ExecuTorch's runtime can't be imported: {error}.", hint=install_command("executorch")
         ) from error
 
 

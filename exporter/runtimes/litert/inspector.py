@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import LackingError
 from ...formats import litertlm
+from ...util.packages import install_command
 from ..base import Inspector, Layout
 from ..program import Artifacts
 
@@ -45,7 +46,7 @@ class LiteRTInspector(Inspector):
         try:
             found = litertlm.read_sections(path)
         except ModuleNotFoundError as error:
-            raise LackingError(f"'{error.name}' is missing", hint="pip install 'gemcut[litert]'") from error
+            raise LackingError(f"'{error.name}' is missing", hint=install_command("litert")) from error
         seen: Counter[str] = Counter()
         named = {}
         for section in found:

@@ -23,12 +23,13 @@ from typing import IO, Any
 
 from ...errors import ConformanceError, LackingError
 from ...formats.litertlm import read_header
+from ...util.packages import install_command
 from ...util.platform import host_threads
 from ...util.progress import Progress
 from ..runs import Job, Run
 from .id_tokenizer import write_identity, write_without_stops
 from .litert_lm_worker import BENCH
-from .version import INSTALL, require_runtime
+from .version import require_runtime
 
 Message = Mapping[str, Any]
 _TAIL = 4096  # bytes of the engine's log worth reading after a failure
@@ -358,7 +359,7 @@ def _result_of(answer: dict[str, Any], code: int, program: Path, log: str) -> An
         name = signal.Signals(-code).name
         raise ConformanceError(f"LiteRT-LM's engine crashed with {name} on {program.name}: {_last(log)}", hint=_HINT)
     if "lacking" in answer:
-        raise LackingError(answer["lacking"], hint=INSTALL)
+        raise LackingError(answer["lacking"], hint=install_command("litert"))
     if "refused" in answer:
         reason = _refusal(answer["refused"], program, log)
         raise ConformanceError(f"LiteRT-LM refuses {program.name}: {reason}", hint=_HINT)

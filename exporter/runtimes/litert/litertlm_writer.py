@@ -17,8 +17,9 @@ from typing import Any
 
 from ...errors import LackingError
 from ...formats.litertlm import BINARY, HF_JSON, LLM_METADATA, NAME_KEY, PROGRAM, SENTENCEPIECE, read_header
+from ...util.packages import install_command
 from .tokenizer_section import TokenizerChoice
-from .version import INSTALL, require_runtime
+from .version import require_runtime
 
 # The header has a creation time, which the builder can't leave out; a real one would make every file different.
 TIMESTAMP = "1970-01-01T00:00:00+00:00"
@@ -124,7 +125,7 @@ def _fixed_identity(identity: str) -> Iterator[None]:
     if original is None:
         raise LackingError(
             "litert_lm_builder no longer has populate_system_metadata, so Gemcut's patch for 0.18 doesn't apply.",
-            hint=INSTALL,
+            hint=install_command("litert"),
         )
     fixed = {"uuid": identity, "creation_timestamp": TIMESTAMP}
 

@@ -55,8 +55,10 @@ class LiteRTProgram:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
+            from ...util.packages import install_command
+
             raise LackingError(
-                f"LiteRT's runtime can't be imported: {error}.", hint="pip install 'gemcut[litert]'"
+                f"LiteRT's runtime can't be imported: {error}.", hint=install_command("litert")
             ) from error
         self.name = program.name
         self._content = _content(program)

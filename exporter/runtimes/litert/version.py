@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...errors import LackingError
+from ...util.packages import install_command
 from ...util.platform import cpu_flags
 
 # Distribution -> release. litert-lm-api holds the module litert_lm; litert-lm itself is the command line of it.
@@ -16,7 +17,6 @@ EXPORTER = {"litert-torch": "0.10"}
 ENGINE = "litert-lm-api"
 # Distributions that a golden runner needs on a device, and the versions that this code supports.
 DEVICE_WHEELS = (("ai-edge-litert", "2.3.0"), ("litert-lm-api", "0.18.1"), ("numpy", "2.4.6"))
-INSTALL = "pip install 'gemcut[litert]'"
 
 # (sys.platform, machine) that litert-converter 0.5, which litert-torch needs, has wheels for; as pyproject.toml has it.
 EXPORTER_PLATFORMS = (("linux", "x86_64"), ("darwin", "arm64"))
@@ -111,7 +111,8 @@ def _installed(name: str) -> str | None:
 
 def _require(name: str, release: str) -> None:
     installed = _installed(name)
+    hint = install_command("litert")
     if installed is None:
-        raise LackingError(f"{name} isn't installed; Gemcut needs {release}.x for LiteRT.", hint=INSTALL)
+        raise LackingError(f"{name} isn't installed; Gemcut needs {release}.x for LiteRT.", hint=hint)
     if not installed.startswith(release + "."):
-        raise LackingError(f"{name} {installed} is installed, but Gemcut needs {release}.x for LiteRT.", hint=INSTALL)
+        raise LackingError(f"{name} {installed} is installed, but Gemcut needs {release}.x for LiteRT.", hint=hint)

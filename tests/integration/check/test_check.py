@@ -19,6 +19,7 @@ from gemcut.compat.oldest import oldest_loading, refuse_nodes
 from gemcut.compat.verdict import by_release, oldest_release
 from gemcut.errors import ConformanceError, LackingError, UnsupportedError
 from gemcut.runtimes import find_runtime
+from gemcut.util.packages import install_command
 from gemcut.util.progress import Silent
 from packaging.version import Version
 
@@ -506,7 +507,7 @@ def test_without_the_runtimes_the_manifest_alone_is_read(
     from gemcut.compat import needs
 
     def missing(_: Path) -> None:
-        raise LackingError("litert-lm-builder isn't installed.", hint="pip install 'gemcut[litert]'")
+        raise LackingError("litert-lm-builder isn't installed.", hint=install_command("litert"))
 
     monkeypatch.setattr(needs, "read_litert", missing)
     found = single(sample_litert.path, "litertlm-android==0.11.0", silent)

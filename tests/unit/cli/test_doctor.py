@@ -16,6 +16,7 @@ from gemcut import doctor
 from gemcut.cli import main
 from gemcut.errors import LackingError
 from gemcut.runtimes.litert import version as litert
+from gemcut.util.packages import install_command
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,7 +88,7 @@ def test_another_torch_or_none_is_lacking_whatever_the_runtime(
     found = json.loads(capsys.readouterr().out)
     check = next(c for c in found["checks"] if c["name"] == "torch")
     assert not found["can_export"]
-    assert (check["state"], check["fix"]) == ("lacking", "pip install 'gemcut[executorch,litert]'")
+    assert (check["state"], check["fix"]) == ("lacking", install_command("executorch", "litert"))
     assert "==2.13.0 is required" in check["found"]
     assert [(r["can_export"], r["can_run"], r["lacking"]) for r in found["runtimes"]] == [(False, False, ["torch"])] * 2
 
@@ -102,7 +103,7 @@ def test_one_complete_runtime_is_enough(
     found = doctor.examine()
     other = next(runtime for runtime in found.runtimes if runtime.name != there)
     assert (other.can_export, other.can_run, other.found) == (False, False, "not installed")
-    assert other.fix == f"pip install 'gemcut[{other.name}]'"
+    assert other.fix == install_command(other.name)
     assert all(check.state != "lacking" for check in found.checks)
     assert not {name.replace("_", "-") for name in lacking} & {check.name for check in found.checks}
 
@@ -111,7 +112,7 @@ def test_a_part_of_a_runtime_is_named_with_what_it_lacks(installed: Callable[...
     installed(ai_edge_litert="2.2.0")
     state = states()["litert"]
     assert (state.can_export, state.can_run, state.found) == (False, False, "lacks ai-edge-litert")
-    assert (check("ai-edge-litert").state, check("ai-edge-litert").fix) == ("note", "pip install 'gemcut[litert]'")
+    assert (check("ai-edge-litert").state, check("ai-edge-litert").fix) == ("note", install_command("litert"))
     assert "2.2.0; ==2.3.0 is required" in check("ai-edge-litert").found
 
 
@@ -120,7 +121,7 @@ def test_with_no_runtime_at_all_the_first_ones_packages_are_lacking(installed: C
     found = doctor.examine()
     assert not found.can_export
     lacking = {c.name: c.fix for c in found.checks if c.state == "lacking"}
-    assert lacking == {"executorch": "pip install 'gemcut[executorch]'"}
+    assert lacking == {"executorch": install_command("executorch")}
 
 
 def test_without_litert_torch_bundles_are_run_and_not_made(
@@ -185,7 +186,7 @@ def test_litert_of_another_release_or_none_is_lacking(
     said = other or "isn't installed"
     with pytest.raises(LackingError, match=f"{name} .*{said}|{name} {said}") as caught:
         litert.require_exporter()
-    assert (caught.value.hint, caught.value.exit_code) == ("pip install 'gemcut[litert]'", 8)
+    assert (caught.value.hint, caught.value.exit_code) == (install_command("litert"), 8)
     if name in litert.EXPORTER:
         assert litert.require_runtime()
     else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....errors import LackingError
+from ....util.packages import install_command
 from ..base import ReportFormat
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Html(ReportFormat):
         if find_spec("plotly") is None:
             raise LackingError(
                 "--html needs the package 'plotly', which isn't installed",
-                hint="Install it with: pip install 'gemcut[report]'",
+                hint=f"Install it with: {install_command('report')}",
             )
 
     def render(self, outcomes: Sequence[Outcome], environ: Mapping[str, str]) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ....errors import ConformanceError, LackingError, UnsupportedError
 from ....util import fetching, processes
+from ....util.packages import install_command
 from ....util.processes import Finished
 from ....util.progress import Progress
 from ...golden_runner import NativeGoldenRunner, Need
@@ -36,7 +37,6 @@ LIBRARIES = ("", "_kernels_optimized", "_kernels_quantized", "_backend_xnnpack",
 _LINKING = ("-Wl,--no-as-needed", "-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN")
 _SECONDS = 300.0
 _ERRORS = 3  # lines of the compiler's output that are shown
-_INSTALL = "pip install 'gemcut[executorch]'"
 
 
 class ExecuTorchGoldenRunner(NativeGoldenRunner):
@@ -68,7 +68,7 @@ def needs(arch: str) -> tuple[Need, ...]:
         package = _package(arch)
         found.append(Need(f"the compiler {compiler(arch)}", fetching.apt_command((package,)), package))
     if importlib.util.find_spec("executorch") is None:
-        found.append(Need("ExecuTorch", _INSTALL))
+        found.append(Need("ExecuTorch", install_command("executorch")))
     return tuple(found)
 
 
@@ -143,7 +143,7 @@ def compile_(command: str, arguments: Sequence[str], version: str) -> None:
         errors = [line for line in lines if "error" in line or "undefined" in line] or lines or ["it printed nothing"]
         raise LackingError(
             f"{command} can't build the golden runner with ExecuTorch {version}: " + " / ".join(errors[:_ERRORS]),
-            hint=f"use ExecuTorch 1.5 ({_INSTALL}) and a compiler as new as Debian 12's",
+            hint=f"use ExecuTorch 1.5 ({install_command('executorch')}) and a compiler as new as Debian 12's",
         )
 
 
@@ -173,6 +173,7 @@ def _libraries(wheel: Path, version: str) -> list[Path]:
     missing = [path.name for path in found if not path.is_file()]
     if missing:
         raise LackingError(
-            f"ExecuTorch {version} lacks {', '.join(missing)}, which the golden runner is linked with", hint=_INSTALL
+            f"ExecuTorch {version} lacks {', '.join(missing)}, which the golden runner is linked with",
+            hint=install_command("executorch"),
         )
     return found

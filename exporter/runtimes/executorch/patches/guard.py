@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ....errors import LackingError
+from ....util.packages import install_command
 
 HOLDS_FOR = "1.5"
 
@@ -21,11 +22,11 @@ def require_version() -> str:
     try:
         installed = version("executorch")
     except PackageNotFoundError as error:
-        raise LackingError("executorch isn't installed.", hint="pip install 'gemcut[executorch]'") from error
+        raise LackingError("executorch isn't installed.", hint=install_command("executorch")) from error
     if not installed.startswith(HOLDS_FOR + "."):
         raise LackingError(
             f"executorch {installed} is installed, but Gemcut's lowering needs {HOLDS_FOR}.x.",
-            hint="pip install 'gemcut[executorch]'",
+            hint=install_command("executorch"),
         )
     return installed
 
@@ -61,6 +62,6 @@ def present(module: Any, name: str) -> Any:
         where = getattr(module, "__name__", type(module).__name__)
         raise LackingError(
             f"{where} no longer has {name}, so Gemcut's patch for executorch {HOLDS_FOR} doesn't apply.",
-            hint="pip install 'gemcut[executorch]'",
+            hint=install_command("executorch"),
         )
     return found

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ....errors import LackingError
+from ....util.packages import install_command
 from .guard import HOLDS_FOR, require_version
 
 _EXPORTER = "executorch.exir"
@@ -59,6 +60,6 @@ def operator_library(package: str) -> Path:
     if len(found) != 1:
         raise LackingError(
             f"{package} has {len(found)} operator libraries, but Gemcut's runner for executorch {HOLDS_FOR} expects 1.",
-            hint="pip install 'gemcut[executorch]'",
+            hint=install_command("executorch"),
         )
     return found[0]
