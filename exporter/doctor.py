@@ -284,7 +284,7 @@ def _devices() -> Iterator[Check]:
             lacking = lacking_for(kind)
             if lacking:
                 found = f"lacks {', '.join(lacking)}"
-                yield Check(kind.name, "note", found, f"gemcut device setup {kind.name}")
+                yield Check(kind.name, "note", found, f"gemcut devices setup {kind.name}")
             else:
                 yield Check(kind.name, "ok", f"can prove bundles: {kind.proves}")
 

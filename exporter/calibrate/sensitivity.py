@@ -114,12 +114,17 @@ class _Bench:
     ) -> None:
         self._plain, self._model, self._recipe, self._fine = plain, model, recipe, fine
         self._found, self._made, self._yardstick, self._progress = found, made, yardstick, progress
-        self._done = 0
+        self._done, self._mixes = 0, self._most_mixes()
+
+    def _most_mixes(self) -> int:
+        """At most how many are measured: all at eight bits, each kind of linear, each table in two forms, the front."""
+        kinds = {name.rpartition(".")[2] for name in self._found}
+        return 1 + len(kinds) + 2 * len(self._tables()) + _MEASURED
 
     def _measured(self, model: Any, names: set[str], raised: frozenset[str]) -> float:
         """Nats of a mix: the modules that are quantized, and those of them that have eight bits."""
+        self._progress.update(self._done, self._mixes, f"measuring mix {self._done + 1}, of {self._mixes} at most")
         self._done += 1
-        self._progress.update(self._done, self._done + 1, f"measuring mix {self._done}")
         return self._yardstick.mean_kl(simulated(model, self.only(names, raised), self.weights(raised)))
 
     def linears(self) -> tuple[list[TensorSensitivity], float]:
@@ -157,13 +162,18 @@ class _Bench:
             known[name] = one.weights[form]
         return known
 
+    def _tables(self) -> list[list[tuple[str, Any]]]:
+        """The embeddings and the head, by name; those with one weight together."""
+        shared: dict[int, list[tuple[str, Any]]] = {}
+        head = _head_name(self._model)
+        for name, module in self._model.named_modules():
+            if isinstance(module, torch.nn.Embedding) or name == head:
+                shared.setdefault(id(module.weight), []).append((name, module))
+        return list(shared.values())
+
     def tables(self) -> Iterator[TensorSensitivity]:
         """The embeddings and the head, each measured alone; those with one weight together."""
-        shared: dict[int, list[tuple[str, Any]]] = {}
-        for name, module in self._model.named_modules():
-            if isinstance(module, torch.nn.Embedding) or name == _head_name(self._model):
-                shared.setdefault(id(module.weight), []).append((name, module))
-        for group in shared.values():
+        for group in self._tables():
             names = tuple(name for name, _ in group)
             rows, columns = group[0][1].weight.shape
             size, nats = {}, {}

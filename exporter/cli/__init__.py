@@ -38,8 +38,7 @@ COMMANDS = {
     "plan": "Estimate size, memory and speed of MODEL on a target, without its weights.",
     "targets": "List targets, or explain one.",
     "recipes": "List quantization recipes, explain one, or search for one.",
-    "devices": "List the devices that bundles can be proven on, and what each proves.",
-    "device": "Set up a device.",
+    "devices": "List the devices that bundles can be proven on, or set one up.",
     "doctor": "Show what this machine can and can't do.",
 }
 # A module of this name would hide Python's own list from this package.

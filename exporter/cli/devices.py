@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import Command, emit, json_option, say
+from .common import Group, console_progress, emit, json_option, say
 
 if TYPE_CHECKING:
     from ..devices.base import Need
 
 
-@click.command(cls=Command)
+@click.group(cls=Group)
+def command() -> None:
+    """List the devices that a bundle can be proven on, or set one up."""
+
+
+@command.command("list")
 @json_option
-def command(as_json: bool) -> None:
+def list_command(as_json: bool) -> None:
     """List the devices that a bundle can be proven on, what each proves, and what it lacks here.
 
-    Nothing is fetched or started. gemcut device setup NAME gets what a device lacks.
+    Nothing is fetched or started. gemcut devices setup NAME gets what a device lacks.
     """
     from ..devices import DEVICES
     from ..devices.setup import entry
@@ -44,7 +49,28 @@ def command(as_json: bool) -> None:
     for one in entries:
         for what, names in _lacking(one.needs).items():
             say(f"{one.name} lacks {what} (for {', '.join(names)})")
-    say("gemcut device setup NAME gets what a device lacks; gemcut validate BUNDLE --on NAME proves a bundle there.")
+    say("gemcut devices setup NAME gets what a device lacks; gemcut validate BUNDLE --on NAME proves a bundle there.")
+
+
+@command.command("setup")
+@click.argument("name", metavar="DEVICE")
+@json_option
+def setup_command(name: str, as_json: bool) -> None:
+    """Fetch and build everything that DEVICE needs on this machine, through apt, pip and npm.
+
+    Debian's packages are installed as root or by sudo without a password; everything else goes to the cache
+    ($GEMCUT_CACHE), checked by hash. What is already there is not changed.
+    """
+    from ..devices.setup import set_up
+    from .list_documents import DeviceSetup
+
+    with console_progress() as progress:
+        ready, seconds = set_up(name, progress)
+    if as_json:
+        emit(DeviceSetup(name, ready, seconds))
+        return
+    say(f"{name} is ready for {', '.join(ready)} bundles")
+    say(f"next: gemcut validate BUNDLE --on {name}")
 
 
 def _lacking(needs: Mapping[str, Sequence[Need]]) -> dict[str, list[str]]:

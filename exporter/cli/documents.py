@@ -281,7 +281,7 @@ DOCUMENTS: dict[str, type] = {
     "search": SearchResult,
     "doctor": Diagnosis,
     "devices": DeviceList,
-    "device": DeviceSetup,
+    "devices_setup": DeviceSetup,
 }
 
 

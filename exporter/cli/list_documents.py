@@ -1,4 +1,4 @@
-"""The JSON documents of the commands that list what there is, and of ``gemcut device``."""
+"""The JSON documents of the commands that list what there is, and of ``gemcut devices setup``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DeviceList:
 
 @dataclass(frozen=True)
 class DeviceSetup:
-    """``gemcut device setup --json``.
+    """``gemcut devices setup --json``.
 
     Attributes:
         device: The device.

@@ -139,7 +139,7 @@ def require_needs(device: Device, runtime: str) -> None:
         kind = device.spec.partition(":")[0]
         raise LackingError(
             f"{device.spec} needs {', '.join(need.what for need in lacking)} on this machine",
-            hint=f"Run gemcut device setup {kind} for all of it, or: {lacking[0].command}",
+            hint=f"Run gemcut devices setup {kind} for all of it, or: {lacking[0].command}",
         )
 
 

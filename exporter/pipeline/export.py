@@ -18,7 +18,7 @@ from ..quantize.recipe import Recipe
 from ..stages import EXPORT, titles
 from ..util.lazy import Lazy
 from ..util.process_memory import collected_seldom, never_collected
-from ..util.progress import Progress
+from ..util.progress import Progress, portions
 from ..util.stage_clock import StageClock
 from . import build, gates, packaging, proving, reference
 from .attempts import Attempts
@@ -96,7 +96,10 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
             sealed = [packaging.seal(job, one, shared.goldens, progress) for job, one in zip(jobs, proven, strict=True)]
         sealed = gates.enforce_budgets(jobs, sealed, request, clock)
         with clock.stage("publish"):
-            places = [job.staging.publish(one.manifest, progress) for job, one in zip(jobs, sealed, strict=True)]
+            parts = portions(progress, len(jobs))
+            places = [
+                job.staging.publish(one.manifest, part) for job, one, part in zip(jobs, sealed, parts, strict=True)
+            ]
     return tuple(_published(place, one, clock) for place, one in zip(places, sealed, strict=True))
 
 

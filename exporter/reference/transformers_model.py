@@ -64,9 +64,10 @@ class TransformersReference:
         """Decode all prompts side by side (see ``lockstep``), each with its own cache; see ``Reference``."""
         from .lockstep import Lockstep
 
-        done = _Done(self._model, asks, progress)
+        groups = list(_groups(asks, self._cache_bytes, self._most_cached()))
+        done = _Done(self._model, [[asks[at] for at in group] for group in groups], progress)
         out: list[Decoded] = []
-        for group in _groups(asks, self._cache_bytes, self._most_cached()):
+        for group in groups:
             side_by_side = Lockstep(self._model, done.add)
             out += side_by_side.run([self._task(asks[at], stop, sinks[at], done) for at in group])
         return out
@@ -83,6 +84,7 @@ class TransformersReference:
                     input_ids=torch.tensor([list(ids)]), past_key_values=cache, use_cache=True, logits_to_keep=keep
                 )
                 cache = out.past_key_values
+                done.write()
                 return _array(out.logits)
 
             followed = greedy_decode(ask, stop, forward, sink)
@@ -105,28 +107,51 @@ class TransformersReference:
 class _Done:
     """How much of the work is done, in rows times elements of matrices; replies that end early make it less."""
 
-    def __init__(self, model: Any, asks: Sequence[DecodeRequest], progress: Progress | None) -> None:
-        from .lockstep import READING, elements
+    def __init__(self, model: Any, groups: Sequence[Sequence[DecodeRequest]], progress: Progress | None) -> None:
+        from .lockstep import elements
 
         self._progress = progress
         self._body, self._head = elements(model)
-        # Each of a step's matrices is read once; the head more often, if a few prompts' logits are made at a time.
-        steps = 1 + max((ask.room for ask in asks), default=0)
-        self._reading = READING * (steps * self._body + (steps + len(asks)) * self._head)
+        # The most tokens after each prompt, of those that run side by side; once it has ended, those that came.
+        self._after = [{id(ask): ask.room for ask in group} for group in groups]
+        asks = [ask for group in groups for ask in group]
         self._rows = sum(len(ask.ids) + ask.room for ask in asks)
         self._scored = sum(len(ask.ids) - ask.start + ask.room for ask in asks)
-        self._done, self._ended, self._of = 0.0, 0, len(asks)
+        self._done, self._written, self._ended, self._of = 0.0, 0, 0, len(asks)
+        self._total = self._all()
 
     def add(self, work: float) -> None:
+        """Count a product, in rows times elements of its matrix."""
         self._done += work
         if self._progress is not None:
-            total = self._rows * self._body + self._scored * self._head + self._reading
-            self._progress.update(min(self._done, total), total, f"{self._ended} of {self._of} prompts done")
+            counts = f"{self._written} tokens written, {self._ended} of {self._of} prompts done"
+            what = counts if self._written else "reading the prompts"
+            self._progress.update(min(self._done, self._total), self._total, what)
+
+    def write(self) -> None:
+        """Count a token."""
+        self._written += 1
 
     def finish(self, ask: DecodeRequest, followed: Decoded) -> None:
+        """Take what a prompt spares that has ended before its room did."""
         spared = max(0, len(ask.ids) + ask.room - len(followed.ids))
         self._ended, self._rows, self._scored = self._ended + 1, self._rows - spared, self._scored - spared
+        for after in self._after:
+            if id(ask) in after:
+                after[id(ask)] -= spared
+        self._total = self._all()
         self.add(0)
+
+    def _all(self) -> float:
+        """All of the work.
+
+        Each of a step's matrices is read once; the head more often, if a few prompts' logits are made at a time.
+        """
+        from .lockstep import READING
+
+        steps = sum(1 + max(after.values(), default=0) for after in self._after)
+        reading = READING * (steps * self._body + (steps + self._of) * self._head)
+        return self._rows * self._body + self._scored * self._head + reading
 
 
 def _array(logits: torch.Tensor) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Progress as a user sees it on stderr: bars on a terminal, plain lines elsewhere."""
+"""Progress as a user sees it on stderr: bars on a terminal, a line for each stage elsewhere."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-PLAIN_EVERY = 10.0  # seconds between two plain lines of one stage
+# Seconds between two plain lines of one stage: where somebody looks on, and where only a service does, which may end a
+# job that is silent for ten minutes (no_output_timeout in CircleCI's configuration reference).
+WATCHED_EVERY, ALONE_EVERY = 10.0, 300.0
 
 
 class ConsoleProgress:
     """A :class:`gemcut.util.progress.Progress` on stderr; use it as a context manager.
 
     On a terminal it shows a live bar of the current stage, and a line for each stage that took over two seconds.
-    Elsewhere, and if ``plain``, it writes plain lines: one as a stage begins and one every ten seconds. Both say how
-    much longer the stage will take, as soon as it has come far enough to tell.
+    Elsewhere it writes one line as a stage begins, and another for each five minutes that it takes. Both say how much
+    longer the stage will take, while that can be told.
 
     Args:
-        plain: Whether to write plain lines on a terminal too.
+        plain: Whether to write plain lines on a terminal too, and one every ten seconds anywhere.
 
     Attributes:
         seconds: The time of each stage that has ended.
@@ -32,6 +34,7 @@ class ConsoleProgress:
 
     def __init__(self, plain: bool = False) -> None:
         self._err = streams().err
+        self._every = WATCHED_EVERY if plain else ALONE_EVERY
         self._bars: Bars | None = None if plain or not self._err.isatty() else self._make_bars()
         self._task: TaskID | None = None
         self._stage = ""
@@ -54,6 +57,7 @@ class ConsoleProgress:
             bars.SpinnerColumn(),
             bars.TextColumn("{task.description}", markup=False),
             bars.BarColumn(bar_width=30),
+            bars.TaskProgressColumn(),
             bars.TimeElapsedColumn(),
             Left(),
             bars.TextColumn("{task.fields[what]}", markup=False),
@@ -107,7 +111,7 @@ class ConsoleProgress:
             self._remaining.update(now, done / total)
         if self._bars and self._task is not None:
             self._bars.update(self._task, completed=done, total=total or None, what=what)
-        elif now - self._said >= PLAIN_EVERY and total:
+        elif now - self._said >= self._every and total:
             self._said = now
             self._line(", ".join(filter(None, [f"{self._stage}: {done / total:.0%}", what, self._left()])))
 

@@ -56,3 +56,8 @@ class SubProgress:
         """Tell the user something that isn't an error, through the stage's progress."""
         if self._progress is not None:
             self._progress.note(text)
+
+
+def portions(progress: Progress, count: int) -> list[SubProgress]:
+    """Return ``count`` equal portions of a stage, one after the other."""
+    return [SubProgress(progress, at / count, (at + 1) / count) for at in range(count)]

@@ -375,7 +375,7 @@ PROJECT = [
     or (words[:2] == ("gemcut", "export") and set(words[2::2]) <= {"--only", "--locked"})
 ]
 EXPORTS = [words for words in ALL if words[:2] == ("gemcut", "export") and words not in PROJECT]
-DEVICES = [words for words in ALL if words[:3] == ("gemcut", "device", "setup") or "--on" in words]
+DEVICES = [words for words in ALL if words[:3] == ("gemcut", "devices", "setup") or "--on" in words]
 QUICK = [words for words in ALL if words[0] == "gemcut" and words not in (*PROJECT, *EXPORTS, *DEVICES)]
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+@\w+")
 

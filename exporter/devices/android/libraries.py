@@ -330,5 +330,5 @@ def with_fbjni(library: AndroidLibrary, progress: Progress | None = None) -> And
             kept = _put_in_cache(library.text, library.arch, found)
             return replace(library, fbjni=library.fbjni or kept.fbjni, cxx=library.cxx or kept.cxx)
     raise LackingError(
-        f"{name}@{version} has no libfbjni.so", hint="run gemcut device setup android-lib to fetch it again"
+        f"{name}@{version} has no libfbjni.so", hint="run gemcut devices setup android-lib to fetch it again"
     )

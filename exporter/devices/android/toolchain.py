@@ -103,7 +103,7 @@ def call(command: Sequence[str], folder: Path | None = None) -> Finished:
         said = (lines or done.stderr.splitlines() or ["it says nothing"])[0][:_SHOWN]
         raise LackingError(
             f"{Path(command[0]).name} fails: {said}",
-            hint="run gemcut device setup android-lib for Debian's version: this one may not fit",
+            hint="run gemcut devices setup android-lib for Debian's version: this one may not fit",
         )
     return done
 

@@ -195,7 +195,7 @@ def _python_needs() -> tuple[Need, ...]:
         if shutil.which("mmdebstrap") is None:
             found.append(Need("mmdebstrap", fetching.apt_command(("mmdebstrap", "arch-test")), "mmdebstrap"))
         if not fetching.may_install():
-            found.append(Need("root, to make Debian's arm64 root", "sudo gemcut device setup arm64-user"))
+            found.append(Need("root, to make Debian's arm64 root", "sudo gemcut devices setup arm64-user"))
     if importlib.util.find_spec("pip") is None:
         found.append(Need("pip", "python -m ensurepip"))
     return tuple(found)

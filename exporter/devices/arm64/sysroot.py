@@ -59,7 +59,7 @@ def sysroot(progress: Progress) -> Path:
     if not fetching.may_install():
         raise LackingError(
             "making Debian's arm64 root needs root, or sudo without a password",
-            hint="run sudo GEMCUT_CACHE=... gemcut device setup arm64-user, with a cache that both users can read",
+            hint="run sudo GEMCUT_CACHE=... gemcut devices setup arm64-user, with a cache that both users can read",
         )
     progress.note(f"fetching Debian {SUITE}'s arm64 Python with mmdebstrap")
     with fetching.making(home) as place:

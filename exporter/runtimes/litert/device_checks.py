@@ -85,7 +85,7 @@ def _replies(done: Finished) -> list[list[int]]:
     if done.signal:
         raise ConformanceError(f"LiteRT-LM's engine crashed on the device (signal {done.signal}): {log}")
     if "lacking" in answer:
-        raise LackingError(f"on the device {answer['lacking']}", hint="fetch it with gemcut device setup arm64-user")
+        raise LackingError(f"on the device {answer['lacking']}", hint="fetch it with gemcut devices setup arm64-user")
     if "refused" in answer:
         raise ConformanceError(f"LiteRT-LM refuses the program on the device: {answer['refused']}")
     if "result" not in answer:

@@ -11,7 +11,7 @@ from ...prompt.chats import Prompt, encode_prompt
 from ...prompt.codec import ChatCodec, TemplateRefused
 from ...prove.behaviour import Check, Miss
 from ...prove.golden import Golden, Recorded
-from ...util.progress import Progress
+from ...util.progress import Progress, SubProgress
 from . import litert_lm
 from .spacing import raw_texts
 from .tokenizer_section import PROBES
@@ -40,9 +40,10 @@ def prove_engine(
     from ...prompt.codec import codec_of
 
     codec = codec_of(bundle)
+    progress.stage("Asking LiteRT-LM's engine for the same")
     return (
-        _tokens(bundle, goldens, recorded, work, progress),
-        *_prompts(bundle, goldens, codec, work, progress),
+        _tokens(bundle, goldens, recorded, work, SubProgress(progress, 0, 0.5)),
+        *_prompts(bundle, goldens, codec, work, SubProgress(progress, 0.5, 1)),
     )
 
 

@@ -47,7 +47,7 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_and_has_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [name, *{"targets": ["list"], "recipes": ["list"], "device": ["setup"], "cache": ["info"]}.get(name, [])]
+    words = [name, *{"targets": ["list"], "recipes": ["list"], "devices": ["setup"], "cache": ["info"]}.get(name, [])]
     assert main([*words, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--json" in shown
@@ -72,3 +72,8 @@ def test_words_that_people_type_are_taken_as_they_are_meant(
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
     assert shown[0]
+
+
+def test_one_command_is_about_devices_and_the_other_form_names_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["device", "setup", "adb"]) == 2
+    assert "unknown command 'device': did you mean 'devices'?" in capsys.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pty
+import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from gemcut.cli.views.chat_stream import LiveText
@@ -66,19 +68,31 @@ def test_off_a_terminal_a_line_per_stage(capsys: pytest.CaptureFixture[str]) -> 
     assert list(progress.seconds) == ["lower", "pack"]
 
 
-def test_off_a_terminal_a_long_stage_says_how_far_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("plain", "said"),
+    [
+        (False, ["60%, layer x, about 3 min left"]),
+        (True, [f"{second // 5}%, layer x" for second in range(10, 30, 10)]),
+    ],
+    ids=["alone", "verbose"],
+)
+def test_off_a_terminal_a_stage_has_one_line_and_a_long_one_a_few_more(
+    plain: bool, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(plain) as progress:
         progress.stage("lower")
-        for second in range(1, 26):
+        for second in range(1, 302):
             now[0] = second
-            progress.update(second, 50, "layer x")
-    said = "lower\nlower: 20%, layer x, about 40 s left\nlower: 40%, layer x, about 30 s left\n"
-    assert capsys.readouterr().err == said
-    assert progress.seconds == {"lower": 25.0}
+            progress.update(second, 500, "layer x")
+    shown = capsys.readouterr().err
+    assert "\r" not in shown
+    lines = shown.splitlines()
+    assert lines[0] == "lower"
+    assert lines[1 : 1 + len(said)] == [f"lower: {each}" for each in said]
+    assert len(lines) == (31 if plain else 2)
+    assert progress.seconds == {"lower": 301.0}
 
 
 @pytest.mark.parametrize(
@@ -98,21 +112,55 @@ def test_times_read_no_finer_than_they_are_known(seconds: float, text: str) -> N
     assert duration_text(seconds) == text
 
 
-def test_the_time_left_follows_the_speed_of_late() -> None:
+def run_of(steps: Sequence[float]) -> list[float | None]:
+    """What is told of the time left, each second of a stage whose equal steps take so many seconds."""
+    it, now, told = Remaining(0.0), 0.0, list[float | None]()
+    ends = list(itertools.accumulate(steps))
+    for second in range(1, int(ends[-1])):
+        now = float(second)
+        it.update(now, sum(end <= now for end in ends) / len(ends))
+        told.append(it.seconds(now))
+    return told
+
+
+def test_the_time_left_of_even_steps_counts_down() -> None:
+    told = run_of([10.0] * 26)
+    first = next(second for second, left in enumerate(told, 1) if left is not None)
+    assert first <= 30
+    for second, left in enumerate(told[first:], first + 1):
+        assert left == pytest.approx(260 - second, abs=1), "between two steps too"
+
+
+def test_nothing_is_told_of_the_time_left_while_the_estimate_moves() -> None:
+    told = run_of([1.0] * 60 + [10.0] * 60)  # ten times as slow from there on
+    assert told[30] is not None
+    at = told.index(None, 30)
+    assert at < 80, "what was told no longer holds"
+    again = next(second for second in range(at, len(told)) if told[second] is not None)
+    assert told[again] == pytest.approx(660 - again, rel=0.4)
+
+
+def test_the_time_left_never_jumps() -> None:
+    steps = random.Random(1)
+    for uneven in ([steps.uniform(0.2, 1.8) for _ in range(300)], [1 + at / 50 for at in range(200)]):
+        told = run_of(uneven)
+        pairs = [(one, other) for one, other in itertools.pairwise(told) if one is not None and other is not None]
+        assert len(pairs) > len(told) / 3
+        assert all(abs(other - one) <= max(0.2 * one, 5.0) for one, other in pairs)
+
+
+def test_the_time_left_is_not_told_at_once_nor_at_the_end_nor_after_going_back() -> None:
     it = Remaining(now=100.0)
     assert it.seconds(110.0) is None, "nothing is done"
-    it.update(110.0, 0.5)
-    assert it.seconds(110.0) == pytest.approx(10.0)
-    for second in range(1, 41):  # ten times as slow from here on
-        it.update(110.0 + second, 0.5 + second / 200)
-    assert it.seconds(150.0) == pytest.approx(60.0), "30 % at a half per cent a second"
-    assert it.seconds(190.0) > 2 * it.seconds(150.0), "it grows where nothing comes"
-    it.update(191.0, 0.1)
-    assert it.seconds(191.0) is None, "it began anew"
-    it.update(201.0, 0.2)
-    assert it.seconds(201.0) == pytest.approx(80.0)
-    it.update(202.0, 1.0)
-    assert it.text(202.0) == ""
+    it.update(110.0, 0.25)
+    assert it.seconds(110.0) is None, "one step is no rule"
+    for second in range(1, 11):
+        it.update(110.0 + second, 0.25 + second / 40)
+    assert it.seconds(120.0) == pytest.approx(20.0)
+    it.update(121.0, 0.1)
+    assert it.seconds(121.0) is None, "it began anew"
+    it.update(122.0, 1.0)
+    assert it.text(122.0) == ""
 
 
 def test_on_a_terminal_the_bar_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
@@ -123,10 +171,13 @@ def test_on_a_terminal_the_bar_says_how_long_it_will_take(monkeypatch: pytest.Mo
     monkeypatch.setattr(console.time, "monotonic", lambda: began + now[0])
     with ConsoleProgress() as progress:
         progress.stage("lower")
-        now[0] = 60.0
-        progress.update(1, 4, "layer 1")
+        for second in range(1, 61):
+            now[0] = float(second)
+            progress.update(second, 240, "layer 1")
         progress._bars.refresh()
-    assert "about 3 min left" in terminal.shown()
+    shown = terminal.shown()
+    assert "25%" in shown
+    assert "about 3 min left" in shown
 
 
 def test_on_a_terminal_a_bar_that_leaves_nothing_but_notes(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
