@@ -54,6 +54,13 @@ MUTATIONS = (
         "unit/pipeline/test_pipeline_export.py",
     ),
     Mutation(
+        "a figure past a grade's limit gets a worse word",
+        "words/grades.py",
+        "return value >= limit if name in AT_LEAST else value <= limit",
+        "return True",
+        "unit/words/test_grades.py",
+    ),
+    Mutation(
         "a file of a bundle whose hash differs is refused",
         "bundle/reader.py",
         "if digest.hexdigest() != record.sha256:",

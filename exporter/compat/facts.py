@@ -29,7 +29,7 @@ class Package(DataFile):
         npm: Whether it is a dependency in a package.json.
         backends: The backends of its prebuilt library; None for those of the release's list.
         releases: The package's version -> the runtime's; empty if they are the same.
-        published: All releases that are known, the oldest first.
+        published: All releases that are known, the oldest first; empty if nobody has listed them.
         published_source: Where these are listed.
     """
 
@@ -39,13 +39,16 @@ class Package(DataFile):
     npm: bool = False
     backends: tuple[str, ...] | None = None
     releases: dict[str, str] = Field(default_factory=dict)
-    published: tuple[str, ...] = Field(min_length=1)
-    published_source: str
+    published: tuple[str, ...] = ()
+    published_source: str = ""
 
     def knows(self, version: str) -> bool:
-        """Return whether a version, or the release that it comes before (``1.1.0-SNAPSHOT``), is a known release."""
+        """Return whether a version, or the release that it comes before (``1.1.0-SNAPSHOT``), is a known release.
+
+        Any version is taken for one if nobody has listed them.
+        """
         base = Version(Version(version.removesuffix(SNAPSHOT)).base_version)
-        return any(Version(each) == base for each in self.published)
+        return not self.published or any(Version(each) == base for each in self.published)
 
 
 class ExecutorchGroup(DataFile):

@@ -39,7 +39,7 @@ def show_facts(bundle: Path, manifest: Manifest, size: int, oldest: str | None) 
             ("licence", _licence(manifest)),
             ("made for", f"{manifest.target}, {runtime.name} {runtime.version}, recipe {manifest.recipe.name}"),
             ("runs on", _runs_on(manifest, oldest)),
-            ("size", f"{size_text(size)} on the device, and no more to download"),
+            ("size", f"{size_text(size)} in all, at most as much to download; a runtime may write a cache beside it"),
             ("memory", _memory(manifest)),
             ("context", f"{manifest.context} tokens, prompt and reply together"),
             ("fidelity", fidelity_text(fidelity, manifest.behaviour) if fidelity else "not measured"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ...quantize.recipe import list_recipes, load_recipe
 from ...util.text import count_text, size_text
 from ..common import say
+from ..graded_documents import recipe_grades
 from .table import table
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def show(plan: Plan, target: Target) -> None:
     if plan.bundles[0].devices:
         _show_devices(plan.bundles)
     say(f"the recipes, for {plan.bundles[0].runtime} (marked: the chosen one)")
-    table(_recipe_rows(plan), ("recipe", "download", "own memory", "mapped", "decode", "runs from"))
+    table(_recipe_rows(plan), ("recipe", "at its limits", "download", "own memory", "mapped", "decode", "runs from"))
     if plan.finer:
         then = ", then ".join(f"{one.recipe} ({size_text(one.bundle)})" for one in plan.finer)
         say(f"If the model fails the gate of {plan.recipe}, as gemcut export measures it, it goes on to {then}.\n")
@@ -67,10 +69,12 @@ def _show_devices(bundles: Sequence[Running]) -> None:
 
 
 def _recipe_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
+    grades = recipe_grades(load_recipe(name) for name in list_recipes())
     for one in plan.recipes:
         least = next((each.ram for each in one.devices if each.verdict == "yes"), None)
         yield (
             f"{one.recipe} *" if one.recipe == plan.recipe else one.recipe,
+            grades[one.recipe].words if one.recipe in grades else "",
             size_text(one.download_size),
             size_text(one.own),
             size_text(one.mapped),

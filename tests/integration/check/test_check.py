@@ -221,6 +221,7 @@ def test_every_release_with_facts_is_known_to_be_published() -> None:
     for name, package in facts.packages().items():
         versions = [Version(each) for each in package.published]
         assert versions == sorted(set(versions)), name
+        assert package.published, name
         assert package.published_source, name
         assert {Version(each) for each in package.releases} <= set(versions), name
     android = facts.packages()["executorch-android"]

@@ -63,6 +63,14 @@ def test_every_plot_is_drawn_with_all_its_marks_and_nothing_complains(
     assert browser.requests() == []
 
 
+def test_what_users_notice_stands_in_the_facts(page: Path) -> None:
+    facts = re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", html.unescape(page.read_text(encoding="utf-8")))
+    fidelity = [value for name, value in facts if name == "fidelity"]
+    assert [value.partition(" (")[0] for value in fidelity] == ["users won't notice", "broken"]
+    means = [value for name, value in facts if name == "mean KL divergence (nats)"]
+    assert [value.partition(" (")[2] for value in means] == ["users won't notice)", "broken)"]
+
+
 def test_the_treemap_goes_down_to_the_tensor_class(browser: Any, page: Path, outcomes: tuple[Outcome, ...]) -> None:
     browser.open(page)
     _settled(browser)

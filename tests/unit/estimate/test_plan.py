@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,8 @@ def test_the_command_prints_a_table_or_a_document(tmp_path: Path, capsys: pytest
         assert word in shown
     for word in ("on this machine", "disk", "time", "can be made here", "note: the tokenizer's size is a guess"):
         assert word in shown
+    for recipe, words_at_limits in (("small", "users will notice"), (r"int8 \*", "users won't notice")):
+        assert re.search(rf"{recipe} +{words_at_limits} ", shown), recipe
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     schema = Path(gemcut.__file__).parent / "schemas" / "plan.schema.json"
