@@ -37,6 +37,7 @@ from .manifest_models import (
     TensorRecord,
     safe_name,
 )
+from .names import MANIFEST
 
 __all__ = [
     "MANIFEST",
@@ -73,7 +74,6 @@ __all__ = [
 ]
 
 MARKER = "gemcut-bundle"
-MANIFEST = "manifest.json"
 SIDE_FILE = "manifest.sha256"
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 SIGNIFICANT_DIGITS = 9

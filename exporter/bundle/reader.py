@@ -16,6 +16,7 @@ from ..errors import ConformanceError, LackingError, UsageError
 from ..util.progress import Progress, SubProgress
 from .archive import CHUNK, UNREADABLE, check_archive, data_offset
 from .manifest import MANIFEST, SIDE_FILE, Manifest, is_manifest, read_manifest
+from .names import SUFFIX
 
 OWN_FILES = frozenset({MANIFEST, SIDE_FILE})
 AGAIN = "copy or export the bundle again"
@@ -253,7 +254,7 @@ def _was_archive(path: Path) -> bool:
     with path.open("rb") as file:
         begins = file.read(4) == b"PK\x03\x04"
         file.seek(max(0, path.stat().st_size - _DIRECTORY))
-        return SIDE_FILE.encode() in file.read() or (begins and path.suffix == ".gemcut")
+        return SIDE_FILE.encode() in file.read() or (begins and path.suffix == SUFFIX)
 
 
 def _no_bundle(path: Path) -> UsageError:

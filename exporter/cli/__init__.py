@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from ..errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, GemcutError, Lackin
 from ..util.interrupts import ignore_signals, take_signals
 from ..util.native_output import noise
 from ..util.torch_folders import torch_folders
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 EXIT_BROKEN_PIPE = 141  # as in shells: 128 + SIGPIPE
 NOISE_LINES = 20
@@ -40,6 +44,7 @@ COMMANDS = {
     "recipes": "List quantization recipes, explain one, or search for one.",
     "devices": "List the devices that bundles can be proven on, or set one up.",
     "doctor": "Show what this machine can and can't do.",
+    "completion": "Print the script with which a shell completes gemcut's words.",
 }
 # A module of this name would hide Python's own list from this package.
 _MODULES = {"list": "list_bundles"}
@@ -68,12 +73,19 @@ class LazyGroup(click.Group):
         Raises:
             UsageError: There is no such command; the message has the nearest.
         """
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
             raise UsageError(
                 f"unknown command '{args[0]}': {nearest(args[0], COMMANDS)}",
                 hint="See gemcut --help for what each command does.",
             )
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name, without importing any of them, or a flag."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands in ``--help``, without importing them."""

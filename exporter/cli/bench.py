@@ -9,17 +9,26 @@ from typing import Any
 
 import click
 
+from . import completed_values as complete
 from .common import Command, console_progress, device_options, emit, json_option, open_checked, parse_devices, say
 
 
 @click.command(cls=Command)
-@click.argument("bundles", nargs=-1, required=True, metavar="BUNDLE...", type=click.Path(path_type=Path))
+@click.argument(
+    "bundles",
+    nargs=-1,
+    required=True,
+    metavar="BUNDLE...",
+    type=click.Path(path_type=Path),
+    shell_complete=complete.BUNDLES,
+)
 @click.option(
     "--on",
     "device",
     default="host",
     show_default=True,
     metavar="DEVICE",
+    shell_complete=complete.DEVICES,
     help="Where to measure, such as adb or adb:SERIAL; see gemcut devices.",
 )
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import LackingError, UsageError
+from . import completed_values as complete
 from .common import Command, CommandGroup, emit, json_option, say
 
 if TYPE_CHECKING:
@@ -37,7 +38,14 @@ def info(as_json: bool) -> None:
 
 
 @command.command("prune", cls=Command)
-@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only this kind; may be repeated. Default: all.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    shell_complete=complete.CACHE_KINDS,
+    help="Only this kind; may be repeated. Default: all.",
+)
 @click.option(
     "--older-than", type=click.IntRange(min=0), metavar="DAYS", help="Only what wasn't used for so many days."
 )

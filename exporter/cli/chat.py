@@ -14,6 +14,7 @@ import click
 
 from ..errors import UsageError
 from ..util.text import readable
+from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option, open_checked, warn
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
 @click.option(
     "--prompt",
     metavar="TEXT",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tools",
     metavar="FILE|sample",
+    shell_complete=complete.words_or("file", "sample"),
     help="The tools that the model may call: a JSON list of declarations, or the sample model's own.",
 )
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_CONFORMANCE, EXIT_PROVEN, EXIT_UNSUPPORTED
+from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option, say, warn
 from .reporting import report_options, reporting
 
@@ -50,8 +51,15 @@ release is known.
 
 
 @click.command(cls=Command, help=_HELP)
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--runtime", "asked", required=True, metavar="R", help="The runtime that the app ships; see above.")
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
+@click.option(
+    "--runtime",
+    "asked",
+    required=True,
+    metavar="R",
+    shell_complete=complete.RELEASES,
+    help="The runtime that the app ships; see above.",
+)
 @report_options
 @json_option
 def command(bundle: Path, asked: str, as_json: bool, **reports: Any) -> int:

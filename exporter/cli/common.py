@@ -33,6 +33,8 @@ class Command(click.Command):
         """
         from ..errors import UsageError
 
+        if ctx.resilient_parsing:  # a shell asks what completes the words so far
+            return super().parse_args(ctx, args)
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for param in given:
             if isinstance(param, click.Option) and not param.multiple and not param.is_flag and given.count(param) > 1:
@@ -61,7 +63,7 @@ class Group(CommandGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line, with ``list`` added if no command is named."""
         helped = any(word in ctx.help_option_names for word in args[:1])
-        if not helped and (not args or args[0].startswith("-")):
+        if not helped and not ctx.resilient_parsing and (not args or args[0].startswith("-")):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import completed_values as complete
 from .common import Group, console_progress, emit, json_option, say
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def list_command(as_json: bool) -> None:
 
 
 @command.command("setup")
-@click.argument("name", metavar="DEVICE")
+@click.argument("name", metavar="DEVICE", shell_complete=complete.DEVICES_TO_SET_UP)
 @json_option
 def setup_command(name: str, as_json: bool) -> None:
     """Fetch and build everything that DEVICE needs on this machine, through apt, pip and npm.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import EXIT_BUDGET, EXIT_PROVEN
+from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option, warn
 from .reporting import report_options, reporting
 
@@ -26,13 +27,14 @@ class _DiffCommand(Command):
 
 
 @click.command(cls=_DiffCommand)
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
+@click.argument("b", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
 @click.option(
     "--fail-on",
     "limits",
     multiple=True,
     metavar="LIMIT[,LIMIT...]",
+    shell_complete=complete.LIMITS,
     help="Exit with 7 if a limit is exceeded, such as size>+5%; may be repeated.",
 )
 @report_options

@@ -38,7 +38,7 @@ from ..tidy.kept_results import CacheInfo, CachePruned
 from ..words.grade import Grade
 from ..words.grades import grade_of
 from .graded_documents import Contents, RecipeList
-from .list_documents import DeviceList, DeviceSetup, Target, TargetList
+from .list_documents import CompletionScript, DeviceList, DeviceSetup, Target, TargetList
 from .measured_documents import EvalResult, SearchResult, SensitivityResult
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -282,6 +282,7 @@ DOCUMENTS: dict[str, type] = {
     "doctor": Diagnosis,
     "devices": DeviceList,
     "devices_setup": DeviceSetup,
+    "completion": CompletionScript,
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option, open_checked, say
 
 if TYPE_CHECKING:
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
 @click.option(
     "--task",
     "tasks",
     multiple=True,
     required=True,
     metavar="NAME|FILE.yaml",
+    shell_complete=complete.FILES,
     help="A task of lm-evaluation-harness, or a file that describes one; may be repeated.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Documents of each task. Default: all.")
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     "--float",
     "float_model",
     metavar="MODEL",
+    shell_complete=complete.MODELS,
     help="The float model, to have its scores beside the bundle's: a directory or hub id. Default for a bundle of the "
     "sample: the sample.",
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import EXIT_PROVEN, UsageError
+from ..project.place import FILE as PROJECT_FILE
+from ..project.place import project_root
 from ..report.formats import FORMATS
 from ..runtimes import DEFAULT, runtime_names
+from . import completed_values as complete
 from .common import (
     Command,
     console_progress,
@@ -29,22 +31,37 @@ if TYPE_CHECKING:
     from ..pipeline.request import ExportRequest, Published
     from .reporting import Report
 
-PROJECT_FILE = "gemcut.toml"
 _OF_PROJECTS = ("only", "locked")
 
 
 @click.command(cls=Command)
-@click.argument("model", required=False)
-@click.option("--target", metavar="NAME|FILE.toml", help="The kind of device; see gemcut targets.")
+@click.argument("model", required=False, shell_complete=complete.MODELS)
+@click.option(
+    "--target",
+    metavar="NAME|FILE.toml",
+    shell_complete=complete.TARGETS,
+    help="The kind of device; see gemcut targets.",
+)
 @click.option(
     "--runtime",
     default=DEFAULT,
     show_default=True,
     metavar="NAME[,NAME]",
+    shell_complete=complete.RUNTIMES,
     help=f"The runtimes that it is made for: {', '.join(runtime_names())}.",
 )
-@click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.")
-@click.option("--recipe", metavar="NAME|FILE.toml", help="How to quantize; see gemcut recipes. Default: the target's.")
+@click.option(
+    "--adapter",
+    metavar="DIR|sample",
+    shell_complete=complete.ADAPTERS,
+    help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.",
+)
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE.toml",
+    shell_complete=complete.RECIPES,
+    help="How to quantize; see gemcut recipes. Default: the target's.",
+)
 @click.option(
     "--max-size",
     metavar="SIZE",
@@ -60,12 +77,14 @@ _OF_PROJECTS = ("only", "locked")
 @click.option(
     "--calibration",
     metavar="FILE.txt|quick|none",
+    shell_complete=complete.words_or("file", "quick", "none"),
     help="Text to calibrate on, such as the model will see; quick: some of the text that ships, by faster methods; "
     "none: plain rounding. Default: the text that ships.",
 )
 @click.option(
     "--golden-prompts",
     metavar="FILE.jsonl",
+    shell_complete=complete.FILES,
     help="Prompts to prove the bundle with, a JSON object a line, and the answers that are expected. "
     "Default: golden_prompts.jsonl beside the adapter or the checkpoint.",
 )
@@ -106,7 +125,12 @@ _OF_PROJECTS = ("only", "locked")
     is_flag=True,
     help="Start from scratch: reuse nothing of a run that was killed, nor a program that another export built.",
 )
-@click.option("--chat-template", metavar="FILE|none", help="Replaces the model's own; none for base models.")
+@click.option(
+    "--chat-template",
+    metavar="FILE|none",
+    shell_complete=complete.words_or("file", "none"),
+    help="Replaces the model's own; none for base models.",
+)
 @click.option(
     "--gate",
     type=click.Choice(["enforce", "report"]),
@@ -118,10 +142,15 @@ _OF_PROJECTS = ("only", "locked")
     "--prove-on",
     multiple=True,
     metavar="DEVICE",
+    shell_complete=complete.DEVICES,
     help="Also prove each bundle on this device before it is published; may be repeated. See gemcut devices.",
 )
 @click.option(
-    "--only", multiple=True, metavar="NAME", help="With gemcut.toml: build only this bundle; may be repeated."
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.PROJECT_BUNDLES,
+    help="With gemcut.toml: build only this bundle; may be repeated.",
 )
 @click.option("--locked", is_flag=True, help="With gemcut.toml: refuse anything that differs from gemcut.lock.")
 @device_options
@@ -161,7 +190,7 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
 
 def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) -> int:
     """Build what ``gemcut.toml`` lists; a flag that is a key there is refused by name."""
-    root = _project_root()
+    root = project_root()
     if root is None:
         raise UsageError(
             f"there is no --target, and no {PROJECT_FILE} in this folder or above it",
@@ -185,17 +214,6 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
     if root != Path():
         warn(f"note: building what {root / PROJECT_FILE} lists")
     return export_project(flags, as_json, root)
-
-
-def _project_root() -> Path | None:
-    """The folder of the nearest ``gemcut.toml``, here or above, up to a repository's root; as a relative path."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / PROJECT_FILE).is_file():
-            return Path(os.path.relpath(folder))
-        if (folder / ".git").exists():
-            break
-    return None
 
 
 def _request(model: str | None, flags: dict[str, Any]) -> ExportRequest:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from . import completed_values as complete
 from .common import Command, emit, json_option, say, warn_unproven
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
 @click.option("--all", "everything", is_flag=True, help="Also show quantization, operators, figures and files.")
 @json_option
 def command(bundle: Path, everything: bool, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The JSON documents of the commands that list what there is, and of ``gemcut devices setup``."""
+"""The JSON documents of the commands that list what there is, of ``devices setup`` and of ``completion``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ class DeviceList:
     """
 
     devices: tuple[DeviceEntry, ...]
+
+
+@dataclass(frozen=True)
+class CompletionScript:
+    """``gemcut completion --json``.
+
+    Attributes:
+        shell: The shell.
+        script: What that shell runs to complete gemcut's words.
+    """
+
+    shell: str
+    script: str
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path())
     Raises:
         GemcutError: Nothing could be built, because the file, the lock or a name is wrong.
     """
-    from ..project.entries import FILE
+    from ..project.place import FILE
     from ..project.rebuild import build_project
     from ..report.outcome import Place
     from . import as_known
@@ -98,8 +98,8 @@ def _warn(built: tuple[Built, ...], root: Path) -> None:
 
 
 def _emit(built: tuple[Built, ...], root: Path, flags: Mapping[str, Any]) -> None:
-    from ..project.entries import FILE
     from ..project.outcomes import ProjectResult, record_of
+    from ..project.place import FILE
 
     passed = all(one.error is None and one.state != "not built" for one in built)
     emit(ProjectResult(str(root / FILE), bool(flags["locked"]), passed, tuple(map(record_of, built))))

@@ -10,6 +10,7 @@ import click
 
 from ..errors import UsageError
 from ..util.packages import install_command
+from . import completed_values as complete
 from .common import Command, Function, console_progress, emit, json_option, say
 
 if TYPE_CHECKING:
@@ -21,28 +22,40 @@ _ROWS = 12  # points of the front that are listed
 
 
 def _model_options(function: Function) -> Function:
-    click.option("--context", type=click.IntRange(min=1), help="For the bundle's size. Default: the target's.")(
-        function
-    )
+    click.option(
+        "--context", type=click.IntRange(min=1), help="Tokens of prompt and reply, for the size. Default: the target's."
+    )(function)
     click.option(
         "--target",
         default="android-arm64",
         show_default=True,
         metavar="NAME|FILE.toml",
+        shell_complete=complete.TARGETS,
         help="The kind of device, for the bundle's size.",
     )(function)
-    click.option("--calibration", metavar="FILE.txt", help="Text to measure on. Default: the text that ships.")(
-        function
-    )
-    click.option("--adapter", metavar="DIR|sample", help="A PEFT adapter to merge into MODEL.")(function)
-    click.option("--chat-template", metavar="FILE|none", help="Replaces the model's own; none for base models.")(
-        function
-    )
+    click.option(
+        "--calibration",
+        metavar="FILE.txt",
+        shell_complete=complete.FILES,
+        help="Text to measure on. Default: the text that ships.",
+    )(function)
+    click.option(
+        "--adapter",
+        metavar="DIR|sample",
+        shell_complete=complete.ADAPTERS,
+        help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.",
+    )(function)
+    click.option(
+        "--chat-template",
+        metavar="FILE|none",
+        shell_complete=complete.words_or("file", "none"),
+        help="Replaces the model's own; none for base models.",
+    )(function)
     return function
 
 
 @click.command("sensitivity", cls=Command)
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete.MODELS)
 @_model_options
 @json_option
 def sensitivity_command(
@@ -66,7 +79,7 @@ def sensitivity_command(
 
 
 @click.command("search", cls=Command)
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete.MODELS)
 @click.option("--max-size", metavar="SIZE", help="Most bytes of the bundle, as in '180 MB'.")
 @click.option(
     "--max-kl",

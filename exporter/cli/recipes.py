@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from . import completed_values as complete
 from .common import Group, emit, json_option, say
 from .recipe_search import search_command, sensitivity_command
 
@@ -36,7 +37,7 @@ def list_command(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.RECIPES)
 @json_option
 def show_command(name: str, as_json: bool) -> None:
     """Explain the rules and limits of the recipe NAME, a shipped recipe or a TOML file."""

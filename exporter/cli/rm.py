@@ -8,11 +8,19 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
+from . import completed_values as complete
 from .common import Command, emit, json_option, say, warn
 
 
 @click.command(cls=Command)
-@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "bundles",
+    nargs=-1,
+    required=True,
+    metavar="BUNDLE...",
+    type=click.Path(path_type=Path),
+    shell_complete=complete.BUNDLES,
+)
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @json_option
 def command(bundles: tuple[Path, ...], yes: bool, as_json: bool) -> None:

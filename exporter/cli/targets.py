@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from . import completed_values as complete
 from .common import Group, emit, json_option, say
 
 
@@ -33,7 +34,7 @@ def list_command(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.TARGETS)
 @json_option
 def show_command(name: str, as_json: bool) -> None:
     """Explain each choice of the target NAME, a shipped target or a TOML file."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EXIT_CONFORMANCE, EXIT_GATE, EXIT_PROVEN
+from . import completed_values as complete
 from .common import (
     Command,
     console_progress,
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
 @click.option(
     "--on",
     "devices",
     multiple=True,
     metavar="DEVICE",
+    shell_complete=complete.DEVICES,
     help="The device to run it on; may be repeated. See gemcut devices. Default: host.",
 )
 @click.option(

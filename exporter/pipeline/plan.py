@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..bundle.names import SUFFIX
 from ..bundle.staging import check_output
 from ..checkpoint.opening import check_context, open_checkpoint
 from ..errors import UnsupportedError, UsageError, nearest
@@ -209,7 +210,7 @@ def _shape(
 
 def _output(request: ExportRequest, name: str) -> Path:
     """Where a bundle is published; with several runtimes ``-o`` names the folder that holds a bundle for each."""
-    file = f"{name}.gemcut" if request.format == "zip" else name
+    file = f"{name}{SUFFIX}" if request.format == "zip" else name
     if request.output is None:
         place = Path("bundles") / file
     else:

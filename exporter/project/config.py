@@ -16,7 +16,6 @@ from ..pipeline.budget_limits import Budgets
 from ..runtimes import DEFAULT, RUNTIMES, runtime_names
 from .entries import (
     CALIBRATION_WORDS,
-    FILE,
     SAMPLE,
     TEMPLATE_WORDS,
     BundleEntry,
@@ -25,6 +24,7 @@ from .entries import (
     Project,
     ProjectError,
 )
+from .place import FILE
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -13,7 +13,6 @@ from ..pipeline.budget_limits import Budgets
 from ..pipeline.calibration import WORDS
 from ..prove.prompts import BuiltIn
 
-FILE = "gemcut.toml"
 SAMPLE = "sample"
 # What the keys of a file take besides one.
 TEMPLATE_WORDS = (NO_TEMPLATE,)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..bundle.manifest import MANIFEST
+from ..bundle.names import MANIFEST
 from ..bundle.output_path import bundle_at, refuse_second
 from ..bundle.workdir import clear_abandoned
 from ..errors import GemcutError, UsageError
-
-SUFFIX = ".gemcut"
-# Folders of other tools, which hold many files and no bundle.
-_PASSED_OVER = frozenset({"node_modules", "__pycache__", "site-packages"})
+from .bundle_places import bundle_places
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def find_bundles(folder: Path) -> BundleList:
     if not folder.is_dir():
         raise UsageError(f"no such folder: {folder}", hint="Name a folder; without one it is the current one.")
     found, unreadable = [], {}
-    for path in _candidates(folder):
+    for path in bundle_places(folder):
         try:
             found.append(_described(path))
         except (GemcutError, OSError) as error:
@@ -117,18 +113,6 @@ def remove_bundle(path: Path) -> None:
         shutil.rmtree(aside)
     else:
         path.unlink()
-
-
-def _candidates(folder: Path) -> Iterator[Path]:
-    if (folder / MANIFEST).is_file():
-        yield folder
-        return
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        inside = {name for name in folders if (here / name / MANIFEST).is_file()}
-        packed = {name for name in files if name.endswith(SUFFIX)}
-        yield from (here / name for name in sorted(name for name in inside | packed if not name.startswith(".")))
-        folders[:] = sorted(name for name in folders if name not in inside | _PASSED_OVER and not name.startswith("."))
 
 
 def _described(path: Path) -> FoundBundle:
