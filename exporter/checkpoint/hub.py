@@ -6,6 +6,7 @@ huggingface_hub reads its usual variables itself: HF_ENDPOINT, HF_TOKEN, HF_HOME
 from __future__ import annotations
 
 import errno
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError, GemcutError, LackingError
 from .formats import foreign_files
-from .tensors import no_weights, read_header
+from .tensors import INDEX, SINGLE, no_weights, read_header
 
 CONFIG_FILES = ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "README.md")
 # Of an adapter's folder too.
@@ -97,6 +98,30 @@ def hub_id(model: str, root: Path | None = None) -> tuple[str, str | None] | Non
     return match["id"], match["revision"]
 
 
+def is_fetched(model: str) -> bool:
+    """Return whether ``locate`` would fetch no weights: ``model`` is no hub id, or the hub's cache holds all of them.
+
+    Args:
+        model: A directory, or ``org/name[@revision]``.
+    """
+    named = None if Path(model).expanduser().exists() else hub_id(model)
+    if named is None:
+        return True
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        found = huggingface_hub.snapshot_download(
+            named[0], revision=named[1], allow_patterns=_wanted(weights=True), local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return False
+    folder = Path(found)
+    index = folder / INDEX
+    files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.exists() else {SINGLE}
+    return all((folder / name).exists() for name in files)
+
+
 def stored_dtypes(place: Place) -> frozenset[str]:
     """Return the dtypes of a checkpoint's tensors, in safetensors' names, from headers alone; none if there are none.
 
@@ -137,6 +162,11 @@ def _local(path: Path, source: str) -> Place:
     return Place(path, safe_name(path.name), source, None)
 
 
+def _wanted(weights: bool) -> list[str]:
+    """Patterns of the files that are fetched: all that is ever read, or only what describes the model."""
+    return [*CONFIG_FILES, *((*TOKENIZER_FILES, *WEIGHT_FILES, OWN_PROMPTS) if weights else ())]
+
+
 def _fetch(model: str, hub_id: str, revision: str | None, *, weights: bool) -> Place:
     import huggingface_hub
     from huggingface_hub.utils.tqdm import (
@@ -145,7 +175,7 @@ def _fetch(model: str, hub_id: str, revision: str | None, *, weights: bool) -> P
         enable_progress_bars,
     )
 
-    patterns = [*CONFIG_FILES, *((*TOKENIZER_FILES, *WEIGHT_FILES, OWN_PROMPTS) if weights else ())]
+    patterns = _wanted(weights)
     silence = not sys.stderr.isatty() and not are_progress_bars_disabled()
     if silence:
         disable_progress_bars()

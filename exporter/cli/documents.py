@@ -25,6 +25,7 @@ from ..devices.replay import DeviceVerdict
 from ..diff.document import DiffResult
 from ..doctor import Diagnosis
 from ..estimate.overview import Plan
+from ..pipeline.planned_export import DryRun
 from ..pipeline.request import ProvenHere
 from ..project import tables
 from ..project.outcomes import ProjectResult, ProjectStarted
@@ -259,6 +260,7 @@ def device_result(verdict: DeviceVerdict) -> DeviceResult:
 DOCUMENTS: dict[str, type] = {
     "error": Failure,
     "export": ExportResult,
+    "dry_run": DryRun,
     "project": ProjectResult,
     "init": ProjectStarted,
     "validate": ValidateResult,

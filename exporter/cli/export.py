@@ -152,6 +152,11 @@ _OF_PROJECTS = ("only", "locked")
     shell_complete=complete.PROJECT_BUNDLES,
     help="With gemcut.toml: build only this bundle; may be repeated.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check all that can be checked before the work, say what would be made, and stop; no weights are fetched.",
+)
 @click.option("--locked", is_flag=True, help="With gemcut.toml: refuse anything that differs from gemcut.lock.")
 @device_options
 @report_options
@@ -168,6 +173,7 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
     Without MODEL and --target it builds every bundle of gemcut.toml that is out of date, and says why for each. The
     file is looked for in this folder and above it, up to the repository's root. gemcut init writes one.
     """
+    _refuse_reports_of_nothing(flags)
     if model is None and flags["target"] is None:
         return _export_project(ctx, as_json, flags)
     for name in _OF_PROJECTS:
@@ -175,6 +181,8 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
             raise UsageError(f"--{name} applies only to {PROJECT_FILE}: leave out MODEL and --target")
     if flags["target"] is None:
         raise UsageError("--target is missing", hint="See gemcut targets for a list, and gemcut export --help.")
+    if flags["dry_run"]:
+        return _dry_run(_request(model, flags), as_json)
     with reporting(flags, "export", Path(model).name if model else "sample") as report:
         published = _export(_request(model, flags), report)
     for one in published:
@@ -188,6 +196,26 @@ def command(ctx: click.Context, /, model: str | None, as_json: bool, **flags: An
     return EXIT_PROVEN
 
 
+def _refuse_reports_of_nothing(flags: dict[str, Any]) -> None:
+    for name in FORMATS.names():
+        if flags["dry_run"] and flags.get(name.replace("-", "_")) is not None:
+            raise UsageError(f"--{name} reports on what was made, and --dry-run makes nothing: leave one of them out")
+
+
+def _dry_run(request: ExportRequest, as_json: bool) -> int:
+    from ..pipeline.planned_export import dry_run
+
+    with console_progress() as progress:
+        found = dry_run(request, progress)
+    if as_json:
+        emit(found)
+    else:
+        from .views.dry_run_tables import show_dry_run
+
+        show_dry_run(found)
+    return EXIT_PROVEN
+
+
 def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) -> int:
     """Build what ``gemcut.toml`` lists; a flag that is a key there is refused by name."""
     root = project_root()
@@ -197,7 +225,7 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
             hint="Run gemcut export MODEL --target NAME for one bundle (gemcut targets lists the targets), or gemcut "
             f"init for a {PROJECT_FILE} that lists an app's bundles.",
         )
-    taken = {"only", "locked", "force", "fresh", "as_json", "verbose", "model", *FORMATS.names()}
+    taken = {"only", "locked", "dry_run", "force", "fresh", "as_json", "verbose", "model", *FORMATS.names()}
     for name in flags:
         given = ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         if given and name not in taken:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EXIT_PROVEN
 from .common import console_progress, emit, say, warn
-from .reporting import reporting
+from .reporting import Report, reporting
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
     from ..project.rebuild import Built
-    from .reporting import Report
 
 
 def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path()) -> int:
     """Build what is out of date in ``root``, and show what became of each bundle.
 
     Args:
-        flags: The command's parameters, of which ``only``, ``locked``, ``force``, ``fresh`` and the reports' are read.
+        flags: The command's parameters, of which ``only``, ``locked``, ``dry_run``, ``force``, ``fresh`` and the
+            reports' are read.
         as_json: Whether to print a JSON document instead of a table.
         root: The folder of ``gemcut.toml``.
 
@@ -35,8 +35,11 @@ def export_project(flags: Mapping[str, Any], as_json: bool, root: Path = Path())
     from ..report.outcome import Place
     from . import as_known
 
-    with reporting(flags, "export", FILE, Place(str(root / FILE))) as report:
-        built = _build(build_project, root, flags, as_known, report)
+    if flags["dry_run"]:  # which reports nothing: nothing became of anything
+        built = _build(build_project, root, flags, as_known, Report("export", FILE))
+    else:
+        with reporting(flags, "export", FILE, Place(str(root / FILE))) as report:
+            built = _build(build_project, root, flags, as_known, report)
     _warn(built, root)
     if as_json:
         _emit(built, root, flags)
@@ -51,7 +54,14 @@ def _build(build_project: Any, root: Path, flags: Mapping[str, Any], known: Any,
     try:
         with console_progress() as progress:
             built: tuple[Built, ...] = build_project(
-                root, flags["only"], flags["locked"], flags["force"], progress, known=known, fresh=flags["fresh"]
+                root,
+                flags["only"],
+                flags["locked"],
+                flags["force"],
+                progress,
+                known=known,
+                fresh=flags["fresh"],
+                dry=flags["dry_run"],
             )
     except ProjectError as error:
         report.add(_mistaken(error))
@@ -102,7 +112,8 @@ def _emit(built: tuple[Built, ...], root: Path, flags: Mapping[str, Any]) -> Non
     from ..project.place import FILE
 
     passed = all(one.error is None and one.state != "not built" for one in built)
-    emit(ProjectResult(str(root / FILE), bool(flags["locked"]), passed, tuple(map(record_of, built))))
+    dry = bool(flags["dry_run"])
+    emit(ProjectResult(str(root / FILE), bool(flags["locked"]), dry, passed, tuple(map(record_of, built))))
 
 
 def _words(manifest: Manifest) -> str:
@@ -111,6 +122,7 @@ def _words(manifest: Manifest) -> str:
 
 def _show(built: tuple[Built, ...]) -> None:
     from ..util.text import path_text, size_text
+    from .views.dry_run_tables import planned_text, proof_lines
     from .views.table import table
 
     rows = []
@@ -126,6 +138,11 @@ def _show(built: tuple[Built, ...]) -> None:
     table(rows, ("bundle", "state", "took", "size", "fidelity", "where"))
     for one in built:
         if one.reasons:
-            say(f"{one.entry.name} was out of date: {'; '.join(one.reasons)}")
+            is_ = "is" if one.planned else "was"
+            say(f"{one.entry.name} {is_} out of date: {'; '.join(one.reasons)}")
+        for bundle in one.planned.bundles if one.planned else ():
+            say(f"{one.entry.name} would be made: {planned_text(bundle)}")
+        for line in proof_lines(one.planned) if one.planned else ():
+            say(f"{one.entry.name} would be {line}" if line.startswith("proven") else f"{one.entry.name}: {line}")
         for note in one.notes:
             say(f"note: {one.entry.name}: {note}")

@@ -213,7 +213,7 @@ def estimate(
         tensors=tuple(_by_class(shapes)),
         bundles=tuple(bundles),
         recipes=_side_by_side(of, runtimes[0], bundles[0]),
-        export=_cost(shapes, files),
+        export=export_cost(shapes, files, Path.cwd()),
         finer=tuple(Finer(one.name, of.bundle(runtimes[0], one).bundle) for one in finer),
         notes=(*refused, *_notes(files, shapes), *(merged.notes if merged is not None else ())),
     )
@@ -229,15 +229,14 @@ def _side_by_side(of: _Model, runtime: RuntimePlugin, chosen: Running) -> tuple[
     return tuple(sorted(found, key=lambda one: one.bundle))
 
 
-def _cost(shapes: Shapes, files: Files) -> ExportCost:
-    """What the export takes, and what this machine has, in the folder that ``export`` writes to by default."""
+def export_cost(shapes: Shapes, files: Files, here: Path) -> ExportCost:
+    """Return what an export takes, and what this machine has of it in the folder ``here``."""
     from .fit import room_for
     from .memory import export_memory
     from .probe import measure_speed
     from .resources import this_machine
     from .seconds import export_seconds
 
-    here = Path.cwd()
     memory, machine = export_memory(shapes), this_machine(here)
     seconds = export_seconds(shapes, files, measure_speed(here))
     room = room_for(shapes, files, machine)

@@ -84,16 +84,34 @@ def search(
     from ..calibrate.sensitivity import base_recipe
     from ..calibrate.text_segments import shipped_text, text_of
 
-    if calibration in WORDS:
-        raise UsageError(
-            "a search needs a whole calibration",
-            hint=f"Leave --calibration {calibration} out, or give a text file.",
-        )
+    _check_text(calibration)
     text = shipped_text() if calibration is None else text_of(Path(calibration))
     columns = matrix_columns(checkpoint.text_config, target.runtimes[0])
     base = base_recipe(columns)
     found = _kept_or_measured(checkpoint, text, base, folder, clock)
     return Searched(found, base, columns, front(found), _bundle_bytes(checkpoint, target, base, context))
+
+
+def check_search(request: ExportRequest) -> None:
+    """Refuse a search that can't be made.
+
+    Raises:
+        UsageError: A recipe was asked for too, or there is no calibration to search by.
+    """
+    if request.recipe is not None:
+        raise UsageError(
+            "--max-size and --max-kl search for a recipe, and --recipe names one",
+            hint="Leave one of them out.",
+        )
+    _check_text(request.calibration)
+
+
+def _check_text(calibration: str | None) -> None:
+    if calibration in WORDS:
+        raise UsageError(
+            "a search needs a whole calibration",
+            hint=f"Leave --calibration {calibration} out, or give a text file.",
+        )
 
 
 def within_limits(request: ExportRequest, clock: StageClock, nats: float | None) -> ExportRequest:
@@ -105,18 +123,14 @@ def within_limits(request: ExportRequest, clock: StageClock, nats: float | None)
         nats: The divergence that is searched for: the request's, or less where a bundle was past that.
 
     Raises:
-        UsageError: A recipe was asked for too.
+        UsageError: A recipe was asked for too, or there is no calibration to search by.
         UnsupportedError: No mix keeps the limits.
     """
     from ..calibrate.front import Limits
     from ..calibrate.mixed_recipe import write_recipe
     from .plan import check_room, make_plans
 
-    if request.recipe is not None:
-        raise UsageError(
-            "--max-size and --max-kl search for a recipe, and --recipe names one",
-            hint="Leave one of them out.",
-        )
+    check_search(request)
     plans = make_plans(replace(request, calibration=None))
     check_room(plans)
     plan = plans[0]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle.staging import Staging
-from ..devices.replay import check_devices
 from ..quantize.recipe import Recipe
 from ..stages import EXPORT, titles
 from ..util.lazy import Lazy
@@ -29,7 +28,7 @@ from .job import BundleJob
 from .journal.fingerprint import keys_of
 from .journal.journal import Journal, resume_journals
 from .journal.reuse import reference_shelf, shelf_of
-from .plan import ExportPlan, check_room, make_plans
+from .plan import ExportPlan, checked_plans
 from .products import Built, CompiledPrompt, Goldens, Proven, Sealed, Shared
 from .prompt import compile_prompt
 from .request import ExportRequest, Published
@@ -71,9 +70,7 @@ def _export(request: ExportRequest, clock: StageClock) -> tuple[Published, ...]:
     """One attempt, with the recipes that the request names."""
     progress = clock.progress
     with clock.stage("plan"):
-        plans = make_plans(request)
-        check_room(plans)
-        check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
+        plans, _ = checked_plans(request)
         plans[0].checkpoint.hash_sources(progress)
         keys = keys_of(plans)
     with ExitStack() as stack:

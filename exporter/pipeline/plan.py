@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..bundle.names import SUFFIX
 from ..bundle.staging import check_output
 from ..checkpoint.opening import check_context, open_checkpoint
+from ..devices.replay import check_devices
 from ..errors import UnsupportedError, UsageError, nearest
 from ..estimate.fit import refuse, room_for
 from ..estimate.resources import this_machine
@@ -32,6 +33,9 @@ from .request import ExportRequest
 if TYPE_CHECKING:
     from ..calibrate.text_segments import CalibrationText
     from ..checkpoint.opened import Checkpoint
+    from ..estimate.disk import Files
+    from ..estimate.shapes import Shapes
+    from ..prompt.chats import Prompt
 
 SAMPLE = "sample"
 SMALLEST_PREFILL = 1
@@ -94,8 +98,7 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
             slow has begun.
     """
     target = load_target(request.target)
-    names = [_offered(name, target) for name in request.runtimes]
-    _check_options(request, names)
+    names = checked_choices(request, target)
     runtimes = [get_runtime(name) for name in names]
     recipes = [chosen_recipe(recipe_for(request, target, name), request.calibration) for name in names]
     checkpoint = _open(request)
@@ -111,18 +114,45 @@ def make_plans(request: ExportRequest) -> tuple[ExportPlan, ...]:
     return plans
 
 
-def check_room(plans: Sequence[ExportPlan]) -> None:
+def checked_choices(request: ExportRequest, target: Target) -> list[str]:
+    """Return the runtimes that are asked for.
+
+    Raises:
+        UnsupportedError: The target doesn't name one.
+        UsageError: An option is of a runtime that isn't asked for, or of none.
+    """
+    names = [_offered(name, target) for name in request.runtimes]
+    _check_options(request, names)
+    return names
+
+
+def checked_plans(request: ExportRequest) -> tuple[tuple[ExportPlan, ...], list[Prompt]]:
+    """Return the plans, and the prompts that the bundles are proven with, after all that can be checked beforehand.
+
+    Raises:
+        GemcutError: As ``make_plans``, ``check_room`` and ``check_devices``.
+    """
+    plans = make_plans(request)
+    prompts = check_room(plans)
+    check_devices(request.prove_on, {p.runtime.name: p.runtime.version() for p in plans}, request.device_options)
+    return plans, prompts
+
+
+def check_room(plans: Sequence[ExportPlan]) -> list[Prompt]:
     """Refuse a context that is too short for the prompts, or a choice of prompts that is too small.
 
     Args:
         plans: Those of one export.
+
+    Returns:
+        The prompts.
 
     Raises:
         UsageError: It is.
         TemplateRefused: The template can't render one of the model's own.
     """
     asked, context = plans[0].prompts, min(plan.shape.context for plan in plans)
-    choose_prompts(
+    return choose_prompts(
         checkpoint_codec(plans[0].checkpoint), plans[0].cache.window, context, asked.own, built_in=asked.built_in
     )
 
@@ -249,21 +279,26 @@ def check_fits(plan: ExportPlan, form: str) -> None:
     Raises:
         LackingError: Memory or disk doesn't suffice; the message says how much is needed and how much there is.
     """
-    from ..estimate.disk import files_of
-    from ..estimate.shapes import shapes_of
-
     if not plan.runtime.has_cost_model:
         return
-    checkpoint, check = plan.checkpoint, plan.runtime.delegate(plan.target.delegate).check_scheme
-    shapes = shapes_of(checkpoint.text_config, plan.recipe, plan.shape.context, plan.shape.prefill[-1], check)
-    files = files_of(shapes, checkpoint.path)
+    shapes, files = sizes_of(plan)
     here = this_machine(plan.output.parent)
-    machine = replace(here, disk=here.disk + _held(plan.output))
+    machine = replace(here, disk=here.disk + held_by_killed_runs(plan.output))
     refuse(room_for(shapes, files, machine, form), plan.output)
 
 
-def _held(output: Path) -> int:
-    """Bytes that a killed run of this export left there; that run is resumed, or its bytes are freed."""
+def sizes_of(plan: ExportPlan) -> tuple[Shapes, Files]:
+    """Return the shapes that an export's cost is estimated by, and its files."""
+    from ..estimate.disk import files_of
+    from ..estimate.shapes import shapes_of
+
+    checkpoint, check = plan.checkpoint, plan.runtime.delegate(plan.target.delegate).check_scheme
+    shapes = shapes_of(checkpoint.text_config, plan.recipe, plan.shape.context, plan.shape.prefill[-1], check)
+    return shapes, files_of(shapes, checkpoint.path)
+
+
+def held_by_killed_runs(output: Path) -> int:
+    """Return the bytes that killed runs left beside a bundle's place; one is resumed, or its bytes are freed."""
     partials = output.parent.glob(f".{output.name}.partial*")
     found = [file.lstat() for partial in partials for file in partial.rglob("*") if file.is_file()]
     return sum({one.st_ino: one.st_size for one in found}.values())  # hard links count once

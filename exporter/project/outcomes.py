@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from ..pipeline.planned_export import DryRun
 from ..words.grade import Grade
-from .rebuild import Built
+from .rebuild import Built, State
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,19 @@ class ProjectBundle:
         notes: What the user should know.
         places: Where its bundles are, one for each runtime.
         made: The bundles that this run built.
+        planned: What would be built, in a dry run; null if it is up to date or failed, and otherwise.
         error: Why it failed; null if it didn't.
         seconds: Seconds of its build.
     """
 
     name: str
     line: int
-    state: Literal["up to date", "published", "failed", "not built"]
+    state: State
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
     places: tuple[str, ...]
     made: tuple[MadeBundle, ...]
+    planned: DryRun | None
     error: ProjectProblem | None
     seconds: float
 
@@ -85,12 +88,14 @@ class ProjectResult:
     Attributes:
         project: The file.
         locked: Whether ``--locked`` was given.
-        passed: Whether every requested bundle is up to date or published.
+        dry_run: Whether ``--dry-run`` was given, so that nothing was made.
+        passed: Whether every requested bundle is up to date or published; in a dry run, whether none was refused.
         bundles: What became of each requested bundle, in the file's order.
     """
 
     project: str
     locked: bool
+    dry_run: bool
     passed: bool
     bundles: tuple[ProjectBundle, ...]
 
@@ -133,6 +138,7 @@ def record_of(built: Built) -> ProjectBundle:
         notes=built.notes,
         places=tuple(str(place) for place in built.places),
         made=made,
+        planned=built.planned,
         error=problem,
         seconds=built.seconds,
     )

@@ -24,9 +24,10 @@ from .status import Status, examine
 
 if TYPE_CHECKING:
     from ..bundle.manifest import Manifest
+    from ..pipeline.planned_export import DryRun
     from ..util.progress import Progress
 
-State = Literal["up to date", "published", "failed", "not built"]
+State = Literal["up to date", "published", "failed", "not built", "out of date"]
 Export = Callable[[ExportRequest, "Progress"], tuple[Published, ...]]
 Known = Callable[[Exception], GemcutError | None]
 
@@ -45,6 +46,7 @@ class Built:
         error: Why it failed.
         outcomes: The outcomes for reports.
         seconds: Seconds in total.
+        planned: What would be made, in a dry run of a bundle that is out of date.
     """
 
     entry: BundleEntry
@@ -56,6 +58,7 @@ class Built:
     error: GemcutError | None = None
     outcomes: tuple[Outcome, ...] = ()
     seconds: float = 0.0
+    planned: DryRun | None = None
 
 
 def build_project(
@@ -67,6 +70,7 @@ def build_project(
     export: Export | None = None,
     known: Known | None = None,
     fresh: bool = False,
+    dry: bool = False,
 ) -> tuple[Built, ...]:
     """Build every bundle of ``gemcut.toml`` that is out of date; a bundle that fails doesn't stop the others.
 
@@ -80,6 +84,7 @@ def build_project(
         export: The function that makes a bundle; None for the pipeline's.
         known: Turns an error that isn't a GemcutError into one that a user can act on, or into None for a bug.
         fresh: Reuse nothing of a run that was killed, nor a program that another export built.
+        dry: Make nothing; check each bundle that is out of date, and say what would be made.
 
     Returns:
         What became of each entry, in the file's order. Nothing is raised for a bundle that failed.
@@ -100,7 +105,7 @@ def build_project(
     hashes.save()
     if locked and any(isinstance(found, Status) and _moved(found, lock) for _, found in examined):
         return tuple(_refused(entry, found, lock, root) for entry, found in examined)
-    builder = _Builder(project, lock, locked, force, progress, export, known, hashes, fresh)
+    builder = _Builder(project, lock, locked, force, progress, export, known, hashes, fresh, dry)
     built = tuple(
         builder.build(found) if isinstance(found, Status) else _failed(entry, found) for entry, found in examined
     )
@@ -152,6 +157,7 @@ class _Builder:
     known: Known | None
     hashes: Hashes
     fresh: bool
+    dry: bool
 
     def build(self, status: Status) -> Built:
         """Build one entry if it is out of date."""
@@ -160,16 +166,24 @@ class _Builder:
             self.progress.note(f"{entry.name} is up to date")
             return _up_to_date(status, self.lock, self.project.root)
         reasons = reasons or ("--force",)
-        self.progress.note(f"building {entry.name}: {'; '.join(reasons)}")
+        if not self.dry:
+            self.progress.note(f"building {entry.name}: {'; '.join(reasons)}")
         began = time.monotonic()
         try:
-            return self._made(status, reasons, began)
+            return self._planned(status, reasons) if self.dry else self._made(status, reasons, began)
         except Exception as error:
             told = error if isinstance(error, GemcutError) else self.known(error) if self.known else None
             if told is None:
                 raise
             self.progress.note(f"{entry.name} failed")
             return dataclasses.replace(_failed(entry, told), reasons=reasons, seconds=time.monotonic() - began)
+
+    def _planned(self, status: Status, reasons: tuple[str, ...]) -> Built:
+        from ..pipeline.planned_export import dry_run
+
+        _check_baseline(status.entry)
+        found = dry_run(request_of(status.entry, status.found.revision), self.progress)
+        return Built(status.entry, "out of date", reasons, (*status.notes, *found.notes), planned=found)
 
     def _made(self, status: Status, reasons: tuple[str, ...], began: float) -> Built:
         entry, then = status.entry, self.lock.of(status.entry.name) if self.lock else {}

@@ -18,6 +18,7 @@ RESERVED = frozenset(
         "chat_template",
         "context",
         "device_memory",
+        "dry_run",
         "force",
         "form",
         "format",

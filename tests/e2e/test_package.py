@@ -372,7 +372,7 @@ PROJECT = [
     words
     for words in ALL
     if words[:2] == ("gemcut", "init")
-    or (words[:2] == ("gemcut", "export") and set(words[2::2]) <= {"--only", "--locked"})
+    or (words[:2] == ("gemcut", "export") and set(words[2::2]) <= {"--only", "--locked", "--dry-run"})
 ]
 EXPORTS = [words for words in ALL if words[:2] == ("gemcut", "export") and words not in PROJECT]
 DEVICES = [words for words in ALL if words[:3] == ("gemcut", "devices", "setup") or "--on" in words]

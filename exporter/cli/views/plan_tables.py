@@ -36,7 +36,7 @@ def show(plan: Plan, target: Target) -> None:
         ("tensors", "parameters", "in the bundle", "read per token"),
     )
     say(f"making it, on this machine ({plan.bundles[0].runtime}, {plan.recipe})")
-    table(_export_rows(plan.export))
+    table(export_rows(plan.export))
     for note in plan.notes:
         say(f"note: {note}")
 
@@ -83,7 +83,8 @@ def _recipe_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _export_rows(cost: ExportCost) -> tuple[tuple[str, str], ...]:
+def export_rows(cost: ExportCost) -> tuple[tuple[str, str], ...]:
+    """Return the rows on what an export takes of this machine."""
     stage = max(cost.memory_by_stage, key=lambda name: cost.memory_by_stage[name])
     longest = sorted(cost.seconds_by_stage.items(), key=lambda item: -item[1])[:3]
     verdict = {True: "yes", False: "NO: gemcut export refuses it", None: "too close to say"}[cost.fits]

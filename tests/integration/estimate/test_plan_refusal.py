@@ -19,7 +19,7 @@ from gemcut.estimate import fit as room
 from gemcut.estimate import resources as machine
 from gemcut.estimate.fit import Room
 from gemcut.estimate.resources import Machine, this_machine
-from gemcut.pipeline.plan import _held
+from gemcut.pipeline.plan import held_by_killed_runs
 
 from tests.support.files import small_disk
 
@@ -171,7 +171,7 @@ def test_what_a_killed_run_left_is_not_missing(tmp_path: Path) -> None:
     left.mkdir(parents=True)
     (left / "model.pte").write_bytes(bytes(1000))
     os.link(left / "model.pte", left / "again.pte")
-    assert _held(tmp_path / "bundle") == 1000
+    assert held_by_killed_runs(tmp_path / "bundle") == 1000
 
 
 @pytest.mark.parametrize(

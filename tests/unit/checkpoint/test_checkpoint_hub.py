@@ -25,7 +25,13 @@ import json, sys
 from gemcut.checkpoint import describe, open_checkpoint
 from gemcut.errors import GemcutError
 try:
-    if sys.argv[2:] == ["describe"]:
+    if sys.argv[2:] == ["dry-run"]:
+        from gemcut.pipeline.planned_export import dry_run
+        from gemcut.pipeline.request import ExportRequest
+        from gemcut.util.progress import Silent
+        found = dry_run(ExportRequest(sys.argv[1], target="linux-x86_64", context=256), Silent())
+        print(json.dumps({"prompts": found.prompts, "notes": found.notes, "recipe": found.bundles[0].recipe}))
+    elif sys.argv[2:] == ["describe"]:
         found = describe(sys.argv[1])
         print(json.dumps({"path": str(found.place.path)}))
     else:
@@ -184,6 +190,19 @@ def test_description_of_a_hub_id_fetches_no_weights(hub, opened):
     fetched = {line.rsplit("/", 1)[1] for line in Hub.asked if "/resolve/" in line}
     assert "config.json" in fetched
     assert not any(name.endswith((".safetensors", "tokenizer.json")) for name in fetched)
+
+
+def test_dry_run_of_a_hub_id_fetches_no_weights_and_says_what_it_could_not_check(hub, opened):
+    Hub.asked.clear()
+    found = opened(hub, "tiny/open", "dry-run")
+    fetched = {line.rsplit("/", 1)[1] for line in Hub.asked if line.startswith("GET") and "/resolve/" in line}
+    assert not any(name.endswith("tokenizer.json") for name in fetched)
+    assert (found["prompts"], found["recipe"]) == (None, "int4")
+    assert "only its configuration was checked" in found["notes"][-1]
+    opened(hub, "tiny/open")
+    whole = opened(hub, "tiny/open", "dry-run", HF_HUB_OFFLINE="1")
+    assert whole["prompts"] >= 24
+    assert not any("only its configuration" in note for note in whole["notes"])
 
 
 @pytest.mark.parametrize("token", [{}, {"HF_TOKEN": "hf_other"}], ids=["no-token", "terms-not-accepted"])
