@@ -176,7 +176,7 @@ def test_the_next_export_takes_the_program(tiny: Path, whole: dict[str, bytes], 
             assert "note: Taken: an earlier export made this program at " in done.stderr
             assert not {"quantize", "graph", "lower"} & set(begun(done.stderr.splitlines()))
             assert "prove" in begun(done.stderr.splitlines())
-            assert set(json.loads(done.stdout)["resumed"]) == {"quantize", "graph", "lower"}
+            assert set(json.loads(done.stdout)["resumed"]) == {"load", "reference", "quantize", "graph", "lower"}
     for name in ("first", "second"):
         assert listing(tmp_path / name) == whole
 
