@@ -140,7 +140,7 @@ def test_disk_is_that_of_the_export(measured: Measured) -> None:
 def test_run_time_memory_is_that_of_the_bundle(measured: Measured) -> None:
     said = json.loads(_gemcut("bench", measured.bundle, "--runs", 1, "--prompt", CONTEXT - 1, "--json"))
     used = said["bundles"][0]["peak_memory"]["mean"]
-    assert measured.plan["memory"] == pytest.approx(used, rel=ESTIMATE)
+    assert measured.planned["memory"] == pytest.approx(used, rel=ESTIMATE)
 
 
 def test_every_stage_that_takes_time_is_estimated(measured: Measured) -> None:

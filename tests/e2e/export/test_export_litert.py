@@ -44,6 +44,7 @@ STAGES = (
     "Measuring its speed on this host",
     "Packing for litert",
     "Proving the packed litert bundle",
+    "Asking LiteRT-LM's engine for the same",
     "Measuring its speed on this host",
     "Sealing",
     "Publishing",

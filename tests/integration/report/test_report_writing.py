@@ -111,7 +111,7 @@ def test_html_without_its_package_is_refused_with_the_command_that_gets_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LackingError) as caught:
         check_files(ReportFiles(html=tmp_path / "x.html"))
-    assert "gemcut[report]" in str(caught.value.hint)
+    assert "[report]'" in str(caught.value.hint)
 
 
 # A command as the founder's are, run as one in a process of its own.
