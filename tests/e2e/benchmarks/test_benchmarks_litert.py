@@ -138,7 +138,7 @@ def test_upstream_exports_with_the_lengths_it_is_given(tiny_checkpoint: Path, tm
     first = litert_runs.first_start(out, 1, work)
     assert first.weight_cache > 0
     run = litert_runs.run_engine(Job("litert", str(out), (32, 100), (16,), 1), work)
-    assert min(first.load, run.load, run.decode, *run.prefill) > 0
+    assert min(first.load, run.load, *run.decode, *run.prefill) > 0
     assert not list(work.iterdir())
     assert [path.name for path in out.parent.iterdir()] == ["model.litertlm"], "the weight cache goes elsewhere"
 
