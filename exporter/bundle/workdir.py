@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -15,6 +16,7 @@ if sys.platform != "win32":
 
 # In a partial folder: the key of what it is made from, what outlives a run that is killed, and a bundle set aside.
 KEY, KEPT, ASIDE = "key", "kept", "replaced"
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.partial-.+")
 
 
 def lock(path: Path) -> int | None:
@@ -95,6 +97,26 @@ def _is_held(path: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def partials_in(folder: Path) -> dict[Path, list[Path]]:
+    """Return the partial outputs in a folder, of runs that live and of killed ones, by their bundles' places.
+
+    Raises:
+        OSError: The folder can't be read.
+    """
+    found: dict[Path, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        match = _PARTIAL.fullmatch(path.name)
+        if match is not None and path.is_dir() and not path.is_symlink():
+            found.setdefault(folder / match["name"], []).append(path)
+    return found
+
+
+def held_by(partials: Iterable[Path]) -> int:
+    """Return the bytes in partial outputs."""
+    found = [file.lstat() for partial in partials for file in partial.rglob("*") if file.is_file()]
+    return sum({one.st_ino: one.st_size for one in found}.values())  # hard links count once
 
 
 def _begun(partial: Path) -> tuple[int, str]:

@@ -76,8 +76,8 @@ def json_option(function: Function) -> Function:
 
 
 def device_options(function: Function) -> Function:
-    """Add ``--timeout`` and ``--memory``, which ``parse_devices`` takes."""
-    click.option("--memory", metavar="SIZE", help="The memory of arm64-vm, such as 2G.")(function)
+    """Add ``--timeout`` and ``--device-memory``, which ``parse_devices`` takes."""
+    click.option("--device-memory", metavar="SIZE", help="The memory of arm64-vm, such as 2G.")(function)
     click.option(
         "--timeout",
         type=click.FloatRange(min=1),
@@ -93,7 +93,7 @@ def parse_devices(flag: str, specs: Sequence[str], values: Mapping[str, Any]) ->
     Args:
         flag: The flag that names devices, for messages.
         specs: The devices, as the user wrote them.
-        values: The command's parameters, of which ``timeout`` and ``memory`` are read.
+        values: The command's parameters, of which ``timeout`` and ``device_memory`` are read.
 
     Raises:
         UnsupportedError: A device is unknown.
@@ -108,9 +108,9 @@ def parse_devices(flag: str, specs: Sequence[str], values: Mapping[str, Any]) ->
             raise UsageError(f"{flag} {spec} is given twice")
     if values["timeout"] is not None and not any(not kind.is_host for kind in kinds):
         raise UsageError(f"--timeout is for devices, and {flag} names none", hint="See gemcut devices for a list.")
-    if values["memory"] is not None and not any(kind.takes_memory for kind in kinds):
-        raise UsageError(f"--memory is for arm64-vm, which {flag} doesn't name", hint=f"Add {flag} arm64-vm.")
-    return Options(values["timeout"], values["memory"])
+    if values["device_memory"] is not None and not any(kind.takes_memory for kind in kinds):
+        raise UsageError(f"--device-memory is for arm64-vm, which {flag} doesn't name", hint=f"Add {flag} arm64-vm.")
+    return Options(values["timeout"], values["device_memory"])
 
 
 def console_progress() -> ConsoleProgress:

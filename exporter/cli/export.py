@@ -232,7 +232,7 @@ def _export_project(ctx: click.Context, as_json: bool, flags: dict[str, Any]) ->
             flag = {"form": "format"}.get(name, name).replace("_", "-")
             if name == "gate":
                 raise UsageError("--gate needs MODEL or --target: a bundle of gemcut.toml must pass its recipe's gate")
-            key = {"memory": "device_memory", "form": "format", "runtime": "runtimes"}.get(name, name)
+            key = {"form": "format", "runtime": "runtimes"}.get(name, name)
             raise UsageError(
                 f"--{flag} needs MODEL or --target: with {PROJECT_FILE}, set the key {key} of a bundle",
                 hint="See docs/reference/configuration.md or .gemcut/gemcut.schema.json for its keys.",

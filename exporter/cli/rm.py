@@ -26,18 +26,23 @@ from .common import Command, emit, json_option, say, warn
 def command(bundles: tuple[Path, ...], yes: bool, as_json: bool) -> None:
     """Remove bundles, with what killed exports of them left beside them.
 
-    Whatever isn't a bundle is refused, and then nothing is removed; so is a folder that holds other files too.
+    A bundle that was never finished is named as one that was. Whatever isn't a bundle is refused, and then nothing is
+    removed; so is a folder that holds other files too.
     """
     from ..tidy.found_bundles import BundlesRemoved, check_removable, remove_bundle
     from ..util.text import size_text
 
-    found = tuple(check_removable(path) for path in dict.fromkeys(bundles))
-    for one in found:
-        warn(f"{one.bundle}: {one.model}, {one.runtime}, {one.recipe}, {size_text(one.size)}")
+    paths = tuple(dict.fromkeys(bundles))
+    found = tuple(map(check_removable, paths))
+    for path, each in zip(paths, found, strict=True):
+        if (one := each.bundle) is not None:
+            warn(f"{path}: {one.model}, {one.runtime}, {one.recipe}, {size_text(one.size)}")
+        if each.unfinished is not None:
+            warn(f"{path}: what an export that was killed has left, {size_text(each.unfinished.size)}")
     if not yes and not _agreed(len(found)):
-        found = ()
-    for one in found:
-        remove_bundle(Path(one.bundle))
+        paths = found = ()
+    for path in paths:
+        remove_bundle(path)
     freed = sum(one.size for one in found)
     if as_json:
         emit(BundlesRemoved(found, freed))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bundle.names import SUFFIX
 from ..bundle.staging import check_output
+from ..bundle.workdir import held_by
 from ..checkpoint.opening import check_context, open_checkpoint
 from ..devices.replay import check_devices
 from ..errors import UnsupportedError, UsageError, nearest
@@ -299,6 +300,4 @@ def sizes_of(plan: ExportPlan) -> tuple[Shapes, Files]:
 
 def held_by_killed_runs(output: Path) -> int:
     """Return the bytes that killed runs left beside a bundle's place; one is resumed, or its bytes are freed."""
-    partials = output.parent.glob(f".{output.name}.partial*")
-    found = [file.lstat() for partial in partials for file in partial.rglob("*") if file.is_file()]
-    return sum({one.st_ino: one.st_size for one in found}.values())  # hard links count once
+    return held_by(output.parent.glob(f".{output.name}.partial-*"))

@@ -30,7 +30,6 @@ RESERVED = frozenset(
         "locked",
         "max_kl",
         "max_size",
-        "memory",
         "model",
         "only",
         "output",

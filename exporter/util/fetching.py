@@ -122,6 +122,7 @@ def _kept(
     home = cache_root() / "devices" / kind / safe
     wanted = pins().get(f"{kind}/{key}")
     if _is_whole(home, wanted):
+        _mark_used(home)
         return home
     if progress is not None:
         progress.note(f"fetching {what} with {client}")
@@ -339,7 +340,15 @@ def build_home(kind: str, *parts: bytes | str) -> Path:
         parts: All that goes into it: sources, versions, flags.
     """
     encoded = (part.encode() if isinstance(part, str) else part for part in parts)
-    return cache_root() / "devices" / kind / key_of(encoded)[:32]
+    home = cache_root() / "devices" / kind / key_of(encoded)[:32]
+    _mark_used(home)
+    return home
+
+
+def _mark_used(home: Path) -> None:
+    """Say when something that is kept was asked for last, which ``gemcut cache prune`` goes by."""
+    with suppress(OSError):  # it isn't there yet, or is another user's
+        os.utime(home)
 
 
 def _last(text: str) -> str:

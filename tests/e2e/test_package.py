@@ -394,6 +394,7 @@ def desk(
     (folder / BUNDLE).symlink_to(sample_int4.path)
     (folder / BUNDLE.replace("sample", "sample-diary")).symlink_to(sample_diary.path)
     (folder / BUNDLE.replace("executorch", "litert")).symlink_to(sample_litert.path)
+    shutil.copytree(sample_int4.path, folder / "bundles" / "unwanted")  # to be removed
     (folder / "my-model").symlink_to(my_model)
     (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "reference" / "recipes.md").read_text(), re.DOTALL)
     (folder / "careful.toml").write_text(recipe)

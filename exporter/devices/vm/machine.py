@@ -23,7 +23,7 @@ SMALLEST = 256  # MiB: twice what the kernel, its unpacked initrd and adbd take
 BOOT = 180.0  # seconds; an idle machine takes 4, and 27 were seen on a busy one
 SCRATCH = 32 << 30  # bytes that the scratch disk can grow to
 _READY = "gemcut: up"
-_BUSY = "this machine is very busy or has too little memory left, or --memory is too small: try again, or set --memory"
+_BUSY = "this machine is very busy or has too little memory left, or --device-memory is too small: try again, or set it"
 _TAIL = 12
 _SHOWN = 300
 _TRIES = 3
@@ -38,11 +38,12 @@ def mebibytes(memory: str) -> int:
     """
     found = re.fullmatch(r"([1-9]\d{0,6})([MG])", memory.upper())
     if not found:
-        raise UsageError(f"--memory {memory} is not a size", hint="write it as 2G or 512M")
+        raise UsageError(f"--device-memory {memory} is not a size", hint="write it as 2G or 512M")
     size = int(found[1]) * _UNITS[found[2]]
     if size < SMALLEST:
         raise UsageError(
-            f"--memory {memory}: the virtual machine itself takes more", hint=f"set at least --memory {SMALLEST}M"
+            f"--device-memory {memory}: the virtual machine itself takes more",
+            hint=f"set at least --device-memory {SMALLEST}M",
         )
     return size
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
-from gemcut.cli import COMMANDS, main
+from gemcut.cli import COMMANDS, cli, main
 
 HEAVY = (
     "torch",
@@ -77,3 +79,39 @@ def test_words_that_people_type_are_taken_as_they_are_meant(
 def test_one_command_is_about_devices_and_the_other_form_names_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["device", "setup", "adb"]) == 2
     assert "unknown command 'device': did you mean 'devices'?" in capsys.readouterr().err
+
+
+# Flags that take something else in another command, and why.
+OTHERWISE = {
+    "--runtime": "check's is an app's: a release, a file, a library",
+    "--output": "bench's is llama-bench's: a form; a search's file ends in .toml",
+    "--prompt": "bench's is llama-bench's: how many tokens",
+    "--html": "a search draws a plot, and has no report",
+    "--calibration": "a search measures on text, and can't do without",
+}
+
+
+def flags() -> Iterator[tuple[str, str, str]]:
+    """Each flag of each command, with what it takes and the command."""
+
+    def of(command: click.Command, name: str) -> Iterator[tuple[str, str, str]]:
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for each in command.list_commands(context):
+                found = command.get_command(context, each)
+                assert found is not None
+                yield from of(found, f"{name} {each}")
+        for each in command.params:
+            if isinstance(each, click.Option):
+                takes = "" if each.is_flag else each.metavar or type(each.type).__name__
+                yield from ((flag, takes, name) for flag in each.opts if flag.startswith("--"))
+
+    return of(cli, "gemcut")
+
+
+def test_a_flag_takes_the_same_in_every_command() -> None:
+    taken: dict[str, dict[str, list[str]]] = {}
+    for flag, takes, command in flags():
+        taken.setdefault(flag, {}).setdefault(takes, []).append(command)
+    differing = {flag: found for flag, found in taken.items() if len(found) > 1}
+    assert differing.keys() == OTHERWISE.keys(), differing

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from gemcut.bundle.workdir import lock
 from gemcut.cli import main
 
 
@@ -45,6 +47,59 @@ def test_a_bundle_is_removed_with_what_killed_exports_left(shelf: Path, capsys: 
     assert "freed" in capsys.readouterr().out
     left = sorted(path.name for path in (shelf / "bundles").iterdir())
     assert left == ["broken", "deeper"]
+
+
+def test_what_killed_exports_left_is_listed_and_counted(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left = shelf / "bundles" / ".never.partial-2" / "kept"
+    left.mkdir(parents=True)
+    (left / "model.pte").write_bytes(bytes(5000))
+    assert main(["list", "--json"]) == 0
+    found = {one["bundle"]: one for one in json.loads(capsys.readouterr().out)["unfinished"]}
+    assert sorted(found) == ["bundles/never", "bundles/one"]
+    assert (found["bundles/never"]["size"], found["bundles/never"]["running"]) == (5000, False)
+    assert main(["list"]) == 0
+    assert "bundles/never was not finished" in capsys.readouterr().out
+    assert main(["rm", "bundles/never", "bundles/one", "--yes", "--json"]) == 0
+    gone = json.loads(capsys.readouterr().out)
+    never, one = gone["removed"]
+    assert (never["bundle"], one["bundle"]["bundle"]) == (None, "bundles/one")
+    assert gone["freed"] == 5000 + one["bundle"]["size"] + found["bundles/one"]["size"]
+    assert sorted(path.name for path in (shelf / "bundles").iterdir()) == ["broken", "deeper"]
+
+
+def test_an_export_that_is_under_way_is_said_to_be_and_is_left(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    handle = lock(shelf / "bundles" / ".one.partial-1")
+    assert handle is not None
+    try:
+        assert main(["list"]) == 0
+        assert "bundles/one is being made" in capsys.readouterr().out
+        assert main(["rm", "bundles/one", "--yes"]) == 2
+        assert "another run" in capsys.readouterr().err
+    finally:
+        os.close(handle)
+    assert (shelf / "bundles" / "one").is_dir()
+
+
+def test_without_a_folder_the_project_s_bundles_are_listed(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shelf / "gemcut.toml").write_text("")
+    monkeypatch.chdir(shelf / "notes")
+    assert main(["list", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "../gemcut.toml" in shown.err
+    assert sorted(one["bundle"] for one in json.loads(shown.out)["bundles"]) == [
+        "../bundles/deeper/two",
+        "../bundles/one",
+    ]
+    assert main(["list", "."]) == 0
+    assert "There is no bundle" in capsys.readouterr().out
+
+
+def test_the_bundle_that_one_stands_in_can_be_removed(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shelf / "bundles" / "one")
+    assert main(["rm", ".", "--yes"]) == 0
+    assert not (shelf / "bundles" / "one").exists()
 
 
 def test_nobody_is_asked_where_there_is_no_terminal(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
