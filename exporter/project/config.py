@@ -6,7 +6,8 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,14 @@ class _Wrong:
 
     def touches(self, name: str) -> bool:
         """Whether a key of a bundle was left out, or one of the defaults."""
-        return any(place[0] == "defaults" or place[:2] == ("bundles", name) for place in self.places)
+        return any(self._of(name))
+
+    def may_hold(self, name: str, key: str) -> bool:
+        """Whether what was left out of a bundle, or of the defaults, is this key: misspelt, or with a wrong value."""
+        return any(get_close_matches(key, place[-1:]) for place in self._of(name))
+
+    def _of(self, name: str) -> Iterator[tuple[str, ...]]:
+        return (place for place in self.places if place[0] == "defaults" or place[:2] == ("bundles", name))
 
 
 def _parsed(path: Path, text: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
@@ -121,9 +129,10 @@ def _validated(path: Path, data: dict[str, Any], lines: dict[tuple[str, ...], in
 
 
 def _without(data: dict[str, Any], places: Iterable[tuple[str, ...]]) -> dict[str, Any]:
-    """The content without the keys at these places; an item of a list takes its list along."""
+    """The content without the keys at these places; an item of a list takes its list along, a wrong key its value."""
     left: dict[str, Any] = json.loads(json.dumps(data, default=str))
-    for place in places:
+    for whole in places:
+        place = whole[:-1] if whole[-1] == "[key]" else whole
         table = left
         for key in place[:-1]:
             inner = table.get(key)
@@ -183,21 +192,28 @@ def _project(
         values = {**defaults, **table, "budgets": {**defaults.get("budgets", {}), **table.get("budgets", {})}}
         where = dict(_lines(name, values, lines))
         missing = [key for key in ("model", "target") if key not in values]
-        if missing and wrong.touches(name):  # it may be there, misspelt
-            continue
         if missing:
             mistakes += [
-                Mistake(where[""], f"bundles.{name} has no {key}", hint=_missing_key_hint(key)) for key in missing
+                Mistake(where[""], f"bundles.{name} has no {key}", hint=_missing_key_hint(key))
+                for key in missing
+                if not wrong.may_hold(name, key)
             ]
             continue
         entry = _entry(root, path, name, values, where)
-        found = list(check_entry(entry, whole=not wrong.touches(name)))
-        mistakes += found
+        found = check_entry(entry, whole=not wrong.touches(name))
+        mistakes += (_in_defaults(each, name, lines) for each in found)
         entries.append(entry)
     mistakes += check_outputs(entries)
     if mistakes:
-        raise ProjectError(path, mistakes)
+        raise ProjectError(path, list(dict.fromkeys(mistakes)))
     return Project(root, path, tuple(entries))
+
+
+def _in_defaults(mistake: Mistake, name: str, lines: dict[tuple[str, ...], int]) -> Mistake:
+    """The mistake of a bundle, said of [defaults] if it stands there: it is the same for every bundle."""
+    if not any(place[0] == "defaults" and line == mistake.line for place, line in lines.items() if len(place) > 1):
+        return mistake
+    return replace(mistake, message=mistake.message.replace(f"bundles.{name}.", "defaults.", 1))
 
 
 def _missing_key_hint(key: str) -> str:

@@ -197,6 +197,28 @@ prove_on = ["hots"]
     assert len(found) == 6, "and no other: what was left out isn't said to be missing"
 
 
+def test_a_wrong_name_hides_no_other_mistake_and_one_in_the_defaults_is_told_once(tmp_path: Path) -> None:
+    text = """[defaults]
+target = "android-arm65"
+contxt = 12
+[bundles.a]
+model = "sample"
+[bundles."b c"]
+model = "sample"
+[bundles.c]
+recipe = "int5"
+[bundles.d]
+model = "sample"
+recipe = "int5"
+"""
+    found = [(one.line, one.message) for one in refused(tmp_path, text).mistakes]
+    assert [line for line, _ in found] == [2, 3, 6, 8, 12]
+    for (_, message), said in zip(
+        found, ("defaults.target", "'defaults.contxt'", "'b c'", "bundles.c has no model", "int8"), strict=True
+    ):
+        assert said in message
+
+
 def test_a_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
     inside = tmp_path / "app" / "src"
     inside.mkdir(parents=True)
