@@ -148,9 +148,12 @@ def complete_in(shell: str, folder: Path) -> str:
     done = subprocess.run(
         [shell, "--norc" if shell == "bash" else "--no-config", "-c", programs[shell]],
         cwd=folder,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
+        start_new_session=True,  # a shell may stop its whole group of processes while it looks for a terminal
     )
     return done.stdout.strip()
 
