@@ -180,7 +180,7 @@ def summarize(bundle: Bundle, version: str, threads: int | None, lengths: Length
         version=version,
         recipe=manifest.recipe.name,
         context=manifest.context,
-        size=sum(record.size for record in manifest.files.values()),
+        size=manifest.files_size,
         threads=threads,
         tests=(*prompts, *generations),
         load=figure(run.load for run in runs),

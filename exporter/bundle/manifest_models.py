@@ -362,6 +362,11 @@ class Manifest(_Part):
     notes: tuple[str, ...] = ()
 
     @property
+    def files_size(self) -> int:
+        """Bytes of all files that it records."""
+        return sum(record.size for record in self.files.values())
+
+    @property
     def grade(self) -> Grade | None:
         """What users notice of the bundle; None if its fidelity wasn't measured."""
         if self.fidelity is None:

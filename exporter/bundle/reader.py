@@ -217,7 +217,7 @@ class Bundle:
         if read_manifest(self.read(MANIFEST), self.read(SIDE_FILE), str(self.path)) != self.manifest:
             raise ConformanceError(f"{self.path}: {MANIFEST} changed since it was opened", hint=AGAIN)
         begin, end = 0.0, 0.5 if self.is_zip else 1.0
-        total = sum(record.size for record in self.manifest.files.values()) or 1
+        total = self.manifest.files_size or 1
         for name in sorted(self.manifest.files):
             share = end * self.manifest.files[name].size / total
             self._verify_file(name, SubProgress(progress, begin, begin + share))

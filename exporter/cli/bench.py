@@ -11,17 +11,11 @@ import click
 
 from . import completed_values as complete
 from .common import Command, console_progress, device_options, emit, json_option, open_checked, parse_devices, say
+from .shared_options import bundles_argument
 
 
 @click.command(cls=Command)
-@click.argument(
-    "bundles",
-    nargs=-1,
-    required=True,
-    metavar="BUNDLE...",
-    type=click.Path(path_type=Path),
-    shell_complete=complete.BUNDLES,
-)
+@bundles_argument
 @click.option(
     "--on",
     "device",

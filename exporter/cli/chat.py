@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..util.text import readable
 from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option, open_checked, warn
+from .shared_options import bundle_argument
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
+@bundle_argument
 @click.option(
     "--prompt",
     metavar="TEXT",

@@ -11,6 +11,7 @@ from ..errors import EXIT_CONFORMANCE, EXIT_PROVEN, EXIT_UNSUPPORTED
 from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option, say, warn
 from .reporting import report_options, reporting
+from .shared_options import bundle_argument
 
 if TYPE_CHECKING:
     from ..check import CheckResult, RuntimeCheck
@@ -51,7 +52,7 @@ release is known.
 
 
 @click.command(cls=Command, help=_HELP)
-@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
+@bundle_argument
 @click.option(
     "--runtime",
     "asked",

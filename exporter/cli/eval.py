@@ -9,6 +9,7 @@ import click
 
 from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option, open_checked, say
+from .shared_options import bundle_argument
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
+@bundle_argument
 @click.option(
     "--task",
     "tasks",

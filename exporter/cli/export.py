@@ -26,6 +26,7 @@ from .common import (
 )
 from .reporting import report_options, reporting
 from .runtime_options import asked_options, runtime_options
+from .shared_options import adapter_option, model_argument, recipe_option, target_option
 
 if TYPE_CHECKING:
     from ..pipeline.request import ExportRequest, Published
@@ -35,13 +36,8 @@ _OF_PROJECTS = ("only", "locked")
 
 
 @click.command(cls=Command)
-@click.argument("model", required=False, shell_complete=complete.MODELS)
-@click.option(
-    "--target",
-    metavar="NAME|FILE.toml",
-    shell_complete=complete.TARGETS,
-    help="The kind of device; see gemcut targets.",
-)
+@model_argument
+@target_option()
 @click.option(
     "--runtime",
     default=DEFAULT,
@@ -50,18 +46,8 @@ _OF_PROJECTS = ("only", "locked")
     shell_complete=complete.RUNTIMES,
     help=f"The runtimes that it is made for: {', '.join(runtime_names())}.",
 )
-@click.option(
-    "--adapter",
-    metavar="DIR|sample",
-    shell_complete=complete.ADAPTERS,
-    help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.",
-)
-@click.option(
-    "--recipe",
-    metavar="NAME|FILE.toml",
-    shell_complete=complete.RECIPES,
-    help="How to quantize; see gemcut recipes. Default: the target's.",
-)
+@adapter_option
+@recipe_option
 @click.option(
     "--max-size",
     metavar="SIZE",

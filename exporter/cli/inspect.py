@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from . import completed_values as complete
 from .common import Command, emit, json_option, say, warn_unproven
+from .shared_options import bundle_argument
 
 if TYPE_CHECKING:
     from ..bundle.reader import Bundle
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
+@bundle_argument
 @click.option("--all", "everything", is_flag=True, help="Also show quantization, operators, figures and files.")
 @json_option
 def command(bundle: Path, everything: bool, as_json: bool) -> None:
@@ -26,12 +26,13 @@ def command(bundle: Path, everything: bool, as_json: bool) -> None:
     --json always has all of it. Only the manifest is checked; gemcut validate checks every byte and runs the program.
     """
     from ..bundle.reader import open_bundle
+    from ..util.disk_sizes import size_on_disk
     from .graded_documents import Contents
 
     with open_bundle(bundle) as opened:
         manifest, is_zip = opened.manifest, opened.is_zip
         layout, oldest = _of_runtime(opened)
-    size = bundle.stat().st_size if is_zip else sum(f.stat().st_size for f in bundle.rglob("*") if f.is_file())
+    size = size_on_disk(bundle)
     warn_unproven(manifest, bundle)
     if as_json:
         tables = {head[0]: [dict(zip(head, row, strict=True)) for row in rows] for head, rows in layout}

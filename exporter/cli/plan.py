@@ -6,34 +6,15 @@ from dataclasses import replace
 
 import click
 
-from . import completed_values as complete
 from .common import Command, console_progress, emit, json_option
-
-DEFAULT = "android-arm64"  # what most who ask have in mind
+from .shared_options import DEFAULT_TARGET, adapter_option, model_argument, recipe_option, target_option
 
 
 @click.command(cls=Command)
-@click.argument("model", required=False, shell_complete=complete.MODELS)
-@click.option(
-    "--target",
-    default=DEFAULT,
-    show_default=True,
-    metavar="NAME|FILE.toml",
-    shell_complete=complete.TARGETS,
-    help="The kind of device; see gemcut targets.",
-)
-@click.option(
-    "--recipe",
-    metavar="NAME|FILE.toml",
-    shell_complete=complete.RECIPES,
-    help="How to quantize; see gemcut recipes. Default: the target's.",
-)
-@click.option(
-    "--adapter",
-    metavar="DIR|sample",
-    shell_complete=complete.ADAPTERS,
-    help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.",
-)
+@model_argument
+@target_option(DEFAULT_TARGET)
+@recipe_option
+@adapter_option
 @click.option("--context", type=click.IntRange(min=1), help="Tokens of prompt and reply. Default: the target's.")
 @json_option
 def command(

@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..util.packages import install_command
 from . import completed_values as complete
 from .common import Command, Function, console_progress, emit, json_option, say
+from .shared_options import DEFAULT_TARGET, adapter_option, model_argument, target_option
 
 if TYPE_CHECKING:
     from ..calibrate.front import Mix, Point, TensorSensitivity
@@ -25,26 +26,14 @@ def _model_options(function: Function) -> Function:
     click.option(
         "--context", type=click.IntRange(min=1), help="Tokens of prompt and reply, for the size. Default: the target's."
     )(function)
-    click.option(
-        "--target",
-        default="android-arm64",
-        show_default=True,
-        metavar="NAME|FILE.toml",
-        shell_complete=complete.TARGETS,
-        help="The kind of device, for the bundle's size.",
-    )(function)
+    target_option(DEFAULT_TARGET, "The kind of device, for the bundle's size.")(function)
     click.option(
         "--calibration",
         metavar="FILE.txt",
         shell_complete=complete.FILES,
         help="Text to measure on. Default: the text that ships.",
     )(function)
-    click.option(
-        "--adapter",
-        metavar="DIR|sample",
-        shell_complete=complete.ADAPTERS,
-        help="A PEFT adapter (LoRA, rsLoRA, DoRA) to merge into MODEL.",
-    )(function)
+    adapter_option(function)
     click.option(
         "--chat-template",
         metavar="FILE|none",
@@ -55,7 +44,7 @@ def _model_options(function: Function) -> Function:
 
 
 @click.command("sensitivity", cls=Command)
-@click.argument("model", required=False, shell_complete=complete.MODELS)
+@model_argument
 @_model_options
 @json_option
 def sensitivity_command(
@@ -79,7 +68,7 @@ def sensitivity_command(
 
 
 @click.command("search", cls=Command)
-@click.argument("model", required=False, shell_complete=complete.MODELS)
+@model_argument
 @click.option("--max-size", metavar="SIZE", help="Most bytes of the bundle, as in '180 MB'.")
 @click.option(
     "--max-kl",

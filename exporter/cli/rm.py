@@ -8,19 +8,12 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from . import completed_values as complete
 from .common import Command, emit, json_option, say, warn
+from .shared_options import bundles_argument
 
 
 @click.command(cls=Command)
-@click.argument(
-    "bundles",
-    nargs=-1,
-    required=True,
-    metavar="BUNDLE...",
-    type=click.Path(path_type=Path),
-    shell_complete=complete.BUNDLES,
-)
+@bundles_argument
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @json_option
 def command(bundles: tuple[Path, ...], yes: bool, as_json: bool) -> None:

@@ -22,13 +22,14 @@ from .common import (
     warn_unproven,
 )
 from .reporting import report_options, reporting
+from .shared_options import bundle_argument
 
 if TYPE_CHECKING:
     from ..pipeline.request import Validated
 
 
 @click.command(cls=Command)
-@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=complete.BUNDLES)
+@bundle_argument
 @click.option(
     "--on",
     "devices",

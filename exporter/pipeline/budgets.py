@@ -113,7 +113,7 @@ def _why(name: str, measured: float | None, limit: float, behaviour: Behaviour |
 
 def bundle_bytes(bundle: Bundle) -> int:
     """Return the bytes of all files of a bundle."""
-    return sum(record.size for record in bundle.manifest.files.values())
+    return bundle.manifest.files_size
 
 
 def download_size(bundle: Bundle) -> int:

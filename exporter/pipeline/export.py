@@ -15,6 +15,7 @@ from typing import Any
 from ..bundle.staging import Staging
 from ..quantize.recipe import Recipe
 from ..stages import EXPORT, titles
+from ..util.disk_sizes import size_on_disk
 from ..util.lazy import Lazy
 from ..util.process_memory import collected_seldom, never_collected
 from ..util.progress import Progress, portions
@@ -209,5 +210,5 @@ def _prove(
 
 def _published(place: Path, sealed: Sealed, clock: StageClock) -> Published:
     evidence = replace(sealed.evidence, bundle=place)
-    size = proving.bundle_size(place)
+    size = size_on_disk(place)
     return Published(place, size, sealed.manifest, evidence, clock.seconds, clock.memory, tuple(clock.resumed))

@@ -98,7 +98,7 @@ def seal(job: BundleJob, proven: Proven, goldens: Goldens, progress: Progress) -
     if job.plan.runtime.embeds_manifest:
         _package(job, proven.packed.program, staging.finish(manifest), goldens, progress)
     manifest = staging.finish(manifest)
-    size = sum(record.size for record in manifest.files.values())
+    size = manifest.files_size
     return Sealed(manifest, replace(evidence, manifest=manifest, size=size))
 
 

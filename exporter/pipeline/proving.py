@@ -195,10 +195,3 @@ def device_record(verdict: DeviceVerdict) -> DeviceRecord:
         tolerance_kl=conformance.tolerance.kl,
         checks={check.name: check.rate for check in verdict.checks},
     )
-
-
-def bundle_size(path: Path) -> int:
-    """Return the bytes of a bundle: of a file, or of all files in a folder."""
-    if path.is_file():
-        return path.stat().st_size
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

@@ -15,6 +15,7 @@ from ..bundle.names import MANIFEST
 from ..bundle.output_path import bundle_at, refuse_second
 from ..bundle.workdir import clear_abandoned, held_by, partials_in, writer_beside
 from ..errors import GemcutError, UsageError
+from ..util.disk_sizes import size_on_disk
 from .bundle_places import bundle_places
 
 
@@ -180,7 +181,6 @@ def _described(path: Path) -> FoundBundle:
 
     with open_bundle(path) as opened:
         manifest, is_zip = opened.manifest, opened.is_zip
-    files = [path] if is_zip else [file for file in path.rglob("*") if file.is_file()]
     return FoundBundle(
         bundle=str(path),
         model=manifest.model.name,
@@ -188,7 +188,7 @@ def _described(path: Path) -> FoundBundle:
         runtime=manifest.runtime.name,
         recipe=manifest.recipe.name,
         format="zip" if is_zip else "dir",
-        size=sum(file.stat().st_size for file in files),
+        size=size_on_disk(path),
         proven=manifest.proven,
         published=(path if is_zip else path / MANIFEST).stat().st_mtime,
     )

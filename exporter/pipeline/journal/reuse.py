@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ...bundle.staging import How, sync, transfer
 from ...quantize.methods import METHODS
+from ...util.disk_sizes import size_on_disk
 from ...util.result_cache import cache_root
 from .fingerprint import program_keys, reference_key
 
@@ -102,7 +103,7 @@ class Shelf:
         Args:
             folder: Its files, which must not be written to again.
         """
-        if size_of(folder) > self.kind.room:
+        if size_on_disk(folder) > self.kind.room:
             return
         new = self.place.with_name(f".{uuid.uuid4().hex}")
         try:
@@ -169,11 +170,6 @@ def copy_folder(source: Path, target: Path, how: How) -> None:
             sync(new)
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def _tidy(folder: Path, room: int) -> None:
     """Remove the products that have no room, the least recently used first, and what killed runs left."""
     kept = [path for path in folder.iterdir() if path.is_dir()]
@@ -182,6 +178,6 @@ def _tidy(folder: Path, room: int) -> None:
             shutil.rmtree(path, ignore_errors=True)
     newest = sorted((p for p in kept if not p.name.startswith(".")), key=lambda p: p.stat().st_mtime, reverse=True)
     for path in newest:
-        room -= size_of(path)
+        room -= size_on_disk(path)
         if room < 0:
             shutil.rmtree(path, ignore_errors=True)
