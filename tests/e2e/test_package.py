@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import email
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -343,7 +341,7 @@ PAGES = (
     ),
 )
 # Pages whose commands are one story, each set run in order in a folder of its own: an app's repository.
-WALKS = (("docs/reference/configuration.md", "docs/guides/ci.md"), ("docs/guides/in-your-app.md",))
+WALKS = (("docs/reference/configuration.md", "docs/guides/ci.md"),)
 # All that is marked as not run, and why: nothing else may be.
 HUB = "these questions come from the hub"
 PHONE = "no phone is attached to the machine that tests these pages"
@@ -364,7 +362,7 @@ def commands(*names: str) -> Iterator[tuple[str, ...]]:
 
 
 # tests/e2e/test_jobs.py runs these in order.
-JOBS = ("docs/guides/will-it-run.md", "docs/guides/no-worse.md")
+JOBS = ("docs/guides/in-your-app.md", "docs/guides/will-it-run.md", "docs/guides/no-worse.md")
 IN_ORDER = {*JOBS, *(name for walk in WALKS for name in walk)}
 EVERY = list(dict.fromkeys(commands(*PAGES)))
 ALL = list(dict.fromkeys(commands(*(name for name in PAGES if name not in IN_ORDER))))
@@ -544,69 +542,6 @@ def test_readme_commands_of_a_project_run_in_order(tmp_path: Path) -> None:
 # The pages that are one story
 
 
-def verdict_of(bundle: Path) -> dict[str, Any]:
-    """What the demo would write on a phone that does to the last bit what the exporting machine did."""
-    from gemcut.bundle.manifest import MANIFEST
-    from gemcut.bundle.reader import open_bundle
-    from gemcut.devices.verdict_file import FORMAT, SCHEMA_VERSION
-    from gemcut.prove.golden_files import GOLDENS, RECORDED, load_goldens, load_recorded
-
-    def text(array: Any, kind: str) -> str:
-        return base64.b64encode(array.astype(kind).tobytes()).decode()
-
-    with open_bundle(bundle) as opened:
-        runtime = opened.manifest.runtime
-        sha256 = hashlib.sha256(opened.read(MANIFEST)).hexdigest()
-        goldens = load_goldens({name: opened.read(name) for name in GOLDENS})
-        recorded = load_recorded({name: opened.read(name) for name in RECORDED})
-    parts = [
-        {
-            "id": golden.prompt.id,
-            "logprobs": text(one.logprobs, "<f4"),
-            "target_logprobs": text(one.target_logprobs, "<f4"),
-            "top1": text(one.top1, "<i4"),
-            "greedy_ids": list(one.greedy_ids),
-            "greedy_text": one.greedy_text,
-        }
-        for golden, one in zip(goldens, recorded, strict=True)
-    ]
-    phone = {
-        "maker": "Maker",
-        "model": "Phone 1",
-        "system": "Android 14",
-        "abi": "arm64-v8a",
-        "cpu": "Cortex-A76",
-        "cores": 8,
-        "memory": 8 << 30,
-    }
-    return {
-        "format": FORMAT,
-        "schema_version": SCHEMA_VERSION,
-        "manifest_sha256": sha256,
-        "runtime": {"name": runtime.name, "version": runtime.version},
-        "library": None,
-        "device": phone,
-        "app": {"id": "org.gemcut.demo", "version": "0.1"},
-        "goldens": parts,
-        "tokens_per_second": 30.0,
-        "peak_memory": 0,
-        "refused": None,
-        "passed": True,
-        "max_logprob_diff": 0.0,
-        "mean_kl": 0.0,
-        "failures": [],
-    }
-
-
-def settled(line: str, page: str, app: Path) -> None:
-    """What the reader does by hand before a line: gemcut.toml as the page has it, the verdict from the phone."""
-    if page == "docs/guides/in-your-app.md" and line == "gemcut export":
-        (project,) = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-        (app / "gemcut.toml").write_text(project, encoding="utf-8")
-    if "--from" in line:
-        (app / "gemcut-verdict.json").write_text(json.dumps(verdict_of(app / "bundles" / "assistant")))
-
-
 @pytest.mark.parametrize("walk", WALKS, ids=lambda walk: walk[-1])
 def test_the_commands_of_a_story_run_in_order(walk: tuple[str, ...], tmp_path: Path) -> None:
     """In the sample app's repository, before it had a gemcut.toml, with the sample as the team's fine-tune."""
@@ -620,6 +555,5 @@ def test_the_commands_of_a_story_run_in_order(walk: tuple[str, ...], tmp_path: P
     for page in walk:
         for line, why in lines(page):
             if why is None:
-                settled(line, page, app)
                 done = typed(line, app, tmp_path / "bin")
                 assert done.returncode == 0, f"{page}: {line}\n{done.stdout}{done.stderr}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,7 @@ def complete_in(shell: str, folder: Path) -> str:
     done = subprocess.run(
         [shell, "--norc" if shell == "bash" else "--no-config", "-c", programs[shell]],
         cwd=folder,
+        env={**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

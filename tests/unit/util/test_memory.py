@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gemcut.util.file_tensors import InMemory, Scratch
-from gemcut.util.process_memory import MemoryMeter, anonymous_memory, give_back
+from gemcut.util.process_memory import anonymous_memory, give_back
 from gemcut.util.progress import Silent
 from gemcut.util.stage_clock import StageClock
 
@@ -87,6 +86,15 @@ def _touched(path: Path) -> np.ndarray:
     return data
 
 
+def alone(program: str, *words: str) -> list[Any]:
+    """What a program prints in a process of its own: in the tests' own, memory of other tests comes and goes."""
+    command = [sys.executable, "-c", program, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
 METERED = """
 import json, pathlib, sys
 import numpy as np
@@ -107,11 +115,7 @@ print(json.dumps([len(before), len(freed), use.memory_before, use.own_memory, us
 
 
 def test_a_meter_tells_own_memory_from_mapped_files_and_counts_nothing_from_before(tmp_path: Path) -> None:
-    """In a process of its own: what else the tests' process has allocated comes and goes meanwhile."""
-    words = [sys.executable, "-c", METERED, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    kept, freed, before, own, mapped, peak = json.loads(done.stdout)
+    kept, freed, before, own, mapped, peak = alone(METERED, str(tmp_path))
     assert (kept, freed) == (2, 0)
     assert before > 300 * MEGABYTES
     assert own == pytest.approx(60 * MEGABYTES, rel=0.1)
@@ -119,13 +123,21 @@ def test_a_meter_tells_own_memory_from_mapped_files_and_counts_nothing_from_befo
     assert peak == pytest.approx(90 * MEGABYTES, rel=0.15)
 
 
+WITHOUT_A_DISK = """
+import json, mmap, os
+from gemcut.util.process_memory import MemoryMeter
+from tests.unit.util.test_memory import MEGABYTES
+meter = MemoryMeter()
+with open(os.memfd_create("cache"), "w+b") as file:  # as a runtime may keep a cache of weights
+    file.truncate(20 * MEGABYTES)
+    with mmap.mmap(file.fileno(), 0) as view:
+        view[:: 1 << 12] = b"1" * len(range(0, len(view), 1 << 12))
+        use = meter.use()
+print(json.dumps([use.own_memory, use.mapped_memory]))
+"""
+
+
 def test_memory_of_a_file_without_a_disk_is_the_process_own() -> None:
-    meter = MemoryMeter()
-    with open(os.memfd_create("cache"), "w+b") as file:  # as a runtime may keep a cache of weights
-        file.truncate(20 * MEGABYTES)
-        with mmap.mmap(file.fileno(), 0) as view:
-            view[:: 1 << 12] = b"1" * len(range(0, len(view), 1 << 12))
-            use = meter.use()
-    assert use.own_memory == pytest.approx(20 * MEGABYTES, rel=0.1)
-    assert use.mapped_memory is not None
-    assert use.mapped_memory < MEGABYTES
+    own, mapped = alone(WITHOUT_A_DISK)
+    assert own == pytest.approx(20 * MEGABYTES, rel=0.1)
+    assert mapped < MEGABYTES
